@@ -1,0 +1,246 @@
+//! Activation functions of networks, with the first two derivatives that tangents need.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Real;
+use crate::elementwise::{sigmoid, softplus, tanh, vectorised};
+
+/// An elementwise nonlinearity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(a, 0); its derivative at 0 is taken as 0.
+    #[default]
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// ln(1 + e^a).
+    Softplus,
+    /// a sigmoid(a), also called swish.
+    Silu,
+}
+
+/// One activation as scalar functions of what is kept of the forward pass: the image where the
+/// derivatives follow from it, the argument where they do not.
+pub(crate) trait Curve {
+    /// Whether the argument is kept, not the image.
+    const KEEPS_ARGUMENT: bool;
+    fn keep<E: Real>(argument: E) -> E;
+    fn value<E: Real>(kept: E) -> E;
+    fn slope<E: Real>(kept: E) -> E;
+    fn curvature<E: Real>(kept: E) -> E;
+}
+
+pub(crate) struct ReluCurve;
+pub(crate) struct TanhCurve;
+pub(crate) struct SoftplusCurve;
+pub(crate) struct SiluCurve;
+
+impl Curve for ReluCurve {
+    const KEEPS_ARGUMENT: bool = false;
+
+    #[inline(always)]
+    fn keep<E: Real>(a: E) -> E {
+        // Written so that NaN passes: the comparison is false for it.
+        if a < E::zero() { E::zero() } else { a }
+    }
+
+    #[inline(always)]
+    fn value<E: Real>(h: E) -> E {
+        h
+    }
+
+    #[inline(always)]
+    fn slope<E: Real>(h: E) -> E {
+        if h > E::zero() { E::one() } else { E::zero() }
+    }
+
+    #[inline(always)]
+    fn curvature<E: Real>(_: E) -> E {
+        E::zero()
+    }
+}
+
+impl Curve for TanhCurve {
+    const KEEPS_ARGUMENT: bool = false;
+
+    #[inline(always)]
+    fn keep<E: Real>(a: E) -> E {
+        tanh(a)
+    }
+
+    #[inline(always)]
+    fn value<E: Real>(h: E) -> E {
+        h
+    }
+
+    #[inline(always)]
+    fn slope<E: Real>(h: E) -> E {
+        E::one() - h * h
+    }
+
+    #[inline(always)]
+    fn curvature<E: Real>(h: E) -> E {
+        -(h + h) * (E::one() - h * h)
+    }
+}
+
+impl Curve for SoftplusCurve {
+    const KEEPS_ARGUMENT: bool = true;
+
+    #[inline(always)]
+    fn keep<E: Real>(a: E) -> E {
+        a
+    }
+
+    #[inline(always)]
+    fn value<E: Real>(a: E) -> E {
+        softplus(a)
+    }
+
+    #[inline(always)]
+    fn slope<E: Real>(a: E) -> E {
+        sigmoid(a)
+    }
+
+    #[inline(always)]
+    fn curvature<E: Real>(a: E) -> E {
+        let s = sigmoid(a);
+        s * (E::one() - s)
+    }
+}
+
+impl Curve for SiluCurve {
+    const KEEPS_ARGUMENT: bool = true;
+
+    #[inline(always)]
+    fn keep<E: Real>(a: E) -> E {
+        a
+    }
+
+    #[inline(always)]
+    fn value<E: Real>(a: E) -> E {
+        a * sigmoid(a)
+    }
+
+    #[inline(always)]
+    fn slope<E: Real>(a: E) -> E {
+        let s = sigmoid(a);
+        s + a * s * (E::one() - s)
+    }
+
+    #[inline(always)]
+    fn curvature<E: Real>(a: E) -> E {
+        // (2 + a (1 - 2s)) s (1 - s)
+        let s = sigmoid(a);
+        s * (E::one() - s) * (E::of(2.0) + a * (E::one() - s - s))
+    }
+}
+
+impl Activation {
+    /// Whether layers keep the argument of the activation instead of its image.
+    pub(crate) fn keeps_argument(self) -> bool {
+        match self {
+            Self::Relu => ReluCurve::KEEPS_ARGUMENT,
+            Self::Tanh => TanhCurve::KEEPS_ARGUMENT,
+            Self::Softplus => SoftplusCurve::KEEPS_ARGUMENT,
+            Self::Silu => SiluCurve::KEEPS_ARGUMENT,
+        }
+    }
+
+    /// For each row of `kept`, `stride` apart and holding `lanes` arguments: adds the row's bias
+    /// and replaces the arguments by what is kept of them.
+    pub(crate) fn keep<E: Real>(self, kept: &mut [E], bias: &[E], lanes: usize, stride: usize) {
+        match self {
+            Self::Relu => keep::<E, ReluCurve>(kept, bias, lanes, stride),
+            Self::Tanh => keep::<E, TanhCurve>(kept, bias, lanes, stride),
+            Self::Softplus => keep::<E, SoftplusCurve>(kept, bias, lanes, stride),
+            Self::Silu => keep::<E, SiluCurve>(kept, bias, lanes, stride),
+        }
+    }
+
+    /// Images of the kept arguments and, behind them in each row, slope times tangent.
+    pub(crate) fn images<E: Real>(self, kept: &[E], out: &mut [E], lanes: usize, stride: usize) {
+        match self {
+            Self::Relu => images::<E, ReluCurve>(kept, out, lanes, stride),
+            Self::Tanh => images::<E, TanhCurve>(kept, out, lanes, stride),
+            Self::Softplus => images::<E, SoftplusCurve>(kept, out, lanes, stride),
+            Self::Silu => images::<E, SiluCurve>(kept, out, lanes, stride),
+        }
+    }
+
+    /// Turns gradients of images (and of their tangents) into gradients of arguments, in place:
+    /// `da' = s dh'` and `da = s dh + sum of s2 a' dh'`, s and s2 the slope and the curvature.
+    pub(crate) fn pull<E: Real>(self, kept: &[E], gradient: &mut [E], lanes: usize, stride: usize) {
+        match self {
+            Self::Relu => pull::<E, ReluCurve>(kept, gradient, lanes, stride),
+            Self::Tanh => pull::<E, TanhCurve>(kept, gradient, lanes, stride),
+            Self::Softplus => pull::<E, SoftplusCurve>(kept, gradient, lanes, stride),
+            Self::Silu => pull::<E, SiluCurve>(kept, gradient, lanes, stride),
+        }
+    }
+}
+
+fn keep<E: Real, C: Curve>(kept: &mut [E], bias: &[E], lanes: usize, stride: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, &bias) in kept.chunks_exact_mut(stride).zip(bias) {
+                for value in &mut row[..lanes] {
+                    *value = C::keep(*value + bias);
+                }
+            }
+        },
+    );
+}
+
+fn images<E: Real, C: Curve>(kept: &[E], out: &mut [E], lanes: usize, stride: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, out) in kept.chunks_exact(stride).zip(out.chunks_exact_mut(stride)) {
+                let (arguments, tangents) = row.split_at(lanes);
+                let (values, images) = out.split_at_mut(lanes);
+                for (value, &kept) in values.iter_mut().zip(arguments) {
+                    *value = C::value(kept);
+                }
+                for (image, tangent) in images
+                    .chunks_exact_mut(lanes)
+                    .zip(tangents.chunks_exact(lanes))
+                {
+                    for ((image, &tangent), &kept) in image.iter_mut().zip(tangent).zip(arguments) {
+                        *image = C::slope(kept) * tangent;
+                    }
+                }
+            }
+        },
+    );
+}
+
+fn pull<E: Real, C: Curve>(kept: &[E], gradient: &mut [E], lanes: usize, stride: usize) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, gradient) in kept
+                .chunks_exact(stride)
+                .zip(gradient.chunks_exact_mut(stride))
+            {
+                let (arguments, tangents) = row.split_at(lanes);
+                let (values, images) = gradient.split_at_mut(lanes);
+                for (value, &kept) in values.iter_mut().zip(arguments) {
+                    *value = C::slope(kept) * *value;
+                }
+                for (image, tangent) in images
+                    .chunks_exact_mut(lanes)
+                    .zip(tangents.chunks_exact(lanes))
+                {
+                    for lane in 0..lanes {
+                        let kept = arguments[lane];
+                        values[lane] += C::curvature(kept) * tangent[lane] * image[lane];
+                        image[lane] = C::slope(kept) * image[lane];
+                    }
+                }
+            }
+        },
+    );
+}

@@ -1,0 +1,112 @@
+//! What can go wrong in this crate, as fields.
+
+use std::path::PathBuf;
+
+use dfdx::tensor::CpuError;
+use thiserror::Error;
+
+/// Errors of flows: wrong dimensions or parameters, numerical events, unreadable model files.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The input has another number of columns than the operation acts on.
+    #[error("{op}: expected {expected} columns, got {got}")]
+    Dimension {
+        /// What was asked to act.
+        op: &'static str,
+        /// Columns it acts on.
+        expected: usize,
+        /// Columns it was given.
+        got: usize,
+    },
+    /// Two inputs have different numbers of rows.
+    #[error("{op}: expected {expected} rows, got {got}")]
+    Rows {
+        /// What was asked to act.
+        op: &'static str,
+        /// Rows of the first input.
+        expected: usize,
+        /// Rows of the other one.
+        got: usize,
+    },
+    /// A setting is outside its range.
+    #[error("{name} must be {requirement}, got {value}")]
+    Parameter {
+        /// Name of the setting.
+        name: &'static str,
+        /// Its range in words.
+        requirement: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A bijector was asked for a direction that it does not have.
+    #[error("{bijector} has no inverse; use its forward direction or wrap it in Inverse")]
+    NotInvertible {
+        /// Name of the bijector.
+        bijector: &'static str,
+    },
+    /// A quantity stopped being finite.
+    #[error("{quantity} is not finite (row {row}); {advice}")]
+    NonFinite {
+        /// What is not finite.
+        quantity: &'static str,
+        /// First row, counted from 0.
+        row: usize,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// An iteration or an integration stopped before its tolerance was met.
+    #[error("{method} stopped at {reached} ({status}); {advice}")]
+    Stopped {
+        /// Name of the numerical method.
+        method: &'static str,
+        /// How far it came, with its unit.
+        reached: String,
+        /// Why it stopped.
+        status: String,
+        /// What to try.
+        advice: &'static str,
+    },
+    /// The tensor library reported an error.
+    #[error("the tensor library failed: {0}")]
+    Tensor(CpuError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A model file does not hold what the model needs.
+    #[error("{path}: {problem}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Expected, got, and what to do.
+        problem: String,
+    },
+    /// A tensor of a model file does not fit the model.
+    #[error("{name}: expected {expected}, got {got}; was the model built from another config?")]
+    Tensors {
+        /// Name of the tensor.
+        name: String,
+        /// What the model needs.
+        expected: String,
+        /// What there is.
+        got: String,
+    },
+    /// The caller's progress callback or batch source failed.
+    #[error("{0}")]
+    Caller(String),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<CpuError> for Error {
+    fn from(error: CpuError) -> Self {
+        Self::Tensor(error)
+    }
+}

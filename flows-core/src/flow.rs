@@ -1,0 +1,247 @@
+//! A flow: a base distribution and a bijector (review, Section 2.1).
+
+use crate::base::Base;
+use crate::bijector::{Bijector, BoxBijector};
+use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
+use crate::rowwise::sum;
+use crate::tensor::{
+    Batch, Mode, NoneTape, PerRow, PutTape, SplitTape, Traced, Values, batch, columns,
+};
+use crate::{Context, Error, Real, Result, Stream, Work};
+
+/// Rows evaluated at a time by [`Flow::evaluate`], which bounds its memory.
+const CHUNK: usize = 4096;
+
+/// The distribution of x = T(z) with z from the base.
+#[derive(Debug)]
+pub struct Flow<E: Real> {
+    base: Base<E>,
+    bijector: BoxBijector<E>,
+}
+
+/// Log-densities with the tape that recorded them.
+#[derive(Debug)]
+pub struct LogProb<E: Real, T = NoneTape> {
+    /// Nats, `(rows,)`
+    pub value: PerRow<E>,
+    /// The one tape.
+    pub tape: T,
+    /// What it took.
+    pub work: Work,
+}
+
+/// Draws with their log-densities.
+#[derive(Debug)]
+pub struct Sampled<E: Real, T = NoneTape> {
+    /// `(rows, dim)`
+    pub value: Batch<E>,
+    /// Nats, `(rows,)`
+    pub log_prob: PerRow<E>,
+    /// The one tape.
+    pub tape: T,
+    /// What it took.
+    pub work: Work,
+}
+
+impl<E: Real> Flow<E> {
+    /// A flow from its parts.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if base and bijector differ in dimension.
+    pub fn new(base: Base<E>, bijector: BoxBijector<E>) -> Result<Self> {
+        if base.dim() != bijector.dim() {
+            let (expected, got) = (base.dim(), bijector.dim());
+            return Err(Error::Dimension {
+                op: "flow",
+                expected,
+                got,
+            });
+        }
+        Ok(Self { base, bijector })
+    }
+
+    /// Number of features.
+    pub fn dim(&self) -> usize {
+        self.base.dim()
+    }
+
+    /// The transformation.
+    pub fn bijector(&self) -> &BoxBijector<E> {
+        &self.bijector
+    }
+
+    /// The transformation, to set its purpose, draw its probes or initialise it.
+    pub fn bijector_mut(&mut self) -> &mut BoxBijector<E> {
+        &mut self.bijector
+    }
+
+    /// The base distribution.
+    pub fn base(&self) -> &Base<E> {
+        &self.base
+    }
+
+    /// log p(x) = log p_base(z) + log |det dz/dx| with z the inverse image of x.
+    ///
+    /// A tape may come in on `x`, on the context, or on both.
+    ///
+    /// # Errors
+    /// As [`Bijector::inverse`].
+    pub fn log_prob<T: Mode<E>>(
+        &self,
+        x: Batch<E, T>,
+        context: Context<E, T>,
+    ) -> Result<LogProb<E, T>> {
+        let (x, context) = context.join(x);
+        let mapped = self.bijector.inverse(x, &context)?;
+        let (base, mut tape) = self.base.log_prob(mapped.value.put_tape(mapped.tape))?;
+        let value = sum(vec![base, mapped.log_det], &mut tape)?;
+        Ok(LogProb {
+            value,
+            tape,
+            work: mapped.work,
+        })
+    }
+
+    /// Draws `rows` points, `(rows, dim)`.
+    ///
+    /// # Errors
+    /// As [`Bijector::forward`].
+    pub fn sample(
+        &self,
+        rows: usize,
+        context: &Context<E>,
+        rng: &mut Stream,
+    ) -> Result<(Batch<E>, Work)> {
+        let mapped = self
+            .bijector
+            .forward(self.base.sample(rows, rng)?, context)?;
+        Ok((mapped.value, mapped.work))
+    }
+
+    /// Draws `rows` points and their log-densities in one pass, differentiable through the draws
+    /// where a tape is given (the base draws themselves are held fixed).
+    ///
+    /// # Errors
+    /// As [`Bijector::forward`].
+    pub fn sample_and_log_prob<T: Mode<E>>(
+        &self,
+        rows: usize,
+        context: Context<E, T>,
+        tape: T,
+        rng: &mut Stream,
+    ) -> Result<Sampled<E, T>> {
+        let z = self.base.sample(rows, rng)?;
+        let (z, context) = context.join(z.put_tape(tape));
+        let (z, tape) = z.split_tape();
+        let (base, tape) = self.base.log_prob(z.clone().put_tape(tape))?;
+        let mapped = self.bijector.forward(z.put_tape(tape), &context)?;
+        let mut tape = mapped.tape;
+        let minus = negated(mapped.log_det, &mut tape)?;
+        let log_prob = sum(vec![base, minus], &mut tape)?;
+        Ok(Sampled {
+            value: mapped.value,
+            log_prob,
+            tape,
+            work: mapped.work,
+        })
+    }
+
+    /// Log-densities of many rows (stored row by row) without a tape, a few thousand at a time.
+    ///
+    /// # Errors
+    /// As [`log_prob`](Self::log_prob); [`Error::Dimension`] unless the values fill whole rows.
+    pub fn evaluate(&self, values: &[E], context: &Context<E>) -> Result<(Vec<f64>, Work)> {
+        let dim = self.dim();
+        if !values.len().is_multiple_of(dim) {
+            let got = values.len() % dim;
+            return Err(Error::Dimension {
+                op: "last row of a batch",
+                expected: dim,
+                got,
+            });
+        }
+        let mut log_prob = Vec::with_capacity(values.len() / dim);
+        let mut work = Work::default();
+        for (index, rows) in values.chunks(CHUNK * dim).enumerate() {
+            let part = context_rows(context, index * CHUNK, rows.len() / dim)?;
+            let result = self.log_prob(batch(rows.to_vec(), rows.len() / dim, dim)?, part)?;
+            log_prob.extend(result.value.values().iter().map(|v| v.as_f64()));
+            work += result.work;
+        }
+        Ok((log_prob, work))
+    }
+
+    /// Sets learnable parameters of the base to their maximum-likelihood values for data `x`.
+    ///
+    /// # Errors
+    /// As [`Base::fit`] and [`Bijector::inverse`].
+    pub fn fit_base(&mut self, x: Batch<E>, context: &Context<E>) -> Result<()> {
+        let z = self.bijector.inverse(x, context)?.value;
+        self.base.fit(&z)
+    }
+}
+
+/// Rows `start..start + rows` of the context.
+fn context_rows<E: Real>(context: &Context<E>, start: usize, rows: usize) -> Result<Context<E>> {
+    let Some(features) = context.features() else {
+        return Ok(Context::none());
+    };
+    let dim = columns(features);
+    let values = features.values();
+    let end = (start + rows) * dim;
+    if end > values.len() {
+        let got = features.rows();
+        return Err(Error::Rows {
+            op: "context",
+            expected: start + rows,
+            got,
+        });
+    }
+    Ok(Context::of(batch(
+        values[start * dim..end].to_vec(),
+        rows,
+        dim,
+    )?))
+}
+
+fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {
+    let result = crate::tensor::per_row(term.values().iter().map(|&v| -v).collect())?;
+    if T::OWNS_TAPE {
+        let output = result.clone();
+        tape.add_backward_op(move |gradients| {
+            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
+            for (sum, value) in gradients.get_or_alloc_mut(&term)?.iter_mut().zip(incoming) {
+                *sum -= value;
+            }
+            Ok(())
+        });
+    }
+    Ok(result)
+}
+
+impl<E: Real> Parameters<E> for Flow<E> {
+    fn visit(&self, f: &mut Visitor<'_, E>) {
+        visit_part(&self.base, "base", f);
+        visit_part(&self.bijector, "bijector", f);
+    }
+
+    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
+        visit_part_mut(&mut self.base, "base", f)?;
+        visit_part_mut(&mut self.bijector, "bijector", f)
+    }
+}
+
+/// Forward KL up to the entropy of the data: the mean negative log-likelihood in nats, and its
+/// gradient for every parameter (review, Section 2.3.1).
+///
+/// # Errors
+/// As [`Flow::log_prob`].
+pub fn forward_kl<E: Real>(
+    flow: &Flow<E>,
+    x: Batch<E>,
+    context: Context<E, Traced<E>>,
+) -> Result<(f64, crate::tensor::Gradient<E>, Work)> {
+    let result = flow.log_prob(x.put_tape(Traced::default()), context)?;
+    let (loss, scalar) = crate::rowwise::negative_mean(result.value, result.tape)?;
+    Ok((loss, crate::rowwise::backward(scalar)?, result.work))
+}

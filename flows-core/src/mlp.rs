@@ -1,0 +1,357 @@
+//! The multilayer perceptron, alone or with tangents, as one operation each.
+//!
+//! With tangents, a row of each block is `[value | tangent 1 | .. | tangent P]`, LANES wide each,
+//! and a layer is one product for all of them: h = act(W h + b) and h' = act'(W h + b) * (W h').
+
+use crate::activation::Activation;
+use crate::matmul::{Into, Matrix, product};
+use crate::network::{Layout, Network, NetworkKernel, add_bias, add_row_sums};
+use crate::operation::{LANES, Operation, Recorded, apply};
+use crate::tensor::{Batch, Mode, SplitTape, check_columns, columns};
+use crate::{Error, Real, Result};
+
+/// Fully connected layers; no activation after the last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MlpKernel {
+    widths: Vec<usize>,
+    activation: Activation,
+}
+
+/// A multilayer perceptron with its tensors: `weight0` `(h1, inputs)`, `bias0` `(1, h1)`, ..
+pub type Mlp<E> = Network<E, MlpKernel>;
+
+/// What a forward pass keeps of each hidden layer.
+#[derive(Debug, Default)]
+pub struct MlpWorkspace<E> {
+    kept: Vec<Vec<E>>,
+    images: Vec<E>,
+}
+
+impl MlpKernel {
+    /// `inputs`, then `hidden` layers, then `outputs`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if any width is 0.
+    pub fn new(
+        inputs: usize,
+        hidden: &[usize],
+        outputs: usize,
+        activation: Activation,
+    ) -> Result<Self> {
+        let mut widths = vec![inputs];
+        widths.extend_from_slice(hidden);
+        widths.push(outputs);
+        if widths.contains(&0) {
+            let name = "width of a layer";
+            return Err(Error::Parameter {
+                name,
+                requirement: "at least 1",
+                value: 0.0,
+            });
+        }
+        Ok(Self { widths, activation })
+    }
+
+    fn layers(&self) -> usize {
+        self.widths.len() - 1
+    }
+
+    /// The forward pass with `tangents` tangents behind each value: `input` is
+    /// `(inputs, (1 + tangents) LANES)`, `output` `(outputs, (1 + tangents) LANES)`.
+    pub fn forward_with_tangents<E: Real>(
+        &self,
+        tangents: usize,
+        input: &[E],
+        parameters: &[&[E]],
+        workspace: &mut MlpWorkspace<E>,
+        output: &mut [E],
+    ) {
+        let stride = (1 + tangents) * LANES;
+        let MlpWorkspace { kept, images } = workspace;
+        kept.resize_with(self.layers() - 1, Vec::new);
+        for layer in 0..self.layers() {
+            let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
+            let weight = Matrix::new(parameters[2 * layer], units, fan_in);
+            let bias = parameters[2 * layer + 1];
+            let (before, here) = kept.split_at_mut(layer);
+            let source = match before.last() {
+                None => input,
+                Some(kept) => self.images_of(kept, images, stride),
+            };
+            let source = Matrix::new(source, fan_in, stride);
+            if let Some(kept) = here.first_mut() {
+                kept.resize(units * stride, E::zero());
+                product(weight, source, kept, Into::Replace);
+                self.activation.keep(kept, bias, LANES, stride);
+            } else {
+                product(weight, source, output, Into::Replace);
+                add_bias(output, bias, LANES, stride);
+            }
+        }
+    }
+
+    /// What a layer passes on: what was kept itself where that is the image, a copy in `images`
+    /// otherwise.
+    fn images_of<'a, E: Real>(
+        &self,
+        kept: &'a [E],
+        images: &'a mut Vec<E>,
+        stride: usize,
+    ) -> &'a [E] {
+        if stride == LANES && !self.activation.keeps_argument() {
+            return kept;
+        }
+        images.resize(kept.len(), E::zero());
+        self.activation.images(kept, images, LANES, stride);
+        images
+    }
+
+    /// The backward pass of [`forward_with_tangents`](Self::forward_with_tangents);
+    /// `output_gradient` is used as scratch space, `input_gradient` written.
+    pub fn backward_with_tangents<E: Real>(
+        &self,
+        tangents: usize,
+        block: Recorded<'_, E, MlpWorkspace<E>>,
+        output_gradient: &mut [E],
+        input_gradient: &mut [E],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let stride = (1 + tangents) * LANES;
+        let MlpWorkspace { kept, images } = block.workspace;
+        let mut current: Vec<E> = Vec::new();
+        for layer in (0..self.layers()).rev() {
+            let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
+            let gradient: &mut [E] = if layer + 1 == self.layers() {
+                &mut *output_gradient
+            } else {
+                &mut current
+            };
+            if layer + 1 < self.layers() {
+                self.activation.pull(&kept[layer], gradient, LANES, stride);
+            }
+            let source = match layer.checked_sub(1) {
+                None => block.inputs[0],
+                Some(below) => self.images_of(&kept[below], images, stride),
+            };
+            let gradient = Matrix::new(gradient, units, stride);
+            let source = Matrix::new(source, fan_in, stride).transposed();
+            product(gradient, source, parameter_gradients[2 * layer], Into::Add);
+            let bias = &mut *parameter_gradients[2 * layer + 1];
+            add_row_sums(gradient.values(), LANES, stride, bias);
+            let weight = Matrix::new(block.parameters[2 * layer], units, fan_in).transposed();
+            if layer == 0 {
+                product(weight, gradient, input_gradient, Into::Replace);
+            } else {
+                let mut below = vec![E::zero(); fan_in * stride];
+                product(weight, gradient, &mut below, Into::Replace);
+                current = below;
+            }
+        }
+    }
+}
+
+impl<E: Real> NetworkKernel<E> for MlpKernel {
+    type Workspace = MlpWorkspace<E>;
+
+    fn inputs(&self) -> usize {
+        self.widths[0]
+    }
+
+    fn outputs(&self) -> usize {
+        self.widths[self.layers()]
+    }
+
+    fn layout(&self) -> Vec<Layout> {
+        (0..self.layers())
+            .flat_map(|layer| {
+                let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
+                let last = layer + 1 == self.layers();
+                let part = |name: &str, rows, columns| Layout {
+                    name: format!("{name}{layer}"),
+                    rows,
+                    columns,
+                    fan_in,
+                    last,
+                };
+                [part("weight", units, fan_in), part("bias", 1, units)]
+            })
+            .collect()
+    }
+
+    fn forward(
+        &self,
+        input: &[E],
+        parameters: &[&[E]],
+        workspace: &mut MlpWorkspace<E>,
+        output: &mut [E],
+    ) {
+        self.forward_with_tangents(0, input, parameters, workspace, output);
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E, MlpWorkspace<E>>,
+        output_gradient: &mut [E],
+        input_gradient: &mut [E],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        self.backward_with_tangents(
+            0,
+            block,
+            output_gradient,
+            input_gradient,
+            parameter_gradients,
+        );
+    }
+}
+
+/// Value and Jacobian-vector products of a perceptron, with the tape.
+#[derive(Debug)]
+pub struct Tangents<E: Real, T> {
+    /// `(rows, outputs)`
+    pub value: Batch<E>,
+    /// `(rows, outputs * P)`: output i of tangent p in column `p * outputs + i`.
+    pub tangent: Batch<E>,
+    /// The one tape.
+    pub tape: T,
+}
+
+impl<E: Real> Mlp<E> {
+    /// The perceptron and its directional derivatives, in one differentiable operation.
+    ///
+    /// # Shape
+    /// `input` `(rows, inputs)`; `directions` `(rows, inputs * P)`, input j of direction p in
+    /// column `p * inputs + j`.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where the columns do not fit.
+    pub fn forward_with_tangents<T: Mode<E>>(
+        &self,
+        input: Batch<E, T>,
+        directions: &Batch<E>,
+    ) -> Result<Tangents<E, T>> {
+        let inputs = NetworkKernel::<E>::inputs(self.kernel());
+        check_columns("perceptron", &input, inputs)?;
+        let got = columns(directions);
+        if got == 0 || !got.is_multiple_of(inputs) {
+            return Err(Error::Dimension {
+                op: "directions of a perceptron",
+                expected: inputs,
+                got,
+            });
+        }
+        let operation = WithTangents {
+            kernel: self.kernel().clone(),
+            tangents: got / inputs,
+        };
+        let (input, mut tape) = input.split_tape();
+        let mut outputs = apply(operation, &[&input, directions], self.tensors(), &mut tape)?;
+        let tangent = outputs.remove(1);
+        Ok(Tangents {
+            value: outputs.remove(0),
+            tangent,
+            tape,
+        })
+    }
+}
+
+struct WithTangents {
+    kernel: MlpKernel,
+    tangents: usize,
+}
+
+#[derive(Default)]
+struct TangentWorkspace<E> {
+    mlp: MlpWorkspace<E>,
+    input: Vec<E>,
+}
+
+/// Copies `groups` blocks of `width` rows each side by side: row i becomes `[block 0 | block 1 ..]`.
+fn stack<E: Real>(value: &[E], tangent: &[E], width: usize, out: &mut Vec<E>) {
+    out.clear();
+    for i in 0..width {
+        out.extend_from_slice(&value[i * LANES..(i + 1) * LANES]);
+        for group in tangent.chunks_exact(width * LANES) {
+            out.extend_from_slice(&group[i * LANES..(i + 1) * LANES]);
+        }
+    }
+}
+
+fn unstack<E: Real>(stacked: &[E], width: usize, value: &mut [E], tangent: &mut [E]) {
+    let stride = stacked.len() / width;
+    for (i, row) in stacked.chunks_exact(stride).enumerate() {
+        value[i * LANES..(i + 1) * LANES].copy_from_slice(&row[..LANES]);
+        for (p, group) in tangent.chunks_exact_mut(width * LANES).enumerate() {
+            group[i * LANES..(i + 1) * LANES]
+                .copy_from_slice(&row[(p + 1) * LANES..(p + 2) * LANES]);
+        }
+    }
+}
+
+impl<E: Real> Operation<E> for WithTangents {
+    type Workspace = TangentWorkspace<E>;
+
+    fn name(&self) -> &'static str {
+        "perceptron with tangents"
+    }
+
+    fn output_widths(&self) -> Vec<usize> {
+        let outputs = NetworkKernel::<E>::outputs(&self.kernel);
+        vec![outputs, outputs * self.tangents]
+    }
+
+    fn forward(
+        &self,
+        inputs: &[&[E]],
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        outputs: &mut [&mut [E]],
+    ) -> Result<()> {
+        let TangentWorkspace { mlp, input } = workspace;
+        stack(inputs[0], inputs[1], inputs[0].len() / LANES, input);
+        let width = NetworkKernel::<E>::outputs(&self.kernel);
+        let mut stacked = vec![E::zero(); width * (1 + self.tangents) * LANES];
+        self.kernel
+            .forward_with_tangents(self.tangents, input, parameters, mlp, &mut stacked);
+        let [value, tangent] = outputs else {
+            return Ok(());
+        };
+        unstack(&stacked, width, value, tangent);
+        Ok(())
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E, Self::Workspace>,
+        output_gradients: &[&[E]],
+        input_gradients: &mut [&mut [E]],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let TangentWorkspace { mlp, input } = block.workspace;
+        let mut outer = Vec::new();
+        let width = NetworkKernel::<E>::outputs(&self.kernel);
+        stack(output_gradients[0], output_gradients[1], width, &mut outer);
+        let mut inner = vec![E::zero(); input.len()];
+        let recorded = Recorded {
+            inputs: &[input.as_slice()],
+            parameters: block.parameters,
+            workspace: mlp,
+        };
+        self.kernel.backward_with_tangents(
+            self.tangents,
+            recorded,
+            &mut outer,
+            &mut inner,
+            parameter_gradients,
+        );
+        let [value, tangent] = input_gradients else {
+            return;
+        };
+        unstack(
+            &inner,
+            NetworkKernel::<E>::inputs(&self.kernel),
+            value,
+            tangent,
+        );
+    }
+}

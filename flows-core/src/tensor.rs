@@ -1,0 +1,126 @@
+//! Tensors with run-time shapes: the aliases under which the rest of the workspace knows dfdx.
+
+use std::sync::OnceLock;
+
+use dfdx::shapes::HasShape;
+use dfdx::tensor::{CopySlice, Cpu, Gradients, Tape, Tensor, TensorFromVec};
+pub use dfdx::tensor::{NoneTape, PutTape, SplitTape};
+
+use crate::bijector::erased::Dispatch;
+use crate::{Error, Real, Result};
+
+/// `(rows, dim)`
+pub type Batch<E, T = NoneTape> = Tensor<(usize, usize), E, Cpu, T>;
+/// `(rows,)`
+pub type PerRow<E, T = NoneTape> = Tensor<(usize,), E, Cpu, T>;
+/// The tape that records.
+pub type Traced<E> = dfdx::tensor::OwnedTape<E, Cpu>;
+/// Gradients by tensor, as a backward pass leaves them.
+pub type Gradient<E> = Gradients<E, Cpu>;
+
+/// With or without a tape: [`NoneTape`] or [`Traced`], sealed.
+pub trait Mode<E: Real>: Tape<E, Cpu> + Dispatch<E> {}
+impl<E: Real> Mode<E> for NoneTape {}
+impl<E: Real> Mode<E> for Traced<E> {}
+
+/// The device of every tensor. `Cpu::default()` seeds a generator that nobody uses here, and a
+/// device of its own for each tensor would do so each time.
+pub(crate) fn device() -> &'static Cpu {
+    static DEVICE: OnceLock<Cpu> = OnceLock::new();
+    DEVICE.get_or_init(Cpu::default)
+}
+
+/// A batch from values stored row by row.
+///
+/// # Errors
+/// [`Error::Tensor`] unless there are `rows * dim` values.
+pub fn batch<E: Real>(values: Vec<E>, rows: usize, dim: usize) -> Result<Batch<E>> {
+    Ok(device().try_tensor_from_vec(values, (rows, dim))?)
+}
+
+/// One value a row.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`] is the tensor library's.
+pub fn per_row<E: Real>(values: Vec<E>) -> Result<PerRow<E>> {
+    let rows = values.len();
+    Ok(device().try_tensor_from_vec(values, (rows,))?)
+}
+
+/// Reading a tensor's shape and values.
+pub trait Values<E> {
+    /// The values, row by row.
+    fn values(&self) -> Vec<E>;
+    /// Number of rows.
+    fn rows(&self) -> usize;
+}
+
+impl<E: Real, T> Values<E> for Batch<E, T> {
+    fn values(&self) -> Vec<E> {
+        let (rows, dim) = *self.shape();
+        let mut values = vec![E::zero(); rows * dim];
+        Cpu::copy_into(self, &mut values);
+        values
+    }
+
+    fn rows(&self) -> usize {
+        self.shape().0
+    }
+}
+
+impl<E: Real, T> Values<E> for PerRow<E, T> {
+    fn values(&self) -> Vec<E> {
+        let mut values = vec![E::zero(); self.shape().0];
+        Cpu::copy_into(self, &mut values);
+        values
+    }
+
+    fn rows(&self) -> usize {
+        self.shape().0
+    }
+}
+
+/// Number of columns.
+pub fn columns<E: Real, T>(tensor: &Batch<E, T>) -> usize {
+    tensor.shape().1
+}
+
+/// Replaces the values of a tensor in place; its identity, and so its gradient, stays.
+///
+/// # Errors
+/// [`Error::Tensors`] when the number of values differs.
+pub fn set_values<E: Real>(tensor: &mut Batch<E>, values: &[E]) -> Result<()> {
+    let (rows, dim) = *tensor.shape();
+    if values.len() != rows * dim {
+        return Err(Error::Tensors {
+            name: "tensor".into(),
+            expected: format!("{} values", rows * dim),
+            got: format!("{}", values.len()),
+        });
+    }
+    Cpu::copy_from(tensor, values);
+    Ok(())
+}
+
+/// # Errors
+/// [`Error::Dimension`] unless `input` has `expected` columns.
+pub fn check_columns<E: Real, T>(
+    op: &'static str,
+    input: &Batch<E, T>,
+    expected: usize,
+) -> Result<()> {
+    let got = columns(input);
+    if got == expected {
+        Ok(())
+    } else {
+        Err(Error::Dimension { op, expected, got })
+    }
+}
+
+/// The gradient left for `tensor`, zero where nothing was recorded.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`] is the tensor library's.
+pub fn gradient_of<E: Real>(gradients: &mut Gradient<E>, tensor: &Batch<E>) -> Result<Vec<E>> {
+    Ok(gradients.get_or_alloc_mut(tensor)?.to_vec())
+}

@@ -1,0 +1,522 @@
+//! What it means for a bijector to be correct, as one check.
+
+use nalgebra::DMatrix;
+use rand::RngExt;
+
+use crate::bijector::{Bijector, Cost, LogDet, Mapped};
+use crate::parameters::{Parameters, Role};
+use crate::rowwise::{backward, negative_mean, sum};
+use crate::tensor::{
+    Batch, Gradient, Mode, NoneTape, PutTape, Traced, Values, batch, gradient_of, set_values,
+};
+use crate::{Context, Result, Stream, stream};
+
+/// Largest differences that [`check_bijector`] lets pass, each with its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Relative to 1 + |value|: rounding of a closed form, or ten times a solver's tolerance.
+    pub round_trip: f64,
+    /// Against the determinant of central differences: their error is of order step^2 and
+    /// rounding / step, about 1e-9 at a step of 1e-5, times the condition of the Jacobian.
+    pub log_det: f64,
+    /// Relative, against central differences of a scalar.
+    pub gradient: f64,
+    /// Difference of a row alone and in a batch: 0 unless a solver shares its steps.
+    pub rows: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self {
+            round_trip: 1e-9,
+            log_det: 1e-6,
+            gradient: 1e-5,
+            rows: 0.0,
+        }
+    }
+}
+
+impl Tolerance {
+    /// For a map that is integrated or iterated to `tolerance`.
+    #[must_use]
+    pub fn integrated(tolerance: f64) -> Self {
+        Self {
+            round_trip: 10.0 * tolerance,
+            rows: 10.0 * tolerance,
+            ..Self::default()
+        }
+    }
+}
+
+const JACOBIAN_STEP: f64 = 1e-5;
+const GRADIENT_STEP: f64 = 1e-5;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Direction {
+    Forward,
+    Inverse,
+}
+
+impl Direction {
+    fn map<T: Mode<f64>>(
+        self,
+        bijector: &impl Bijector<f64>,
+        input: Batch<f64, T>,
+        context: &Context<f64>,
+    ) -> Result<Mapped<f64, T>> {
+        match self {
+            Self::Forward => bijector.forward(input, context),
+            Self::Inverse => bijector.inverse(input, context),
+        }
+    }
+}
+
+/// Checks a bijector in double precision on eight batches of 1 to 4 rows: shapes, round trip,
+/// antisymmetry of the log-det, log-det against a numerical Jacobian, gradients of every learned
+/// parameter, input and context against differences, traced equal to untraced, rows independent.
+///
+/// Start the parameters away from the identity, or half of the formula is never exercised.
+/// `point` draws one coordinate of a base point; `context_dim` features are drawn from N(0, 1).
+///
+/// # Panics
+/// With a sentence that names the check, when something is wrong.
+pub fn check_bijector(
+    bijector: &mut impl Bijector<f64>,
+    context_dim: usize,
+    point: impl Fn(&mut Stream) -> f64,
+    tolerance: Tolerance,
+) {
+    for seed in 0..8 {
+        let mut rng = stream(seed, "check_bijector");
+        let rows = 1 + (seed as usize % 4);
+        let dim = bijector.dim();
+        let z = matrix(
+            (0..rows * dim).map(|_| point(&mut rng)).collect(),
+            rows,
+            dim,
+        );
+        let context = draw_context(rows, context_dim, &mut rng);
+        let x = ok(bijector.forward(z.clone(), &context), "forward").value;
+
+        check_round_trip(bijector, &z, &context, tolerance, seed);
+        let mut directions = vec![(Direction::Forward, z)];
+        if bijector.costs().inverse != Cost::Unavailable {
+            directions.push((Direction::Inverse, x));
+        }
+        for (direction, input) in directions {
+            check_tape(bijector, direction, &input, &context, seed);
+            check_rows(bijector, direction, &input, &context, tolerance, seed);
+            if bijector.log_det() == LogDet::Exact {
+                check_log_det(bijector, direction, &input, &context, tolerance, seed);
+            }
+            check_gradients(bijector, direction, &input, &context, tolerance, seed);
+        }
+    }
+}
+
+fn ok<T>(result: Result<T>, what: &str) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => fail(&format!("{what} failed: {error}")),
+    }
+}
+
+#[expect(clippy::panic, reason = "a check reports by panicking")]
+fn fail(message: &str) -> ! {
+    panic!("{message}")
+}
+
+fn matrix(values: Vec<f64>, rows: usize, dim: usize) -> Batch<f64> {
+    ok(batch(values, rows, dim), "making a batch")
+}
+
+fn draw_context(rows: usize, dim: usize, rng: &mut Stream) -> Context<f64> {
+    if dim == 0 {
+        return Context::none();
+    }
+    Context::of(matrix(crate::normals(rows * dim, rng), rows, dim))
+}
+
+fn check_round_trip(
+    bijector: &impl Bijector<f64>,
+    z: &Batch<f64>,
+    context: &Context<f64>,
+    tolerance: Tolerance,
+    seed: u64,
+) {
+    let out = ok(bijector.forward(z.clone(), context), "forward");
+    assert_eq!(out.value.rows(), z.rows(), "rows of the value");
+    assert_eq!(
+        crate::tensor::columns(&out.value),
+        bijector.dim(),
+        "columns of the value"
+    );
+    assert_eq!(out.log_det.rows(), z.rows(), "rows of the log-det");
+    if bijector.costs().inverse == Cost::Unavailable {
+        assert!(
+            bijector.inverse(out.value, context).is_err(),
+            "an unavailable inverse answered"
+        );
+        return;
+    }
+    let back = ok(bijector.inverse(out.value, context), "inverse");
+    close(
+        "round trip",
+        &back.value.values(),
+        &z.values(),
+        tolerance.round_trip,
+        seed,
+    );
+    let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
+    let scale = if bijector.log_det() == LogDet::Exact {
+        1.0
+    } else {
+        10.0
+    };
+    close(
+        "inverse log-det",
+        &negated,
+        &out.log_det.values(),
+        tolerance.round_trip * scale,
+        seed,
+    );
+}
+
+fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
+    assert_eq!(got.len(), expected.len(), "{what}: number of values");
+    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let difference = (got - expected).abs();
+        assert!(
+            difference <= tolerance * (1.0 + expected.abs()),
+            "{what} (seed {seed}, value {index}): got {got}, expected {expected}, \
+             difference {difference:e} above {tolerance:e}"
+        );
+    }
+}
+
+fn check_tape(
+    bijector: &impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+    seed: u64,
+) {
+    let plain = ok(
+        direction.map(bijector, input.clone(), context),
+        "without a tape",
+    );
+    let traced = input.clone().put_tape(Traced::default());
+    let traced = ok(direction.map(bijector, traced, context), "with a tape");
+    let same = plain.value.values() == traced.value.values()
+        && plain.log_det.values() == traced.log_det.values();
+    if bijector.costs().forward == Cost::Integrated {
+        // The traced pass replays the mesh of the untraced one: equal up to rounding.
+        let (a, b) = (plain.value.values(), traced.value.values());
+        close("value with a tape", &b, &a, 1e-11, seed);
+        close(
+            "log-det with a tape",
+            &traced.log_det.values(),
+            &plain.log_det.values(),
+            1e-11,
+            seed,
+        );
+    } else {
+        assert!(
+            same,
+            "{direction:?} (seed {seed}): values with and without a tape differ"
+        );
+    }
+}
+
+/// Row `row` of a batch and of its context, on their own.
+fn single(input: &Batch<f64>, context: &Context<f64>, row: usize) -> (Batch<f64>, Context<f64>) {
+    let cut = |tensor: &Batch<f64>| {
+        let dim = crate::tensor::columns(tensor);
+        matrix(tensor.values()[row * dim..(row + 1) * dim].to_vec(), 1, dim)
+    };
+    (
+        cut(input),
+        context
+            .features()
+            .map_or_else(Context::none, |f| Context::of(cut(f))),
+    )
+}
+
+fn check_rows(
+    bijector: &impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+    tolerance: Tolerance,
+    seed: u64,
+) {
+    if bijector.log_det() == LogDet::Estimate {
+        return; // Probes belong to a row's place in the batch.
+    }
+    let dim = bijector.dim();
+    let all = ok(direction.map(bijector, input.clone(), context), "a batch");
+    let (values, log_dets) = (all.value.values(), all.log_det.values());
+    for row in 0..input.rows() {
+        let (alone, its) = single(input, context, row);
+        let one = ok(direction.map(bijector, alone, &its), "a row alone");
+        let expected = &values[row * dim..(row + 1) * dim];
+        close(
+            "value of a row alone",
+            &one.value.values(),
+            expected,
+            tolerance.rows,
+            seed,
+        );
+        let expected = &log_dets[row..=row];
+        close(
+            "log-det of a row alone",
+            &one.log_det.values(),
+            expected,
+            tolerance.rows,
+            seed,
+        );
+    }
+}
+
+fn check_log_det(
+    bijector: &impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+    tolerance: Tolerance,
+    seed: u64,
+) {
+    let dim = bijector.dim();
+    let log_dets = ok(direction.map(bijector, input.clone(), context), "a batch")
+        .log_det
+        .values();
+    for (row, log_det) in log_dets.iter().enumerate() {
+        let (alone, its) = single(input, context, row);
+        let point = alone.values();
+        let image = |j: usize, step: f64| {
+            let mut moved = point.clone();
+            moved[j] += step;
+            ok(
+                direction.map(bijector, matrix(moved, 1, dim), &its),
+                "a moved row",
+            )
+            .value
+            .values()
+        };
+        let columns: Vec<Vec<f64>> = (0..dim)
+            .map(|j| {
+                let (up, down) = (image(j, JACOBIAN_STEP), image(j, -JACOBIAN_STEP));
+                up.iter()
+                    .zip(down)
+                    .map(|(u, d)| (u - d) / (2.0 * JACOBIAN_STEP))
+                    .collect()
+            })
+            .collect();
+        let jacobian = DMatrix::from_fn(dim, dim, |i, j| columns[j][i]);
+        let numerical = jacobian.lu().determinant().abs().ln();
+        close(
+            &format!("{direction:?} log-det"),
+            &[*log_det],
+            &[numerical],
+            tolerance.log_det,
+            seed,
+        );
+    }
+}
+
+/// A scalar of value and log-det that no symmetry makes insensitive to anything.
+fn objective(
+    bijector: &impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+) -> f64 {
+    let out = ok(
+        direction.map::<NoneTape>(bijector, input.clone(), context),
+        "objective",
+    );
+    let value: f64 = out
+        .value
+        .values()
+        .iter()
+        .enumerate()
+        .map(|(i, v)| weight(i) * v)
+        .sum();
+    let log_det: f64 = out
+        .log_det
+        .values()
+        .iter()
+        .enumerate()
+        .map(|(i, l)| weight(i + 7) * l)
+        .sum();
+    value + log_det
+}
+
+fn weight(index: usize) -> f64 {
+    1.0 + (index as f64 * 0.7).sin()
+}
+
+fn tape_gradient(
+    bijector: &impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+) -> Result<Gradient<f64>> {
+    let traced = input.clone().put_tape(Traced::default());
+    let out = direction.map(bijector, traced, context)?;
+    let (value, log_det, mut tape) = (out.value, out.log_det, out.tape);
+    // The weighted sum as a value a row, so that the objective above is its negative mean times -1.
+    let rows = log_det.rows();
+    let seed_value: Vec<f64> = (0..value.values().len()).map(weight).collect();
+    let seed_log_det: Vec<f64> = (0..rows).map(|i| weight(i + 7)).collect();
+    let total = crate::tensor::per_row(vec![0.0; 1])?;
+    let result = total.clone();
+    {
+        use dfdx::tensor::Tape;
+        tape.add_backward_op(move |gradients| {
+            let outer = gradients.get_or_alloc_mut(&result)?[0];
+            let pairs = gradients
+                .get_or_alloc_mut(&value)?
+                .iter_mut()
+                .zip(&seed_value);
+            pairs.for_each(|(g, w)| *g += outer * w);
+            let pairs = gradients
+                .get_or_alloc_mut(&log_det)?
+                .iter_mut()
+                .zip(&seed_log_det);
+            pairs.for_each(|(g, w)| *g += outer * w);
+            Ok(())
+        });
+    }
+    let total = sum(vec![total], &mut tape)?;
+    let (_, scalar) = negative_mean(total, tape)?;
+    backward(scalar)
+}
+
+fn check_gradients(
+    bijector: &mut impl Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+    tolerance: Tolerance,
+    seed: u64,
+) {
+    let mut gradients = ok(
+        tape_gradient(bijector, direction, input, context),
+        "gradient",
+    );
+    let label = |name: &str| format!("{direction:?} gradient of {name}");
+    // The tape computed minus the objective.
+    let mut negative = |tensor: &Batch<f64>| -> Vec<f64> {
+        ok(gradient_of(&mut gradients, tensor), "gradient")
+            .iter()
+            .map(|g| -g)
+            .collect()
+    };
+    let exact = negative(input);
+    let numerical = differences(input, |moved| {
+        objective(bijector, direction, moved, context)
+    });
+    close_relative(
+        &label("the input"),
+        &exact,
+        &numerical,
+        tolerance.gradient,
+        seed,
+    );
+    if let Some(features) = context.features() {
+        let numerical = differences(features, |moved| {
+            objective(bijector, direction, input, &Context::of(moved.clone()))
+        });
+        let exact = negative(features);
+        close_relative(
+            &label("the context"),
+            &exact,
+            &numerical,
+            tolerance.gradient,
+            seed,
+        );
+    }
+    let mut parameters = Vec::new();
+    bijector.visit(&mut |name, role, tensor| {
+        if role == Role::Learned {
+            parameters.push((name.to_owned(), tensor.clone()));
+        }
+    });
+    for (name, tensor) in parameters {
+        let numerical = differences(&tensor, |moved| {
+            ok(
+                replace(bijector, &name, &moved.values()),
+                "moving a parameter",
+            );
+            let value = objective(bijector, direction, input, context);
+            ok(
+                replace(bijector, &name, &tensor.values()),
+                "moving a parameter back",
+            );
+            value
+        });
+        let exact = negative(&tensor);
+        close_relative(&label(&name), &exact, &numerical, tolerance.gradient, seed);
+    }
+}
+
+fn replace(bijector: &mut impl Bijector<f64>, name: &str, values: &[f64]) -> Result<()> {
+    bijector.visit_mut(&mut |this, _, tensor| {
+        if this == name {
+            set_values(tensor, values)
+        } else {
+            Ok(())
+        }
+    })
+}
+
+/// Central differences of a scalar function of a tensor.
+fn differences(tensor: &Batch<f64>, mut function: impl FnMut(&Batch<f64>) -> f64) -> Vec<f64> {
+    let (values, rows) = (tensor.values(), tensor.rows());
+    let dim = crate::tensor::columns(tensor);
+    let mut at = |index: usize, step: f64| {
+        let mut moved = values.clone();
+        moved[index] += step;
+        function(&matrix(moved, rows, dim))
+    };
+    (0..values.len())
+        .map(|i| (at(i, GRADIENT_STEP) - at(i, -GRADIENT_STEP)) / (2.0 * GRADIENT_STEP))
+        .collect()
+}
+
+/// As [`close`], relative to the largest entry: small entries carry the rounding of large ones.
+fn close_relative(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
+    let size = expected.iter().fold(1.0_f64, |size, v| size.max(v.abs()));
+    let scaled = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| v / size).collect() };
+    close(what, &scaled(got), &scaled(expected), tolerance, seed);
+}
+
+/// Moves every learned parameter by `scale` N(0, 1), away from the identity.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`](crate::Error::Tensor) is the tensor library's.
+pub fn perturb(model: &mut impl Parameters<f64>, scale: f64, rng: &mut Stream) -> Result<()> {
+    model.visit_mut(&mut |_, role, tensor| {
+        if role == Role::Fixed {
+            return Ok(());
+        }
+        let moved: Vec<f64> = tensor
+            .values()
+            .iter()
+            .zip(crate::normals::<f64>(tensor.values().len(), rng))
+            .map(|(v, n)| v + scale * n)
+            .collect();
+        set_values(tensor, &moved)
+    })
+}
+
+/// A coordinate from N(0, `scale`^2).
+pub fn normal_point(scale: f64) -> impl Fn(&mut Stream) -> f64 {
+    move |rng| scale * crate::normals::<f64>(1, rng)[0]
+}
+
+/// A coordinate from U(-`bound`, `bound`).
+pub fn uniform_point(bound: f64) -> impl Fn(&mut Stream) -> f64 {
+    move |rng| rng.random_range(-bound..bound)
+}

@@ -1,0 +1,74 @@
+//! Real NVP: affine couplings with alternating halves.
+
+use flows_core::activation::Activation;
+use flows_core::{Chain, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::couplings::Couplings;
+use crate::{Affine, Scale};
+
+/// Real NVP.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `layers` | 10 | affine couplings, halves alternating | >= 1 |
+/// | `hidden` | `[128, 128]` | widths of each conditioner | each >= 1 |
+/// | `activation` | relu | of the conditioner | relu, tanh, softplus, silu |
+/// | `scale` | bounded 3 | map of the raw log-scale | exp, bounded |
+/// | `linear` | true | an LU linear layer before each coupling | |
+/// | `act_norm` | true | act-norm on the data side | |
+///
+/// # Reference
+/// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017.
+/// <https://arxiv.org/abs/1605.08803>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealNvp {
+    /// Number of couplings.
+    pub layers: usize,
+    /// Widths of the hidden layers of each conditioner.
+    pub hidden: Vec<usize>,
+    /// Activation of the conditioner.
+    pub activation: Activation,
+    /// Map of the raw log-scale.
+    pub scale: Scale,
+    /// Whether an LU linear layer stands before each coupling.
+    pub linear: bool,
+    /// Whether act-norm stands on the data side.
+    pub act_norm: bool,
+}
+
+impl Default for RealNvp {
+    fn default() -> Self {
+        Self {
+            layers: 10,
+            hidden: vec![128, 128],
+            activation: Activation::Relu,
+            scale: Scale::Bounded(3.0),
+            linear: true,
+            act_norm: true,
+        }
+    }
+}
+
+impl RealNvp {
+    /// Builds the chain for `dim` features and `context_dim` conditioning features.
+    ///
+    /// # Errors
+    /// [`flows_core::Error::Parameter`] for a value outside the table above.
+    pub fn build<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> Result<Chain<E>> {
+        let couplings = Couplings {
+            layers: self.layers,
+            hidden: &self.hidden,
+            activation: self.activation,
+            linear: self.linear,
+            act_norm: self.act_norm,
+        };
+        couplings.build(&Affine::new(self.scale), (dim, context_dim), rng)
+    }
+}

@@ -1,0 +1,81 @@
+//! Which features a coupling layer transforms.
+
+use flows_core::{Error, Result, Stream};
+use rand::seq::SliceRandom;
+
+/// The two parts of a coupling layer: features that condition, and features that are transformed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    transformed: Vec<bool>,
+}
+
+impl Mask {
+    /// A given mask: `true` where a feature is transformed.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if nothing is transformed.
+    pub fn new(transformed: Vec<bool>) -> Result<Self> {
+        if transformed.iter().any(|&t| t) {
+            return Ok(Self { transformed });
+        }
+        let (name, requirement) = ("number of transformed features of a mask", "at least 1");
+        Err(Error::Parameter {
+            name,
+            requirement,
+            value: 0.0,
+        })
+    }
+
+    /// The second half is transformed, or with `flipped` the first; with one feature, it is.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn halves(dim: usize, flipped: bool) -> Result<Self> {
+        let split = dim / 2;
+        Self::new(
+            (0..dim)
+                .map(|i| dim == 1 || (i < split) == flipped)
+                .collect(),
+        )
+    }
+
+    /// Every other feature is transformed: the odd ones, or with `flipped` the even ones.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn alternating(dim: usize, flipped: bool) -> Result<Self> {
+        Self::new(
+            (0..dim)
+                .map(|i| dim == 1 || (i % 2 == 0) == flipped)
+                .collect(),
+        )
+    }
+
+    /// A random half, rounded up, is transformed.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn random(dim: usize, rng: &mut Stream) -> Result<Self> {
+        let mut transformed: Vec<bool> = (0..dim).map(|i| i < dim.div_ceil(2)).collect();
+        transformed.shuffle(rng);
+        Self::new(transformed)
+    }
+
+    /// Number of features.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.transformed.len()
+    }
+
+    /// Features that are transformed, in order.
+    #[must_use]
+    pub fn transformed(&self) -> Vec<usize> {
+        (0..self.dim()).filter(|&i| self.transformed[i]).collect()
+    }
+
+    /// Features that condition and stay as they are, in order.
+    #[must_use]
+    pub fn kept(&self) -> Vec<usize> {
+        (0..self.dim()).filter(|&i| !self.transformed[i]).collect()
+    }
+}

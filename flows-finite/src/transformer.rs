@@ -1,0 +1,67 @@
+//! Transformers: strictly monotone scalar maps with parameters for each element (review, Section
+//! 3.1).
+
+use std::fmt::Debug;
+
+use flows_core::{Real, Result};
+
+/// A strictly increasing scalar map y = tau(x; theta), over [`LANES`](flows_core::operation::LANES)
+/// elements at a time.
+///
+/// `theta` holds [`arity`](Self::arity) rows of LANES values. `log_slope` is *added to*, so that a
+/// layer sums the log-determinant over its features without a buffer of its own.
+pub trait Transformer<E: Real>: Clone + Debug + Send + Sync + 'static {
+    /// Name for messages.
+    fn name(&self) -> &'static str;
+
+    /// Parameters of an element.
+    fn arity(&self) -> usize;
+
+    /// Parameters of the identity, `arity` of them: a conditioner adds them to the bias of its last
+    /// layer, so that a network that returns zero leaves every element as it is.
+    fn identity(&self) -> Vec<f64>;
+
+    /// y = tau(x) and log tau'(x).
+    ///
+    /// # Errors
+    /// Numerical events of maps without a closed form.
+    fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()>;
+
+    /// x with tau(x) = y, and -log tau'(x).
+    ///
+    /// # Errors
+    /// Numerical events of inverses without a closed form.
+    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<()>;
+
+    /// Given the gradients of y and of log tau'(x), writes those of x and theta.
+    fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>);
+
+    /// Given the gradients of x and of -log tau'(x), writes those of y and theta, at the x that
+    /// [`inverse`](Self::inverse) returned.
+    ///
+    /// With g the gradient of x and l that of the log-slope, and everything at x,
+    /// ```text
+    /// G = (g - l d log tau'/dx) / tau'      the gradient of y
+    /// theta receives  -G d tau/d theta - l d log tau'/d theta
+    /// ```
+    /// by the implicit function theorem: the second line is the forward gradient of (-G, -l).
+    fn inverse_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>);
+}
+
+/// Gradients that come in, LANES values each.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer<'a, E> {
+    /// Of the value.
+    pub value: &'a [E],
+    /// Of the log-slope.
+    pub log_slope: &'a [E],
+}
+
+/// Gradients that go out; both are written over.
+#[derive(Debug)]
+pub struct Inner<'a, E> {
+    /// Of the input, LANES values.
+    pub value: &'a mut [E],
+    /// Of the parameters, `arity` rows of LANES values.
+    pub theta: &'a mut [E],
+}
