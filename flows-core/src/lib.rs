@@ -19,6 +19,7 @@ pub mod rowwise;
 mod seed;
 pub mod tensor;
 pub mod testing;
+pub mod train;
 mod work;
 
 pub use base::{Base, DiagonalNormal, StandardNormal, UniformBox};

@@ -36,6 +36,13 @@ pub trait Real:
     /// exp is below the smallest normal number under this argument, and taken as zero.
     const EXP_MIN: Self;
 
+    /// Bytes of a value.
+    const BYTES: usize;
+
+    /// Appends the value's bytes, lowest first.
+    fn write_bytes(self, bytes: &mut Vec<u8>);
+    /// The value of [`BYTES`](Self::BYTES) bytes, lowest first; zero if there are not as many.
+    fn from_bytes(bytes: &[u8]) -> Self;
     /// The nearest value to `x`.
     fn of(x: f64) -> Self;
     /// The value in double precision.
@@ -78,6 +85,7 @@ const fn narrowed<const N: usize>(wide: [f64; N]) -> [f32; N] {
 
 impl Real for f32 {
     const NAME: &'static str = "f32";
+    const BYTES: usize = 4;
     // 0.3466^8 / 8! = 5e-9, below half an ulp of 1.
     const EXP_SERIES: &'static [Self] = &narrowed(inverse_factorials::<8>());
     // (1/9)^8 / 17 = 1.4e-9.
@@ -87,6 +95,14 @@ impl Real for f32 {
     const ROUND: Self = 12_582_912.0;
     const EXP_MAX: Self = 88.722_83;
     const EXP_MIN: Self = -87.336_54;
+
+    fn write_bytes(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_le_bytes());
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        bytes.try_into().map_or(0.0, Self::from_le_bytes)
+    }
 
     #[inline(always)]
     fn of(x: f64) -> Self {
@@ -116,6 +132,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     const NAME: &'static str = "f64";
+    const BYTES: usize = 8;
     // 0.3466^14 / 14! = 4e-18.
     const EXP_SERIES: &'static [Self] = &inverse_factorials::<14>();
     // (1/9)^17 / 35 = 2e-18.
@@ -125,6 +142,14 @@ impl Real for f64 {
     const ROUND: Self = 6_755_399_441_055_744.0;
     const EXP_MAX: Self = 709.782_712_893_384;
     const EXP_MIN: Self = -708.396_418_532_264_1;
+
+    fn write_bytes(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_le_bytes());
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        bytes.try_into().map_or(0.0, Self::from_le_bytes)
+    }
 
     #[inline(always)]
     fn of(x: f64) -> Self {

@@ -1,0 +1,13 @@
+//! Training: minibatches, Adam, schedules, averaging, early stopping, checkpoints.
+
+mod adam;
+mod checkpoint;
+mod schedule;
+mod source;
+mod trainer;
+
+pub use adam::{Adam, AdamConfig, gradient_norm};
+pub use checkpoint::{Checkpoint, write_atomically};
+pub use schedule::{Budget, Schedule};
+pub use source::{Minibatch, SamplerSource, Source, TableSource};
+pub use trainer::{Outcome, Progress, TrainConfig, Trainer, Validation};

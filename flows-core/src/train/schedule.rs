@@ -1,0 +1,61 @@
+//! How the learning rate changes, and when training ends.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Factor of the learning rate over the progress of a run, from 0 to 1 of its budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// 1 throughout.
+    Constant,
+    /// (1 + cos(pi progress)) / 2, from 1 to 0.
+    #[default]
+    Cosine,
+}
+
+impl Schedule {
+    /// The factor at `progress`.
+    #[must_use]
+    pub fn factor(self, progress: f64) -> f64 {
+        match self {
+            Self::Constant => 1.0,
+            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress.clamp(0.0, 1.0)).cos()),
+        }
+    }
+}
+
+/// When training ends. Only the training itself counts as time: not validation, not checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Budget {
+    /// After this many optimiser steps; the same numbers on every machine of a kind.
+    Steps(u64),
+    /// After this many seconds of training.
+    Seconds(f64),
+}
+
+impl Budget {
+    /// Fraction used, 1 or more when it is spent.
+    #[must_use]
+    pub fn progress(self, steps: u64, seconds: f64) -> f64 {
+        match self {
+            Self::Steps(budget) => steps as f64 / budget as f64,
+            Self::Seconds(budget) => seconds / budget,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Parameter`] unless there is something to spend.
+    pub fn check(self) -> Result<()> {
+        let (name, value) = match self {
+            Self::Steps(steps) => ("steps", steps as f64),
+            Self::Seconds(seconds) => ("seconds", seconds),
+        };
+        if value > 0.0 && value.is_finite() {
+            return Ok(());
+        }
+        Err(Error::Parameter { name, requirement: "positive and finite", value })
+    }
+}

@@ -1,0 +1,464 @@
+//! Maximum likelihood training of a flow.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::adam::{Adam, AdamConfig, gradient_norm};
+use super::checkpoint::Checkpoint;
+use super::schedule::{Budget, Schedule};
+use super::source::{Minibatch, Source};
+use crate::bijector::{Bijector, Purpose};
+use crate::parameters::{Parameters, Role};
+use crate::tensor::{Values, batch, set_values};
+use crate::{Batch, Context, Error, Flow, Real, Result, Work, forward_kl, stream};
+
+/// How a flow is trained.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `batch_rows` | 512 | rows of a minibatch | >= 1 |
+/// | `optimiser` | Adam at 1e-3 | see [`AdamConfig`] | |
+/// | `schedule` | cosine | learning rate over the budget | constant, cosine |
+/// | `clip_norm` | 5 | largest norm of the whole gradient | > 0 |
+/// | `ema` | none | decay of the averaged weights that are evaluated | in (0, 1) |
+/// | `validate_every` | 200 | steps between validations | >= 1 |
+/// | `patience` | none | validations without improvement before training ends | >= 1 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Rows of a minibatch.
+    pub batch_rows: usize,
+    /// The optimiser.
+    pub optimiser: AdamConfig,
+    /// Learning rate over the budget.
+    pub schedule: Schedule,
+    /// Largest norm of the whole gradient.
+    pub clip_norm: f64,
+    /// Decay of the averaged weights.
+    pub ema: Option<f64>,
+    /// Steps between validations.
+    pub validate_every: u64,
+    /// Validations without improvement before training ends; the best weights are kept.
+    pub patience: Option<u64>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch_rows: 512,
+            optimiser: AdamConfig::default(),
+            schedule: Schedule::Cosine,
+            clip_norm: 5.0,
+            ema: None,
+            validate_every: 200,
+            patience: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// # Errors
+    /// [`Error::Parameter`] for a value outside the table above.
+    pub fn check(&self) -> Result<()> {
+        let [beta1, beta2] = self.optimiser.betas;
+        let positive = |v: f64| v > 0.0 && v.is_finite();
+        let rows = self.batch_rows as f64;
+        let checks = [
+            ("batch_rows", "at least 1", rows, self.batch_rows > 0),
+            (
+                "learning_rate",
+                "positive and finite",
+                self.optimiser.learning_rate,
+                positive(self.optimiser.learning_rate),
+            ),
+            ("betas", "in [0, 1)", beta1, (0.0..1.0).contains(&beta1)),
+            ("betas", "in [0, 1)", beta2, (0.0..1.0).contains(&beta2)),
+            (
+                "epsilon",
+                "positive and finite",
+                self.optimiser.epsilon,
+                positive(self.optimiser.epsilon),
+            ),
+            (
+                "weight_decay",
+                "at least 0 and finite",
+                self.optimiser.weight_decay,
+                self.optimiser.weight_decay >= 0.0 && self.optimiser.weight_decay.is_finite(),
+            ),
+            ("clip_norm", "positive", self.clip_norm, self.clip_norm > 0.0),
+            (
+                "ema",
+                "between 0 and 1",
+                self.ema.unwrap_or(0.5),
+                self.ema.is_none_or(|decay| decay > 0.0 && decay < 1.0),
+            ),
+            (
+                "validate_every",
+                "at least 1",
+                self.validate_every as f64,
+                self.validate_every > 0,
+            ),
+            (
+                "patience",
+                "at least 1",
+                self.patience.unwrap_or(1) as f64,
+                self.patience != Some(0),
+            ),
+        ];
+        for (name, requirement, value, holds) in checks {
+            if !holds {
+                return Err(Error::Parameter { name, requirement, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows held back to validate on.
+#[derive(Debug, Clone)]
+pub struct Validation<E: Real> {
+    /// Row by row.
+    pub values: Vec<E>,
+    /// Their conditioning features.
+    pub context: Context<E>,
+}
+
+/// What a step reports to the caller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Fraction of the budget used.
+    pub fraction: f64,
+    /// Mean negative log-likelihood of the minibatch, nats.
+    pub train_nats: f64,
+    /// Mean negative log-likelihood of the validation rows, where this step validated.
+    pub validation_nats: Option<f64>,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// What the step took.
+    pub work: Work,
+}
+
+/// How training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The budget is spent.
+    Finished,
+    /// Validation stopped improving; the best weights are in place.
+    EarlyStop,
+    /// The caller asked to stop.
+    Interrupted,
+    /// The loss stopped being finite or a computation failed; weights are those of the last good
+    /// step.
+    Diverged {
+        /// Steps done before.
+        step: u64,
+        /// What happened and what to try.
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    steps: u64,
+    seconds: f64,
+    best_nats: Option<f64>,
+    without_improvement: u64,
+}
+
+/// Trains a flow by maximum likelihood and can be saved and resumed at any step.
+#[derive(Debug)]
+pub struct Trainer<E: Real> {
+    config: TrainConfig,
+    budget: Budget,
+    seed: u64,
+    flow: Flow<E>,
+    adam: Adam<E>,
+    average: Option<Vec<Vec<E>>>,
+    best: Option<Vec<Vec<E>>>,
+    state: State,
+}
+
+impl<E: Real> Trainer<E> {
+    /// A trainer at step 0.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a setting out of range.
+    pub fn new(flow: Flow<E>, config: TrainConfig, budget: Budget, seed: u64) -> Result<Self> {
+        config.check()?;
+        budget.check()?;
+        let adam = Adam::new(config.optimiser, &flow);
+        let state = State::default();
+        Ok(Self { config, budget, seed, flow, adam, average: None, best: None, state })
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
+    /// Seconds of training.
+    pub fn seconds(&self) -> f64 {
+        self.state.seconds
+    }
+
+    /// The flow with the weights of the latest step.
+    pub fn flow(&self) -> &Flow<E> {
+        &self.flow
+    }
+
+    /// The flow with the weights to be used: the best validated ones, else the averaged ones, else
+    /// the latest.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn into_flow(mut self) -> Result<Flow<E>> {
+        if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
+            set_weights(&mut self.flow, &weights)?;
+        }
+        Ok(self.flow)
+    }
+
+    /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
+    /// stops being finite. `report` sees every step; validation and `report` do not count as
+    /// training time.
+    ///
+    /// # Errors
+    /// Of the source, of `report`, or of validation. Divergence is an [`Outcome`], not an error.
+    pub fn run(
+        &mut self,
+        source: &dyn Source<E>,
+        validation: Option<&Validation<E>>,
+        mut report: impl FnMut(&Self, &Progress) -> Result<ControlFlow<()>>,
+    ) -> Result<Outcome> {
+        if source.dim() != self.flow.dim() {
+            let (expected, got) = (self.flow.dim(), source.dim());
+            return Err(Error::Dimension { op: "training data", expected, got });
+        }
+        if self.state.steps == 0 {
+            self.initialise(source)?;
+        }
+        while self.budget.progress(self.state.steps, self.state.seconds) < 1.0 {
+            let clock = Instant::now();
+            let mut progress = match self.step(source) {
+                Ok(progress) => progress,
+                Err(Stop::Source(error)) => return Err(error),
+                Err(Stop::Diverged(reason)) => {
+                    return Ok(Outcome::Diverged { step: self.state.steps, reason });
+                }
+            };
+            self.state.seconds += clock.elapsed().as_secs_f64();
+            progress.seconds = self.state.seconds;
+            progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
+            let due = self.state.steps.is_multiple_of(self.config.validate_every);
+            let mut exhausted = false;
+            if let (Some(validation), true) = (validation, due || progress.fraction >= 1.0) {
+                let nats = self.validate(validation)?;
+                progress.validation_nats = Some(nats);
+                exhausted = self.note_validation(nats);
+            }
+            if report(self, &progress)?.is_break() {
+                return Ok(Outcome::Interrupted);
+            }
+            if exhausted {
+                return Ok(Outcome::EarlyStop);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Sets what is initialised from data, on the rows of the first step.
+    fn initialise(&mut self, source: &dyn Source<E>) -> Result<()> {
+        let (x, context) = tensors(source.minibatch(0, self.config.batch_rows)?, source)?;
+        self.flow.bijector_mut().initialise(x, &context)?;
+        Ok(())
+    }
+
+    fn step(&mut self, source: &dyn Source<E>) -> Result<Progress, Stop> {
+        let index = self.state.steps;
+        let rows = source.minibatch(index, self.config.batch_rows).map_err(Stop::Source)?;
+        let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        let bijector = self.flow.bijector_mut();
+        bijector.set_purpose(Purpose::Training);
+        bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
+        let context = context.features().map_or_else(Context::default, |features| {
+            Context::of(crate::PutTape::put_tape(features.clone(), crate::Traced::default()))
+        });
+        let (loss, mut gradients, work) =
+            forward_kl(&self.flow, x, context).map_err(|error| self.diverged(&error.to_string()))?;
+        let norm = gradient_norm(&self.flow, &mut gradients).map_err(Stop::Source)?;
+        if !loss.is_finite() || !norm.is_finite() {
+            let what = if loss.is_finite() { "gradient" } else { "loss" };
+            return Err(self.diverged(&format!("the {what} is not finite")));
+        }
+        let fraction = self.budget.progress(index, self.state.seconds);
+        let rate = self.config.schedule.factor(fraction);
+        let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
+        self.adam.update(&mut self.flow, &mut gradients, rate, scale).map_err(Stop::Source)?;
+        self.state.steps += 1;
+        self.update_average();
+        Ok(Progress {
+            step: self.state.steps,
+            seconds: self.state.seconds,
+            fraction,
+            train_nats: loss,
+            validation_nats: None,
+            learning_rate: rate * self.config.optimiser.learning_rate,
+            gradient_norm: norm,
+            work,
+        })
+    }
+
+    fn diverged(&self, what: &str) -> Stop {
+        Stop::Diverged(format!(
+            "{what} at step {}; lower learning_rate or clip_norm, or check the data for outliers",
+            self.state.steps + 1
+        ))
+    }
+
+    /// Exponential moving average of the weights, its decay shortened at first so that the random
+    /// start is forgotten.
+    fn update_average(&mut self) {
+        let Some(decay) = self.config.ema else { return };
+        let steps = self.state.steps as f64;
+        let decay = E::of(decay.min((1.0 + steps) / (10.0 + steps)));
+        let latest = weights(&self.flow);
+        match &mut self.average {
+            None => self.average = Some(latest),
+            Some(average) => {
+                for (average, latest) in average.iter_mut().zip(&latest) {
+                    for (average, &latest) in average.iter_mut().zip(latest) {
+                        *average = *average + (E::one() - decay) * (latest - *average);
+                    }
+                }
+            }
+        }
+    }
+
+    fn validate(&mut self, validation: &Validation<E>) -> Result<f64> {
+        let latest = self.average.as_ref().map(|_| weights(&self.flow));
+        if let Some(average) = &self.average {
+            set_weights(&mut self.flow, average)?;
+        }
+        self.flow.bijector_mut().set_purpose(Purpose::Reporting);
+        let result = self.flow.evaluate(&validation.values, &validation.context);
+        self.flow.bijector_mut().set_purpose(Purpose::Training);
+        if let Some(latest) = latest {
+            set_weights(&mut self.flow, &latest)?;
+        }
+        let (log_prob, _) = result?;
+        Ok(-log_prob.iter().sum::<f64>() / log_prob.len() as f64)
+    }
+
+    /// Keeps the best weights; whether patience is exhausted.
+    fn note_validation(&mut self, nats: f64) -> bool {
+        let Some(patience) = self.config.patience else { return false };
+        if self.state.best_nats.is_none_or(|best| nats < best) {
+            self.state.best_nats = Some(nats);
+            self.state.without_improvement = 0;
+            self.best = Some(self.average.clone().unwrap_or_else(|| weights(&self.flow)));
+            return false;
+        }
+        self.state.without_improvement += 1;
+        self.state.without_improvement >= patience
+    }
+
+    /// Writes everything that [`resume`](Self::resume) needs to go on bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the system's reason.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut file = Checkpoint::new();
+        file.add_model("flow", &self.flow);
+        file.add_vectors("adam.first", &self.adam.first);
+        file.add_vectors("adam.second", &self.adam.second);
+        for (prefix, vectors) in [("average", &self.average), ("best", &self.best)] {
+            if let Some(vectors) = vectors {
+                file.add_vectors(prefix, vectors);
+            }
+        }
+        let state = serde_json::to_string(&self.state).unwrap_or_default();
+        file.metadata.insert("state".into(), state);
+        file.metadata.insert("average".into(), self.average.is_some().to_string());
+        file.metadata.insert("best".into(), self.best.is_some().to_string());
+        file.write(path)
+    }
+
+    /// Takes over what [`save`](Self::save) wrote for the same flow, config and seed.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Checkpoint`] or [`Error::Tensors`] where the file does not fit.
+    pub fn resume(&mut self, path: &Path) -> Result<()> {
+        let file = Checkpoint::read(path)?;
+        let state = file.metadata.get("state").and_then(|s| serde_json::from_str::<State>(s).ok());
+        let Some(state) = state else {
+            let problem = "expected a training checkpoint, got a file without a training state; \
+                           resume from the checkpoint of a run, not from its model";
+            return Err(Error::Checkpoint { path: path.to_owned(), problem: problem.into() });
+        };
+        file.restore_model("flow", &mut self.flow)?;
+        file.restore_vectors("adam.first", &mut self.adam.first)?;
+        file.restore_vectors("adam.second", &mut self.adam.second)?;
+        let read = |name: &str| -> Result<Option<Vec<Vec<E>>>> {
+            if file.metadata.get(name).is_none_or(|present| present != "true") {
+                return Ok(None);
+            }
+            let mut vectors = weights(&self.flow);
+            file.restore_vectors(name, &mut vectors)?;
+            Ok(Some(vectors))
+        };
+        (self.average, self.best) = (read("average")?, read("best")?);
+        self.adam.steps = state.steps;
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// Why a step did not happen.
+enum Stop {
+    Source(Error),
+    Diverged(String),
+}
+
+fn tensors<E: Real>(
+    rows: Minibatch<E>,
+    source: &dyn Source<E>,
+) -> Result<(Batch<E>, Context<E>)> {
+    let count = rows.values.len() / source.dim();
+    let context = match source.context_dim() {
+        0 => Context::none(),
+        dim => Context::of(batch(rows.context, count, dim)?),
+    };
+    Ok((batch(rows.values, count, source.dim())?, context))
+}
+
+/// The learned tensors, in the order of [`Parameters::visit`].
+fn weights<E: Real>(flow: &Flow<E>) -> Vec<Vec<E>> {
+    let mut weights = Vec::new();
+    flow.visit(&mut |_, role, tensor| {
+        if role == Role::Learned {
+            weights.push(tensor.values());
+        }
+    });
+    weights
+}
+
+fn set_weights<E: Real>(flow: &mut Flow<E>, weights: &[Vec<E>]) -> Result<()> {
+    let mut next = weights.iter();
+    flow.visit_mut(&mut |_, role, tensor| match (role, next.as_slice().first()) {
+        (Role::Learned, Some(values)) => {
+            next.next();
+            set_values(tensor, values)
+        }
+        _ => Ok(()),
+    })
+}
