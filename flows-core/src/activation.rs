@@ -204,9 +204,8 @@ fn images<E: Real, C: Curve>(kept: &[E], out: &mut [E], lanes: usize, stride: us
                 for (value, &kept) in values.iter_mut().zip(arguments) {
                     *value = C::value(kept);
                 }
-                for (image, tangent) in images
-                    .chunks_exact_mut(lanes)
-                    .zip(tangents.chunks_exact(lanes))
+                for (image, tangent) in
+                    images.chunks_exact_mut(lanes).zip(tangents.chunks_exact(lanes))
                 {
                     for ((image, &tangent), &kept) in image.iter_mut().zip(tangent).zip(arguments) {
                         *image = C::slope(kept) * tangent;
@@ -221,18 +220,15 @@ fn pull<E: Real, C: Curve>(kept: &[E], gradient: &mut [E], lanes: usize, stride:
     vectorised(
         #[inline(always)]
         || {
-            for (row, gradient) in kept
-                .chunks_exact(stride)
-                .zip(gradient.chunks_exact_mut(stride))
+            for (row, gradient) in kept.chunks_exact(stride).zip(gradient.chunks_exact_mut(stride))
             {
                 let (arguments, tangents) = row.split_at(lanes);
                 let (values, images) = gradient.split_at_mut(lanes);
                 for (value, &kept) in values.iter_mut().zip(arguments) {
                     *value = C::slope(kept) * *value;
                 }
-                for (image, tangent) in images
-                    .chunks_exact_mut(lanes)
-                    .zip(tangents.chunks_exact(lanes))
+                for (image, tangent) in
+                    images.chunks_exact_mut(lanes).zip(tangents.chunks_exact(lanes))
                 {
                     for lane in 0..lanes {
                         let kept = arguments[lane];

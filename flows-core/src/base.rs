@@ -58,10 +58,7 @@ impl<E: Real> Base<E> {
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
     pub fn diagonal_normal(dim: usize) -> Result<Self> {
         let zeros = || batch(vec![E::zero(); dim], 1, dim);
-        Ok(Self::DiagonalNormal(DiagonalNormal {
-            location: zeros()?,
-            log_scale: zeros()?,
-        }))
+        Ok(Self::DiagonalNormal(DiagonalNormal { location: zeros()?, log_scale: zeros()? }))
     }
 
     /// Uniform on the box between `low` and `high`.
@@ -71,11 +68,7 @@ impl<E: Real> Base<E> {
     pub fn uniform_box(low: Vec<f64>, high: Vec<f64>) -> Result<Self> {
         if low.len() != high.len() {
             let op = "uniform box";
-            return Err(Error::Dimension {
-                op,
-                expected: low.len(),
-                got: high.len(),
-            });
+            return Err(Error::Dimension { op, expected: low.len(), got: high.len() });
         }
         for (&low, &high) in low.iter().zip(&high) {
             if !(low < high && (high - low).is_finite()) {
@@ -161,11 +154,7 @@ impl<E: Real> DiagonalNormal<E> {
         let (rows, dim, values) = (z.rows(), columns(z), z.values());
         if rows < 2 {
             let (name, requirement) = ("number of rows to fit a normal to", "at least 2");
-            return Err(Error::Parameter {
-                name,
-                requirement,
-                value: rows as f64,
-            });
+            return Err(Error::Parameter { name, requirement, value: rows as f64 });
         }
         let column = |j: usize| values.iter().skip(j).step_by(dim).map(|v| v.as_f64());
         let mut location = Vec::with_capacity(dim);
@@ -177,11 +166,7 @@ impl<E: Real> DiagonalNormal<E> {
             if !log_sd.is_finite() {
                 let row = column(j).position(|v| !v.is_finite()).unwrap_or(0);
                 let advice = "remove constant columns and rows that are not finite";
-                return Err(Error::NonFinite {
-                    quantity: "log scale of the base",
-                    row,
-                    advice,
-                });
+                return Err(Error::NonFinite { quantity: "log scale of the base", row, advice });
             }
             location.push(E::of(mean));
             log_scale.push(E::of(log_sd));
@@ -281,10 +266,7 @@ struct BoxLogDensity {
 
 impl BoxLogDensity {
     fn of(base: &UniformBox) -> Self {
-        Self {
-            low: base.low.clone(),
-            high: base.high.clone(),
-        }
+        Self { low: base.low.clone(), high: base.high.clone() }
     }
 }
 
@@ -310,11 +292,7 @@ impl<E: Real> Operation<E> for BoxLogDensity {
             let inside = E::of(-(high - low).ln());
             for (sum, &z) in outputs[0].iter_mut().zip(z) {
                 let z = z.as_f64();
-                *sum += if z >= low && z <= high {
-                    inside
-                } else {
-                    E::neg_infinity()
-                };
+                *sum += if z >= low && z <= high { inside } else { E::neg_infinity() };
             }
         }
         Ok(())

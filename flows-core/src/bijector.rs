@@ -45,27 +45,18 @@ pub struct Costs {
 
 impl Costs {
     /// One pass in either direction.
-    pub const CLOSED_FORM: Self = Self {
-        forward: Cost::ClosedForm,
-        inverse: Cost::ClosedForm,
-    };
+    pub const CLOSED_FORM: Self = Self { forward: Cost::ClosedForm, inverse: Cost::ClosedForm };
 
     /// The same map with its directions exchanged.
     #[must_use]
     pub fn flipped(self) -> Self {
-        Self {
-            forward: self.inverse,
-            inverse: self.forward,
-        }
+        Self { forward: self.inverse, inverse: self.forward }
     }
 
     /// What doing both of two maps costs.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
-        Self {
-            forward: self.forward.max(other.forward),
-            inverse: self.inverse.max(other.inverse),
-        }
+        Self { forward: self.forward.max(other.forward), inverse: self.inverse.max(other.inverse) }
     }
 }
 
@@ -117,6 +108,15 @@ pub trait Bijector<E: Real>: Parameters<E> {
     /// [`Error::NotInvertible`](crate::Error::NotInvertible) where the cost is
     /// [`Cost::Unavailable`].
     fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>>;
+
+    /// Base to data without the log-det, for bijectors that save work by leaving it out.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        let mapped = self.forward(z, context)?;
+        Ok((mapped.value, mapped.work))
+    }
 
     /// Whether log-dets are exact for the purpose set at present.
     fn log_det(&self) -> LogDet {
@@ -177,6 +177,10 @@ impl<E: Real> Bijector<E> for BoxBijector<E> {
         T::inverse(&*self.0, x, context)
     }
 
+    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        self.0.erased_forward_value(z, context)
+    }
+
     fn log_det(&self) -> LogDet {
         self.0.erased_log_det()
     }
@@ -198,13 +202,18 @@ impl<E: Real> Bijector<E> for BoxBijector<E> {
 pub(crate) mod erased {
     use super::{
         Batch, Bijector, Context, Costs, LogDet, Mapped, NoneTape, Parameters, Purpose, Real,
-        Result, Stream, Traced,
+        Result, Stream, Traced, Work,
     };
 
     pub trait Erased<E: Real>: Parameters<E> {
         fn erased_dim(&self) -> usize;
         fn erased_costs(&self) -> Costs;
         fn erased_log_det(&self) -> LogDet;
+        fn erased_forward_value(
+            &self,
+            z: Batch<E>,
+            context: &Context<E>,
+        ) -> Result<(Batch<E>, Work)>;
         fn erased_set_purpose(&mut self, purpose: Purpose);
         fn erased_resample_probes(&mut self, rng: &mut Stream);
         fn erased_initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>>;
@@ -233,6 +242,14 @@ pub(crate) mod erased {
 
         fn erased_log_det(&self) -> LogDet {
             self.log_det()
+        }
+
+        fn erased_forward_value(
+            &self,
+            z: Batch<E>,
+            context: &Context<E>,
+        ) -> Result<(Batch<E>, Work)> {
+            self.forward_value(z, context)
         }
 
         fn erased_set_purpose(&mut self, purpose: Purpose) {

@@ -21,11 +21,7 @@ impl<E: Real> Chain<E> {
     pub fn new(dim: usize, parts: Vec<BoxBijector<E>>) -> Result<Self> {
         for part in &parts {
             if part.dim() != dim {
-                return Err(Error::Dimension {
-                    op: "chain",
-                    expected: dim,
-                    got: part.dim(),
-                });
+                return Err(Error::Dimension { op: "chain", expected: dim, got: part.dim() });
             }
         }
         Ok(Self { dim, parts })
@@ -52,12 +48,7 @@ impl<E: Real> Chain<E> {
         } else {
             sum(log_dets, &mut tape)?
         };
-        Ok(Mapped {
-            value,
-            log_det,
-            tape,
-            work,
-        })
+        Ok(Mapped { value, log_det, tape, work })
     }
 }
 
@@ -82,9 +73,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
     }
 
     fn costs(&self) -> Costs {
-        self.parts
-            .iter()
-            .fold(Costs::CLOSED_FORM, |worst, part| worst.worst(part.costs()))
+        self.parts.iter().fold(Costs::CLOSED_FORM, |worst, part| worst.worst(part.costs()))
     }
 
     fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
@@ -92,17 +81,19 @@ impl<E: Real> Bijector<E> for Chain<E> {
     }
 
     fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.fold(x, self.parts.iter().rev(), |part, x| {
-            part.inverse(x, context)
+        self.fold(x, self.parts.iter().rev(), |part, x| part.inverse(x, context))
+    }
+
+    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        check_columns("chain", &z, self.dim)?;
+        self.parts.iter().try_fold((z, Work::default()), |(z, work), part| {
+            let (value, more) = part.forward_value(z, context)?;
+            Ok((value, work + more))
         })
     }
 
     fn log_det(&self) -> LogDet {
-        self.parts
-            .iter()
-            .map(Bijector::log_det)
-            .max()
-            .unwrap_or(LogDet::Exact)
+        self.parts.iter().map(Bijector::log_det).max().unwrap_or(LogDet::Exact)
     }
 
     fn set_purpose(&mut self, purpose: Purpose) {
@@ -118,9 +109,6 @@ impl<E: Real> Bijector<E> for Chain<E> {
     }
 
     fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        self.parts
-            .iter_mut()
-            .rev()
-            .try_fold(x, |x, part| part.initialise(x, context))
+        self.parts.iter_mut().rev().try_fold(x, |x, part| part.initialise(x, context))
     }
 }

@@ -33,23 +33,11 @@ impl<E: Real> Context<E> {
     pub fn check(&self, op: &'static str, dim: usize, rows: usize) -> Result<()> {
         match &self.features {
             None if dim == 0 => Ok(()),
-            None => Err(Error::Dimension {
-                op,
-                expected: dim,
-                got: 0,
-            }),
+            None => Err(Error::Dimension { op, expected: dim, got: 0 }),
             Some(features) => {
                 check_columns(op, features, dim)?;
                 let got = features.rows();
-                if got == rows {
-                    Ok(())
-                } else {
-                    Err(Error::Rows {
-                        op,
-                        expected: rows,
-                        got,
-                    })
-                }
+                if got == rows { Ok(()) } else { Err(Error::Rows { op, expected: rows, got }) }
             }
         }
     }
@@ -58,9 +46,7 @@ impl<E: Real> Context<E> {
 impl<E: Real, T: Mode<E>> Context<E, T> {
     /// Conditions on `features`, `(rows, context dim)`.
     pub fn of(features: Batch<E, T>) -> Self {
-        Self {
-            features: Some(features),
-        }
+        Self { features: Some(features) }
     }
 
     /// Number of features, 0 if there is nothing.
@@ -76,11 +62,6 @@ impl<E: Real, T: Mode<E>> Context<E, T> {
         };
         let (features, below) = features.split_tape();
         let (input, own) = input.split_tape();
-        (
-            input.put_tape(below.merge(own)),
-            Context {
-                features: Some(features),
-            },
-        )
+        (input.put_tape(below.merge(own)), Context { features: Some(features) })
     }
 }

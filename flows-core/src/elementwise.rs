@@ -56,11 +56,7 @@ pub fn ln<E: Real>(x: E) -> E {
     let fraction = mantissa - E::one();
     let tail = twice_atanh(fraction / (fraction + E::of(2.0)));
     let value = exponent.mul_add(E::LN_2_HIGH, exponent.mul_add(E::LN_2_LOW, tail));
-    let at_zero = if x == E::zero() {
-        E::neg_infinity()
-    } else {
-        value
-    };
+    let at_zero = if x == E::zero() { E::neg_infinity() } else { value };
     let below = if x < E::zero() { E::nan() } else { at_zero };
     // Infinity and NaN, whose bits mean nothing, are their own logarithms.
     if x <= E::max_value() { below } else { x }

@@ -51,11 +51,7 @@ impl<E: Real> Flow<E> {
     pub fn new(base: Base<E>, bijector: BoxBijector<E>) -> Result<Self> {
         if base.dim() != bijector.dim() {
             let (expected, got) = (base.dim(), bijector.dim());
-            return Err(Error::Dimension {
-                op: "flow",
-                expected,
-                got,
-            });
+            return Err(Error::Dimension { op: "flow", expected, got });
         }
         Ok(Self { base, bijector })
     }
@@ -95,11 +91,7 @@ impl<E: Real> Flow<E> {
         let mapped = self.bijector.inverse(x, &context)?;
         let (base, mut tape) = self.base.log_prob(mapped.value.put_tape(mapped.tape))?;
         let value = sum(vec![base, mapped.log_det], &mut tape)?;
-        Ok(LogProb {
-            value,
-            tape,
-            work: mapped.work,
-        })
+        Ok(LogProb { value, tape, work: mapped.work })
     }
 
     /// Draws `rows` points, `(rows, dim)`.
@@ -112,9 +104,7 @@ impl<E: Real> Flow<E> {
         context: &Context<E>,
         rng: &mut Stream,
     ) -> Result<(Batch<E>, Work)> {
-        let mapped = self
-            .bijector
-            .forward(self.base.sample(rows, rng)?, context)?;
+        let mapped = self.bijector.forward(self.base.sample(rows, rng)?, context)?;
         Ok((mapped.value, mapped.work))
     }
 
@@ -138,12 +128,7 @@ impl<E: Real> Flow<E> {
         let mut tape = mapped.tape;
         let minus = negated(mapped.log_det, &mut tape)?;
         let log_prob = sum(vec![base, minus], &mut tape)?;
-        Ok(Sampled {
-            value: mapped.value,
-            log_prob,
-            tape,
-            work: mapped.work,
-        })
+        Ok(Sampled { value: mapped.value, log_prob, tape, work: mapped.work })
     }
 
     /// Log-densities of many rows (stored row by row) without a tape, a few thousand at a time.
@@ -154,11 +139,7 @@ impl<E: Real> Flow<E> {
         let dim = self.dim();
         if !values.len().is_multiple_of(dim) {
             let got = values.len() % dim;
-            return Err(Error::Dimension {
-                op: "last row of a batch",
-                expected: dim,
-                got,
-            });
+            return Err(Error::Dimension { op: "last row of a batch", expected: dim, got });
         }
         let mut log_prob = Vec::with_capacity(values.len() / dim);
         let mut work = Work::default();
@@ -191,17 +172,9 @@ fn context_rows<E: Real>(context: &Context<E>, start: usize, rows: usize) -> Res
     let end = (start + rows) * dim;
     if end > values.len() {
         let got = features.rows();
-        return Err(Error::Rows {
-            op: "context",
-            expected: start + rows,
-            got,
-        });
+        return Err(Error::Rows { op: "context", expected: start + rows, got });
     }
-    Ok(Context::of(batch(
-        values[start * dim..end].to_vec(),
-        rows,
-        dim,
-    )?))
+    Ok(Context::of(batch(values[start * dim..end].to_vec(), rows, dim)?))
 }
 
 fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {

@@ -30,7 +30,7 @@ pub use error::{Error, Result};
 pub use flow::{Flow, LogProb, Sampled, forward_kl};
 pub use inverse::Inverse;
 pub use mlp::{Mlp, MlpKernel, MlpWorkspace, Tangents};
-pub use network::{LastLayer, Layout, Network, NetworkKernel};
+pub use network::{LastLayer, Layout, Layouts, Network, NetworkKernel};
 pub use parameters::{Parameters, Role};
 pub use real::Real;
 pub use seed::{Stream, normals, stream};

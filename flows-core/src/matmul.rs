@@ -19,17 +19,8 @@ impl<'a, E: Copy> Matrix<'a, E> {
     /// If `values` holds fewer than `rows * columns` elements.
     #[must_use]
     pub fn new(values: &'a [E], rows: usize, columns: usize) -> Self {
-        assert!(
-            values.len() >= rows * columns,
-            "matrix: the slice is too short"
-        );
-        Self {
-            values,
-            rows,
-            columns,
-            row_step: columns,
-            column_step: 1,
-        }
+        assert!(values.len() >= rows * columns, "matrix: the slice is too short");
+        Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
     /// The first `columns` columns of a matrix whose rows are `stride` apart.
@@ -38,22 +29,9 @@ impl<'a, E: Copy> Matrix<'a, E> {
     /// If the last row would end beyond `values`.
     #[must_use]
     pub fn with_stride(values: &'a [E], rows: usize, columns: usize, stride: usize) -> Self {
-        let end = if rows == 0 {
-            0
-        } else {
-            (rows - 1) * stride + columns
-        };
-        assert!(
-            values.len() >= end && stride >= columns,
-            "matrix: the slice is too short"
-        );
-        Self {
-            values,
-            rows,
-            columns,
-            row_step: stride,
-            column_step: 1,
-        }
+        let end = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
+        assert!(values.len() >= end && stride >= columns, "matrix: the slice is too short");
+        Self { values, rows, columns, row_step: stride, column_step: 1 }
     }
 
     /// The slice that holds the elements.
@@ -94,10 +72,7 @@ pub enum Into {
 /// If the inner dimensions differ or `out` is too short.
 pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into: Into) {
     assert_eq!(a.columns, b.rows, "product: inner dimensions differ");
-    assert!(
-        out.len() >= a.rows * b.columns,
-        "product: the destination is too short"
-    );
+    assert!(out.len() >= a.rows * b.columns, "product: the destination is too short");
     let (alpha, beta) = match into {
         Into::Replace => (E::zero(), E::one()),
         Into::Add => (E::one(), E::one()),
@@ -136,32 +111,20 @@ mod tests {
     use super::*;
 
     fn ramp(count: usize) -> Vec<f64> {
-        (0..count)
-            .map(|i| ((i * 37) % 101) as f64 / 50.0 - 1.0)
-            .collect()
+        (0..count).map(|i| ((i * 37) % 101) as f64 / 50.0 - 1.0).collect()
     }
 
     fn plain(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
-        (0..m * n)
-            .map(|e| (0..k).map(|l| a[e / n * k + l] * b[l * n + e % n]).sum())
-            .collect()
+        (0..m * n).map(|e| (0..k).map(|l| a[e / n * k + l] * b[l * n + e % n]).sum()).collect()
     }
 
     fn transpose(a: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-        (0..rows * columns)
-            .map(|e| a[e % rows * columns + e / rows])
-            .collect()
+        (0..rows * columns).map(|e| a[e % rows * columns + e / rows]).collect()
     }
 
     #[test]
     fn products_of_every_form_agree_with_three_loops() {
-        for (m, k, n) in [
-            (1, 1, 1),
-            (3, 5, 7),
-            (64, 3, 128),
-            (2, 64, 128),
-            (69, 33, 128),
-        ] {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (64, 3, 128), (2, 64, 128), (69, 33, 128)] {
             let (a, b) = (ramp(m * k), ramp(k * n));
             let expected = plain(&a, &b, m, k, n);
             let (ta, tb) = (transpose(&a, m, k), transpose(&b, k, n));
@@ -186,17 +149,9 @@ mod tests {
         let (m, k, n) = (70, 45, 128);
         let a: Vec<f32> = ramp(m * k).iter().map(|&v| v as f32).collect();
         let column: Vec<f32> = ramp(k).iter().map(|&v| v as f32).collect();
-        let b: Vec<f32> = column
-            .iter()
-            .flat_map(|&v| std::iter::repeat_n(v, n))
-            .collect();
+        let b: Vec<f32> = column.iter().flat_map(|&v| std::iter::repeat_n(v, n)).collect();
         let mut out = vec![0.0; m * n];
-        product(
-            Matrix::new(&a, m, k),
-            Matrix::new(&b, k, n),
-            &mut out,
-            Into::Replace,
-        );
+        product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, Into::Replace);
         for row in out.chunks(n) {
             assert!(row.iter().all(|v| v.to_bits() == row[0].to_bits()));
         }

@@ -5,7 +5,7 @@
 
 use crate::activation::Activation;
 use crate::matmul::{Into, Matrix, product};
-use crate::network::{Layout, Network, NetworkKernel, add_bias, add_row_sums};
+use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Operation, Recorded, apply};
 use crate::tensor::{Batch, Mode, SplitTape, check_columns, columns};
 use crate::{Error, Real, Result};
@@ -43,13 +43,15 @@ impl MlpKernel {
         widths.push(outputs);
         if widths.contains(&0) {
             let name = "width of a layer";
-            return Err(Error::Parameter {
-                name,
-                requirement: "at least 1",
-                value: 0.0,
-            });
+            return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
         }
         Ok(Self { widths, activation })
+    }
+
+    /// Widths of input, hidden layers and output.
+    #[must_use]
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
     }
 
     fn layers(&self) -> usize {
@@ -121,11 +123,8 @@ impl MlpKernel {
         let mut current: Vec<E> = Vec::new();
         for layer in (0..self.layers()).rev() {
             let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
-            let gradient: &mut [E] = if layer + 1 == self.layers() {
-                &mut *output_gradient
-            } else {
-                &mut current
-            };
+            let gradient: &mut [E] =
+                if layer + 1 == self.layers() { &mut *output_gradient } else { &mut current };
             if layer + 1 < self.layers() {
                 self.activation.pull(&kept[layer], gradient, LANES, stride);
             }
@@ -150,17 +149,7 @@ impl MlpKernel {
     }
 }
 
-impl<E: Real> NetworkKernel<E> for MlpKernel {
-    type Workspace = MlpWorkspace<E>;
-
-    fn inputs(&self) -> usize {
-        self.widths[0]
-    }
-
-    fn outputs(&self) -> usize {
-        self.widths[self.layers()]
-    }
-
+impl Layouts for MlpKernel {
     fn layout(&self) -> Vec<Layout> {
         (0..self.layers())
             .flat_map(|layer| {
@@ -176,6 +165,18 @@ impl<E: Real> NetworkKernel<E> for MlpKernel {
                 [part("weight", units, fan_in), part("bias", 1, units)]
             })
             .collect()
+    }
+}
+
+impl<E: Real> NetworkKernel<E> for MlpKernel {
+    type Workspace = MlpWorkspace<E>;
+
+    fn inputs(&self) -> usize {
+        self.widths[0]
+    }
+
+    fn outputs(&self) -> usize {
+        self.widths[self.layers()]
     }
 
     fn forward(
@@ -195,13 +196,7 @@ impl<E: Real> NetworkKernel<E> for MlpKernel {
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
-        self.backward_with_tangents(
-            0,
-            block,
-            output_gradient,
-            input_gradient,
-            parameter_gradients,
-        );
+        self.backward_with_tangents(0, block, output_gradient, input_gradient, parameter_gradients);
     }
 }
 
@@ -240,18 +235,11 @@ impl<E: Real> Mlp<E> {
                 got,
             });
         }
-        let operation = WithTangents {
-            kernel: self.kernel().clone(),
-            tangents: got / inputs,
-        };
+        let operation = WithTangents { kernel: self.kernel().clone(), tangents: got / inputs };
         let (input, mut tape) = input.split_tape();
         let mut outputs = apply(operation, &[&input, directions], self.tensors(), &mut tape)?;
         let tangent = outputs.remove(1);
-        Ok(Tangents {
-            value: outputs.remove(0),
-            tangent,
-            tape,
-        })
+        Ok(Tangents { value: outputs.remove(0), tangent, tape })
     }
 }
 
@@ -311,8 +299,7 @@ impl<E: Real> Operation<E> for WithTangents {
         stack(inputs[0], inputs[1], inputs[0].len() / LANES, input);
         let width = NetworkKernel::<E>::outputs(&self.kernel);
         let mut stacked = vec![E::zero(); width * (1 + self.tangents) * LANES];
-        self.kernel
-            .forward_with_tangents(self.tangents, input, parameters, mlp, &mut stacked);
+        self.kernel.forward_with_tangents(self.tangents, input, parameters, mlp, &mut stacked);
         let [value, tangent] = outputs else {
             return Ok(());
         };
@@ -332,11 +319,8 @@ impl<E: Real> Operation<E> for WithTangents {
         let width = NetworkKernel::<E>::outputs(&self.kernel);
         stack(output_gradients[0], output_gradients[1], width, &mut outer);
         let mut inner = vec![E::zero(); input.len()];
-        let recorded = Recorded {
-            inputs: &[input.as_slice()],
-            parameters: block.parameters,
-            workspace: mlp,
-        };
+        let recorded =
+            Recorded { inputs: &[input.as_slice()], parameters: block.parameters, workspace: mlp };
         self.kernel.backward_with_tangents(
             self.tangents,
             recorded,
@@ -347,11 +331,6 @@ impl<E: Real> Operation<E> for WithTangents {
         let [value, tangent] = input_gradients else {
             return;
         };
-        unstack(
-            &inner,
-            NetworkKernel::<E>::inputs(&self.kernel),
-            value,
-            tangent,
-        );
+        unstack(&inner, NetworkKernel::<E>::inputs(&self.kernel), value, tangent);
     }
 }

@@ -24,9 +24,15 @@ pub struct Layout {
     pub last: bool,
 }
 
+/// What a kernel is parametrised by.
+pub trait Layouts: Clone + Debug + Send + Sync + 'static {
+    /// The tensors, in the order in which the kernel takes them.
+    fn layout(&self) -> Vec<Layout>;
+}
+
 /// A network over one block of [`LANES`] rows, feature by feature; it owns no tensors, so that
 /// fused operations can be built from it.
-pub trait NetworkKernel<E: Real>: Clone + Debug + Send + Sync + 'static {
+pub trait NetworkKernel<E: Real>: Layouts {
     /// What the forward pass leaves for the backward pass.
     type Workspace: Default + Send + Debug;
 
@@ -34,8 +40,6 @@ pub trait NetworkKernel<E: Real>: Clone + Debug + Send + Sync + 'static {
     fn inputs(&self) -> usize;
     /// Columns of the output.
     fn outputs(&self) -> usize;
-    /// The tensors, in the order in which `forward` takes them.
-    fn layout(&self) -> Vec<Layout>;
 
     /// Computes `output`, `(outputs, LANES)`, from `input`, `(inputs, LANES)`.
     fn forward(
@@ -68,12 +72,12 @@ pub enum LastLayer {
 
 /// A kernel with its tensors.
 #[derive(Clone, Debug)]
-pub struct Network<E: Real, K: NetworkKernel<E>> {
+pub struct Network<E: Real, K: Layouts> {
     kernel: K,
     parameters: Vec<Batch<E>>,
 }
 
-impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
+impl<E: Real, K: Layouts> Network<E, K> {
     /// Draws every weight and bias from U(-1, 1) / sqrt(fan in).
     ///
     /// # Errors
@@ -84,13 +88,7 @@ impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
             let bound = 1.0 / (part.fan_in.max(1) as f64).sqrt();
             let zero = part.last && last == LastLayer::Zero;
             let values = (0..part.rows * part.columns)
-                .map(|_| {
-                    if zero {
-                        E::zero()
-                    } else {
-                        E::of(rng.random_range(-bound..bound))
-                    }
-                })
+                .map(|_| if zero { E::zero() } else { E::of(rng.random_range(-bound..bound)) })
                 .collect();
             parameters.push(batch(values, part.rows, part.columns)?);
         }
@@ -102,7 +100,7 @@ impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
         &self.kernel
     }
 
-    /// The tensors, in the order of [`NetworkKernel::layout`].
+    /// The tensors, in the order of [`Layouts::layout`].
     pub fn tensors(&self) -> &[Batch<E>] {
         &self.parameters
     }
@@ -118,18 +116,16 @@ impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
         let mut values = crate::tensor::Values::values(bias);
         if values.len() != offset.len() {
             let (expected, got) = (values.len(), offset.len());
-            return Err(Error::Dimension {
-                op: "bias of the last layer",
-                expected,
-                got,
-            });
+            return Err(Error::Dimension { op: "bias of the last layer", expected, got });
         }
         for (value, &shift) in values.iter_mut().zip(offset) {
             *value += E::of(shift);
         }
         crate::tensor::set_values(bias, &values)
     }
+}
 
+impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
     /// The network as a differentiable function on its own: `(rows, inputs)` to `(rows, outputs)`.
     ///
     /// # Errors
@@ -143,7 +139,7 @@ impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
     }
 }
 
-impl<E: Real, K: NetworkKernel<E>> Parameters<E> for Network<E, K> {
+impl<E: Real, K: Layouts> Parameters<E> for Network<E, K> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         for (part, tensor) in self.kernel.layout().iter().zip(&self.parameters) {
             f(&part.name, Role::Learned, tensor);
@@ -191,12 +187,7 @@ impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
         parameter_gradients: &mut [&mut [E]],
     ) {
         let mut incoming = output_gradients[0].to_vec();
-        self.0.backward(
-            block,
-            &mut incoming,
-            input_gradients[0],
-            parameter_gradients,
-        );
+        self.0.backward(block, &mut incoming, input_gradients[0], parameter_gradients);
     }
 }
 

@@ -82,26 +82,18 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
     for input in inputs {
         if input.rows() != rows {
             let op = operation.name();
-            return Err(Error::Rows {
-                op,
-                expected: rows,
-                got: input.rows(),
-            });
+            return Err(Error::Rows { op, expected: rows, got: input.rows() });
         }
     }
     let widths = operation.output_widths();
     let parameter_values: Vec<Vec<E>> = parameters.iter().map(Values::values).collect();
     let tasks = pack(inputs, rows);
     let views: Vec<&[E]> = parameter_values.iter().map(Vec::as_slice).collect();
-    let done = run(tasks, |task| {
-        forward_task::<E, O, T>(&operation, task, &views, &widths)
-    })?;
+    let done = run(tasks, |task| forward_task::<E, O, T>(&operation, task, &views, &widths))?;
 
     let mut outputs = Vec::with_capacity(widths.len());
     for (slot, &width) in widths.iter().enumerate() {
-        let blocks = done
-            .iter()
-            .flat_map(|task| task.blocks.iter().map(|b| &b.outputs[slot]));
+        let blocks = done.iter().flat_map(|task| task.blocks.iter().map(|b| &b.outputs[slot]));
         outputs.push(batch(unpack(blocks, rows, width), rows, width)?);
     }
     if T::OWNS_TAPE {
@@ -175,24 +167,11 @@ fn forward_task<E: Real, O: Operation<E>, T: Mode<E>>(
     for inputs in inputs {
         let mut outputs: Vec<Vec<E>> = widths.iter().map(|w| vec![E::zero(); w * LANES]).collect();
         let views = slices(&inputs);
-        operation.forward(
-            &views,
-            parameters,
-            &mut workspace,
-            &mut slices_mut(&mut outputs),
-        )?;
+        operation.forward(&views, parameters, &mut workspace, &mut slices_mut(&mut outputs))?;
         if T::OWNS_TAPE {
-            blocks.push(Block {
-                inputs,
-                outputs,
-                workspace: std::mem::take(&mut workspace),
-            });
+            blocks.push(Block { inputs, outputs, workspace: std::mem::take(&mut workspace) });
         } else {
-            blocks.push(Block {
-                inputs: Vec::new(),
-                outputs,
-                workspace: O::Workspace::default(),
-            });
+            blocks.push(Block { inputs: Vec::new(), outputs, workspace: O::Workspace::default() });
         }
     }
     Ok(Task { blocks })
@@ -200,19 +179,14 @@ fn forward_task<E: Real, O: Operation<E>, T: Mode<E>>(
 
 /// Blocks of the inputs, task by task.
 fn pack<E: Real>(inputs: &[&Batch<E>], rows: usize) -> Vec<Vec<Vec<Vec<E>>>> {
-    let sources: Vec<(Vec<E>, usize)> = inputs
-        .iter()
-        .map(|input| (input.values(), columns(input)))
-        .collect();
+    let sources: Vec<(Vec<E>, usize)> =
+        inputs.iter().map(|input| (input.values(), columns(input))).collect();
     let starts: Vec<usize> = (0..rows).step_by(LANES).collect();
     starts
         .chunks(BLOCKS_PER_TASK)
         .map(|task| {
             let block = |&start: &usize| {
-                sources
-                    .iter()
-                    .map(|(values, dim)| to_lanes(values, *dim, start))
-                    .collect()
+                sources.iter().map(|(values, dim)| to_lanes(values, *dim, start)).collect()
             };
             task.iter().map(block).collect()
         })
@@ -286,9 +260,7 @@ impl<E: Real, O: Operation<E>> Record<E, O> {
             tasks.into_par_iter().map(work).collect()
         };
         for (slot, input) in self.inputs.iter().enumerate() {
-            let blocks = done
-                .iter()
-                .flat_map(|task| task.inputs.iter().map(|b| &b[slot]));
+            let blocks = done.iter().flat_map(|task| task.inputs.iter().map(|b| &b[slot]));
             let values = unpack(blocks, rows, columns(input));
             accumulate(gradients.get_or_alloc_mut(input)?, &values);
         }
@@ -316,10 +288,7 @@ fn backward_task<E: Real, O: Operation<E>>(
     incoming: &[Vec<E>],
     widths: &[usize],
 ) -> TaskGradient<E> {
-    let mut total: Vec<Vec<E>> = parameters
-        .iter()
-        .map(|p| vec![E::zero(); p.len()])
-        .collect();
+    let mut total: Vec<Vec<E>> = parameters.iter().map(|p| vec![E::zero(); p.len()]).collect();
     let mut inputs = Vec::with_capacity(task.blocks.len());
     for (index, mut block) in task.blocks.into_iter().enumerate() {
         let start = first + index * LANES;
@@ -328,29 +297,18 @@ fn backward_task<E: Real, O: Operation<E>>(
             .zip(widths)
             .map(|(values, &width)| gradient_to_lanes(values, width, start))
             .collect();
-        let mut inner: Vec<Vec<E>> = block
-            .inputs
-            .iter()
-            .map(|input| vec![E::zero(); input.len()])
-            .collect();
+        let mut inner: Vec<Vec<E>> =
+            block.inputs.iter().map(|input| vec![E::zero(); input.len()]).collect();
         let recorded = Recorded {
             inputs: &slices(&block.inputs),
             parameters,
             workspace: &mut block.workspace,
         };
         let mut sums = slices_mut(&mut total);
-        operation.backward(
-            recorded,
-            &slices(&outer),
-            &mut slices_mut(&mut inner),
-            &mut sums,
-        );
+        operation.backward(recorded, &slices(&outer), &mut slices_mut(&mut inner), &mut sums);
         inputs.push(inner);
     }
-    TaskGradient {
-        inputs,
-        parameters: total,
-    }
+    TaskGradient { inputs, parameters: total }
 }
 
 /// As [`to_lanes`], but the lanes that only fill up the last block have gradient zero.
@@ -371,13 +329,9 @@ fn sum_in_order<E: Real>(tasks: &mut [TaskGradient<E>]) {
     let Some((first, rest)) = tasks.split_first_mut() else {
         return;
     };
-    first
-        .parameters
-        .par_iter_mut()
-        .enumerate()
-        .for_each(|(slot, total)| {
-            for task in rest.iter() {
-                accumulate(total, &task.parameters[slot]);
-            }
-        });
+    first.parameters.par_iter_mut().enumerate().for_each(|(slot, total)| {
+        for task in rest.iter() {
+            accumulate(total, &task.parameters[slot]);
+        }
+    });
 }

@@ -19,11 +19,7 @@ pub fn sum<E: Real, T: Mode<E>>(terms: Vec<PerRow<E>>, tape: &mut T) -> Result<P
     let mut total = vec![E::zero(); rows];
     for term in &terms {
         if term.rows() != rows {
-            return Err(Error::Rows {
-                op: "sum",
-                expected: rows,
-                got: term.rows(),
-            });
+            return Err(Error::Rows { op: "sum", expected: rows, got: term.rows() });
         }
         add(&mut total, &term.values());
     }

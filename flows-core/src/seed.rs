@@ -18,9 +18,7 @@ pub fn stream(seed: u64, name: &str) -> Stream {
 
 /// `count` draws from N(0, 1).
 pub fn normals<E: Real>(count: usize, rng: &mut Stream) -> Vec<E> {
-    (0..count)
-        .map(|_| E::of(Distribution::<f64>::sample(&StandardNormal, rng)))
-        .collect()
+    (0..count).map(|_| E::of(Distribution::<f64>::sample(&StandardNormal, rng))).collect()
 }
 
 #[cfg(test)]

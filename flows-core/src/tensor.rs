@@ -110,11 +110,7 @@ pub fn check_columns<E: Real, T>(
     expected: usize,
 ) -> Result<()> {
     let got = columns(input);
-    if got == expected {
-        Ok(())
-    } else {
-        Err(Error::Dimension { op, expected, got })
-    }
+    if got == expected { Ok(()) } else { Err(Error::Dimension { op, expected, got }) }
 }
 
 /// The gradient left for `tensor`, zero where nothing was recorded.

@@ -27,12 +27,7 @@ pub struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self {
-            round_trip: 1e-9,
-            log_det: 1e-6,
-            gradient: 1e-5,
-            rows: 0.0,
-        }
+        Self { round_trip: 1e-9, log_det: 1e-6, gradient: 1e-5, rows: 0.0 }
     }
 }
 
@@ -40,11 +35,7 @@ impl Tolerance {
     /// For a map that is integrated or iterated to `tolerance`.
     #[must_use]
     pub fn integrated(tolerance: f64) -> Self {
-        Self {
-            round_trip: 10.0 * tolerance,
-            rows: 10.0 * tolerance,
-            ..Self::default()
-        }
+        Self { round_trip: 10.0 * tolerance, rows: 10.0 * tolerance, ..Self::default() }
     }
 }
 
@@ -90,11 +81,7 @@ pub fn check_bijector(
         let mut rng = stream(seed, "check_bijector");
         let rows = 1 + (seed as usize % 4);
         let dim = bijector.dim();
-        let z = matrix(
-            (0..rows * dim).map(|_| point(&mut rng)).collect(),
-            rows,
-            dim,
-        );
+        let z = matrix((0..rows * dim).map(|_| point(&mut rng)).collect(), rows, dim);
         let context = draw_context(rows, context_dim, &mut rng);
         let x = ok(bijector.forward(z.clone(), &context), "forward").value;
 
@@ -146,40 +133,17 @@ fn check_round_trip(
 ) {
     let out = ok(bijector.forward(z.clone(), context), "forward");
     assert_eq!(out.value.rows(), z.rows(), "rows of the value");
-    assert_eq!(
-        crate::tensor::columns(&out.value),
-        bijector.dim(),
-        "columns of the value"
-    );
+    assert_eq!(crate::tensor::columns(&out.value), bijector.dim(), "columns of the value");
     assert_eq!(out.log_det.rows(), z.rows(), "rows of the log-det");
     if bijector.costs().inverse == Cost::Unavailable {
-        assert!(
-            bijector.inverse(out.value, context).is_err(),
-            "an unavailable inverse answered"
-        );
+        assert!(bijector.inverse(out.value, context).is_err(), "an unavailable inverse answered");
         return;
     }
     let back = ok(bijector.inverse(out.value, context), "inverse");
-    close(
-        "round trip",
-        &back.value.values(),
-        &z.values(),
-        tolerance.round_trip,
-        seed,
-    );
+    close("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
-    let scale = if bijector.log_det() == LogDet::Exact {
-        1.0
-    } else {
-        10.0
-    };
-    close(
-        "inverse log-det",
-        &negated,
-        &out.log_det.values(),
-        tolerance.round_trip * scale,
-        seed,
-    );
+    let scale = if bijector.log_det() == LogDet::Exact { 1.0 } else { 10.0 };
+    close("inverse log-det", &negated, &out.log_det.values(), tolerance.round_trip * scale, seed);
 }
 
 fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
@@ -201,10 +165,7 @@ fn check_tape(
     context: &Context<f64>,
     seed: u64,
 ) {
-    let plain = ok(
-        direction.map(bijector, input.clone(), context),
-        "without a tape",
-    );
+    let plain = ok(direction.map(bijector, input.clone(), context), "without a tape");
     let traced = input.clone().put_tape(Traced::default());
     let traced = ok(direction.map(bijector, traced, context), "with a tape");
     let same = plain.value.values() == traced.value.values()
@@ -221,10 +182,7 @@ fn check_tape(
             seed,
         );
     } else {
-        assert!(
-            same,
-            "{direction:?} (seed {seed}): values with and without a tape differ"
-        );
+        assert!(same, "{direction:?} (seed {seed}): values with and without a tape differ");
     }
 }
 
@@ -234,12 +192,7 @@ fn single(input: &Batch<f64>, context: &Context<f64>, row: usize) -> (Batch<f64>
         let dim = crate::tensor::columns(tensor);
         matrix(tensor.values()[row * dim..(row + 1) * dim].to_vec(), 1, dim)
     };
-    (
-        cut(input),
-        context
-            .features()
-            .map_or_else(Context::none, |f| Context::of(cut(f))),
-    )
+    (cut(input), context.features().map_or_else(Context::none, |f| Context::of(cut(f))))
 }
 
 fn check_rows(
@@ -260,21 +213,9 @@ fn check_rows(
         let (alone, its) = single(input, context, row);
         let one = ok(direction.map(bijector, alone, &its), "a row alone");
         let expected = &values[row * dim..(row + 1) * dim];
-        close(
-            "value of a row alone",
-            &one.value.values(),
-            expected,
-            tolerance.rows,
-            seed,
-        );
+        close("value of a row alone", &one.value.values(), expected, tolerance.rows, seed);
         let expected = &log_dets[row..=row];
-        close(
-            "log-det of a row alone",
-            &one.log_det.values(),
-            expected,
-            tolerance.rows,
-            seed,
-        );
+        close("log-det of a row alone", &one.log_det.values(), expected, tolerance.rows, seed);
     }
 }
 
@@ -287,29 +228,19 @@ fn check_log_det(
     seed: u64,
 ) {
     let dim = bijector.dim();
-    let log_dets = ok(direction.map(bijector, input.clone(), context), "a batch")
-        .log_det
-        .values();
+    let log_dets = ok(direction.map(bijector, input.clone(), context), "a batch").log_det.values();
     for (row, log_det) in log_dets.iter().enumerate() {
         let (alone, its) = single(input, context, row);
         let point = alone.values();
         let image = |j: usize, step: f64| {
             let mut moved = point.clone();
             moved[j] += step;
-            ok(
-                direction.map(bijector, matrix(moved, 1, dim), &its),
-                "a moved row",
-            )
-            .value
-            .values()
+            ok(direction.map(bijector, matrix(moved, 1, dim), &its), "a moved row").value.values()
         };
         let columns: Vec<Vec<f64>> = (0..dim)
             .map(|j| {
                 let (up, down) = (image(j, JACOBIAN_STEP), image(j, -JACOBIAN_STEP));
-                up.iter()
-                    .zip(down)
-                    .map(|(u, d)| (u - d) / (2.0 * JACOBIAN_STEP))
-                    .collect()
+                up.iter().zip(down).map(|(u, d)| (u - d) / (2.0 * JACOBIAN_STEP)).collect()
             })
             .collect();
         let jacobian = DMatrix::from_fn(dim, dim, |i, j| columns[j][i]);
@@ -331,24 +262,10 @@ fn objective(
     input: &Batch<f64>,
     context: &Context<f64>,
 ) -> f64 {
-    let out = ok(
-        direction.map::<NoneTape>(bijector, input.clone(), context),
-        "objective",
-    );
-    let value: f64 = out
-        .value
-        .values()
-        .iter()
-        .enumerate()
-        .map(|(i, v)| weight(i) * v)
-        .sum();
-    let log_det: f64 = out
-        .log_det
-        .values()
-        .iter()
-        .enumerate()
-        .map(|(i, l)| weight(i + 7) * l)
-        .sum();
+    let out = ok(direction.map::<NoneTape>(bijector, input.clone(), context), "objective");
+    let value: f64 = out.value.values().iter().enumerate().map(|(i, v)| weight(i) * v).sum();
+    let log_det: f64 =
+        out.log_det.values().iter().enumerate().map(|(i, l)| weight(i + 7) * l).sum();
     value + log_det
 }
 
@@ -375,15 +292,9 @@ fn tape_gradient(
         use dfdx::tensor::Tape;
         tape.add_backward_op(move |gradients| {
             let outer = gradients.get_or_alloc_mut(&result)?[0];
-            let pairs = gradients
-                .get_or_alloc_mut(&value)?
-                .iter_mut()
-                .zip(&seed_value);
+            let pairs = gradients.get_or_alloc_mut(&value)?.iter_mut().zip(&seed_value);
             pairs.for_each(|(g, w)| *g += outer * w);
-            let pairs = gradients
-                .get_or_alloc_mut(&log_det)?
-                .iter_mut()
-                .zip(&seed_log_det);
+            let pairs = gradients.get_or_alloc_mut(&log_det)?.iter_mut().zip(&seed_log_det);
             pairs.for_each(|(g, w)| *g += outer * w);
             Ok(())
         });
@@ -401,41 +312,21 @@ fn check_gradients(
     tolerance: Tolerance,
     seed: u64,
 ) {
-    let mut gradients = ok(
-        tape_gradient(bijector, direction, input, context),
-        "gradient",
-    );
+    let mut gradients = ok(tape_gradient(bijector, direction, input, context), "gradient");
     let label = |name: &str| format!("{direction:?} gradient of {name}");
     // The tape computed minus the objective.
     let mut negative = |tensor: &Batch<f64>| -> Vec<f64> {
-        ok(gradient_of(&mut gradients, tensor), "gradient")
-            .iter()
-            .map(|g| -g)
-            .collect()
+        ok(gradient_of(&mut gradients, tensor), "gradient").iter().map(|g| -g).collect()
     };
     let exact = negative(input);
-    let numerical = differences(input, |moved| {
-        objective(bijector, direction, moved, context)
-    });
-    close_relative(
-        &label("the input"),
-        &exact,
-        &numerical,
-        tolerance.gradient,
-        seed,
-    );
+    let numerical = differences(input, |moved| objective(bijector, direction, moved, context));
+    close_relative(&label("the input"), &exact, &numerical, tolerance.gradient, seed);
     if let Some(features) = context.features() {
         let numerical = differences(features, |moved| {
             objective(bijector, direction, input, &Context::of(moved.clone()))
         });
         let exact = negative(features);
-        close_relative(
-            &label("the context"),
-            &exact,
-            &numerical,
-            tolerance.gradient,
-            seed,
-        );
+        close_relative(&label("the context"), &exact, &numerical, tolerance.gradient, seed);
     }
     let mut parameters = Vec::new();
     bijector.visit(&mut |name, role, tensor| {
@@ -445,15 +336,9 @@ fn check_gradients(
     });
     for (name, tensor) in parameters {
         let numerical = differences(&tensor, |moved| {
-            ok(
-                replace(bijector, &name, &moved.values()),
-                "moving a parameter",
-            );
+            ok(replace(bijector, &name, &moved.values()), "moving a parameter");
             let value = objective(bijector, direction, input, context);
-            ok(
-                replace(bijector, &name, &tensor.values()),
-                "moving a parameter back",
-            );
+            ok(replace(bijector, &name, &tensor.values()), "moving a parameter back");
             value
         });
         let exact = negative(&tensor);
@@ -463,11 +348,7 @@ fn check_gradients(
 
 fn replace(bijector: &mut impl Bijector<f64>, name: &str, values: &[f64]) -> Result<()> {
     bijector.visit_mut(&mut |this, _, tensor| {
-        if this == name {
-            set_values(tensor, values)
-        } else {
-            Ok(())
-        }
+        if this == name { set_values(tensor, values) } else { Ok(()) }
     })
 }
 

@@ -23,10 +23,7 @@ impl Work {
     /// `passes` through a conditioner network.
     #[must_use]
     pub fn passes(passes: u64) -> Self {
-        Self {
-            network_passes: passes,
-            ..Self::default()
-        }
+        Self { network_passes: passes, ..Self::default() }
     }
 
     /// Passes and evaluations together: the work that dominates in either family.

@@ -32,28 +32,17 @@ impl<E: Real> ActNorm<E> {
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
     pub fn new(dim: usize) -> Result<Self> {
         let zeros = |dim| batch(vec![E::zero(); dim], 1, dim);
-        Ok(Self {
-            log_scale: zeros(dim)?,
-            shift: zeros(dim)?,
-            initialised: zeros(1)?,
-        })
+        Ok(Self { log_scale: zeros(dim)?, shift: zeros(dim)?, initialised: zeros(1)? })
     }
 
     fn map<T: Mode<E>, const INVERSE: bool>(&self, input: Batch<E, T>) -> Result<Mapped<E, T>> {
         check_columns("act-norm", &input, columns(&self.shift))?;
         let (input, mut tape) = input.split_tape();
         let parameters = [self.log_scale.clone(), self.shift.clone()];
-        let operation = ActNormOperation::<INVERSE> {
-            dim: columns(&self.shift),
-        };
+        let operation = ActNormOperation::<INVERSE> { dim: columns(&self.shift) };
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped {
-            value: outputs.remove(0),
-            log_det,
-            tape,
-            work: Work::default(),
-        })
+        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
     }
 
     fn initialise_from(&mut self, x: &Batch<E>) -> Result<()> {
@@ -67,19 +56,11 @@ impl<E: Real> ActNorm<E> {
             if !mean.is_finite() {
                 let row = column().position(|v| !v.is_finite()).unwrap_or(0);
                 let (quantity, advice) = ("input of act-norm", "check the data and earlier layers");
-                return Err(Error::NonFinite {
-                    quantity,
-                    row,
-                    advice,
-                });
+                return Err(Error::NonFinite { quantity, row, advice });
             }
             shift.push(E::of(mean));
             // A constant feature (one row, say) keeps scale 1.
-            log_scale.push(E::of(if variance > 0.0 {
-                0.5 * variance.ln()
-            } else {
-                0.0
-            }));
+            log_scale.push(E::of(if variance > 0.0 { 0.5 * variance.ln() } else { 0.0 }));
         }
         set_values(&mut self.shift, &shift)?;
         set_values(&mut self.log_scale, &log_scale)?;
@@ -152,17 +133,11 @@ impl<E: Real, const INVERSE: bool> Operation<E> for ActNormOperation<INVERSE> {
         let (log_scale, shift) = (parameters[0], parameters[1]);
         let total: E = log_scale.iter().copied().sum();
         outputs[1].fill(if INVERSE { -total } else { total });
-        let rows = inputs[0]
-            .chunks_exact(LANES)
-            .zip(outputs[0].chunks_exact_mut(LANES));
+        let rows = inputs[0].chunks_exact(LANES).zip(outputs[0].chunks_exact_mut(LANES));
         for ((input, output), (&s, &t)) in rows.zip(log_scale.iter().zip(shift)) {
             let scale = if INVERSE { (-s).exp() } else { s.exp() };
             for (output, &input) in output.iter_mut().zip(input) {
-                *output = if INVERSE {
-                    (input - t) * scale
-                } else {
-                    input * scale + t
-                };
+                *output = if INVERSE { (input - t) * scale } else { input * scale + t };
             }
         }
         Ok(())
@@ -188,11 +163,7 @@ impl<E: Real, const INVERSE: bool> Operation<E> for ActNormOperation<INVERSE> {
             let (mut along, mut sum) = (E::zero(), E::zero());
             for (&input, &outer) in input.iter().zip(outer) {
                 // The derivative of the output for s is +- (output less what does not scale).
-                along += if INVERSE {
-                    -(input - t) * scale * outer
-                } else {
-                    input * scale * outer
-                };
+                along += if INVERSE { -(input - t) * scale * outer } else { input * scale * outer };
                 sum += outer;
             }
             d_log_scale[i] += along + if INVERSE { -total } else { total };

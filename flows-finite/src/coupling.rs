@@ -61,32 +61,18 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Coupling<E, K, T> {
         kernel: impl FnOnce(usize, usize) -> Result<K>,
         rng: &mut Stream,
     ) -> Result<Self> {
-        let wiring = Wiring {
-            kept: mask.kept(),
-            transformed: mask.transformed(),
-            context: context_dim,
-        };
+        let wiring =
+            Wiring { kept: mask.kept(), transformed: mask.transformed(), context: context_dim };
         let outputs = wiring.transformed.len() * transformer.arity();
         let kernel = kernel(wiring.inputs(), outputs)?;
-        for (expected, got) in [
-            (wiring.inputs(), kernel.inputs()),
-            (outputs, kernel.outputs()),
-        ] {
+        for (expected, got) in [(wiring.inputs(), kernel.inputs()), (outputs, kernel.outputs())] {
             if expected != got {
-                return Err(Error::Dimension {
-                    op: "conditioner of a coupling",
-                    expected,
-                    got,
-                });
+                return Err(Error::Dimension { op: "conditioner of a coupling", expected, got });
             }
         }
         let mut conditioner = Network::new(kernel, LastLayer::Zero, rng)?;
         conditioner.offset_last_bias(&transformer.identity().repeat(wiring.transformed.len()))?;
-        Ok(Self {
-            wiring,
-            conditioner,
-            transformer,
-        })
+        Ok(Self { wiring, conditioner, transformer })
     }
 
     fn map<M: Mode<E>, const INVERSE: bool>(
@@ -106,12 +92,7 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Coupling<E, K, T> {
         };
         let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped {
-            value: outputs.remove(0),
-            log_det,
-            tape,
-            work: Work::passes(1),
-        })
+        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::passes(1) })
     }
 }
 
@@ -161,12 +142,7 @@ struct CouplingWorkspace<E, W> {
 
 impl<E, W: Default> Default for CouplingWorkspace<E, W> {
     fn default() -> Self {
-        Self {
-            input: Vec::new(),
-            network: W::default(),
-            theta: Vec::new(),
-            images: Vec::new(),
-        }
+        Self { input: Vec::new(), network: W::default(), theta: Vec::new(), images: Vec::new() }
     }
 }
 
@@ -204,12 +180,7 @@ where
         let [value, log_det] = outputs else {
             return Ok(());
         };
-        let CouplingWorkspace {
-            input,
-            network,
-            theta,
-            images,
-        } = workspace;
+        let CouplingWorkspace { input, network, theta, images } = workspace;
         input.clear();
         for &feature in &self.wiring.kept {
             input.extend_from_slice(lanes(inputs[0], feature));
@@ -223,12 +194,7 @@ where
         self.conditioner.forward(input, parameters, network, theta);
         images.clear();
         let arity = self.transformer.arity() * LANES;
-        for (&feature, theta) in self
-            .wiring
-            .transformed
-            .iter()
-            .zip(theta.chunks_exact(arity))
-        {
+        for (&feature, theta) in self.wiring.transformed.iter().zip(theta.chunks_exact(arity)) {
             let source = lanes(inputs[0], feature);
             let target = lanes_mut(value, feature);
             if INVERSE {
@@ -251,27 +217,18 @@ where
         let [d_value, d_log_det] = output_gradients else {
             return;
         };
-        let CouplingWorkspace {
-            input,
-            network,
-            theta,
-            images,
-        } = block.workspace;
+        let CouplingWorkspace { input, network, theta, images } = block.workspace;
         let mut d_theta = vec![E::zero(); theta.len()];
         let arity = self.transformer.arity() * LANES;
         for (index, &feature) in self.wiring.transformed.iter().enumerate() {
             let theta = &theta[index * arity..(index + 1) * arity];
-            let outer = Outer {
-                value: lanes(d_value, feature),
-                log_slope: d_log_det,
-            };
+            let outer = Outer { value: lanes(d_value, feature), log_slope: d_log_det };
             let inner = Inner {
                 value: lanes_mut(input_gradients[0], feature),
                 theta: &mut d_theta[index * arity..(index + 1) * arity],
             };
             if INVERSE {
-                self.transformer
-                    .inverse_gradient(lanes(images, index), theta, outer, inner);
+                self.transformer.inverse_gradient(lanes(images, index), theta, outer, inner);
             } else {
                 let x = lanes(block.inputs[0], feature);
                 self.transformer.forward_gradient(x, theta, outer, inner);
@@ -283,8 +240,7 @@ where
             parameters: block.parameters,
             workspace: network,
         };
-        self.conditioner
-            .backward(recorded, &mut d_theta, &mut d_input, parameter_gradients);
+        self.conditioner.backward(recorded, &mut d_theta, &mut d_input, parameter_gradients);
         for (row, &feature) in self.wiring.kept.iter().enumerate() {
             let target = lanes_mut(input_gradients[0], feature);
             let passed = lanes(d_value, feature).iter().zip(lanes(&d_input, row));

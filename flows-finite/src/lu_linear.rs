@@ -59,27 +59,15 @@ impl<E: Real> LuLinear<E> {
         diagonal: &[f64],
     ) -> Result<Self> {
         let dim = order.len();
-        let sizes = [
-            (lower.len(), dim * dim),
-            (upper.len(), dim * dim),
-            (diagonal.len(), dim),
-        ];
+        let sizes = [(lower.len(), dim * dim), (upper.len(), dim * dim), (diagonal.len(), dim)];
         for (got, expected) in sizes {
             if got != expected {
-                return Err(Error::Dimension {
-                    op: "factors of a linear layer",
-                    expected,
-                    got,
-                });
+                return Err(Error::Dimension { op: "factors of a linear layer", expected, got });
             }
         }
         if let Some(&value) = diagonal.iter().find(|d| !(**d > 0.0 && d.is_finite())) {
             let (name, requirement) = ("diagonal of U", "positive and finite");
-            return Err(Error::Parameter {
-                name,
-                requirement,
-                value,
-            });
+            return Err(Error::Parameter { name, requirement, value });
         }
         let cast = |values: &[f64]| values.iter().map(|&v| E::of(v)).collect();
         let layer = Self {
@@ -105,20 +93,13 @@ impl<E: Real> LuLinear<E> {
         let dim = columns(&self.bias);
         check_columns("linear layer", &input, dim)?;
         let order = indices("order of a linear layer", &self.order)?;
-        let operation = LuOperation::<INVERSE> {
-            places: inverted(&order),
-        };
+        let operation = LuOperation::<INVERSE> { places: inverted(&order) };
         let (input, mut tape) = input.split_tape();
         let parameters =
             [&self.lower, &self.upper, &self.log_diagonal, &self.bias].map(Clone::clone);
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped {
-            value: outputs.remove(0),
-            log_det,
-            tape,
-            work: Work::default(),
-        })
+        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
     }
 }
 
@@ -173,11 +154,7 @@ struct Factors<'a, E> {
 impl<'a, E: Real> Factors<'a, E> {
     fn new(parameters: &[&'a [E]]) -> Self {
         let diagonal = parameters[2].iter().map(|s| s.exp()).collect();
-        Self {
-            lower: parameters[0],
-            upper: parameters[1],
-            diagonal,
-        }
+        Self { lower: parameters[0], upper: parameters[1], diagonal }
     }
 
     fn dim(&self) -> usize {
@@ -191,11 +168,7 @@ impl<'a, E: Real> Factors<'a, E> {
         for step in 0..n {
             let i = if transposed { step } else { n - 1 - step };
             for j in if transposed { i + 1..n } else { 0..i } {
-                let entry = if transposed {
-                    self.lower[j * n + i]
-                } else {
-                    self.lower[i * n + j]
-                };
+                let entry = if transposed { self.lower[j * n + i] } else { self.lower[i * n + j] };
                 add_row(v, i, j, entry);
             }
         }
@@ -208,11 +181,7 @@ impl<'a, E: Real> Factors<'a, E> {
             let i = if transposed { n - 1 - step } else { step };
             scale_row(v, i, self.diagonal[i]);
             for j in if transposed { 0..i } else { i + 1..n } {
-                let entry = if transposed {
-                    self.upper[j * n + i]
-                } else {
-                    self.upper[i * n + j]
-                };
+                let entry = if transposed { self.upper[j * n + i] } else { self.upper[i * n + j] };
                 add_row(v, i, j, entry);
             }
         }
@@ -224,11 +193,7 @@ impl<'a, E: Real> Factors<'a, E> {
         for step in 0..n {
             let i = if transposed { n - 1 - step } else { step };
             for j in if transposed { i + 1..n } else { 0..i } {
-                let entry = if transposed {
-                    self.lower[j * n + i]
-                } else {
-                    self.lower[i * n + j]
-                };
+                let entry = if transposed { self.lower[j * n + i] } else { self.lower[i * n + j] };
                 add_row(v, i, j, -entry);
             }
         }
@@ -240,11 +205,7 @@ impl<'a, E: Real> Factors<'a, E> {
         for step in 0..n {
             let i = if transposed { step } else { n - 1 - step };
             for j in if transposed { 0..i } else { i + 1..n } {
-                let entry = if transposed {
-                    self.upper[j * n + i]
-                } else {
-                    self.upper[i * n + j]
-                };
+                let entry = if transposed { self.upper[j * n + i] } else { self.upper[i * n + j] };
                 add_row(v, i, j, -entry);
             }
             scale_row(v, i, E::one() / self.diagonal[i]);
@@ -256,10 +217,7 @@ impl<'a, E: Real> Factors<'a, E> {
 fn add_row<E: Real>(v: &mut [E], i: usize, j: usize, factor: E) {
     let (low, high) = (i.min(j), i.max(j));
     let (head, tail) = v.split_at_mut(high * LANES);
-    let (low, high) = (
-        &mut head[low * LANES..(low + 1) * LANES],
-        &mut tail[..LANES],
-    );
+    let (low, high) = (&mut head[low * LANES..(low + 1) * LANES], &mut tail[..LANES]);
     let (target, source) = if i < j { (low, high) } else { (high, low) };
     for (target, &source) in target.iter_mut().zip(source.iter()) {
         *target += factor * source;
@@ -273,9 +231,7 @@ fn scale_row<E: Real>(v: &mut [E], i: usize, factor: E) {
 }
 
 fn dot<E: Real>(a: &[E], i: usize, b: &[E], j: usize) -> E {
-    let pairs = a[i * LANES..(i + 1) * LANES]
-        .iter()
-        .zip(&b[j * LANES..(j + 1) * LANES]);
+    let pairs = a[i * LANES..(i + 1) * LANES].iter().zip(&b[j * LANES..(j + 1) * LANES]);
     pairs.map(|(&a, &b)| a * b).sum()
 }
 
@@ -291,10 +247,7 @@ fn add_outer<E: Real>(sum: &mut [E], a: &[E], b: &[E], sign: E, below: bool) {
 
 /// Row i of the result is row `places[i]` of `x`.
 fn unpermuted<E: Real>(places: &[usize], x: &[E]) -> Vec<E> {
-    places
-        .iter()
-        .flat_map(|&p| x[p * LANES..(p + 1) * LANES].iter().copied())
-        .collect()
+    places.iter().flat_map(|&p| x[p * LANES..(p + 1) * LANES].iter().copied()).collect()
 }
 
 impl<E: Real, const INVERSE: bool> Operation<E> for LuOperation<INVERSE> {

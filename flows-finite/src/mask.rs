@@ -19,11 +19,7 @@ impl Mask {
             return Ok(Self { transformed });
         }
         let (name, requirement) = ("number of transformed features of a mask", "at least 1");
-        Err(Error::Parameter {
-            name,
-            requirement,
-            value: 0.0,
-        })
+        Err(Error::Parameter { name, requirement, value: 0.0 })
     }
 
     /// The second half is transformed, or with `flipped` the first; with one feature, it is.
@@ -32,11 +28,7 @@ impl Mask {
     /// [`Error::Parameter`] without features.
     pub fn halves(dim: usize, flipped: bool) -> Result<Self> {
         let split = dim / 2;
-        Self::new(
-            (0..dim)
-                .map(|i| dim == 1 || (i < split) == flipped)
-                .collect(),
-        )
+        Self::new((0..dim).map(|i| dim == 1 || (i < split) == flipped).collect())
     }
 
     /// Every other feature is transformed: the odd ones, or with `flipped` the even ones.
@@ -44,11 +36,7 @@ impl Mask {
     /// # Errors
     /// [`Error::Parameter`] without features.
     pub fn alternating(dim: usize, flipped: bool) -> Result<Self> {
-        Self::new(
-            (0..dim)
-                .map(|i| dim == 1 || (i % 2 == 0) == flipped)
-                .collect(),
-        )
+        Self::new((0..dim).map(|i| dim == 1 || (i % 2 == 0) == flipped).collect())
     }
 
     /// A random half, rounded up, is transformed.

@@ -25,9 +25,7 @@ impl<E: Real> Permutation<E> {
     /// [`Error::Parameter`] unless every number from 0 to dim - 1 occurs once.
     pub fn new(order: &[usize]) -> Result<Self> {
         let values = order.iter().map(|&i| E::of(i as f64)).collect();
-        let permutation = Self {
-            order: batch(values, 1, order.len())?,
-        };
+        let permutation = Self { order: batch(values, 1, order.len())? };
         permutation.indices()?;
         Ok(permutation)
     }
@@ -60,12 +58,7 @@ impl<E: Real> Permutation<E> {
         let (input, mut tape) = input.split_tape();
         let mut outputs = apply(Reorder { order }, &[&input], &[], &mut tape)?;
         let log_det = per_row(vec![E::zero(); input.rows()])?;
-        Ok(Mapped {
-            value: outputs.remove(0),
-            log_det,
-            tape,
-            work: Work::default(),
-        })
+        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
     }
 }
 
@@ -75,18 +68,12 @@ pub(crate) fn indices<E: Real>(name: &'static str, tensor: &Batch<E>) -> Result<
     let mut seen = vec![false; values.len()];
     for value in &values {
         let index = value.as_f64();
-        let place = (index >= 0.0)
-            .then(|| seen.get_mut(index as usize))
-            .flatten();
+        let place = (index >= 0.0).then(|| seen.get_mut(index as usize)).flatten();
         match place {
             Some(free) if !*free && index.fract() == 0.0 => *free = true,
             _ => {
                 let requirement = "a permutation of 0, 1, .. dim - 1";
-                return Err(Error::Parameter {
-                    name,
-                    requirement,
-                    value: index,
-                });
+                return Err(Error::Parameter { name, requirement, value: index });
             }
         }
     }

@@ -99,17 +99,12 @@ impl<E: Real> Partition<E> {
         }
         let offset = E::of(2.0 * bound * smallest);
         let factor = E::of(2.0 * bound * (1.0 - bins as f64 * smallest));
-        Self {
-            probability,
-            offset,
-            factor,
-        }
+        Self { probability, offset, factor }
     }
 
     #[inline(always)]
     fn size(&self, bin: usize, lane: usize) -> E {
-        self.factor
-            .mul_add(self.probability[bin][lane], self.offset)
+        self.factor.mul_add(self.probability[bin][lane], self.offset)
     }
 
     /// Gradient of the raw rows, for the gradient `here` of the size of bin `index` and `before` of
@@ -120,11 +115,7 @@ impl<E: Real> Partition<E> {
         for (bin, row) in raw.chunks_exact_mut(LANES).enumerate() {
             let this = E::of(bin as f64);
             for lane in 0..LANES {
-                let at = if this == index[lane] {
-                    here[lane]
-                } else {
-                    E::zero()
-                };
+                let at = if this == index[lane] { here[lane] } else { E::zero() };
                 let size = if this < index[lane] { before[lane] } else { at };
                 let scaled = size * self.factor;
                 row[lane] = scaled;
@@ -195,19 +186,11 @@ impl RationalQuadratic {
     pub fn new(bins: usize, bound: f64, tails: Tails) -> Result<Self> {
         if !(2..=500).contains(&bins) {
             let (name, requirement) = ("bins of a spline", "between 2 and 500");
-            return Err(Error::Parameter {
-                name,
-                requirement,
-                value: bins as f64,
-            });
+            return Err(Error::Parameter { name, requirement, value: bins as f64 });
         }
         if !(bound > 0.0 && bound.is_finite()) {
             let (name, requirement) = ("bound of a spline", "positive and finite");
-            return Err(Error::Parameter {
-                name,
-                requirement,
-                value: bound,
-            });
+            return Err(Error::Parameter { name, requirement, value: bound });
         }
         Ok(Self { bins, bound, tails })
     }
@@ -269,21 +252,10 @@ impl RationalQuadratic {
                 bin.width[lane] = if here { width } else { bin.width[lane] };
                 bin.bottom[lane] = if here { y[lane] } else { bin.bottom[lane] };
                 bin.height[lane] = if here { height } else { bin.height[lane] };
-                bin.slope_left[lane] = if here {
-                    slope_left[lane]
-                } else {
-                    bin.slope_left[lane]
-                };
-                bin.slope_right[lane] = if here {
-                    slope_right[lane]
-                } else {
-                    bin.slope_right[lane]
-                };
-                bin.index[lane] = if here {
-                    E::of(k as f64)
-                } else {
-                    bin.index[lane]
-                };
+                bin.slope_left[lane] = if here { slope_left[lane] } else { bin.slope_left[lane] };
+                bin.slope_right[lane] =
+                    if here { slope_right[lane] } else { bin.slope_right[lane] };
+                bin.index[lane] = if here { E::of(k as f64) } else { bin.index[lane] };
                 x[lane] += width;
                 y[lane] += height;
             }
@@ -307,11 +279,7 @@ impl RationalQuadratic {
     fn tail_slopes<E: Real>(&self, raw: &[E], x: &[E]) -> Lanes<E> {
         let (mut low, high) = (self.slopes(raw, 0), self.slopes(raw, self.bins));
         for lane in 0..LANES {
-            low[lane] = if x[lane] > E::zero() {
-                high[lane]
-            } else {
-                low[lane]
-            };
+            low[lane] = if x[lane] > E::zero() { high[lane] } else { low[lane] };
         }
         low
     }
@@ -340,15 +308,7 @@ impl RationalQuadratic {
             let (left, right) = (bin.slope_left[lane], bin.slope_right[lane]);
             let xi = clamp((moved[lane] - bin.left[lane]) / w, E::zero(), E::one());
             let piece = Piece::new(xi, h / w, left, right);
-            let Piece {
-                q,
-                s,
-                t,
-                numerator: a,
-                denominator: den,
-                slope_numerator: n,
-                ..
-            } = piece;
+            let Piece { q, s, t, numerator: a, denominator: den, slope_numerator: n, .. } = piece;
             let (rest, two) = (E::one() - xi, E::of(2.0));
             let (mut gy, mut gl) = (outer.value[lane], outer.log_slope[lane]);
             let mut gx_out = E::zero();
@@ -362,16 +322,8 @@ impl RationalQuadratic {
                 gy = if inside { -gx_out } else { -tail_gx };
             }
             // The tail: y = end + slope (x - end), log slope.
-            let beyond = if inside {
-                E::zero()
-            } else {
-                x[lane] - moved[lane]
-            };
-            d_tail[lane] = if inside {
-                E::zero()
-            } else {
-                gy * beyond + gl / tails[lane]
-            };
+            let beyond = if inside { E::zero() } else { x[lane] - moved[lane] };
+            d_tail[lane] = if inside { E::zero() } else { gy * beyond + gl / tails[lane] };
             // Everything below is zero outside.
             let gy = if inside { gy } else { E::zero() };
             let gl = if inside { gl } else { E::zero() };
@@ -396,19 +348,9 @@ impl RationalQuadratic {
         let split = self.bins * LANES;
         let (d_widths, others) = inner.theta.split_at_mut(split);
         let (d_heights, d_slopes) = others.split_at_mut(split);
-        spline
-            .widths
-            .gradient(&bin.index, &d_width, &d_left, d_widths);
-        spline
-            .heights
-            .gradient(&bin.index, &d_height, &d_bottom, d_heights);
-        self.slope_gradient(
-            &spline,
-            &bin,
-            [&d_slope_left, &d_slope_right, &d_tail],
-            x,
-            d_slopes,
-        );
+        spline.widths.gradient(&bin.index, &d_width, &d_left, d_widths);
+        spline.heights.gradient(&bin.index, &d_height, &d_bottom, d_heights);
+        self.slope_gradient(&spline, &bin, [&d_slope_left, &d_slope_right, &d_tail], x, d_slopes);
     }
 
     /// Gradient of the raw slopes from those at the left and right knot of each bin and at tails.
@@ -427,16 +369,8 @@ impl RationalQuadratic {
             let raw = &spline.raw_slopes[row * LANES..(row + 1) * LANES];
             let (below, here) = (E::of(knot as f64 - 1.0), E::of(knot as f64));
             for lane in 0..LANES {
-                let from_left = if bin.index[lane] == here {
-                    left[lane]
-                } else {
-                    E::zero()
-                };
-                let from_right = if bin.index[lane] == below {
-                    right[lane]
-                } else {
-                    E::zero()
-                };
+                let from_left = if bin.index[lane] == here { left[lane] } else { E::zero() };
+                let from_right = if bin.index[lane] == below { right[lane] } else { E::zero() };
                 let upper = x[lane] > E::zero();
                 let end = (knot == 0 && !upper) || (knot == self.bins && upper);
                 let from_tail = if end { tail[lane] } else { E::zero() };
@@ -483,11 +417,7 @@ impl<E: Real> Transformer<E> for RationalQuadratic {
                     let value = bin.bottom[lane] + h * piece.numerator / piece.denominator;
                     let tail = tails[lane].mul_add(x[lane] - moved[lane], moved[lane]);
                     y[lane] = if inside { value } else { tail };
-                    log_slope[lane] += if inside {
-                        piece.log_slope()
-                    } else {
-                        ln(tails[lane])
-                    };
+                    log_slope[lane] += if inside { piece.log_slope() } else { ln(tails[lane]) };
                 }
             },
         );
@@ -519,17 +449,9 @@ impl<E: Real> Transformer<E> for RationalQuadratic {
                     let xi = clamp((c + c) / -(b + root), E::zero(), E::one());
                     let piece = Piece::new(xi, s, left, right);
                     let tail = (y[lane] - moved[lane]) / tails[lane] + moved[lane];
-                    x[lane] = if inside {
-                        w.mul_add(xi, bin.left[lane])
-                    } else {
-                        tail
-                    };
-                    log_slope[lane] = log_slope[lane]
-                        - if inside {
-                            piece.log_slope()
-                        } else {
-                            ln(tails[lane])
-                        };
+                    x[lane] = if inside { w.mul_add(xi, bin.left[lane]) } else { tail };
+                    log_slope[lane] =
+                        log_slope[lane] - if inside { piece.log_slope() } else { ln(tails[lane]) };
                 }
             },
         );

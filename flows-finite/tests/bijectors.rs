@@ -26,12 +26,7 @@ fn coupling(
 fn check(mut bijector: impl Bijector<f64>, context: usize, spread: f64) {
     let mut rng = stream(3, "perturb");
     perturb(&mut bijector, 0.4, &mut rng).unwrap();
-    check_bijector(
-        &mut bijector,
-        context,
-        normal_point(spread),
-        Tolerance::default(),
-    );
+    check_bijector(&mut bijector, context, normal_point(spread), Tolerance::default());
 }
 
 fn spline(bins: usize, tails: Tails) -> RationalQuadratic {
@@ -44,11 +39,7 @@ fn elementwise_and_linear_maps_are_bijective() {
         check(ActNorm::new(dim).unwrap(), 0, 2.0);
         check(LuLinear::new(dim).unwrap(), 0, 2.0);
         check(Permutation::reverse(dim).unwrap(), 0, 2.0);
-        check(
-            Permutation::random(dim, &mut stream(1, "order")).unwrap(),
-            0,
-            2.0,
-        );
+        check(Permutation::random(dim, &mut stream(1, "order")).unwrap(), 0, 2.0);
     }
     let order = [2, 0, 1];
     let layer = LuLinear::from_factors(&order, &[0.0; 9], &[0.0; 9], &[0.5, 2.0, 1.5]).unwrap();
@@ -59,28 +50,12 @@ fn elementwise_and_linear_maps_are_bijective() {
 fn couplings_with_every_transformer_are_bijective() {
     for (dim, context) in [(1, 0), (1, 2), (2, 0), (3, 2), (5, 0)] {
         let mut rng = stream(7, "init");
-        check(
-            coupling(dim, context, Affine::new(Scale::Exp), &mut rng),
-            context,
-            1.0,
-        );
-        check(
-            coupling(dim, context, Affine::new(Scale::Bounded(1.5)), &mut rng),
-            context,
-            1.0,
-        );
+        check(coupling(dim, context, Affine::new(Scale::Exp), &mut rng), context, 1.0);
+        check(coupling(dim, context, Affine::new(Scale::Bounded(1.5)), &mut rng), context, 1.0);
         for tails in [Tails::Identity, Tails::Linear] {
             // Wide enough that some points fall outside of the interval.
-            check(
-                coupling(dim, context, spline(5, tails), &mut rng),
-                context,
-                1.5,
-            );
-            check(
-                coupling(dim, context, spline(2, tails), &mut rng),
-                context,
-                1.5,
-            );
+            check(coupling(dim, context, spline(5, tails), &mut rng), context, 1.5);
+            check(coupling(dim, context, spline(2, tails), &mut rng), context, 1.5);
         }
     }
 }

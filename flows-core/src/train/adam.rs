@@ -94,7 +94,9 @@ impl<E: Real> Adam<E> {
             if role == Role::Fixed {
                 return Ok(());
             }
-            let Some((first, second)) = moments.next() else { return Ok(()) };
+            let Some((first, second)) = moments.next() else {
+                return Ok(());
+            };
             let mut values = tensor.values();
             step(&mut values, gradients.get_or_alloc_mut(tensor)?, first, second, factors);
             set_values(tensor, &values)
@@ -102,7 +104,8 @@ impl<E: Real> Adam<E> {
     }
 
     fn factors(&self, rate: f64, scale: f64) -> Factors<E> {
-        let AdamConfig { learning_rate, betas: [beta1, beta2], epsilon, weight_decay } = self.config;
+        let AdamConfig { learning_rate, betas: [beta1, beta2], epsilon, weight_decay } =
+            self.config;
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let rate = rate * learning_rate;
         Factors {
@@ -222,10 +225,8 @@ mod tests {
             let mut gradient = Gradient::leaky();
             gradient.get_or_alloc_mut(&theirs).unwrap().copy_from_slice(&slope);
             let ghost = theirs.clone();
-            let (m, v) = (
-                first.get_or_alloc_mut(&ghost).unwrap(),
-                second.get_or_alloc_mut(&ghost).unwrap(),
-            );
+            let (m, v) =
+                (first.get_or_alloc_mut(&ghost).unwrap(), second.get_or_alloc_mut(&ghost).unwrap());
             let gradient = gradient.get_or_alloc_mut(&ghost).unwrap();
             reference.try_update(t, &mut theirs, m, v, gradient).unwrap();
         }

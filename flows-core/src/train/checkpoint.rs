@@ -110,7 +110,8 @@ impl<E: Real> Checkpoint<E> {
         };
         let mut views = Vec::with_capacity(bytes.len());
         for (name, (shape, _)) in &self.tensors {
-            let view = TensorView::new(dtype::<E>(), shape.clone(), &bytes[name]).map_err(broken)?;
+            let view =
+                TensorView::new(dtype::<E>(), shape.clone(), &bytes[name]).map_err(broken)?;
             views.push((name, view));
         }
         let data = serialize(views, Some(self.metadata.clone())).map_err(broken)?;

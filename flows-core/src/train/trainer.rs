@@ -95,18 +95,8 @@ impl TrainConfig {
                 self.ema.unwrap_or(0.5),
                 self.ema.is_none_or(|decay| decay > 0.0 && decay < 1.0),
             ),
-            (
-                "validate_every",
-                "at least 1",
-                self.validate_every as f64,
-                self.validate_every > 0,
-            ),
-            (
-                "patience",
-                "at least 1",
-                self.patience.unwrap_or(1) as f64,
-                self.patience != Some(0),
-            ),
+            ("validate_every", "at least 1", self.validate_every as f64, self.validate_every > 0),
+            ("patience", "at least 1", self.patience.unwrap_or(1) as f64, self.patience != Some(0)),
         ];
         for (name, requirement, value, holds) in checks {
             if !holds {
@@ -293,8 +283,8 @@ impl<E: Real> Trainer<E> {
         let context = context.features().map_or_else(Context::default, |features| {
             Context::of(crate::PutTape::put_tape(features.clone(), crate::Traced::default()))
         });
-        let (loss, mut gradients, work) =
-            forward_kl(&self.flow, x, context).map_err(|error| self.diverged(&error.to_string()))?;
+        let (loss, mut gradients, work) = forward_kl(&self.flow, x, context)
+            .map_err(|error| self.diverged(&error.to_string()))?;
         let norm = gradient_norm(&self.flow, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };
@@ -361,7 +351,9 @@ impl<E: Real> Trainer<E> {
 
     /// Keeps the best weights; whether patience is exhausted.
     fn note_validation(&mut self, nats: f64) -> bool {
-        let Some(patience) = self.config.patience else { return false };
+        let Some(patience) = self.config.patience else {
+            return false;
+        };
         if self.state.best_nats.is_none_or(|best| nats < best) {
             self.state.best_nats = Some(nats);
             self.state.without_improvement = 0;
@@ -429,10 +421,7 @@ enum Stop {
     Diverged(String),
 }
 
-fn tensors<E: Real>(
-    rows: Minibatch<E>,
-    source: &dyn Source<E>,
-) -> Result<(Batch<E>, Context<E>)> {
+fn tensors<E: Real>(rows: Minibatch<E>, source: &dyn Source<E>) -> Result<(Batch<E>, Context<E>)> {
     let count = rows.values.len() / source.dim();
     let context = match source.context_dim() {
         0 => Context::none(),

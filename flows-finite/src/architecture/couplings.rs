@@ -24,11 +24,7 @@ impl Couplings<'_> {
     ) -> Result<Chain<E>> {
         if self.layers == 0 {
             let (name, requirement) = ("layers", "at least 1");
-            return Err(Error::Parameter {
-                name,
-                requirement,
-                value: 0.0,
-            });
+            return Err(Error::Parameter { name, requirement, value: 0.0 });
         }
         let mut parts = Vec::new();
         for layer in 0..self.layers {

@@ -1,0 +1,222 @@
+//! What a solve returns: the state reached, the steps taken, and why it ended.
+
+use std::error::Error;
+
+use thiserror::Error;
+
+use flows_core::Real;
+
+/// Result of an adaptive solve, complete or not.
+///
+/// A solve that stops early is a value too: `status` says why, `time` and `state` how far it got.
+#[derive(Debug)]
+#[must_use]
+pub struct Solution<E> {
+    /// State at `time`.
+    pub state: Vec<E>,
+    /// States at the times of `mesh` but for the last one, which is `state`.
+    pub earlier: Vec<Vec<E>>,
+    /// Times of the accepted steps, the starting time first, `time` last; `accepted + 1` entries.
+    pub mesh: Vec<f64>,
+    /// Why the solve ended.
+    pub status: Status,
+    /// Steps taken.
+    pub accepted: usize,
+    /// Steps computed to their end and not taken.
+    pub rejected: usize,
+    /// Calls of the vector field, those for the choice of the first step included.
+    pub evaluations: usize,
+    /// Last time reached, in the units of the field; the end of the interval if finished.
+    pub time: f64,
+    /// Where it went wrong, for [`Status::NonFinite`] and [`Status::FieldFailed`].
+    pub failure: Option<Failure>,
+}
+
+impl<E: Real> Solution<E> {
+    /// Whether the end of the interval was reached.
+    pub fn is_finished(&self) -> bool {
+        self.status == Status::Finished
+    }
+}
+
+/// Why a solve ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// The end of the interval was reached.
+    Finished,
+    /// The next step needed more evaluations than allowed.
+    EvaluationBound,
+    /// The step became so small that time no longer advanced.
+    StepUnderflow,
+    /// A velocity or a state was infinite or not a number.
+    NonFinite,
+    /// Stability, not accuracy, dictates the step size.
+    Stiff,
+    /// The vector field returned an error.
+    FieldFailed,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "finished",
+            Self::EvaluationBound => "the bound on evaluations was reached",
+            Self::StepUnderflow => "the step size fell below rounding",
+            Self::NonFinite => "a velocity or state is not finite",
+            Self::Stiff => "the problem is stiff",
+            Self::FieldFailed => "the vector field failed",
+        })
+    }
+}
+
+impl Status {
+    /// One sentence on what to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Finished => "nothing to do",
+            Self::EvaluationBound => "raise `max_evaluations`, or loosen `rtol` and `atol`",
+            Self::StepUnderflow => {
+                "look for a solution that blows up or a field that jumps near the last time, \
+                 or loosen `rtol` and `atol`"
+            }
+            Self::NonFinite => {
+                "bound the output of the field, lower the learning rate, or set a smaller \
+                 `first_step`"
+            }
+            Self::Stiff => {
+                "regularise the field so that its Jacobian is smaller, shorten the interval, or \
+                 use fixed steps small enough to be stable"
+            }
+            Self::FieldFailed => "read the error in `failure`, which came from the vector field",
+        }
+    }
+}
+
+/// Where and why an evaluation of the vector field could not be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A component is infinite or not a number.
+    #[error("{quantity} is not finite at time {time}, component {index}")]
+    NonFinite {
+        /// `"velocity"` or `"state"`.
+        quantity: &'static str,
+        /// Time of the evaluation.
+        time: f64,
+        /// First component affected.
+        index: usize,
+    },
+    /// The field returned an error.
+    #[error("vector field failed at time {time}")]
+    Field {
+        /// Time of the evaluation.
+        time: f64,
+        /// What the field returned.
+        source: FieldError,
+    },
+}
+
+/// An error of the vector field itself, passed through unchanged.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct FieldError(Box<dyn Error + Send + Sync>);
+
+impl FieldError {
+    /// Wraps an error, or a message.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+/// A solve that could not begin, or fixed steps that could not be completed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SolveError {
+    /// An end of the interval is not finite, or its length does not fit the precision.
+    #[error("interval from {t0} to {t1} has no length in this precision")]
+    Interval {
+        /// Starting time.
+        t0: f64,
+        /// Final time.
+        t1: f64,
+    },
+    /// A tolerance that rounding makes unreachable.
+    #[error("{name} must be finite and at least {smallest:e} in this precision, got {value:e}")]
+    Tolerance {
+        /// Field of the settings.
+        name: &'static str,
+        /// Value given.
+        value: f64,
+        /// Smallest value that works.
+        smallest: f64,
+    },
+    /// Any other setting outside its range.
+    #[error("{name} must be {requirement}, got {value}")]
+    Parameter {
+        /// Field of the settings.
+        name: &'static str,
+        /// Values allowed.
+        requirement: &'static str,
+        /// Value given.
+        value: f64,
+    },
+    /// A mesh that is empty, not finite, or not strictly monotone.
+    #[error("mesh must be finite and strictly monotone, broken at entry {index} of {len}")]
+    Mesh {
+        /// First entry at fault.
+        index: usize,
+        /// Length of the mesh.
+        len: usize,
+    },
+    /// Coefficients that fail [`Tableau::check`](crate::Tableau::check).
+    #[error("tableau {name} is not a consistent explicit method")]
+    Tableau {
+        /// Name of the method.
+        name: &'static str,
+    },
+    /// Fixed steps stopped; an adaptive solve reports this in [`Solution::failure`] instead.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// Index of the first component that is infinite or not a number.
+///
+/// The first pass has no early exit, so that it compiles to vector instructions.
+pub(crate) fn first_non_finite<E: Real>(values: &[E]) -> Option<usize> {
+    let finite = values.iter().fold(true, |all, value| all & value.is_finite());
+    if finite { None } else { values.iter().position(|value| !value.is_finite()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_own_advice() {
+        let all = [
+            Status::Finished,
+            Status::EvaluationBound,
+            Status::StepUnderflow,
+            Status::NonFinite,
+            Status::Stiff,
+            Status::FieldFailed,
+        ];
+        let texts: std::collections::HashSet<_> = all.iter().map(Status::advice).collect();
+        assert_eq!(texts.len(), all.len());
+    }
+
+    #[test]
+    fn the_first_component_that_is_not_finite_is_named() {
+        assert_eq!(first_non_finite(&[0.0_f32, f32::MAX, -1.0]), None);
+        assert_eq!(first_non_finite(&[0.0, f64::INFINITY, f64::NAN]), Some(1));
+        assert_eq!(first_non_finite::<f64>(&[]), None);
+    }
+
+    #[test]
+    fn the_error_of_a_field_keeps_its_text() {
+        let failure = Failure::Field { time: 0.5, source: FieldError::new("no weights") };
+        let source = failure.source().map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("no weights"));
+    }
+}
