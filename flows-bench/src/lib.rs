@@ -1,1 +1,5 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+pub mod table;
+pub mod toys;
+pub mod workload;

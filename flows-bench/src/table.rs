@@ -51,26 +51,13 @@ impl Table {
     /// [`TableError::Names`] for a number of names other than zero and `columns`.
     pub fn new(names: Vec<String>, columns: usize, values: Vec<f64>) -> Result<Self> {
         if columns == 0 || values.is_empty() || !values.len().is_multiple_of(columns) {
-            return Err(TableError::Shape {
-                columns,
-                got: values.len(),
-            });
+            return Err(TableError::Shape { columns, got: values.len() });
         }
         if !names.is_empty() && names.len() != columns {
-            return Err(TableError::Names {
-                expected: columns,
-                got: names.len(),
-            });
+            return Err(TableError::Names { expected: columns, got: names.len() });
         }
-        let names = if names.is_empty() {
-            vec![String::new(); columns]
-        } else {
-            names
-        };
-        Ok(Self {
-            names: names::tidy(names),
-            values,
-        })
+        let names = if names.is_empty() { vec![String::new(); columns] } else { names };
+        Ok(Self { names: names::tidy(names), values })
     }
 
     /// Number of rows.
@@ -112,11 +99,7 @@ impl Table {
     /// [`TableError::Row`] for an index out of range, [`TableError::Shape`] for no index at all.
     pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
         self.check_rows(rows)?;
-        let values: Vec<f64> = rows
-            .iter()
-            .flat_map(|&row| self.row(row))
-            .copied()
-            .collect();
+        let values: Vec<f64> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
         Self::new(self.names.clone(), self.columns(), values)
     }
 
@@ -128,23 +111,15 @@ impl Table {
         for &column in columns {
             self.check_column(column)?;
         }
-        let names = columns
-            .iter()
-            .map(|&column| self.names[column].clone())
-            .collect();
+        let names = columns.iter().map(|&column| self.names[column].clone()).collect();
         let rows = self.values.chunks_exact(self.columns());
-        let values = rows
-            .flat_map(|row| columns.iter().map(|&column| row[column]))
-            .collect();
+        let values = rows.flat_map(|row| columns.iter().map(|&column| row[column])).collect();
         Self::new(names, columns.len(), values)
     }
 
     fn check_rows(&self, rows: &[usize]) -> Result<()> {
         match rows.iter().find(|&&row| row >= self.rows()) {
-            Some(&row) => Err(TableError::Row {
-                row,
-                rows: self.rows(),
-            }),
+            Some(&row) => Err(TableError::Row { row, rows: self.rows() }),
             None => Ok(()),
         }
     }
@@ -153,10 +128,7 @@ impl Table {
         if column < self.columns() {
             return Ok(());
         }
-        Err(TableError::Column {
-            column,
-            columns: self.columns(),
-        })
+        Err(TableError::Column { column, columns: self.columns() })
     }
 }
 
@@ -220,16 +192,10 @@ impl Kind {
             (".npy", Kind::Npy),
             (".npz", Kind::Npz),
         ];
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().to_lowercase());
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
         let name = name.unwrap_or_default();
         let found = ENDINGS.iter().find(|(ending, _)| name.ends_with(ending));
-        found
-            .map(|&(_, kind)| kind)
-            .ok_or_else(|| TableError::Ending {
-                file: path.to_owned(),
-            })
+        found.map(|&(_, kind)| kind).ok_or_else(|| TableError::Ending { file: path.to_owned() })
     }
 }
 
@@ -247,25 +213,13 @@ mod tests {
         let table = Table::new(strings(&["a", "b"]), 2, values).unwrap();
         assert_eq!(table.rows(), 3);
         assert_eq!(table.row(1), [2.0, 3.0]);
-        assert_eq!(
-            table.select_rows(&[2, 0]).unwrap().values(),
-            [4.0, 5.0, 0.0, 1.0]
-        );
+        assert_eq!(table.select_rows(&[2, 0]).unwrap().values(), [4.0, 5.0, 0.0, 1.0]);
         let swapped = table.select_columns(&[1]).unwrap();
-        assert_eq!(
-            (swapped.values(), &swapped.names()[0][..]),
-            (&[1.0, 3.0, 5.0][..], "b")
-        );
+        assert_eq!((swapped.values(), &swapped.names()[0][..]), (&[1.0, 3.0, 5.0][..], "b"));
         let error = table.select_rows(&[0, 3]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "row 3 (from 0): expected an index below 3, the number of rows"
-        );
+        assert_eq!(error, "row 3 (from 0): expected an index below 3, the number of rows");
         let error = table.select_columns(&[2]).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "column 2 (from 0): expected an index below 2, the number of columns"
-        );
+        assert_eq!(error, "column 2 (from 0): expected an index below 2, the number of columns");
     }
 
     #[test]

@@ -32,10 +32,7 @@ fn parse(file: &Path, mut input: impl BufRead, packing: Packing) -> Result<Table
     let mut line = Vec::new();
     loop {
         line.clear();
-        let taken = input
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line);
+        let taken = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
         if taken.map_err(|cause| broken(file, packing, &cause))? == 0 {
             return rows.finish();
         }
@@ -52,11 +49,9 @@ fn broken(file: &Path, packing: Packing, cause: &io::Error) -> TableError {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
     );
     match packing {
-        Packing::Gzip if damage => TableError::Damaged {
-            file: file.to_owned(),
-            kind: "gzip",
-            reason: cause.to_string(),
-        },
+        Packing::Gzip if damage => {
+            TableError::Damaged { file: file.to_owned(), kind: "gzip", reason: cause.to_string() }
+        }
         _ => TableError::reading(file, cause),
     }
 }
@@ -75,15 +70,9 @@ pub(super) fn write(file: &Path, table: &Table, packing: Packing) -> Result<()> 
 }
 
 fn encode<W: Write>(out: W, table: &Table) -> io::Result<W> {
-    let mut out = ::csv::WriterBuilder::new()
-        .comment(Some(b'#'))
-        .from_writer(out);
+    let mut out = ::csv::WriterBuilder::new().comment(Some(b'#')).from_writer(out);
     // Names that are all numbers would come back as a row.
-    let prefix = if is_header(table.names().iter().map(String::as_str)) {
-        ""
-    } else {
-        "x"
-    };
+    let prefix = if is_header(table.names().iter().map(String::as_str)) { "" } else { "x" };
     for name in table.names() {
         out.write_field(format!("{prefix}{name}"))?;
     }
@@ -100,8 +89,7 @@ fn encode<W: Write>(out: W, table: &Table) -> io::Result<W> {
         out.write_record(None::<&[u8]>)?;
     }
     out.flush()?;
-    out.into_inner()
-        .map_err(|failed| io::Error::other(failed.to_string()))
+    out.into_inner().map_err(|failed| io::Error::other(failed.to_string()))
 }
 
 #[cfg(test)]
@@ -120,17 +108,10 @@ mod tests {
             ("0,label\n3,4\n", ["0", "label"], 1),
             (",a\n3,4\n", ["x0", "a"], 1),
             ("a,a\n3,4\n", ["a", "a_2"], 1),
-            (
-                "\"a, b\",\"c \"\"d\"\"\"\n3,\"4\"\n",
-                ["a, b", "c \"d\""],
-                1,
-            ),
+            ("\"a, b\",\"c \"\"d\"\"\"\n3,\"4\"\n", ["a, b", "c \"d\""], 1),
         ] {
             let table = parsed(text).unwrap();
-            assert_eq!(
-                (table.names(), table.rows()),
-                (&names.map(str::to_owned)[..], rows)
-            );
+            assert_eq!((table.names(), table.rows()), (&names.map(str::to_owned)[..], rows));
         }
     }
 
@@ -138,10 +119,7 @@ mod tests {
     fn marks_of_missing_values_do_not_make_a_header() {
         for first in ["1,nan", "inf,1", "1,NA", "1,?", "1,", ","] {
             let error = parsed(&format!("{first}\n3,4\n")).unwrap_err();
-            assert!(
-                error.to_string().starts_with("t.csv, line 1, column"),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("t.csv, line 1, column"), "{error}");
         }
     }
 
@@ -164,23 +142,13 @@ mod tests {
     #[test]
     fn lines_are_counted_as_an_editor_does() {
         let error = parsed("# c\r\n\r\na,b\r\n1,2\r\n\r\n# d\r\n1,x\r\n").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("t.csv, line 7, column \"b\" (index 1)"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("t.csv, line 7, column \"b\" (index 1)"), "{error}");
     }
 
     #[test]
     fn a_line_without_end_takes_bounded_memory() {
         let endless = BufReader::new(io::repeat(b'1'));
         let error = parse(Path::new("t.csv"), endless, Packing::Plain).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("expected a line of at most 16 MiB"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("expected a line of at most 16 MiB"), "{error}");
     }
 }

@@ -78,15 +78,9 @@ impl Dequantisation {
     pub fn listed(table: &Table, columns: &[(usize, f64)]) -> Result<Self> {
         let noise = |&(column, step): &(usize, f64)| {
             table.check_column(column)?;
-            Ok(ColumnNoise {
-                column,
-                name: table.names()[column].clone(),
-                step,
-            })
+            Ok(ColumnNoise { column, name: table.names()[column].clone(), step })
         };
-        let noise = Self {
-            columns: columns.iter().map(noise).collect::<Result<_>>()?,
-        };
+        let noise = Self { columns: columns.iter().map(noise).collect::<Result<_>>()? };
         noise.check(table)?;
         Ok(noise)
     }
@@ -120,11 +114,7 @@ impl Dequantisation {
             let values: Vec<f64> = training.iter().map(|&row| table.row(row)[column]).collect();
             let varies = values.iter().any(|&value| value != values[0]);
             if let Some(step) = step(&values).filter(|_| varies) {
-                columns.push(ColumnNoise {
-                    column,
-                    name: name.clone(),
-                    step,
-                });
+                columns.push(ColumnNoise { column, name: name.clone(), step });
             }
         }
         Ok(Self { columns })
@@ -132,12 +122,7 @@ impl Dequantisation {
 
     fn check(&self, table: &Table) -> Result<()> {
         let mut seen = HashSet::new();
-        for &ColumnNoise {
-            column,
-            ref name,
-            step,
-        } in &self.columns
-        {
+        for &ColumnNoise { column, ref name, step } in &self.columns {
             table.check_column(column)?;
             if !(step.is_finite() && step > 0.0) {
                 return Err(TableError::Step { column, step });
@@ -148,11 +133,7 @@ impl Dequantisation {
             let got = &table.names()[column];
             if got != name {
                 let (expected, got) = (name.clone(), got.clone());
-                return Err(TableError::Renamed {
-                    column,
-                    expected,
-                    got,
-                });
+                return Err(TableError::Renamed { column, expected, got });
             }
         }
         Ok(())
@@ -171,10 +152,7 @@ pub fn decimal_step(values: &[f64]) -> Option<f64> {
     }
     let most_off = MOST_OFF_GRID * values.len() as f64;
     let found = STEPS.iter().zip(PER_UNIT).find(|&(_, per_unit)| {
-        let off = values
-            .iter()
-            .filter(|&&value| !is_whole(value * per_unit))
-            .count();
+        let off = values.iter().filter(|&&value| !is_whole(value * per_unit)).count();
         off as f64 <= most_off
     });
     found.map(|(&step, _)| step)
@@ -197,22 +175,14 @@ mod tests {
     /// `count` values of `levels` levels, `step` apart, written to five decimals and parsed.
     fn grid(step: f64, levels: usize, count: usize) -> Vec<f64> {
         (0..count)
-            .map(|i| {
-                format!("{:.5}", (i * 7 % levels) as f64 * step)
-                    .parse()
-                    .unwrap()
-            })
+            .map(|i| format!("{:.5}", (i * 7 % levels) as f64 * step).parse().unwrap())
             .collect()
     }
 
     fn table() -> Table {
         let fractions = [0.25, 0.5, 0.125, 0.75];
-        let values = (0..4)
-            .flat_map(|i| [i as f64, 5.0, fractions[i], 0.1 * i as f64])
-            .collect();
-        let names = ["count", "constant", "ratio", "tenths"]
-            .map(str::to_owned)
-            .to_vec();
+        let values = (0..4).flat_map(|i| [i as f64, 5.0, fractions[i], 0.1 * i as f64]).collect();
+        let names = ["count", "constant", "ratio", "tenths"].map(str::to_owned).to_vec();
         Table::new(names, 4, values).unwrap()
     }
 
@@ -247,21 +217,11 @@ mod tests {
     #[test]
     fn integer_columns_are_found_and_constant_ones_left_alone() {
         let noise = Dequantisation::integers(&table(), &[0, 1, 2]).unwrap();
-        let expected = ColumnNoise {
-            column: 0,
-            name: "count".to_owned(),
-            step: 1.0,
-        };
+        let expected = ColumnNoise { column: 0, name: "count".to_owned(), step: 1.0 };
         assert_eq!(noise.columns, [expected]);
         let text = serde_json::to_string(&noise).unwrap();
-        assert_eq!(
-            text,
-            r#"{"columns":[{"column":0,"name":"count","step":1.0}]}"#
-        );
-        assert_eq!(
-            serde_json::from_str::<Dequantisation>(&text).unwrap(),
-            noise
-        );
+        assert_eq!(text, r#"{"columns":[{"column":0,"name":"count","step":1.0}]}"#);
+        assert_eq!(serde_json::from_str::<Dequantisation>(&text).unwrap(), noise);
     }
 
     #[test]
@@ -280,29 +240,18 @@ mod tests {
     #[test]
     fn impossible_noise_is_refused() {
         let message = |columns: &[(usize, f64)]| {
-            Dequantisation::listed(&table(), columns)
-                .unwrap_err()
-                .to_string()
+            Dequantisation::listed(&table(), columns).unwrap_err().to_string()
         };
         assert!(message(&[(4, 1.0)]).starts_with("column 4 (from 0): expected an index below 4"));
         let expected = "column 0 (from 0): expected a positive, finite noise step, got 0";
         assert_eq!(message(&[(0, 0.0)]), expected);
         let expected = "column 0 (from 0): expected one noise step, got a second one; list it once";
         assert_eq!(message(&[(0, 1.0), (0, 1.0)]), expected);
-        let noise = ColumnNoise {
-            column: 1,
-            name: "count".to_owned(),
-            step: 1.0,
-        };
-        let noise = Dequantisation {
-            columns: vec![noise],
-        };
+        let noise = ColumnNoise { column: 1, name: "count".to_owned(), step: 1.0 };
+        let noise = Dequantisation { columns: vec![noise] };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let expected = "column 1 (from 0): expected the name \"count\" that noise was recorded for, \
                         got \"constant\"";
-        assert_eq!(
-            noise.apply(&table(), &mut rng).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(noise.apply(&table(), &mut rng).unwrap_err().to_string(), expected);
     }
 }

@@ -108,11 +108,7 @@ fn half(bits: u16) -> f64 {
         0x1f => f64::NAN,
         exponent => (1024.0 + fraction) * f64::powi(2.0, i32::from(exponent) - 25),
     };
-    if bits >> 15 == 1 {
-        -magnitude
-    } else {
-        magnitude
-    }
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
 }
 
 #[cfg(test)]
@@ -137,15 +133,9 @@ mod tests {
             assert_eq!(decoded("<i4", &value.to_le_bytes()), [f64::from(value)]);
             assert_eq!(decoded(">i4", &value.to_be_bytes()), [f64::from(value)]);
         }
-        assert_eq!(
-            decoded(">u4", &u32::MAX.to_be_bytes()),
-            [f64::from(u32::MAX)]
-        );
+        assert_eq!(decoded(">u4", &u32::MAX.to_be_bytes()), [f64::from(u32::MAX)]);
         assert_eq!(decoded("<i8", &(-9_i64).to_le_bytes()), [-9.0]);
-        assert_eq!(
-            decoded(">u8", &(1_u64 << 60).to_be_bytes()),
-            [f64::powi(2.0, 60)]
-        );
+        assert_eq!(decoded(">u8", &(1_u64 << 60).to_be_bytes()), [f64::powi(2.0, 60)]);
         assert_eq!(decoded(">f4", &1.5_f32.to_be_bytes()), [1.5]);
         assert_eq!(decoded(">f8", &(-0.1_f64).to_be_bytes()), [-0.1]);
         assert_eq!(decoded("=f8", &0.1_f64.to_ne_bytes()), [0.1]);
@@ -156,23 +146,15 @@ mod tests {
         // The worked values of IEEE 754 binary16: 1, −2, largest, smallest normal, smallest.
         let bits = [0x3c00_u16, 0xc000, 0x7bff, 0x0400, 0x0001, 0x7c00];
         let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
-        let values = [
-            1.0,
-            -2.0,
-            65504.0,
-            6.103_515_625e-5,
-            5.960_464_477_539_063e-8,
-            f64::INFINITY,
-        ];
+        let values =
+            [1.0, -2.0, 65504.0, 6.103_515_625e-5, 5.960_464_477_539_063e-8, f64::INFINITY];
         assert_eq!(decoded("<f2", &bytes), values);
         assert!(decoded("<f2", &[0x01, 0x7c])[0].is_nan());
     }
 
     #[test]
     fn other_types_are_refused() {
-        for descr in [
-            "|O", "|S3", "<U5", "<c16", "<f16", "<M8[ns]", "|V8", "", "<", "é8",
-        ] {
+        for descr in ["|O", "|S3", "<U5", "<c16", "<f16", "<M8[ns]", "|V8", "", "<", "é8"] {
             assert_eq!(Dtype::parse(descr), None, "{descr}");
         }
     }

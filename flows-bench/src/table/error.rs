@@ -32,10 +32,7 @@ impl fmt::Display for Origin {
 /// Lines are counted from 1, as an editor shows them; rows and column indices from 0.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-#[allow(
-    missing_docs,
-    reason = "the message of a variant says what each of its fields is"
-)]
+#[allow(missing_docs, reason = "the message of a variant says what each of its fields is")]
 pub enum TableError {
     #[error("{file}: no such file; check the path")]
     Missing { file: PathBuf },
@@ -67,12 +64,7 @@ pub enum TableError {
         "{file}, line {line}: expected {expected} fields as in the first line, got {got}; \
          complete or remove the line"
     )]
-    Ragged {
-        file: PathBuf,
-        line: u64,
-        expected: usize,
-        got: usize,
-    },
+    Ragged { file: PathBuf, line: u64, expected: usize, got: usize },
     #[error(
         "{file}, line {line}, column {column:?} (index {index}): expected a number, got {got:?}; \
          {advice}"
@@ -89,34 +81,17 @@ pub enum TableError {
         "{file}, line {line}, column {column:?} (index {index}): expected a number, got nothing; \
          fill in the value or remove the line"
     )]
-    EmptyCell {
-        file: PathBuf,
-        line: u64,
-        column: String,
-        index: usize,
-    },
+    EmptyCell { file: PathBuf, line: u64, column: String, index: usize },
     #[error(
         "{file}, line {line}, column {column:?} (index {index}): expected a finite number, \
          got {got:?}; fill in the value or remove the line"
     )]
-    NonFiniteField {
-        file: PathBuf,
-        line: u64,
-        column: String,
-        index: usize,
-        got: String,
-    },
+    NonFiniteField { file: PathBuf, line: u64, column: String, index: usize, got: String },
     #[error(
         "{origin}, row {row} (from 0), column {column:?} (index {index}): expected a finite \
          number, got {value}; fill in the value or remove the row"
     )]
-    NonFinite {
-        origin: Origin,
-        row: usize,
-        column: String,
-        index: usize,
-        value: f64,
-    },
+    NonFinite { origin: Origin, row: usize, column: String, index: usize, value: f64 },
     #[error(
         "{origin}: expected an NPY header, got {problem}; the file is damaged or of another kind"
     )]
@@ -141,13 +116,7 @@ pub enum TableError {
         "{origin}: expected {expected} bytes of data for shape {shape} of dtype {dtype}, got {got}; \
          the file is cut off or damaged, write it again"
     )]
-    Length {
-        origin: Origin,
-        shape: String,
-        dtype: String,
-        expected: u128,
-        got: u64,
-    },
+    Length { origin: Origin, shape: String, dtype: String, expected: u128, got: u64 },
     #[error(
         "{origin}: expected a table that fits into memory, got shape {shape}; read a part of it"
     )]
@@ -155,11 +124,7 @@ pub enum TableError {
     #[error(
         "{file}: expected a {kind} file, got damaged or other data ({reason}); copy or write it again"
     )]
-    Damaged {
-        file: PathBuf,
-        kind: &'static str,
-        reason: String,
-    },
+    Damaged { file: PathBuf, kind: &'static str, reason: String },
     #[error("{file}: expected an archive with an array of rank 2, got one without arrays")]
     NoArrays { file: PathBuf },
     #[error(
@@ -174,12 +139,7 @@ pub enum TableError {
     #[error("a table: expected {expected} column names or none, got {got}")]
     Names { expected: usize, got: usize },
     #[error("{file}: expected {expected} values for shape {shape}, got {got}")]
-    ArrayShape {
-        file: PathBuf,
-        shape: String,
-        expected: u128,
-        got: usize,
-    },
+    ArrayShape { file: PathBuf, shape: String, expected: u128, got: usize },
     #[error("row {row} (from 0): expected an index below {rows}, the number of rows")]
     Row { row: usize, rows: usize },
     #[error("column {column} (from 0): expected an index below {columns}, the number of columns")]
@@ -195,46 +155,25 @@ pub enum TableError {
         "{file}: expected {bound} {expected} columns as in the published data, got {got}; \
          check that it is the file of this data set"
     )]
-    Published {
-        file: PathBuf,
-        bound: &'static str,
-        expected: usize,
-        got: usize,
-    },
+    Published { file: PathBuf, bound: &'static str, expected: usize, got: usize },
     #[error(
         "{file}: expected rows of class 1 in the first column, got none; check that the column is the label"
     )]
     NoSignal { file: PathBuf },
     #[error("split: {name} must be {requirement}, got {value}")]
-    Fraction {
-        name: &'static str,
-        requirement: &'static str,
-        value: f64,
-    },
+    Fraction { name: &'static str, requirement: &'static str, value: f64 },
     #[error(
         "column {name:?} (index {column}): expected values that vary, got {value} in every training \
          row; remove the column"
     )]
-    Constant {
-        column: usize,
-        name: String,
-        value: f64,
-    },
+    Constant { column: usize, name: String, value: f64 },
     #[error(
         "column {name:?} (index {column}): expected a positive, finite standard deviation, \
          got {scale}; change the unit of the column"
     )]
-    Spread {
-        column: usize,
-        name: String,
-        scale: f64,
-    },
+    Spread { column: usize, name: String, scale: f64 },
     #[error("{op}: expected a multiple of {columns} values (rows of {columns} columns), got {got}")]
-    Rows {
-        op: &'static str,
-        columns: usize,
-        got: usize,
-    },
+    Rows { op: &'static str, columns: usize, got: usize },
     #[error(
         "standardiser: expected as many means as scales, at least one, got {means} and {scales}"
     )]
@@ -242,11 +181,7 @@ pub enum TableError {
     #[error(
         "standardiser: expected a finite mean and a positive, finite scale, got {mean} and {scale} (column {column})"
     )]
-    Moment {
-        column: usize,
-        mean: f64,
-        scale: f64,
-    },
+    Moment { column: usize, mean: f64, scale: f64 },
     #[error("column {column} (from 0): expected a positive, finite noise step, got {step}")]
     Step { column: usize, step: f64 },
     #[error("column {column} (from 0): expected one noise step, got a second one; list it once")]
@@ -254,11 +189,7 @@ pub enum TableError {
     #[error(
         "column {column} (from 0): expected the name {expected:?} that noise was recorded for, got {got:?}"
     )]
-    Renamed {
-        column: usize,
-        expected: String,
-        got: String,
-    },
+    Renamed { column: usize, expected: String, got: String },
 }
 
 impl TableError {
@@ -267,18 +198,12 @@ impl TableError {
         match cause.kind() {
             io::ErrorKind::NotFound => Self::Missing { file },
             io::ErrorKind::IsADirectory => Self::Folder { file },
-            _ => Self::Unreadable {
-                file,
-                reason: reason(cause),
-            },
+            _ => Self::Unreadable { file, reason: reason(cause) },
         }
     }
 
     pub(super) fn writing(file: &Path, cause: &io::Error) -> Self {
-        Self::Unwritable {
-            file: file.to_owned(),
-            reason: reason(cause),
-        }
+        Self::Unwritable { file: file.to_owned(), reason: reason(cause) }
     }
 }
 

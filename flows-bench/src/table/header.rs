@@ -26,10 +26,7 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn read(input: &mut impl Read, origin: &Origin) -> Result<Self> {
-        let wrong = |problem: String| TableError::Header {
-            origin: origin.clone(),
-            problem,
-        };
+        let wrong = |problem: String| TableError::Header { origin: origin.clone(), problem };
         let cut = |cause: io::Error| match cause.kind() {
             io::ErrorKind::UnexpectedEof => wrong("fewer bytes than its length".to_owned()),
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => wrong(cause.to_string()),
@@ -48,10 +45,7 @@ impl Header {
         };
         input.read_exact(&mut size[..width]).map_err(cut)?;
         let size = u32::from_le_bytes(size);
-        let Some(bytes) = usize::try_from(size)
-            .ok()
-            .filter(|&bytes| bytes <= LONGEST_TEXT)
-        else {
+        let Some(bytes) = usize::try_from(size).ok().filter(|&bytes| bytes <= LONGEST_TEXT) else {
             return Err(wrong(format!("a length of {size} bytes")));
         };
         let mut text = vec![0; bytes];
@@ -65,9 +59,7 @@ impl Header {
 
     /// Number of elements; `None` beyond 2¹²⁸.
     pub(super) fn elements(&self) -> Option<u128> {
-        self.shape.iter().try_fold(1_u128, |product, &axis| {
-            product.checked_mul(u128::from(axis))
-        })
+        self.shape.iter().try_fold(1_u128, |product, &axis| product.checked_mul(u128::from(axis)))
     }
 
     pub(super) fn shape_text(&self) -> String {
@@ -122,11 +114,7 @@ impl<'t> Parser<'t> {
     }
 
     fn expect(&mut self, token: char, what: &'static str) -> Result<(), &'static str> {
-        if self.accept(token) {
-            Ok(())
-        } else {
-            Err(what)
-        }
+        if self.accept(token) { Ok(()) } else { Err(what) }
     }
 
     fn string(&mut self) -> Result<&'t str, &'static str> {
@@ -180,9 +168,7 @@ impl<'t> Parser<'t> {
         while !self.accept(')') {
             self.rest = self.rest.trim_start();
             let digits = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-            let axis = self.rest[..digits]
-                .parse()
-                .map_err(|_| "axes below 2^64 in shape")?;
+            let axis = self.rest[..digits].parse().map_err(|_| "axes below 2^64 in shape")?;
             shape.push(axis);
             self.rest = &self.rest[digits..];
             self.accept('L'); // Long integers of old writers.
@@ -221,10 +207,7 @@ mod tests {
     fn a_structured_type_is_passed_over() {
         let text = "{'descr': [('a]', '<f8'), ('b', [('c', '<i4')], (2,))], 'fortran_order': False, 'shape': (3,)}";
         let header = parsed(text).unwrap();
-        assert_eq!(
-            (header.descr_text().as_str(), header.shape),
-            ("structured", vec![3])
-        );
+        assert_eq!((header.descr_text().as_str(), header.shape), ("structured", vec![3]));
     }
 
     #[test]

@@ -23,9 +23,7 @@ impl Mersenne {
         let mut state = [seed; WORDS];
         for i in 1..WORDS {
             let last = state[i - 1];
-            state[i] = (last ^ (last >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(i as u32);
+            state[i] = (last ^ (last >> 30)).wrapping_mul(1_812_433_253).wrapping_add(i as u32);
         }
         Self { state, next: WORDS }
     }

@@ -8,16 +8,10 @@ pub(super) fn tidy(names: Vec<String>) -> Vec<String> {
         .into_iter()
         .enumerate()
         .map(|(index, name)| {
-            let plain: String = name
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
+            let plain: String =
+                name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             let plain = plain.trim();
-            if plain.is_empty() {
-                format!("x{index}")
-            } else {
-                plain.to_owned()
-            }
+            if plain.is_empty() { format!("x{index}") } else { plain.to_owned() }
         })
         .collect();
     let given: HashSet<String> = names.iter().cloned().collect();
@@ -55,10 +49,7 @@ mod tests {
     #[test]
     fn names_become_different_and_never_empty() {
         let names = tidy(strings(&["a", "a", "a_2", "a", " ", "b\nc", "x4"]));
-        assert_eq!(
-            names,
-            strings(&["a", "a_3", "a_2", "a_4", "x4", "b c", "x4_2"])
-        );
+        assert_eq!(names, strings(&["a", "a_3", "a_2", "a_4", "x4", "b c", "x4_2"]));
     }
 
     #[test]

@@ -35,10 +35,7 @@ pub(super) enum Size {
 }
 
 pub(super) fn read(file: &Path) -> Result<Table> {
-    let origin = Origin {
-        file: file.to_owned(),
-        array: None,
-    };
+    let origin = Origin { file: file.to_owned(), array: None };
     let (input, length) = open(file)?;
     let mut input = BufReader::new(input);
     let header = Header::read(&mut input, &origin)?;
@@ -54,33 +51,22 @@ pub(super) fn read_data(
     size: Size,
 ) -> Result<Table> {
     let (rows, columns) = shape_of(origin, header)?;
-    let dtype = Dtype::parse(&header.descr).ok_or_else(|| TableError::Dtype {
-        origin: origin.clone(),
-        dtype: header.descr_text(),
-    })?;
+    let dtype = Dtype::parse(&header.descr)
+        .ok_or_else(|| TableError::Dtype { origin: origin.clone(), dtype: header.descr_text() })?;
     let (Size::Measured(there) | Size::Declared(there)) = size;
-    let wanted = header
-        .elements()
-        .and_then(|n| n.checked_mul(dtype.bytes() as u128));
+    let wanted = header.elements().and_then(|n| n.checked_mul(dtype.bytes() as u128));
     let wanted = wanted.unwrap_or(u128::MAX);
     if wanted != u128::from(there) {
         return Err(wrong_length(origin, header, wanted, there));
     }
-    let too_large = || TableError::TooLarge {
-        origin: origin.clone(),
-        shape: header.shape_text(),
-    };
+    let too_large = || TableError::TooLarge { origin: origin.clone(), shape: header.shape_text() };
     let fits = |axis: u64| usize::try_from(axis).map_err(|_| too_large());
     let (rows, columns) = (fits(rows)?, fits(columns)?);
     let count = rows.checked_mul(columns).ok_or_else(too_large)?;
 
     let mut values = Vec::new();
     // Only a length that was measured is worth an allocation before the bytes have come.
-    let reserve = if let Size::Measured(_) = size {
-        count
-    } else {
-        count.min(FIRST_RESERVE)
-    };
+    let reserve = if let Size::Measured(_) = size { count } else { count.min(FIRST_RESERVE) };
     values.try_reserve_exact(reserve).map_err(|_| too_large())?;
     let got = decode(input, dtype, there, &mut values)
         .map_err(|cause| TableError::reading(&origin.file, &cause))?;
@@ -182,12 +168,7 @@ pub(super) fn check_shape(path: &Path, shape: &[usize], values: Values<'_>) -> R
         return Ok(());
     }
     let (file, shape) = (path.to_owned(), shape_text(shape));
-    Err(TableError::ArrayShape {
-        file,
-        shape,
-        expected,
-        got,
-    })
+    Err(TableError::ArrayShape { file, shape, expected, got })
 }
 
 /// Format 1.0: the data start at a multiple of 64 bytes.
@@ -197,11 +178,7 @@ pub(super) fn encode(out: &mut impl Write, shape: &[usize], values: Values<'_>) 
         Values::F64(_) => "<f8",
     };
     let axes: String = shape.iter().map(|axis| format!("{axis}, ")).collect();
-    let axes = if shape.len() == 1 {
-        axes.trim_end()
-    } else {
-        axes.trim_end_matches(", ")
-    };
+    let axes = if shape.len() == 1 { axes.trim_end() } else { axes.trim_end_matches(", ") };
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}), }}");
     let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
     let size = u16::try_from(length).map_err(|_| io::Error::other("too many axes"))?;
@@ -209,12 +186,8 @@ pub(super) fn encode(out: &mut impl Write, shape: &[usize], values: Values<'_>) 
     out.write_all(&size.to_le_bytes())?;
     writeln!(out, "{text:<width$}", width = length - 1)?;
     match values {
-        Values::F32(values) => values
-            .iter()
-            .try_for_each(|v| out.write_all(&v.to_le_bytes())),
-        Values::F64(values) => values
-            .iter()
-            .try_for_each(|v| out.write_all(&v.to_le_bytes())),
+        Values::F32(values) => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
+        Values::F64(values) => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
     }
 }
 
@@ -229,10 +202,7 @@ mod tests {
         assert_eq!(bytes.len(), 128 + 48);
         assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00");
         let text = std::str::from_utf8(&bytes[10..128]).unwrap();
-        assert_eq!(
-            text.trim_end(),
-            "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }"
-        );
+        assert_eq!(text.trim_end(), "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }");
         assert!(text.ends_with(" \n"));
     }
 

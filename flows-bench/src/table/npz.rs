@@ -32,9 +32,7 @@ pub(super) fn read(file: &Path) -> Result<Table> {
         }
     }
     let chosen = choose(file, &arrays)?;
-    let mut entry = archive
-        .by_index(chosen.entry)
-        .map_err(|cause| damaged(file, cause))?;
+    let mut entry = archive.by_index(chosen.entry).map_err(|cause| damaged(file, cause))?;
     let header = Header::read(&mut entry, &chosen.origin).map_err(unreadable)?;
     let size = Size::Declared(entry.size().saturating_sub(header.length));
     read_data(&chosen.origin, &header, &mut entry, size).map_err(unreadable)
@@ -51,27 +49,14 @@ struct Array {
 impl Array {
     /// `None` for an entry that is no array.
     fn open(file: &Path, archive: &mut Archive, entry: usize) -> Result<Option<Self>> {
-        let mut input = archive
-            .by_index(entry)
-            .map_err(|cause| damaged(file, cause))?;
-        let name = input
-            .name()
-            .map_err(|cause| damaged(file, cause))?
-            .into_owned();
+        let mut input = archive.by_index(entry).map_err(|cause| damaged(file, cause))?;
+        let name = input.name().map_err(|cause| damaged(file, cause))?.into_owned();
         let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else {
             return Ok(None);
         };
-        let origin = Origin {
-            file: file.to_owned(),
-            array: Some(excerpt(&name)),
-        };
+        let origin = Origin { file: file.to_owned(), array: Some(excerpt(&name)) };
         let header = Header::read(&mut input, &origin).map_err(unreadable)?;
-        Ok(Some(Self {
-            entry,
-            name,
-            origin,
-            header,
-        }))
+        Ok(Some(Self { entry, name, origin, header }))
     }
 
     fn is_table(&self) -> bool {
@@ -88,9 +73,7 @@ fn choose<'a>(file: &Path, arrays: &'a [Array]) -> Result<&'a Array> {
     if let [only] = arrays {
         return Ok(only);
     }
-    let named = TABLE_NAMES
-        .iter()
-        .find_map(|&name| tables.iter().find(|array| array.name == name));
+    let named = TABLE_NAMES.iter().find_map(|&name| tables.iter().find(|array| array.name == name));
     named.copied().ok_or_else(|| {
         let file = file.to_owned();
         let text =
@@ -101,31 +84,22 @@ fn choose<'a>(file: &Path, arrays: &'a [Array]) -> Result<&'a Array> {
         }
         match list.is_empty() {
             true => TableError::NoArrays { file },
-            false => TableError::Ambiguous {
-                file,
-                arrays: list.join(", "),
-            },
+            false => TableError::Ambiguous { file, arrays: list.join(", ") },
         }
     })
 }
 
 fn damaged(file: &Path, cause: ZipError) -> TableError {
     let reason = cause.to_string().trim_end_matches('.').to_owned();
-    TableError::Damaged {
-        file: file.to_owned(),
-        kind: "zip",
-        reason,
-    }
+    TableError::Damaged { file: file.to_owned(), kind: "zip", reason }
 }
 
 /// Within an archive the file has been opened already: what cannot be read is its content.
 fn unreadable(error: TableError) -> TableError {
     match error {
-        TableError::Unreadable { file, reason } => TableError::Damaged {
-            file,
-            kind: "zip",
-            reason,
-        },
+        TableError::Unreadable { file, reason } => {
+            TableError::Damaged { file, kind: "zip", reason }
+        }
         other => other,
     }
 }

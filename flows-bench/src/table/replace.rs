@@ -13,14 +13,10 @@ pub(super) fn open(file: &Path) -> Result<(File, u64)> {
     let wrong = |cause: io::Error| TableError::reading(file, &cause);
     let metadata = fs::metadata(file).map_err(wrong)?;
     if metadata.is_dir() {
-        return Err(TableError::Folder {
-            file: file.to_owned(),
-        });
+        return Err(TableError::Folder { file: file.to_owned() });
     }
     if metadata.is_file() && metadata.len() == 0 {
-        return Err(TableError::Empty {
-            file: file.to_owned(),
-        });
+        return Err(TableError::Empty { file: file.to_owned() });
     }
     Ok((File::open(file).map_err(wrong)?, metadata.len()))
 }
@@ -68,12 +64,7 @@ mod tests {
             out.write_all(b"half")?;
             Err(io::Error::other("disk full"))
         });
-        assert!(
-            result
-                .unwrap_err()
-                .to_string()
-                .contains("old.csv: cannot be written (disk full)")
-        );
+        assert!(result.unwrap_err().to_string().contains("old.csv: cannot be written (disk full)"));
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

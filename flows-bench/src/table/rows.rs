@@ -27,13 +27,7 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(file: &'a Path) -> Self {
-        Self {
-            file,
-            line: 0,
-            delimiter: b',',
-            names: None,
-            values: Vec::new(),
-        }
+        Self { file, line: 0, delimiter: b',', names: None, values: Vec::new() }
     }
 
     /// The next line as text, without its end and without a byte-order mark.
@@ -47,11 +41,7 @@ impl<'a> Rows<'a> {
             .map_err(|_| self.wrong("UTF-8", "other bytes", "save the file as UTF-8"))?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
-        let text = if self.line == 1 {
-            text.trim_start_matches('\u{feff}')
-        } else {
-            text
-        };
+        let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
         if text.contains('\r') {
             let advice = "save the file with LF or CR LF line ends";
             return Err(self.wrong("LF or CR LF at the end", "CR inside the line", advice));
@@ -87,11 +77,7 @@ impl<'a> Rows<'a> {
     fn first(&mut self, fields: &[Cow<'_, str>]) -> Result<()> {
         let header = is_header(fields.iter().map(AsRef::as_ref));
         let name = |field: &Cow<'_, str>| {
-            if header {
-                field.to_string()
-            } else {
-                String::new()
-            }
+            if header { field.to_string() } else { String::new() }
         };
         self.names = Some(fields.iter().map(name).collect());
         if header {
@@ -111,44 +97,25 @@ impl<'a> Rows<'a> {
         }
         let advice = "keep a quoted field on one line";
         let unclosed = || self.wrong("quotes in pairs", "an unclosed quote", advice);
-        if !text
-            .bytes()
-            .filter(|&byte| byte == b'"')
-            .count()
-            .is_multiple_of(2)
-        {
+        if !text.bytes().filter(|&byte| byte == b'"').count().is_multiple_of(2) {
             return Err(unclosed());
         }
         let mut reader = ::csv::ReaderBuilder::new();
-        let reader = reader
-            .has_headers(false)
-            .delimiter(self.delimiter)
-            .buffer_capacity(1 << 10);
+        let reader = reader.has_headers(false).delimiter(self.delimiter).buffer_capacity(1 << 10);
         let record = reader.from_reader(text.as_bytes()).into_records().next();
         let record = record.and_then(|record| record.ok()).ok_or_else(unclosed)?;
-        Ok(record
-            .iter()
-            .map(|field| Cow::Owned(field.trim().to_owned()))
-            .collect())
+        Ok(record.iter().map(|field| Cow::Owned(field.trim().to_owned())).collect())
     }
 
     fn number(&self, index: usize, field: &str) -> Result<f64> {
         let place = || {
             let name = self.names.as_ref().and_then(|names| names.get(index));
             let name = name.filter(|name| !name.is_empty());
-            (
-                self.file.to_owned(),
-                name.map_or_else(|| format!("x{index}"), |name| excerpt(name)),
-            )
+            (self.file.to_owned(), name.map_or_else(|| format!("x{index}"), |name| excerpt(name)))
         };
         if field.is_empty() {
             let (file, column) = place();
-            return Err(TableError::EmptyCell {
-                file,
-                line: self.line,
-                column,
-                index,
-            });
+            return Err(TableError::EmptyCell { file, line: self.line, column, index });
         }
         let Ok(value) = field.parse::<f64>() else {
             let ((file, column), got) = (place(), excerpt(field));
@@ -163,25 +130,13 @@ impl<'a> Rows<'a> {
         };
         if !value.is_finite() {
             let ((file, column), got) = (place(), excerpt(field));
-            return Err(TableError::NonFiniteField {
-                file,
-                line: self.line,
-                column,
-                index,
-                got,
-            });
+            return Err(TableError::NonFiniteField { file, line: self.line, column, index, got });
         }
         Ok(value)
     }
 
     fn wrong(&self, expected: &'static str, got: &'static str, advice: &'static str) -> TableError {
-        TableError::Line {
-            file: self.file.to_owned(),
-            line: self.line,
-            expected,
-            got,
-            advice,
-        }
+        TableError::Line { file: self.file.to_owned(), line: self.line, expected, got, advice }
     }
 
     /// The table, once the last line has been taken in.
@@ -189,10 +144,9 @@ impl<'a> Rows<'a> {
         let file = self.file.to_owned();
         match self.names {
             None => Err(TableError::CommentsOnly { file }),
-            Some(_) if self.values.is_empty() => Err(TableError::HeaderOnly {
-                file,
-                line: self.line,
-            }),
+            Some(_) if self.values.is_empty() => {
+                Err(TableError::HeaderOnly { file, line: self.line })
+            }
             Some(names) => {
                 let columns = names.len();
                 Table::new(names, columns, self.values)
@@ -203,9 +157,7 @@ impl<'a> Rows<'a> {
 
 /// Comma, or where the first line has none semicolon, or tab.
 fn delimiter(first: &str) -> u8 {
-    let found = [b',', b';', b'\t']
-        .into_iter()
-        .find(|&byte| first.contains(char::from(byte)));
+    let found = [b',', b';', b'\t'].into_iter().find(|&byte| first.contains(char::from(byte)));
     found.unwrap_or(b',')
 }
 

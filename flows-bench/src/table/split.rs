@@ -64,11 +64,7 @@ pub struct RandomSplit {
 
 impl Default for RandomSplit {
     fn default() -> Self {
-        Self {
-            seed: 0,
-            validation: 0.1,
-            test: 0.1,
-        }
+        Self { seed: 0, validation: 0.1, test: 0.1 }
     }
 }
 
@@ -124,19 +120,11 @@ impl RandomSplit {
         for part in [&mut training, &mut validation, &mut test] {
             part.sort_unstable();
         }
-        Ok(Split {
-            training,
-            validation,
-            test,
-        })
+        Ok(Split { training, validation, test })
     }
 
     fn check(self) -> Result<()> {
-        let wrong = |name, requirement, value| TableError::Fraction {
-            name,
-            requirement,
-            value,
-        };
+        let wrong = |name, requirement, value| TableError::Fraction { name, requirement, value };
         for (name, value) in [("validation", self.validation), ("test", self.test)] {
             if !(value > 0.0 && value < 1.0) {
                 return Err(wrong(name, "above 0 and below 1", value));
@@ -164,20 +152,12 @@ mod tests {
     use super::*;
 
     fn random(seed: u64, validation: f64, test: f64) -> SplitRule {
-        SplitRule::Random(RandomSplit {
-            seed,
-            validation,
-            test,
-        })
+        SplitRule::Random(RandomSplit { seed, validation, test })
     }
 
     #[test]
     fn every_row_is_in_one_part() {
-        for rule in [
-            SplitRule::default(),
-            random(3, 0.2, 0.1),
-            random(3, 0.45, 0.45),
-        ] {
+        for rule in [SplitRule::default(), random(3, 0.2, 0.1), random(3, 0.45, 0.45)] {
             for rows in 4..200 {
                 let Ok(split) = rule.split(rows) else {
                     continue;
@@ -197,10 +177,7 @@ mod tests {
     #[test]
     fn the_default_goes_by_position() {
         let split = SplitRule::default().split(21).unwrap();
-        assert_eq!(
-            (&split.test[..], &split.validation[..]),
-            (&[0, 10, 20][..], &[1, 11][..])
-        );
+        assert_eq!((&split.test[..], &split.validation[..]), (&[0, 10, 20][..], &[1, 11][..]));
     }
 
     #[test]
@@ -208,24 +185,15 @@ mod tests {
         // Recorded from this implementation: a change moves every recorded random split.
         let split = random(7, 0.2, 0.2).split(10).unwrap();
         assert_eq!((split.validation, split.test), (vec![5, 8], vec![3, 9]));
-        assert_ne!(
-            random(8, 0.2, 0.2).split(10).unwrap(),
-            random(7, 0.2, 0.2).split(10).unwrap()
-        );
+        assert_ne!(random(8, 0.2, 0.2).split(10).unwrap(), random(7, 0.2, 0.2).split(10).unwrap());
     }
 
     #[test]
     fn too_few_rows_say_how_many_are_needed() {
         let expected = "split: expected at least 4 rows (1 test, 1 validation, 2 training), got 3; \
                         add rows or change the split";
-        assert_eq!(
-            SplitRule::default().split(3).unwrap_err().to_string(),
-            expected
-        );
-        assert_eq!(
-            random(0, 0.1, 0.1).split(3).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(SplitRule::default().split(3).unwrap_err().to_string(), expected);
+        assert_eq!(random(0, 0.1, 0.1).split(3).unwrap_err().to_string(), expected);
         for (validation, test) in [(0.45, 0.45), (0.1, 0.8), (0.3, 0.3), (0.01, 0.89)] {
             let rule = random(0, validation, test);
             let Err(TableError::TooFewRows { needed, .. }) = rule.split(2) else {
@@ -237,24 +205,11 @@ mod tests {
 
     #[test]
     fn shares_out_of_range_are_refused() {
-        let message = |validation, test| {
-            random(0, validation, test)
-                .split(99)
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            message(0.0, 0.1),
-            "split: validation must be above 0 and below 1, got 0"
-        );
-        assert_eq!(
-            message(0.1, f64::NAN),
-            "split: test must be above 0 and below 1, got NaN"
-        );
-        assert_eq!(
-            message(0.5, 0.5),
-            "split: validation + test must be at most 0.9, got 1"
-        );
+        let message =
+            |validation, test| random(0, validation, test).split(99).unwrap_err().to_string();
+        assert_eq!(message(0.0, 0.1), "split: validation must be above 0 and below 1, got 0");
+        assert_eq!(message(0.1, f64::NAN), "split: test must be above 0 and below 1, got NaN");
+        assert_eq!(message(0.5, 0.5), "split: validation + test must be at most 0.9, got 1");
     }
 
     #[test]

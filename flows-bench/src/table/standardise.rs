@@ -36,18 +36,11 @@ impl Standardiser {
     /// mean that is not finite or a scale that is not positive and finite.
     pub fn new(mean: Vec<f64>, scale: Vec<f64>) -> Result<Self> {
         if mean.is_empty() || mean.len() != scale.len() {
-            return Err(TableError::Moments {
-                means: mean.len(),
-                scales: scale.len(),
-            });
+            return Err(TableError::Moments { means: mean.len(), scales: scale.len() });
         }
         for (column, (&mean, &scale)) in mean.iter().zip(&scale).enumerate() {
             if !(mean.is_finite() && scale.is_finite() && scale > 0.0) {
-                return Err(TableError::Moment {
-                    column,
-                    mean,
-                    scale,
-                });
+                return Err(TableError::Moment { column, mean, scale });
             }
         }
         Ok(Self { mean, scale })
@@ -62,9 +55,7 @@ impl Standardiser {
     pub fn fit(table: &Table, training: &[usize]) -> Result<Self> {
         table.check_rows(training)?;
         if training.len() < 2 {
-            return Err(TableError::TrainingRows {
-                got: training.len(),
-            });
+            return Err(TableError::TrainingRows { got: training.len() });
         }
         let mut mean = Vec::with_capacity(table.columns());
         let mut scale = Vec::with_capacity(table.columns());
@@ -73,19 +64,11 @@ impl Standardiser {
             let first = table.row(training[0])[column];
             // Compared, not computed: the deviation of a constant 0.1 is not exactly zero.
             if values.clone().all(|value| value == first) {
-                return Err(TableError::Constant {
-                    column,
-                    name: name.clone(),
-                    value: first,
-                });
+                return Err(TableError::Constant { column, name: name.clone(), value: first });
             }
             let (middle, deviation) = moments(values);
             if !(deviation.is_finite() && deviation > 0.0) {
-                return Err(TableError::Spread {
-                    column,
-                    name: name.clone(),
-                    scale: deviation,
-                });
+                return Err(TableError::Spread { column, name: name.clone(), scale: deviation });
             }
             mean.push(middle);
             scale.push(deviation);
@@ -121,9 +104,7 @@ impl Standardiser {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn undo(&self, values: &mut [f64]) -> Result<()> {
-        self.each(values, "undo standardising", |z, mean, scale| {
-            z * scale + mean
-        })
+        self.each(values, "undo standardising", |z, mean, scale| z * scale + mean)
     }
 
     fn each(
@@ -134,11 +115,7 @@ impl Standardiser {
     ) -> Result<()> {
         let columns = self.mean.len();
         if !values.len().is_multiple_of(columns) {
-            return Err(TableError::Rows {
-                op,
-                columns,
-                got: values.len(),
-            });
+            return Err(TableError::Rows { op, columns, got: values.len() });
         }
         for row in values.chunks_exact_mut(columns) {
             for ((value, &mean), &scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
@@ -155,10 +132,7 @@ fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let (rough, n) = values.clone().fold((0.0, 0.0), running);
     // The second pass takes out what the running mean has lost to rounding.
     let mean = rough + values.clone().map(|value| value - rough).sum::<f64>() / n;
-    let largest = values
-        .clone()
-        .map(|value| (value - mean).abs())
-        .fold(0.0, f64::max);
+    let largest = values.clone().map(|value| (value - mean).abs()).fold(0.0, f64::max);
     let square = |value: f64| ((value - mean) / largest).powi(2);
     (mean, largest * (values.map(square).sum::<f64>() / n).sqrt())
 }
@@ -173,10 +147,7 @@ impl TryFrom<Moments> for Standardiser {
 
 impl From<Standardiser> for Moments {
     fn from(standardiser: Standardiser) -> Self {
-        Self {
-            mean: standardiser.mean,
-            scale: standardiser.scale,
-        }
+        Self { mean: standardiser.mean, scale: standardiser.scale }
     }
 }
 
@@ -202,11 +173,9 @@ mod tests {
         standardiser.apply(&mut values).unwrap();
         assert!(values[2].abs() < 1e-15 && (values[4] - 1.0 / deviation).abs() < 1e-14);
         standardiser.undo(&mut values).unwrap();
-        for (back, (value, mean)) in values.iter().zip(
-            data.values()
-                .iter()
-                .zip([2.0_f64, 1e9 + 1.0].iter().cycle()),
-        ) {
+        for (back, (value, mean)) in
+            values.iter().zip(data.values().iter().zip([2.0_f64, 1e9 + 1.0].iter().cycle()))
+        {
             let bound = 2.0 * f64::EPSILON * (value.abs() + mean.abs());
             assert!((back - value).abs() <= bound, "{back} {value}");
         }
@@ -215,9 +184,7 @@ mod tests {
     #[test]
     fn a_constant_column_is_named() {
         let data = table(2, &[1.0, 0.1, 2.0, 0.1, 3.0, 0.1, 4.0, 7.0]);
-        let error = Standardiser::fit(&data, &[0, 1, 2])
-            .unwrap_err()
-            .to_string();
+        let error = Standardiser::fit(&data, &[0, 1, 2]).unwrap_err().to_string();
         let expected = "column \"x1\" (index 1): expected values that vary, got 0.1 in every \
                         training row; remove the column";
         assert_eq!(error, expected);
@@ -232,9 +199,7 @@ mod tests {
         assert!((standardiser.scale()[1] / 1e-300 - 1.0).abs() < 1e-15);
         let error = Standardiser::fit(&table(1, &[f64::MAX, f64::MIN]), &[0, 1]).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .contains("expected a positive, finite standard deviation"),
+            error.to_string().contains("expected a positive, finite standard deviation"),
             "{error}"
         );
     }
@@ -250,18 +215,13 @@ mod tests {
             Standardiser::fit(&data, &[0, 2]),
             Err(TableError::Row { row: 2, rows: 2 })
         ));
-        assert!(matches!(
-            Standardiser::fit(&data, &[0]),
-            Err(TableError::TrainingRows { got: 1 })
-        ));
+        assert!(matches!(Standardiser::fit(&data, &[0]), Err(TableError::TrainingRows { got: 1 })));
     }
 
     #[test]
     fn impossible_moments_are_refused() {
         let message = |mean: &[f64], scale: &[f64]| {
-            Standardiser::new(mean.to_vec(), scale.to_vec())
-                .unwrap_err()
-                .to_string()
+            Standardiser::new(mean.to_vec(), scale.to_vec()).unwrap_err().to_string()
         };
         let expected = "standardiser: expected as many means as scales, at least one, got 1 and 2";
         assert_eq!(message(&[0.0], &[1.0, 1.0]), expected);
@@ -269,9 +229,7 @@ mod tests {
         let expected = "standardiser: expected a finite mean and a positive, finite scale, \
                         got 0 and -1 (column 1)";
         assert_eq!(message(&[0.0, 0.0], &[1.0, -1.0]), expected);
-        let error = Standardiser::fit(&table(1, &[1.0, 2.0]), &[0])
-            .unwrap_err()
-            .to_string();
+        let error = Standardiser::fit(&table(1, &[1.0, 2.0]), &[0]).unwrap_err().to_string();
         let expected = "standardiser: expected at least 2 training rows, got 1; add rows";
         assert_eq!(error, expected);
     }
@@ -281,19 +239,13 @@ mod tests {
         let standardiser = Standardiser::new(vec![0.1], vec![2.0]).unwrap();
         let text = serde_json::to_string(&standardiser).unwrap();
         assert_eq!(text, r#"{"mean":[0.1],"scale":[2.0]}"#);
-        assert_eq!(
-            serde_json::from_str::<Standardiser>(&text).unwrap(),
-            standardiser
-        );
+        assert_eq!(serde_json::from_str::<Standardiser>(&text).unwrap(), standardiser);
         for text in [
             r#"{"mean":[0.1],"scale":[2.0],"x":1}"#,
             r#"{"mean":[0.1],"scale":[]}"#,
             r#"{"mean":[0.1],"scale":[0.0]}"#,
         ] {
-            assert!(
-                serde_json::from_str::<Standardiser>(text).is_err(),
-                "{text}"
-            );
+            assert!(serde_json::from_str::<Standardiser>(text).is_err(), "{text}");
         }
     }
 }

@@ -51,9 +51,7 @@ pub fn power(file: &Path) -> Result<Benchmark> {
     // In the order of the publication: all of one column, then the next, the meterings together.
     for (noisy, step) in [(1..2, 0.01), (0..1, 0.001), (2..5, 1.0)] {
         for row in values.chunks_exact_mut(columns) {
-            row[noisy.clone()]
-                .iter_mut()
-                .for_each(|value| *value += step * rng.uniform());
+            row[noisy.clone()].iter_mut().for_each(|value| *value += step * rng.uniform());
         }
     }
     standardised_tenths(Table::new(names, columns, values)?)
@@ -71,9 +69,7 @@ pub fn power(file: &Path) -> Result<Benchmark> {
 pub fn gas(file: &Path) -> Result<Benchmark> {
     let table = published(file, Columns::AtLeast(1))?;
     let dropped = |column: usize| matches!(&table.names()[column][..], "Meth" | "Eth" | "Time");
-    let mut kept: Vec<usize> = (0..table.columns())
-        .filter(|&column| !dropped(column))
-        .collect();
+    let mut kept: Vec<usize> = (0..table.columns()).filter(|&column| !dropped(column)).collect();
     let rows: Vec<usize> = (0..table.rows()).collect();
     let table = table.select_columns(&kept)?;
     let table = standardised(table, &rows, Divisor::RowsLessOne)?;
@@ -82,8 +78,7 @@ pub fn gas(file: &Path) -> Result<Benchmark> {
     kept = (0..d).collect();
     let correlated = |kept: &[usize]| {
         kept.iter().position(|&i| {
-            kept.iter()
-                .any(|&j| j != i && correlation[i * d + j] > HIGHEST_CORRELATION)
+            kept.iter().any(|&j| j != i && correlation[i * d + j] > HIGHEST_CORRELATION)
         })
     };
     while let Some(first) = correlated(&kept) {
@@ -103,11 +98,8 @@ pub fn gas(file: &Path) -> Result<Benchmark> {
 pub fn hepmass(training: &Path, test: &Path) -> Result<Benchmark> {
     let train = signal(training, published(training, Columns::AtLeast(2))?)?;
     let columns: Vec<usize> = (0..train.columns()).collect();
-    let test = signal(
-        test,
-        published(test, Columns::AtLeast(train.columns() + 1))?,
-    )?
-    .select_columns(&columns)?;
+    let test = signal(test, published(test, Columns::AtLeast(train.columns() + 1))?)?
+        .select_columns(&columns)?;
     let kept: Vec<usize> = columns
         .into_iter()
         .filter(|&column| smallest(&train, column) <= MOST_OF_SMALLEST)
@@ -115,10 +107,7 @@ pub fn hepmass(training: &Path, test: &Path) -> Result<Benchmark> {
     let (train, test) = (train.select_columns(&kept)?, test.select_columns(&kept)?);
     let rows: Vec<usize> = (0..train.rows()).collect();
     let standardiser = fitted(&train, &rows, Divisor::RowsLessOne)?;
-    let (train, test) = (
-        applied(train, &standardiser)?,
-        applied(test, &standardiser)?,
-    );
+    let (train, test) = (applied(train, &standardiser)?, applied(test, &standardiser)?);
     let (training, validation) = last_tenth(train.rows())?;
     Ok(Benchmark {
         training: train.select_rows(&training)?,
@@ -145,11 +134,7 @@ pub fn miniboone(file: &Path) -> Result<Benchmark> {
 pub fn bsds300(training: &Path, validation: &Path, test: &Path) -> Result<Benchmark> {
     let part = |file| published(file, Columns::Exactly(63));
     let (training, validation, test) = (part(training)?, part(validation)?, part(test)?);
-    Ok(Benchmark {
-        training,
-        validation,
-        test,
-    })
+    Ok(Benchmark { training, validation, test })
 }
 
 #[derive(Clone, Copy)]
@@ -168,24 +153,15 @@ fn published(file: &Path, columns: Columns) -> Result<Table> {
     if fits {
         Ok(table)
     } else {
-        Err(TableError::Published {
-            file: file.to_owned(),
-            bound,
-            expected,
-            got,
-        })
+        Err(TableError::Published { file: file.to_owned(), bound, expected, got })
     }
 }
 
 /// The rows of class 1, without their label.
 fn signal(file: &Path, table: Table) -> Result<Table> {
-    let rows: Vec<usize> = (0..table.rows())
-        .filter(|&row| table.row(row)[0] == 1.0)
-        .collect();
+    let rows: Vec<usize> = (0..table.rows()).filter(|&row| table.row(row)[0] == 1.0).collect();
     if rows.is_empty() {
-        return Err(TableError::NoSignal {
-            file: file.to_owned(),
-        });
+        return Err(TableError::NoSignal { file: file.to_owned() });
     }
     let features: Vec<usize> = (1..table.columns()).collect();
     table.select_rows(&rows)?.select_columns(&features)
@@ -204,15 +180,10 @@ fn correlations(table: &Table) -> Vec<f64> {
     let mut sums = vec![0.0; d * d];
     for row in table.values().chunks_exact(d) {
         for (i, &x) in row.iter().enumerate() {
-            sums[i * d..(i + 1) * d]
-                .iter_mut()
-                .zip(row)
-                .for_each(|(sum, &y)| *sum += x * y);
+            sums[i * d..(i + 1) * d].iter_mut().zip(row).for_each(|(sum, &y)| *sum += x * y);
         }
     }
-    sums.iter()
-        .map(|sum| sum / (table.rows() - 1) as f64)
-        .collect()
+    sums.iter().map(|sum| sum / (table.rows() - 1) as f64).collect()
 }
 
 /// What a sum of squares is divided by.
@@ -229,11 +200,7 @@ fn fitted(table: &Table, rows: &[usize], divisor: Divisor) -> Result<Standardise
         Divisor::Rows => return Ok(standardiser),
         Divisor::RowsLessOne => (n / (n - 1.0)).sqrt(),
     };
-    let scale = standardiser
-        .scale()
-        .iter()
-        .map(|scale| scale * factor)
-        .collect();
+    let scale = standardiser.scale().iter().map(|scale| scale * factor).collect();
     Standardiser::new(standardiser.mean().to_vec(), scale)
 }
 
@@ -253,10 +220,7 @@ fn standardised(table: Table, rows: &[usize], divisor: Divisor) -> Result<Table>
 fn last_tenth(rows: usize) -> Result<(Vec<usize>, Vec<usize>)> {
     let tenth = rows / 10;
     if tenth == 0 {
-        return Err(TableError::TooFewRows {
-            needed: FEWEST_ROWS,
-            rows,
-        });
+        return Err(TableError::TooFewRows { needed: FEWEST_ROWS, rows });
     }
     Ok(((0..rows - tenth).collect(), (rows - tenth..rows).collect()))
 }
@@ -268,10 +232,7 @@ fn standardised_tenths(table: Table) -> Result<Benchmark> {
 
 fn tenths(table: &Table) -> Result<Benchmark> {
     if table.rows() < FEWEST_ROWS {
-        return Err(TableError::TooFewRows {
-            needed: FEWEST_ROWS,
-            rows: table.rows(),
-        });
+        return Err(TableError::TooFewRows { needed: FEWEST_ROWS, rows: table.rows() });
     }
     let (rest, test) = last_tenth(table.rows())?;
     let (training, validation) = last_tenth(rest.len())?;

@@ -27,19 +27,12 @@ pub fn red_wine(rng: &mut impl Rng) -> Result<RedWine> {
     let wine = linfa_datasets::winequality();
     let columns = wine.records.ncols();
     let values = wine.records.iter().copied().collect();
-    let names = wine
-        .feature_names()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let names = wine.feature_names().iter().map(ToString::to_string).collect();
     let table = Table::new(names, columns, values)?;
     let rows: Vec<usize> = (0..table.rows()).collect();
     let dequantisation = Dequantisation::grids(&table, &rows)?;
     let table = dequantisation.apply(&table, rng)?;
-    Ok(RedWine {
-        table,
-        dequantisation,
-    })
+    Ok(RedWine { table, dequantisation })
 }
 
 #[cfg(test)]
@@ -57,26 +50,14 @@ mod tests {
             (&wine.table.names()[0][..], &wine.table.names()[10][..]),
             ("fixed acidity", "alcohol")
         );
-        let steps: Vec<f64> = wine
-            .dequantisation
-            .columns
-            .iter()
-            .map(|noise| noise.step)
-            .collect();
+        let steps: Vec<f64> = wine.dequantisation.columns.iter().map(|noise| noise.step).collect();
         // The decimals of the published table, column by column.
-        let published = [
-            0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0.01, 0.1,
-        ];
+        let published = [0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0.01, 0.1];
         assert_eq!(steps, published);
         // First published row: 7.4, 0.7, 0, 1.9, 0.076, 11, 34, 0.9978, 3.51, 0.56, 9.4.
-        let first = [
-            7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4,
-        ];
+        let first = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4];
         for ((value, published), step) in wine.table.row(0).iter().zip(first).zip(steps) {
-            assert!(
-                (published..=published + step).contains(value),
-                "{value} {published}"
-            );
+            assert!((published..=published + step).contains(value), "{value} {published}");
         }
     }
 }

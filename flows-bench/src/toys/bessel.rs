@@ -56,16 +56,11 @@ mod tests {
 
     #[test]
     fn both_series_agree_with_the_integral() {
-        for x in [
-            0.0, 0.1, 1.0, 5.0, 20.0, 29.999, 30.0, 30.001, 100.0, 1500.0,
-        ] {
+        for x in [0.0, 0.1, 1.0, 5.0, 20.0, 29.999, 30.0, 30.001, 100.0, 1500.0] {
             let (series, integral) = (scaled_bessel_i0(x), integral(x));
             // The exponent x (cos θ − 1) of the integral carries an absolute error of x ε.
             let tolerance = (1e-14 + 2.0 * x * f64::EPSILON) * integral;
-            assert!(
-                (series - integral).abs() < tolerance,
-                "x = {x}: {series} {integral}"
-            );
+            assert!((series - integral).abs() < tolerance, "x = {x}: {series} {integral}");
         }
     }
 

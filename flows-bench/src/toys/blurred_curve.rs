@@ -83,10 +83,7 @@ impl<K: Kernel> BlurredCurve<K> {
         let extent = |axis: usize| {
             let along = || nodes.iter().map(|node| node.position[axis]);
             let low = along().fold(f64::INFINITY, f64::min) - MARGIN;
-            (
-                low,
-                (along().fold(f64::NEG_INFINITY, f64::max) + MARGIN - low).ceil() as usize,
-            )
+            (low, (along().fold(f64::NEG_INFINITY, f64::max) + MARGIN - low).ceil() as usize)
         };
         let [(left, columns), (bottom, rows)] = [0, 1].map(extent);
         let mut curve = Self {
@@ -103,11 +100,8 @@ impl<K: Kernel> BlurredCurve<K> {
     }
 
     fn fill_cells(&mut self) {
-        let bounds: [Vec<Vec<Bounds>>; 2] = [0, 1].map(|axis| {
-            (0..self.counts[axis])
-                .map(|i| self.bounds(axis, i))
-                .collect()
-        });
+        let bounds: [Vec<Vec<Bounds>>; 2] =
+            [0, 1].map(|axis| (0..self.counts[axis]).map(|i| self.bounds(axis, i)).collect());
         let log_weights: Vec<f64> = self.nodes.iter().map(|node| node.weight.ln()).collect();
         for column in &bounds[0] {
             for row in &bounds[1] {
@@ -120,10 +114,7 @@ impl<K: Kernel> BlurredCurve<K> {
                 });
                 let first = self.runs.len();
                 push_runs(&mut self.runs, matters);
-                self.cells.push(Cell {
-                    shift: -best,
-                    runs: first..self.runs.len(),
-                });
+                self.cells.push(Cell { shift: -best, runs: first..self.runs.len() });
             }
         }
     }
@@ -251,10 +242,7 @@ mod tests {
     #[test]
     fn the_index_drops_only_what_it_may() {
         let share = |i: i32| f64::from(i + 1) / 20_100.0;
-        let node = |i: i32| Node {
-            position: [0.03 * f64::from(i), 0.0],
-            weight: share(i),
-        };
+        let node = |i: i32| Node { position: [0.03 * f64::from(i), 0.0], weight: share(i) };
         let nodes: Vec<Node> = (0..200).map(node).collect();
         let curve = BlurredCurve::new(Gaussian, 0.1, nodes);
         for (i, j) in (-10..70).flat_map(|i| (-10..11).map(move |j| (i, j))) {

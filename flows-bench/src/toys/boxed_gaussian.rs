@@ -38,23 +38,13 @@ impl BoxedGaussian {
                 [value + term, slope + s * term / DENSITY]
             })
         };
-        let points: Vec<[f64; 2]> = (0..=(REACH * DENSITY) as usize)
-            .map(value_and_slope)
-            .collect();
+        let points: Vec<[f64; 2]> = (0..=(REACH * DENSITY) as usize).map(value_and_slope).collect();
         let cubic = |ends: &[[f64; 2]]| {
             let ([value, slope], [next, next_slope]) = (ends[0], ends[1]);
             let rise = next - value;
-            [
-                value,
-                slope,
-                3.0 * rise - 2.0 * slope - next_slope,
-                slope + next_slope - 2.0 * rise,
-            ]
+            [value, slope, 3.0 * rise - 2.0 * slope - next_slope, slope + next_slope - 2.0 * rise]
         };
-        Self {
-            half_width,
-            cubics: points.windows(2).map(cubic).collect(),
-        }
+        Self { half_width, cubics: points.windows(2).map(cubic).collect() }
     }
 
     /// h(u) inside the table.
@@ -62,16 +52,13 @@ impl BoxedGaussian {
         let place = u.abs() * DENSITY;
         let index = place as usize;
         let t = place - index as f64;
-        self.cubics
-            .get(index)
-            .map(|[a, b, c, d]| a + t * (b + t * (c + t * d)))
+        self.cubics.get(index).map(|[a, b, c, d]| a + t * (b + t * (c + t * d)))
     }
 }
 
 impl Kernel for BoxedGaussian {
     fn tilt(&self, u: f64) -> f64 {
-        self.interpolated(u)
-            .unwrap_or_else(|| (self.log_value(u) + 0.5 * u * u).exp())
+        self.interpolated(u).unwrap_or_else(|| (self.log_value(u) + 0.5 * u * u).exp())
     }
 
     fn log_value(&self, u: f64) -> f64 {
@@ -117,10 +104,7 @@ mod tests {
             );
             if u < 40.0 {
                 let log_tilt = kernel.tilt(u).ln();
-                assert!(
-                    (log_tilt - 0.5 * u * u - exact).abs() < 1e-9,
-                    "{u}: {log_tilt}"
-                );
+                assert!((log_tilt - 0.5 * u * u - exact).abs() < 1e-9, "{u}: {log_tilt}");
             }
         }
     }
@@ -129,9 +113,7 @@ mod tests {
     fn the_density_has_mass_one() {
         let kernel = BoxedGaussian::new(0.7);
         // Trapezoidal rule; at a step of 1/16 its error for a blurred density is exp(−2π² 16²).
-        let sum: f64 = (-320..=320)
-            .map(|i| kernel.log_value(f64::from(i) / 16.0).exp())
-            .sum();
+        let sum: f64 = (-320..=320).map(|i| kernel.log_value(f64::from(i) / 16.0).exp()).sum();
         assert!((sum / 16.0 / TAU.sqrt() - 1.0).abs() < 1e-9);
     }
 }

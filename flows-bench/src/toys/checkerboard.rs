@@ -14,10 +14,7 @@ const LOG_AREA: f64 = 5.0 * std::f64::consts::LN_2;
 pub(super) const CARD: Card = Card {
     name: "checkerboard",
     window: [-HALF, HALF, -HALF, HALF],
-    entropy: Entropy {
-        nats: LOG_AREA,
-        error: 0.0,
-    },
+    entropy: Entropy { nats: LOG_AREA, error: 0.0 },
     density_error: 0.0,
 };
 
@@ -31,9 +28,5 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
 pub(super) fn log_density(x: [f64; 2]) -> f64 {
     let on_board = x.iter().all(|x| (-HALF..HALF).contains(x));
     let colour = (x[0] / SIDE).floor() + (x[1] / SIDE).floor();
-    if on_board && colour.rem_euclid(2.0) == 0.0 {
-        -LOG_AREA
-    } else {
-        f64::NEG_INFINITY
-    }
+    if on_board && colour.rem_euclid(2.0) == 0.0 { -LOG_AREA } else { f64::NEG_INFINITY }
 }

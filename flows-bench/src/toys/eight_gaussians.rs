@@ -28,10 +28,7 @@ const DIRECTIONS: [[f64; 2]; 8] = [
 pub(super) const CARD: Card = Card {
     name: "8gaussians",
     window: [-4.6, 4.6, -4.6, 4.6],
-    entropy: Entropy {
-        nats: 2.831_880_406_14,
-        error: 1e-10,
-    },
+    entropy: Entropy { nats: 2.831_880_406_14, error: 1e-10 },
     density_error: 1e-13,
 };
 

@@ -32,15 +32,9 @@ fn legendre(order: usize, t: f64) -> (f64, f64) {
     let (mut previous, mut current) = (1.0, t);
     for k in 2..=order {
         let k = k as f64;
-        (previous, current) = (
-            current,
-            ((2.0 * k - 1.0) * t * current - (k - 1.0) * previous) / k,
-        );
+        (previous, current) = (current, ((2.0 * k - 1.0) * t * current - (k - 1.0) * previous) / k);
     }
-    (
-        current,
-        order as f64 * (previous - t * current) / (1.0 - t * t),
-    )
+    (current, order as f64 * (previous - t * current) / (1.0 - t * t))
 }
 
 /// Nodes of the composite rule: `order` nodes between each two neighbours of `edges`.
@@ -50,8 +44,7 @@ pub(super) fn composite(edges: &[f64], order: usize) -> Vec<Node> {
         .windows(2)
         .flat_map(|edge| {
             let (middle, half) = (0.5 * (edge[0] + edge[1]), 0.5 * (edge[1] - edge[0]));
-            rule.iter()
-                .map(move |&(t, weight)| (middle + half * t, half * weight))
+            rule.iter().map(move |&(t, weight)| (middle + half * t, half * weight))
         })
         .collect()
 }
@@ -63,29 +56,17 @@ mod tests {
     #[test]
     fn twelve_nodes_integrate_powers_up_to_degree_23_exactly() {
         for degree in 0..=23 {
-            let integral: f64 = gauss_legendre(12)
-                .iter()
-                .map(|(t, w)| w * t.powi(degree))
-                .sum();
-            let exact = if degree % 2 == 0 {
-                2.0 / f64::from(degree + 1)
-            } else {
-                0.0
-            };
+            let integral: f64 = gauss_legendre(12).iter().map(|(t, w)| w * t.powi(degree)).sum();
+            let exact = if degree % 2 == 0 { 2.0 / f64::from(degree + 1) } else { 0.0 };
             // Twelve roundings of numbers below one, and those of the weights.
-            assert!(
-                (integral - exact).abs() < 32.0 * f64::EPSILON,
-                "degree {degree}: {integral}"
-            );
+            assert!((integral - exact).abs() < 32.0 * f64::EPSILON, "degree {degree}: {integral}");
         }
     }
 
     #[test]
     fn panels_add_up_to_the_whole_interval() {
-        let integral: f64 = composite(&[0.0, 0.5, 2.0, 3.0], 12)
-            .iter()
-            .map(|(t, w)| w * t.exp())
-            .sum();
+        let integral: f64 =
+            composite(&[0.0, 0.5, 2.0, 3.0], 12).iter().map(|(t, w)| w * t.exp()).sum();
         // Thirty-six roundings of numbers below exp(3).
         assert!((integral - (3f64.exp() - 1.0)).abs() < 36.0 * 20.0 * f64::EPSILON);
     }

@@ -12,10 +12,7 @@ pub(super) struct LogSum {
 impl LogSum {
     /// The empty sum.
     pub(super) fn new() -> Self {
-        Self {
-            max: f64::NEG_INFINITY,
-            scaled: 0.0,
-        }
+        Self { max: f64::NEG_INFINITY, scaled: 0.0 }
     }
 
     /// Adds exp(`term`) to the sum.

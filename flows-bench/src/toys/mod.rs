@@ -185,9 +185,7 @@ impl FromStr for Toy {
     /// [`UnknownToy`] if `name` is not exactly one of [`Toy::name`].
     fn from_str(name: &str) -> Result<Self, UnknownToy> {
         let found = Toy::ALL.into_iter().find(|toy| toy.name() == name);
-        found.ok_or_else(|| UnknownToy {
-            name: name.to_owned(),
-        })
+        found.ok_or_else(|| UnknownToy { name: name.to_owned() })
     }
 }
 
@@ -201,11 +199,7 @@ pub struct UnknownToy {
 impl fmt::Display for UnknownToy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = Toy::ALL.map(Toy::name).join(", ");
-        write!(
-            f,
-            "no toy is called {:?}, expected one of {names}",
-            self.name
-        )
+        write!(f, "no toy is called {:?}, expected one of {names}", self.name)
     }
 }
 

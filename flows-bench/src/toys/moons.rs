@@ -21,10 +21,7 @@ const ORDER: usize = 12;
 pub(super) const CARD: Card = Card {
     name: "moons",
     window: [-4.0, 4.0, -2.2, 2.8],
-    entropy: Entropy {
-        nats: 2.393_879_195_97,
-        error: 1e-9,
-    },
+    entropy: Entropy { nats: 2.393_879_195_97, error: 1e-9 },
     density_error: 1e-9,
 };
 
@@ -45,9 +42,7 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
 static CURVE: LazyLock<BlurredCurve<Gaussian>> = LazyLock::new(|| curve(PANELS));
 
 fn curve(panels: usize) -> BlurredCurve<Gaussian> {
-    let edges: Vec<f64> = (0..=panels)
-        .map(|i| PI * i as f64 / panels as f64)
-        .collect();
+    let edges: Vec<f64> = (0..=panels).map(|i| PI * i as f64 / panels as f64).collect();
     let rule = composite(&edges, ORDER);
     let nodes = MOONS
         .iter()
@@ -82,10 +77,9 @@ mod tests {
     #[test]
     fn the_log_density_agrees_with_adaptive_quadrature() {
         // Integral over the curve in twenty digits, straight from the definition of the sampler.
-        for (x, exact) in [
-            ([0.5, 0.25], -4.075_733_321_347_42),
-            ([-1.5, 1.25], -4.416_218_768_519_42),
-        ] {
+        for (x, exact) in
+            [([0.5, 0.25], -4.075_733_321_347_42), ([-1.5, 1.25], -4.416_218_768_519_42)]
+        {
             let value = log_density(x);
             assert!((value - exact).abs() < CARD.density_error, "{x:?}: {value}");
         }
@@ -96,10 +90,7 @@ mod tests {
         let fine = curve(4 * PANELS);
         for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
             let (coarse, fine) = (log_density(x), fine.full_log_density(x));
-            assert!(
-                (coarse - fine).abs() < 0.01 * fine.abs(),
-                "{x:?}: {coarse} {fine}"
-            );
+            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{x:?}: {coarse} {fine}");
         }
     }
 }

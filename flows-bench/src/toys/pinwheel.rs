@@ -24,10 +24,7 @@ const CLOSE: f64 = 1e-9;
 pub(super) const CARD: Card = Card {
     name: "pinwheel",
     window: [-5.2, 5.2, -5.2, 5.2],
-    entropy: Entropy {
-        nats: 2.317_788,
-        error: 1e-6,
-    },
+    entropy: Entropy { nats: 2.317_788, error: 1e-6 },
     density_error: 1e-10,
 };
 
@@ -161,11 +158,7 @@ fn root(function: impl Fn(f64) -> (f64, f64), mut below: f64, mut above: f64) ->
         }
         let inside = newton > below.min(above) && newton < below.max(above);
         let halves = (newton - at).abs() < 0.5 * step.abs();
-        let next = if inside && halves {
-            newton
-        } else {
-            0.5 * (below + above)
-        };
+        let next = if inside && halves { newton } else { 0.5 * (below + above) };
         (step, at) = (next - at, next);
     }
     at
@@ -187,10 +180,7 @@ mod tests {
             + (BLADES as f64).ln()
             + (super::SCALE * super::SCALE).ln();
         let term = warp.log_feature_density(alpha) - slope.abs().ln() - constant;
-        (
-            term,
-            [turned.cos(), turned.sin()].map(|c| super::SCALE * radius * c),
-        )
+        (term, [turned.cos(), turned.sin()].map(|c| super::SCALE * radius * c))
     }
 
     #[test]
@@ -205,10 +195,7 @@ mod tests {
                     // (up to 5 ε) is magnified by the slope of ln p, here below 1e3 except at folds.
                     let fold = Warp { radius }.angle(alpha).1.abs() < 0.05;
                     let found = log_density(image);
-                    assert!(
-                        fold || found > term - 1e-10,
-                        "{radius} {alpha}: {found} {term}"
-                    );
+                    assert!(fold || found > term - 1e-10, "{radius} {alpha}: {found} {term}");
                 }
             }
         }
@@ -231,9 +218,7 @@ mod tests {
         let warp = Warp { radius: WOUND };
         let n = 50_000;
         let at = |i: i32| std::f64::consts::TAU * f64::from(i) / f64::from(n);
-        let sum: f64 = (0..n)
-            .map(|i| (warp.log_feature_density(at(i)) + 272.0).exp())
-            .sum();
+        let sum: f64 = (0..n).map(|i| (warp.log_feature_density(at(i)) + 272.0).exp()).sum();
         let mean = (sum / f64::from(n)).ln() - 272.0;
         assert!((mean - log_angular_mean(WOUND)).abs() < 1e-4);
     }

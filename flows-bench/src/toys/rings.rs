@@ -28,10 +28,7 @@ pub(super) const CIRCLES: Rings<2> = Rings {
     card: Card {
         name: "circles",
         window: [-4.2, 4.2, -4.2, 4.2],
-        entropy: Entropy {
-            nats: 3.268_135_711_71,
-            error: 1e-10,
-        },
+        entropy: Entropy { nats: 3.268_135_711_71, error: 1e-10 },
         density_error: 1e-12,
     },
     radii: [3.0, 1.5],
@@ -43,10 +40,7 @@ pub(super) const RINGS: Rings<4> = Rings {
     card: Card {
         name: "rings",
         window: [-3.4, 3.4, -3.4, 3.4],
-        entropy: Entropy {
-            nats: 2.623_182_770_30,
-            error: 1e-9,
-        },
+        entropy: Entropy { nats: 2.623_182_770_30, error: 1e-9 },
         density_error: 1e-12,
     },
     radii: [3.0, 2.25, 1.5, 0.75],

@@ -22,10 +22,7 @@ const ORDER: usize = 12;
 pub(super) const CARD: Card = Card {
     name: "swissroll",
     window: [-2.9, 3.6, -3.3, 3.9],
-    entropy: Entropy {
-        nats: 2.669_646_173_88,
-        error: 1e-9,
-    },
+    entropy: Entropy { nats: 2.669_646_173_88, error: 1e-9 },
     density_error: 1e-9,
 };
 
@@ -73,10 +70,9 @@ mod tests {
     #[test]
     fn the_log_density_agrees_with_adaptive_quadrature() {
         // Integral over the curve in twenty digits, straight from the definition of the sampler.
-        for (x, exact) in [
-            ([0.5, 0.25], -8.769_700_435_177_22),
-            ([-1.5, 1.25], -2.699_335_719_257_42),
-        ] {
+        for (x, exact) in
+            [([0.5, 0.25], -8.769_700_435_177_22), ([-1.5, 1.25], -2.699_335_719_257_42)]
+        {
             let value = log_density(x);
             assert!((value - exact).abs() < CARD.density_error, "{x:?}: {value}");
         }
@@ -87,10 +83,7 @@ mod tests {
         let fine = curve(4 * PANELS);
         for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
             let (coarse, fine) = (log_density(x), fine.full_log_density(x));
-            assert!(
-                (coarse - fine).abs() < 0.01 * fine.abs(),
-                "{x:?}: {coarse} {fine}"
-            );
+            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{x:?}: {coarse} {fine}");
         }
     }
 }

@@ -19,18 +19,11 @@ fn mass_and_entropy(toy: Toy, window: [f64; 4], steps: usize) -> (f64, f64) {
     let (mut mass, mut entropy) = (0.0, 0.0);
     for i in 0..steps {
         for j in 0..steps {
-            let x = [
-                window[0] + (i as f64 + 0.5) * width,
-                window[2] + (j as f64 + 0.5) * height,
-            ];
+            let x = [window[0] + (i as f64 + 0.5) * width, window[2] + (j as f64 + 0.5) * height];
             let log_p = toy.log_density(x);
             mass += log_p.exp();
             // x ln x tends to 0; the product would be NaN.
-            entropy -= if log_p > -700.0 {
-                log_p * log_p.exp()
-            } else {
-                0.0
-            };
+            entropy -= if log_p > -700.0 { log_p * log_p.exp() } else { 0.0 };
         }
     }
     (mass * width * height, entropy * width * height)
@@ -56,10 +49,7 @@ fn densities_integrate_to_one_and_minus_p_log_p_to_the_entropy() {
         // 23 · 10⁴ roundings of a sum near three, which partly cancel, come on top.
         let stated = toy.entropy();
         let tolerance = stated.error + 1e-11;
-        assert!(
-            (entropy - stated.nats).abs() <= tolerance,
-            "{toy}: {entropy:.13}"
-        );
+        assert!((entropy - stated.nats).abs() <= tolerance, "{toy}: {entropy:.13}");
     }
 }
 
@@ -84,10 +74,7 @@ fn entropies_agree_with_coarser_estimates() {
 #[test]
 fn mean_negative_log_density_of_draws_is_the_entropy() {
     for toy in Toy::ALL {
-        let nats: Vec<f64> = draws(toy)
-            .into_iter()
-            .map(|x| -toy.log_density(x))
-            .collect();
+        let nats: Vec<f64> = draws(toy).into_iter().map(|x| -toy.log_density(x)).collect();
         let mean = nats.iter().sum::<f64>() / ROWS as f64;
         let variance = nats.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / ROWS as f64;
         let Entropy { nats, error } = toy.entropy();
@@ -115,10 +102,7 @@ fn cell_counts_of_draws_follow_the_density() {
         let (mut rest_expected, mut rest) = (ROWS as f64, ROWS as f64);
         for (index, count) in counts.into_iter().enumerate() {
             let corner = [index / cells, index % cells];
-            let (x, y) = (
-                left + corner[0] as f64 * width,
-                bottom + corner[1] as f64 * height,
-            );
+            let (x, y) = (left + corner[0] as f64 * width, bottom + corner[1] as f64 * height);
             let (mass, _) = mass_and_entropy(toy, [x, x + width, y, y + height], 24);
             let expected = ROWS as f64 * mass;
             if expected >= 10.0 {
@@ -135,30 +119,18 @@ fn cell_counts_of_draws_follow_the_density() {
         // `used` − 1 degrees of freedom: mean and variance of χ² are that and twice that.
         let freedom: f64 = used - 1.0;
         let bound = freedom + 5.0 * (2.0 * freedom).sqrt();
-        assert!(
-            chi_square < bound,
-            "{toy}: {chi_square} for {freedom} degrees of freedom"
-        );
+        assert!(chi_square < bound, "{toy}: {chi_square} for {freedom} degrees of freedom");
     }
 }
 
 #[test]
 fn far_tails_are_finite_and_fall() {
     for toy in Toy::ALL.into_iter().filter(|&toy| toy != Toy::Checkerboard) {
-        for direction in [
-            [1.0, 0.0],
-            [0.6, -0.8],
-            [-0.8, 0.6],
-            [0.0, 1.0],
-            [-1.0, 0.0],
-        ] {
+        for direction in [[1.0, 0.0], [0.6, -0.8], [-0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]] {
             let mut last = 0.0;
             for distance in [17.0, 20.0, 30.0, 42.4, 1e3, 1e6, 1e12, 1e150] {
                 let log_p = toy.log_density(direction.map(|c| distance * c));
-                assert!(
-                    log_p.is_finite() && log_p < last,
-                    "{toy} at {distance}: {log_p}"
-                );
+                assert!(log_p.is_finite() && log_p < last, "{toy} at {distance}: {log_p}");
                 last = log_p;
             }
         }
@@ -168,9 +140,7 @@ fn far_tails_are_finite_and_fall() {
 
 #[test]
 fn no_point_of_the_plane_gives_nan_or_plus_infinity() {
-    let coordinates = [
-        0.0, -0.0, 1e-300, 0.75, -2.0, 4.0, -4.0, 16.0, 1e5, -1e160, 1e308,
-    ];
+    let coordinates = [0.0, -0.0, 1e-300, 0.75, -2.0, 4.0, -4.0, 16.0, 1e5, -1e160, 1e308];
     let infinities = [f64::INFINITY, f64::NEG_INFINITY];
     for toy in Toy::ALL {
         for x in coordinates.into_iter().chain(infinities) {

@@ -26,10 +26,7 @@ const ORDER: usize = 12;
 pub(super) const CARD: Card = Card {
     name: "2spirals",
     window: [-3.9, 3.9, -3.9, 3.9],
-    entropy: Entropy {
-        nats: 2.645_450_283_58,
-        error: 1e-9,
-    },
+    entropy: Entropy { nats: 2.645_450_283_58, error: 1e-9 },
     density_error: 1e-8,
 };
 
@@ -63,11 +60,7 @@ fn curve(panels: usize) -> BlurredCurve<BoxedGaussian> {
             })
         })
         .collect();
-    BlurredCurve::new(
-        BoxedGaussian::new(0.5 * WIDTH / (DIVISOR * NOISE)),
-        NOISE,
-        nodes,
-    )
+    BlurredCurve::new(BoxedGaussian::new(0.5 * WIDTH / (DIVISOR * NOISE)), NOISE, nodes)
 }
 
 pub(super) fn log_density(x: [f64; 2]) -> f64 {
@@ -90,10 +83,9 @@ mod tests {
     #[test]
     fn the_log_density_agrees_with_adaptive_quadrature() {
         // Integral over the curve in twenty digits, straight from the definition of the sampler.
-        for (x, exact) in [
-            ([0.5, 0.25], -8.806_800_802_233_05),
-            ([-1.5, 1.25], -6.644_220_536_112_39),
-        ] {
+        for (x, exact) in
+            [([0.5, 0.25], -8.806_800_802_233_05), ([-1.5, 1.25], -6.644_220_536_112_39)]
+        {
             let value = log_density(x);
             assert!((value - exact).abs() < CARD.density_error, "{x:?}: {value}");
         }
@@ -104,10 +96,7 @@ mod tests {
         let fine = curve(4 * PANELS);
         for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
             let (coarse, fine) = (log_density(x), fine.full_log_density(x));
-            assert!(
-                (coarse - fine).abs() < 0.01 * fine.abs(),
-                "{x:?}: {coarse} {fine}"
-            );
+            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{x:?}: {coarse} {fine}");
         }
     }
 }

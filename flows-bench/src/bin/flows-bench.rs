@@ -1,0 +1,122 @@
+//! Times the workloads: one JSON line for each workload and operation.
+//!
+//! `flows-bench [NAME ..] [--repetitions N] [--seconds S]` runs all workloads, or those named, each
+//! operation N times (5) for S seconds (1), and prints median and minimum of the mean milliseconds.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use flows_bench::workload::{Prepared, Workload};
+use serde::Serialize;
+
+/// An operation that is timed.
+type Operation = fn(&mut Prepared) -> flows_core::Result<()>;
+
+#[derive(Serialize)]
+struct Line {
+    workload: &'static str,
+    op: &'static str,
+    ms_median: f64,
+    ms_min: f64,
+    params: usize,
+    batch: usize,
+    dim: usize,
+}
+
+struct Plan {
+    workloads: Vec<Workload>,
+    repetitions: usize,
+    seconds: f64,
+}
+
+fn main() -> ExitCode {
+    let plan = match plan(std::env::args().skip(1)) {
+        Ok(plan) => plan,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan, String> {
+    let mut plan = Plan { workloads: Vec::new(), repetitions: 5, seconds: 1.0 };
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let text = arguments.next().unwrap_or_default();
+            let number = text.parse::<f64>().ok().filter(|v| *v > 0.0 && v.is_finite());
+            number.ok_or_else(|| format!("{argument}: expected a positive number, got {text:?}"))
+        };
+        match argument.as_str() {
+            "--repetitions" => plan.repetitions = (value()? as usize).max(1),
+            "--seconds" => plan.seconds = value()?,
+            name => plan.workloads.push(name.parse()?),
+        }
+    }
+    if plan.workloads.is_empty() {
+        plan.workloads = Workload::ALL.to_vec();
+    }
+    Ok(plan)
+}
+
+fn run(plan: &Plan) -> flows_core::Result<()> {
+    let operations: [(&str, Operation); 3] = [
+        ("train_step", Prepared::train_step),
+        ("log_prob", Prepared::log_prob),
+        ("sample", Prepared::sample),
+    ];
+    for &workload in &plan.workloads {
+        for (op, operation) in operations {
+            let mut prepared = workload.prepare()?;
+            let mut means = Vec::with_capacity(plan.repetitions);
+            for _ in 0..2 {
+                operation(&mut prepared)?;
+            }
+            for _ in 0..plan.repetitions {
+                means.push(mean_milliseconds(&mut prepared, operation, plan.seconds)?);
+            }
+            means.sort_by(f64::total_cmp);
+            print(&Line {
+                workload: workload.name(),
+                op,
+                ms_median: rounded(means[means.len() / 2]),
+                ms_min: rounded(means[0]),
+                params: prepared.parameters(),
+                batch: workload.rows(),
+                dim: workload.dim(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn mean_milliseconds(
+    prepared: &mut Prepared,
+    operation: Operation,
+    seconds: f64,
+) -> flows_core::Result<f64> {
+    let (clock, mut count) = (Instant::now(), 0);
+    while clock.elapsed().as_secs_f64() < seconds {
+        operation(prepared)?;
+        count += 1;
+    }
+    Ok(clock.elapsed().as_secs_f64() * 1e3 / f64::from(count))
+}
+
+fn rounded(milliseconds: f64) -> f64 {
+    (milliseconds * 1e3).round() / 1e3
+}
+
+#[expect(clippy::print_stdout, reason = "the lines are the program's result")]
+fn print(line: &Line) {
+    if let Ok(text) = serde_json::to_string(line) {
+        println!("{text}");
+    }
+}

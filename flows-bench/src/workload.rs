@@ -1,0 +1,194 @@
+//! The workloads on which flow libraries are timed against each other, in single precision.
+
+use flows_continuous::{Accuracy, Adaptive, Divergence, Ffjord, Hutchinson, Solver, TimeInput};
+use flows_core::activation::Activation;
+use flows_core::tensor::{Batch, batch};
+use flows_core::train::{Adam, AdamConfig};
+use flows_core::{
+    Base, Bijector, BoxBijector, Context, Error, Flow, Parameters, Purpose, Result, Stream,
+    forward_kl, normals, stream,
+};
+use flows_finite::Scale;
+use flows_finite::architecture::{NsfCoupling, RealNvp};
+
+/// One flow with the size of its batch.
+///
+/// | workload | definition |
+/// |---|---|
+/// | `realnvp-d6` | 10 affine couplings, halves alternating, conditioner 2 x 128 ReLU |
+/// | `nsf-c-d6` | 10 rational-quadratic couplings, 8 bins, bound 3, conditioner 4 x 256 ReLU |
+/// | `cnf-d2`, `cnf-d6` | field 3 x 64 tanh on state and time, Dopri5 1e-5, one Rademacher probe |
+///
+/// Batches of 512 rows; nothing stands between the couplings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// `realnvp-d6`
+    RealNvpD6,
+    /// `nsf-c-d6`
+    NsfCouplingD6,
+    /// `cnf-d2`
+    CnfD2,
+    /// `cnf-d6`
+    CnfD6,
+}
+
+impl Workload {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::RealNvpD6, Self::NsfCouplingD6, Self::CnfD2, Self::CnfD6];
+
+    /// Name on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RealNvpD6 => "realnvp-d6",
+            Self::NsfCouplingD6 => "nsf-c-d6",
+            Self::CnfD2 => "cnf-d2",
+            Self::CnfD6 => "cnf-d6",
+        }
+    }
+
+    /// Number of features.
+    #[must_use]
+    pub fn dim(self) -> usize {
+        match self {
+            Self::RealNvpD6 | Self::NsfCouplingD6 | Self::CnfD6 => 6,
+            Self::CnfD2 => 2,
+        }
+    }
+
+    /// Rows of a batch.
+    #[must_use]
+    pub fn rows(self) -> usize {
+        512
+    }
+
+    fn bijector(self, rng: &mut Stream) -> Result<BoxBijector<f32>> {
+        let dim = self.dim();
+        Ok(match self {
+            Self::RealNvpD6 => BoxBijector::new(
+                RealNvp {
+                    layers: 10,
+                    hidden: vec![128; 2],
+                    activation: Activation::Relu,
+                    scale: Scale::Bounded(3.0),
+                    linear: false,
+                    act_norm: false,
+                }
+                .build(dim, 0, rng)?,
+            ),
+            Self::NsfCouplingD6 => BoxBijector::new(
+                NsfCoupling {
+                    layers: 10,
+                    hidden: vec![256; 4],
+                    activation: Activation::Relu,
+                    bins: 8,
+                    bound: 3.0,
+                    linear: false,
+                    act_norm: false,
+                }
+                .build(dim, 0, rng)?,
+            ),
+            Self::CnfD2 | Self::CnfD6 => {
+                let accuracy = Accuracy {
+                    solver: Solver::Dopri5(Adaptive::new(1e-5, 1e-5)),
+                    divergence: Divergence::Hutchinson(Hutchinson::default()),
+                };
+                let config = Ffjord {
+                    hidden: vec![64; 3],
+                    activation: Activation::Tanh,
+                    time: TimeInput::Concat,
+                    end_time: 1.0,
+                    training: accuracy,
+                    reporting: accuracy,
+                };
+                BoxBijector::new(config.build(dim, 0, rng)?)
+            }
+        })
+    }
+
+    /// The workload with its initial weights and data, ready to be timed.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn prepare(self) -> Result<Prepared> {
+        let mut rng = stream(1, "workload");
+        let mut flow = Flow::new(Base::standard_normal(self.dim()), self.bijector(&mut rng)?)?;
+        flow.bijector_mut().set_purpose(Purpose::Training);
+        let adam = Adam::new(AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() }, &flow);
+        let data = batch(data(self.rows(), self.dim(), &mut rng), self.rows(), self.dim())?;
+        Ok(Prepared { flow, adam, data, rng })
+    }
+}
+
+impl std::str::FromStr for Workload {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|workload| workload.name() == name);
+        found.ok_or_else(|| format!("unknown workload {name:?}; there are {}", names()))
+    }
+}
+
+/// tanh(N(0, I) A) + 0.1 N(0, I) with A of entries N(0, 1/dim).
+fn data(rows: usize, dim: usize, rng: &mut Stream) -> Vec<f32> {
+    let mixing: Vec<f64> = normals(dim * dim, rng);
+    let (sources, noise): (Vec<f64>, Vec<f64>) =
+        (normals(rows * dim, rng), normals(rows * dim, rng));
+    (0..rows * dim)
+        .map(|index| {
+            let (row, column) = (index / dim, index % dim);
+            let mixed: f64 =
+                (0..dim).map(|k| sources[row * dim + k] * mixing[k * dim + column]).sum();
+            ((mixed / (dim as f64).sqrt()).tanh() + 0.1 * noise[index]) as f32
+        })
+        .collect()
+}
+
+/// A workload that can be run.
+#[derive(Debug)]
+pub struct Prepared {
+    flow: Flow<f32>,
+    adam: Adam<f32>,
+    data: Batch<f32>,
+    rng: Stream,
+}
+
+impl Prepared {
+    /// Number of learned scalars.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.flow.count()
+    }
+
+    /// Mean negative log-likelihood, its gradient, and an Adam update.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if the loss is not finite.
+    pub fn train_step(&mut self) -> Result<()> {
+        let (loss, mut gradients, _) =
+            forward_kl(&self.flow, self.data.clone(), Context::default())?;
+        if !loss.is_finite() {
+            let (quantity, advice) = ("loss", "the workload is fixed: this is a defect");
+            return Err(Error::NonFinite { quantity, row: 0, advice });
+        }
+        self.adam.update(&mut self.flow, &mut gradients, 1.0, 1.0)
+    }
+
+    /// Log-densities without gradient.
+    ///
+    /// # Errors
+    /// Numerical events.
+    pub fn log_prob(&mut self) -> Result<()> {
+        self.flow.log_prob(self.data.clone(), Context::none()).map(drop)
+    }
+
+    /// As many draws as a batch has rows.
+    ///
+    /// # Errors
+    /// Numerical events.
+    pub fn sample(&mut self) -> Result<()> {
+        let rows = flows_core::Values::rows(&self.data);
+        self.flow.sample(rows, &Context::none(), &mut self.rng).map(drop)
+    }
+}
