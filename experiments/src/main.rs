@@ -1,1 +1,5 @@
-fn main() {}
+//! Entry of the program.
+
+fn main() -> std::process::ExitCode {
+    experiments::main()
+}

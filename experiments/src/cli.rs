@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Precision;
+
+/// Normalizing flows: finite and continuous on equal terms.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train flows of both families on the same problems, seeds and time, and write a report
+    Compare(Compare),
+    /// Print problems and flow presets
+    List,
+    /// Train a flow on a table
+    Fit(Fit),
+    /// Write the log-density of every row of a table, in nats and the table's own units
+    LogProb(LogProb),
+    /// Draw rows from a trained flow, in the units of its data
+    Sample(Sample),
+    /// Push a table through the flow: base to data (forward) or data to base (inverse)
+    Transform(Transform),
+    /// Write the report of comparisons again from their result files
+    Report(Report),
+}
+
+/// How much a comparison does where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BudgetName {
+    /// Three toys and red wine, 14 seconds a run: within 5 minutes on two cores
+    Quick,
+    /// All toys and red wine, 60 seconds a run
+    Full,
+}
+
+/// Arguments of `compare`.
+#[derive(Args, Debug)]
+pub struct Compare {
+    /// Problems and seconds where they are not given
+    #[arg(long, value_enum, default_value = "quick")]
+    pub budget: BudgetName,
+    /// Problems, separated by commas; `list` shows them
+    #[arg(long, value_delimiter = ',')]
+    pub problems: Vec<String>,
+    /// Flow presets, separated by commas; `list` shows them
+    #[arg(long, value_delimiter = ',')]
+    pub flows: Vec<String>,
+    /// Number of seeds, counted from 0
+    #[arg(long, default_value_t = 1)]
+    pub seeds: u64,
+    /// Seconds of training for each run
+    #[arg(long, conflicts_with = "steps")]
+    pub seconds: Option<f64>,
+    /// Optimiser steps for each run instead of seconds, for numbers that repeat exactly
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Folder to write; by default the first free one of results/compare, results/compare-2, ..
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Keep the finished runs of a comparison that was interrupted, and do the rest
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+}
+
+/// Arguments of `fit`.
+#[derive(Args, Debug)]
+pub struct Fit {
+    /// Config file; what it leaves out comes from the preset
+    pub config: Option<PathBuf>,
+    /// Flow preset; `list` shows them
+    #[arg(long)]
+    pub flow: Option<String>,
+    /// Seconds of training
+    #[arg(long, conflicts_with = "steps")]
+    pub seconds: Option<f64>,
+    /// Optimiser steps
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Seed of the run
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Precision of all numbers
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Table to train on: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder of the run
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Go on from the last checkpoint of the run
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Arguments of `log-prob`.
+#[derive(Args, Debug)]
+pub struct LogProb {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// Table with the columns the run was trained on
+    #[arg(long)]
+    pub data: PathBuf,
+    /// File to write: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `sample`.
+#[derive(Args, Debug)]
+pub struct Sample {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// Number of draws
+    #[arg(long)]
+    pub rows: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Which way a table goes through a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Base to data
+    Forward,
+    /// Data to base
+    Inverse,
+}
+
+/// Arguments of `transform`.
+#[derive(Args, Debug)]
+pub struct Transform {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// Which way
+    #[arg(long, value_enum)]
+    pub direction: Direction,
+    /// Table to transform
+    #[arg(long)]
+    pub data: PathBuf,
+    /// .npz file to write: arrays value (rows, d) and log_det (rows)
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// Folders of comparisons
+    #[arg(required = true)]
+    pub dirs: Vec<PathBuf>,
+}

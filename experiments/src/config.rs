@@ -1,0 +1,257 @@
+//! The config of a run: what a TOML file may say, merged over a preset.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use flows_bench::table::{EveryTenth, SplitRule};
+use flows_continuous::Ffjord;
+use flows_core::train::{Budget, TrainConfig};
+use flows_core::{Base, Bijector, BoxBijector, Chain, Flow, Real, stream};
+use flows_finite::ActNorm;
+use flows_finite::architecture::{NsfCoupling, RealNvp};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::Usage;
+use crate::preset::Preset;
+
+/// Everything that a run is determined by, beside its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Precision of all numbers.
+    pub precision: Precision,
+    /// When training ends.
+    pub budget: Budget,
+    /// What is done to the table.
+    pub data: DataConfig,
+    /// The base distribution.
+    pub base: BaseConfig,
+    /// The transformation.
+    pub flow: FlowConfig,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+/// Precision of all numbers of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single.
+    #[default]
+    F32,
+    /// Double.
+    F64,
+}
+
+/// What is done to a table before training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Which rows train, validate and test.
+    pub split: SplitRule,
+    /// Noise on columns of discrete values.
+    pub dequantise: Dequantise,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { split: SplitRule::EveryTenth(EveryTenth {}), dequantise: Dequantise::None }
+    }
+}
+
+/// Which columns get uniform noise of one step of their grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dequantise {
+    /// None: the data are used as they are.
+    #[default]
+    None,
+    /// Columns whose training values are all integers.
+    Integers,
+    /// Columns on a decimal grid of few values.
+    Grids,
+}
+
+/// The base distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseConfig {
+    /// N(0, I).
+    #[default]
+    StandardNormal,
+    /// Learned location and scale of each feature.
+    DiagonalNormal,
+}
+
+/// The transformation, by architecture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FlowConfig {
+    /// Affine couplings.
+    RealNvp(RealNvp),
+    /// Spline couplings.
+    NsfCoupling(NsfCoupling),
+    /// A perceptron field; act-norm stands on its data side.
+    Ffjord(Ffjord),
+}
+
+impl RunConfig {
+    /// The preset's config.
+    pub fn of(preset: &Preset) -> Self {
+        Self {
+            seed: 0,
+            precision: Precision::default(),
+            budget: Budget::Seconds(60.0),
+            data: DataConfig::default(),
+            base: BaseConfig::default(),
+            flow: preset.flow.clone(),
+            // A table can be overfitted: the weights that validated best are kept.
+            train: TrainConfig { patience: Some(30), validate_every: 50, ..preset.train.clone() },
+        }
+    }
+
+    /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the
+    /// default one.
+    ///
+    /// # Errors
+    /// [`Usage`] for an unknown preset, key or value; the file's system error.
+    pub fn read(path: Option<&Path>, preset: Option<&str>) -> Result<Self> {
+        let (mut over, name) = match path {
+            None => (Table::new(), String::new()),
+            Some(path) => (read_table(path)?, path.display().to_string()),
+        };
+        let named = match over.remove("preset") {
+            None => None,
+            Some(toml::Value::String(named)) => Some(named),
+            Some(other) => {
+                return Err(Usage(format!("{name}: preset must be a name, got {other}")).into());
+            }
+        };
+        let preset = Preset::named(preset.or(named.as_deref()))?;
+        let mut config = Table::try_from(Self::of(preset)).context("the preset as TOML")?;
+        merge(&mut config, over);
+        Self::deserialize(config).map_err(|error| {
+            let place = if name.is_empty() { "config".to_owned() } else { name };
+            let message = error.to_string();
+            Usage(format!("{place}: {}", message.trim().replace('\n', " "))).into()
+        })
+    }
+
+    /// Builds the flow with weights drawn from the seed.
+    ///
+    /// # Errors
+    /// [`Usage`] for a setting out of its range.
+    pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
+        let mut rng = stream(self.seed, "init");
+        let bijector = match &self.flow {
+            FlowConfig::RealNvp(config) => config.build(dim, 0, &mut rng).map(BoxBijector::new),
+            FlowConfig::NsfCoupling(config) => config.build(dim, 0, &mut rng).map(BoxBijector::new),
+            FlowConfig::Ffjord(config) => config.build(dim, 0, &mut rng).and_then(|field| {
+                let parts = vec![BoxBijector::new(field), BoxBijector::new(ActNorm::new(dim)?)];
+                Ok(BoxBijector::new(Chain::new(dim, parts)?))
+            }),
+        };
+        let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
+        debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
+        let base = match self.base {
+            BaseConfig::StandardNormal => Base::standard_normal(dim),
+            BaseConfig::DiagonalNormal => Base::diagonal_normal(dim)?,
+        };
+        Ok(Flow::new(base, bijector)?)
+    }
+}
+
+fn read_table(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{}: cannot be read; check the path", path.display()))?;
+    text.parse::<Table>().map_err(|error| {
+        let message = error.to_string().trim().replace('\n', " ");
+        Usage(format!("{}: not valid TOML: {message}", path.display())).into()
+    })
+}
+
+/// Puts the values of `over` over those of `under`, table by table; a table of another `kind`
+/// replaces the whole, so that no setting of one architecture is taken for another's.
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above))
+                if !replaces(&key, below, &above) =>
+            {
+                merge(below, above);
+            }
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
+}
+
+/// Whether `above` says something of another kind than `below`: another tag, or for an enum that
+/// is written as a table with one key, another key.
+fn replaces(key: &str, below: &Table, above: &Table) -> bool {
+    if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
+        return true;
+    }
+    matches!(key, "budget" | "solver" | "divergence" | "scale")
+        && above.keys().any(|k| !below.contains_key(k))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<RunConfig> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), text)?;
+        RunConfig::read(Some(file.path()), None)
+    }
+
+    #[test]
+    fn every_preset_survives_writing_and_reading() {
+        for preset in crate::preset::ALL.iter() {
+            let config = RunConfig::of(preset);
+            let text = toml::to_string(&config).unwrap();
+            assert_eq!(parse(&text).unwrap(), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let config = parse("preset = \"ffjord\"\nseed = 3\n[train]\nbatch_rows = 64\n").unwrap();
+        let preset = RunConfig::of(Preset::named(Some("ffjord")).unwrap());
+        assert_eq!(config.train.optimiser, preset.train.optimiser);
+        assert_eq!((config.seed, config.train.batch_rows), (3, 64));
+        let config = parse("[flow]\nkind = \"real_nvp\"\nlayers = 2\n[budget]\nsteps = 5").unwrap();
+        assert_eq!(config.flow, FlowConfig::RealNvp(RealNvp { layers: 2, ..RealNvp::default() }));
+        assert_eq!(config.budget, Budget::Steps(5));
+    }
+
+    #[test]
+    fn an_unknown_key_at_any_level_is_refused_by_name() {
+        let files = [
+            "sead = 1",
+            "[train]\nbatch = 1",
+            "[train.optimiser]\nrate = 1",
+            "[data]\nspilt = 1",
+            "[data.split]\nkind = \"every_tenth\"\nfraction = 1",
+            "[flow]\nkind = \"nsf_coupling\"\nbin = 4",
+            "[flow]\nkind = \"glow\"",
+            "[flow]\nkind = \"ffjord\"\n[flow.training]\nsolvr = 1",
+            "[flow]\nkind = \"ffjord\"\n[flow.reporting.solver.dopri5]\nrtol = 1e-3\natol = 1e-3\nx = 1",
+            "[budget]\nhours = 1",
+            "preset = \"glow\"",
+            "preset = 3",
+            "seed = ",
+        ];
+        for file in files {
+            let error = parse(file).expect_err(file);
+            assert!(error.is::<Usage>(), "{file}: {error:#}");
+            let wrong = ["sead", "batch", "rate", "spilt", "fraction", "bin", "glow", "solvr", "x"];
+            let named = wrong.iter().chain(&["hours", "preset", "TOML"]);
+            assert!(named.into_iter().any(|w| error.to_string().contains(w)), "{error:#}");
+        }
+    }
+}

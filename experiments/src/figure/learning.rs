@@ -1,0 +1,126 @@
+//! Learning curves of all flows of a problem against wall-clock time.
+
+use anyhow::Result;
+use plotters::prelude::{ChartBuilder, Color, DashedLineSeries, LineSeries};
+
+use super::axis::{Axis, Scale};
+use super::clip::clip;
+use super::legend::{self, Key, Look};
+use super::{Canvas, Figure, palette, text, text_width};
+use crate::record::Family;
+
+/// The quantity on the vertical axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quantity {
+    /// Kullback-Leibler divergence, on a logarithmic axis.
+    Divergence,
+    /// Negative log-likelihood, on a linear axis.
+    NegativeLogLikelihood,
+}
+
+/// One run: seconds and nats of the steps that were measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Curve {
+    pub(crate) look: Look,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// A figure and what its caption has to say about the limits.
+#[derive(Debug)]
+pub(crate) struct Learning {
+    pub(crate) figure: Figure,
+    /// Some values lie below a logarithmic axis and are drawn on its lower edge.
+    pub(crate) raised: bool,
+    /// Some values lie above the axis and are not drawn.
+    pub(crate) cut: bool,
+}
+
+const WIDTH: u32 = 1240;
+const PLOT: u32 = 700;
+/// Divergences below this cannot be told from the noise of their estimate.
+const LEAST_DIVERGENCE: f64 = 1e-4;
+
+/// Draws every curve; curves of one flow share its colour.
+pub(crate) fn draw(curves: &[Curve], quantity: Quantity, description: String) -> Result<Learning> {
+    let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let y = match quantity {
+        Quantity::Divergence => logarithmic(values().collect()),
+        Quantity::NegativeLogLikelihood => linear(values().collect()),
+    };
+    let last = curves.iter().flat_map(|curve| &curve.points).map(|p| p.0).fold(0.0, f64::max);
+    let x = Axis::linear(0.0, if last > 0.0 { last } else { 1.0 }, 6);
+    let mut looks: Vec<Look> = Vec::new();
+    for curve in curves {
+        if !looks.iter().any(|look| look.index == curve.look.index) {
+            looks.push(curve.look.clone());
+        }
+    }
+    let width = if looks.len() < curves.len() { 3 } else { 5 };
+    let size = (WIDTH, PLOT + legend::height(&looks));
+    let figure = Figure::paint(size, description, |canvas| {
+        let (plot, key) = canvas.split_vertically(PLOT);
+        legend::draw(&key, &looks, Key::Line)?;
+        lines(&plot, curves, (&x, &y), width)
+    })?;
+    let raised = y.scale == Scale::Logarithmic && values().any(|value| value < y.low);
+    let cut = values().any(|value| value > y.high);
+    Ok(Learning { figure, raised, cut })
+}
+
+/// Wide enough for every value, but a single lucky estimate near zero does not stretch the axis.
+fn logarithmic(mut values: Vec<f64>) -> Axis {
+    values.retain(|value| value.is_finite() && *value > 0.0);
+    values.sort_by(f64::total_cmp);
+    let floor = values.get(values.len() / 50).copied().unwrap_or(1.0).max(LEAST_DIVERGENCE);
+    Axis::log(values.into_iter().map(|value| value.max(floor)))
+}
+
+/// From the lowest value to a little above most of them: the first steps may be arbitrarily bad.
+fn linear(mut values: Vec<f64>) -> Axis {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let high = values.get(values.len() * 19 / 20).copied();
+    Axis::around(values.first().copied().into_iter().chain(high), 0.06, 6)
+}
+
+/// Draws axes and curves; `width` is that of a line.
+fn lines(canvas: &Canvas<'_>, curves: &[Curve], (x, y): (&Axis, &Axis), width: u32) -> Result<()> {
+    let mut chart = ChartBuilder::on(canvas)
+        .margin_top(20)
+        .margin_left(14)
+        .margin_right(40)
+        .x_label_area_size(104)
+        .y_label_area_size(54 + text_width(y.widest(), legend::LETTERS))
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(palette::GRID.stroke_width(2))
+        .max_light_lines(0)
+        .axis_style(palette::INK.stroke_width(2))
+        .label_style(text(legend::LETTERS))
+        .axis_desc_style(text(legend::LETTERS))
+        .x_desc("training time (seconds of wall clock)")
+        .y_desc(match y.scale {
+            Scale::Logarithmic => "KL divergence (nats)",
+            Scale::Linear => "negative log-likelihood (nats)",
+        })
+        .draw()?;
+    for curve in curves {
+        let style = palette::flow(curve.look.index).mix(0.9).stroke_width(width);
+        let raise = |(seconds, nats): &(f64, f64)| match y.scale {
+            Scale::Logarithmic => (*seconds, nats.max(y.low)),
+            Scale::Linear => (*seconds, *nats),
+        };
+        let points: Vec<_> = curve.points.iter().map(raise).collect();
+        for part in clip(&points, y.low, y.high) {
+            match curve.look.family {
+                Family::Finite => drop(chart.draw_series(LineSeries::new(part, style))?),
+                Family::Continuous => {
+                    let (dash, gap) = legend::DASH;
+                    chart.draw_series(DashedLineSeries::new(part, dash, gap, style))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The key below a figure: which line or marker belongs to which flow.
+
+use anyhow::Result;
+use plotters::element::DashedPathElement;
+use plotters::prelude::{Circle, Color, EmptyElement, PathElement, Polygon, Rectangle, Text};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::{Canvas, palette, text};
+use crate::record::Family;
+
+/// How a flow looks in every figure of a comparison.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) title: String,
+    pub(crate) family: Family,
+    /// Position of the flow in the comparison.
+    pub(crate) index: usize,
+}
+
+/// What stands in front of each title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Line,
+    Marker,
+}
+
+/// Height of one row of the key.
+const ROW: u32 = 50;
+/// Room above the first row.
+const TOP: u32 = 26;
+/// Room to the left of the first column.
+const LEFT: i32 = 150;
+/// Width of the room in front of a title.
+const SWATCH: i32 = 92;
+/// Longest title that fits into half the width.
+const HALF_WIDTH_LETTERS: usize = 26;
+pub(crate) const LETTERS: f64 = 34.0;
+pub(crate) const DASH: (u32, u32) = (16, 9);
+
+/// Height of the key for `looks`.
+pub(crate) fn height(looks: &[Look]) -> u32 {
+    looks.len().div_ceil(columns(looks)) as u32 * ROW + TOP + 14
+}
+
+/// Draws the key on all of `canvas`.
+pub(crate) fn draw(canvas: &Canvas<'_>, looks: &[Look], key: Key) -> Result<()> {
+    let columns = columns(looks);
+    let width = (canvas.dim_in_pixel().0 as i32 - LEFT) / columns as i32;
+    let rows = looks.len().div_ceil(columns);
+    let style = text(LETTERS).pos(Pos::new(HPos::Left, VPos::Center));
+    for (i, look) in looks.iter().enumerate() {
+        let x = LEFT + (i / rows) as i32 * width;
+        let y = (i % rows) as i32 * ROW as i32 + (TOP + ROW / 2) as i32;
+        match key {
+            Key::Line => line(canvas, look, (x, y))?,
+            Key::Marker => marker(canvas, look, (x + SWATCH / 2, y))?,
+        }
+        canvas.draw(&Text::new(look.title.as_str(), (x + SWATCH, y), style.clone()))?;
+    }
+    Ok(())
+}
+
+fn columns(looks: &[Look]) -> usize {
+    let letters = looks.iter().map(|look| look.title.chars().count());
+    if letters.max().unwrap_or(0) > HALF_WIDTH_LETTERS { 1 } else { 2 }
+}
+
+fn line(canvas: &Canvas<'_>, look: &Look, (x, y): (i32, i32)) -> Result<()> {
+    let style = palette::flow(look.index).stroke_width(5);
+    let points = [(x, y), (x + SWATCH - 20, y)];
+    match look.family {
+        Family::Finite => canvas.draw(&PathElement::new(points, style))?,
+        Family::Continuous => {
+            canvas.draw(&DashedPathElement::new(points, DASH.0, DASH.1, style))?;
+        }
+    }
+    Ok(())
+}
+
+/// Draws the marker of a flow: round or square when finite, with corners up or down when continuous.
+pub(crate) fn marker(canvas: &Canvas<'_>, look: &Look, at: (i32, i32)) -> Result<()> {
+    let style = palette::flow(look.index).filled();
+    let origin = EmptyElement::at(at);
+    match (look.family, palette::round(look.index) % 2) {
+        (Family::Finite, 0) => canvas.draw(&(origin + Circle::new((0, 0), 12, style)))?,
+        (Family::Finite, _) => {
+            canvas.draw(&(origin + Rectangle::new([(-11, -11), (11, 11)], style)))?;
+        }
+        (Family::Continuous, 0) => {
+            let corners = [(0, -16), (15, 11), (-15, 11)];
+            canvas.draw(&(origin + Polygon::new(corners, style)))?;
+        }
+        (Family::Continuous, _) => {
+            let corners = [(0, 16), (15, -11), (-15, -11)];
+            canvas.draw(&(origin + Polygon::new(corners, style)))?;
+        }
+    }
+    Ok(())
+}

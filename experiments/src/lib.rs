@@ -1,0 +1,65 @@
+//! The program: trains finite and continuous flows, compares them, and reports.
+
+pub mod cli;
+pub mod compare;
+pub mod config;
+pub mod evaluate;
+pub mod figure;
+pub mod fit;
+pub mod list;
+pub mod preset;
+pub mod problem;
+pub mod progress;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod use_run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Command};
+
+/// Wrong usage or config, told apart from work that failed by the exit code.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Runs the command line; the exit code is 0 for done, 1 for work that failed, 2 for wrong usage or
+/// config.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::List => list::run(),
+        Command::Fit(arguments) => fit::run(&arguments),
+        Command::LogProb(arguments) => use_run::log_prob(&arguments),
+        Command::Sample(arguments) => use_run::sample(&arguments),
+        Command::Transform(arguments) => use_run::transform(&arguments),
+        Command::Report(arguments) => report_all(&arguments.dirs),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let usage = error.chain().any(|cause| cause.is::<Usage>());
+            if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the paths are the command's result")]
+fn report_all(dirs: &[std::path::PathBuf]) -> anyhow::Result<()> {
+    for dir in dirs {
+        println!("{}", report::write(dir)?.display());
+    }
+    Ok(())
+}

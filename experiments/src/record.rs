@@ -1,0 +1,279 @@
+//! The records a comparison leaves on disk: what is written when a run ends, and all that figures and
+//! reports may read.
+
+mod array;
+mod conversion;
+mod folder;
+mod metrics;
+
+use serde::{Deserialize, Serialize};
+
+pub use array::Matrix;
+pub use folder::{Folder, RunKey};
+pub use metrics::MetricsRow;
+
+/// `comparison.json`: what was compared, how, and where.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Comparison {
+    /// Version of the program.
+    pub version: String,
+    /// The command line that started the comparison.
+    pub command: String,
+    /// Name of the budget, such as `quick` or `full`.
+    pub budget: String,
+    /// Wall-clock seconds that every run may train for.
+    pub seconds_per_run: f64,
+    /// Seeds of every flow on every problem.
+    pub seeds: Vec<u64>,
+    /// Threads of each run.
+    pub threads: usize,
+    /// `f32` or `f64`.
+    pub precision: String,
+    /// The machine.
+    pub host: Host,
+    /// When the comparison began.
+    pub started: Started,
+    /// Seconds the whole comparison took.
+    pub wall_seconds: f64,
+    /// Problems in the order of the report.
+    pub problems: Vec<Problem>,
+    /// Flows in the order of the report.
+    pub flows: Vec<Flow>,
+}
+
+/// The machine a comparison ran on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Host {
+    /// Model name of the processor.
+    pub cpu: String,
+    /// Cores available to the program.
+    pub cores: usize,
+}
+
+/// A point in time, as a date in words or as seconds since 1970.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Started {
+    /// Seconds since 1970-01-01, UTC.
+    Unix(f64),
+    /// ISO 8601.
+    Iso(String),
+}
+
+/// Where a problem's data come from.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// A density known in closed form.
+    Toy,
+    /// Rows of a table.
+    Table,
+}
+
+/// One problem of a comparison.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Problem {
+    /// Folder name.
+    pub name: String,
+    /// Name for readers.
+    pub title: String,
+    /// Origin of the data.
+    pub kind: ProblemKind,
+    /// Number of features.
+    pub dim: usize,
+    /// Names of the features; empty means x1, x2, ...
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// `[x0, x1, y0, y1]`, the window of every image of a two-dimensional toy.
+    #[serde(default)]
+    pub window: Option<[f64; 4]>,
+    /// Entropy of the true density: the floor of the negative log-likelihood.
+    #[serde(default)]
+    pub entropy_nats: Option<f64>,
+    /// Standard error of the entropy, zero or absent when it is exact.
+    #[serde(default)]
+    pub entropy_error: Option<f64>,
+    /// Held-out rows that the reported numbers are means over.
+    pub test_rows: u64,
+    /// Rows to train on; absent when every batch is drawn anew.
+    #[serde(default)]
+    pub training_rows: Option<u64>,
+}
+
+impl Problem {
+    /// Name of feature `index` for an axis.
+    pub fn column(&self, index: usize) -> String {
+        self.columns.get(index).cloned().unwrap_or_else(|| format!("x{}", index + 1))
+    }
+}
+
+/// The two kinds of flow that are compared.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// A finite composition of layers.
+    Finite,
+    /// The solution of an ordinary differential equation.
+    Continuous,
+}
+
+/// One flow of a comparison.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Flow {
+    /// Folder name.
+    pub name: String,
+    /// Name for readers.
+    pub title: String,
+    /// Finite or continuous.
+    pub family: Family,
+    /// One sentence: architecture and sizes.
+    pub description: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Trained for its budget and evaluated.
+    Finished,
+    /// A loss or a parameter became non-finite.
+    Diverged,
+    /// Interrupted before its budget was spent.
+    Stopped,
+    /// Ended by an error.
+    Failed,
+}
+
+/// Whether reported log-determinants carry sampling noise of their own.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogDet {
+    /// Exact up to rounding and, for a continuous flow, the solver's tolerance.
+    Exact,
+    /// An unbiased estimate.
+    Estimate,
+}
+
+/// Accuracy of a continuous flow's integration, in words such as `rtol 1e-5, exact trace`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Accuracy {
+    /// While training.
+    pub train: String,
+    /// For every reported number.
+    pub report: String,
+}
+
+/// `summary.json` of a run: the final numbers. A value that is absent was not measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RunSummary {
+    /// Name of the problem.
+    pub problem: String,
+    /// Name of the flow.
+    pub flow: String,
+    /// Finite or continuous.
+    pub family: Family,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of features.
+    #[serde(default)]
+    pub dim: Option<usize>,
+    /// Learnable numbers.
+    #[serde(default)]
+    pub parameters: Option<u64>,
+    /// Wall-clock seconds spent in training.
+    #[serde(default)]
+    pub train_seconds: Option<f64>,
+    /// Optimiser steps.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Mean negative log-likelihood of the held-out rows.
+    #[serde(default)]
+    pub nll_nats: Option<f64>,
+    /// Its standard error over rows.
+    #[serde(default)]
+    pub nll_standard_error: Option<f64>,
+    /// Kullback-Leibler divergence from the truth to the flow.
+    #[serde(default)]
+    pub kl_nats: Option<f64>,
+    /// Its standard error over rows.
+    #[serde(default)]
+    pub kl_standard_error: Option<f64>,
+    /// Integral of the learned density over a window.
+    #[serde(default)]
+    pub normalisation: Option<f64>,
+    /// `[x0, x1, y0, y1]` of that integral.
+    #[serde(default)]
+    pub normalisation_window: Option<[f64; 4]>,
+    /// Largest distance between a row and its image there and back.
+    #[serde(default)]
+    pub round_trip_error: Option<f64>,
+    /// Network passes or evaluations of the vector field.
+    #[serde(default)]
+    pub evaluations: Option<f64>,
+    /// Exact or estimated log-determinants in the reported numbers.
+    #[serde(default)]
+    pub log_det: Option<LogDet>,
+    /// `f32` or `f64`.
+    #[serde(default)]
+    pub precision: Option<String>,
+    /// How the run ended.
+    pub status: Status,
+    /// Why, when it did not finish.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Rows a second that the log-density handles.
+    #[serde(default)]
+    pub log_prob_rows_per_second: Option<f64>,
+    /// Draws a second.
+    #[serde(default)]
+    pub sample_rows_per_second: Option<f64>,
+    /// Integration accuracy, for continuous flows.
+    #[serde(default)]
+    pub accuracy: Option<Accuracy>,
+    /// Change of the mean log-density when the solver's tolerance is tightened.
+    #[serde(default)]
+    pub solver_error_nats: Option<f64>,
+}
+
+/// One row of `summary.csv`, in the order of its columns.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SummaryRow {
+    /// Name of the problem.
+    pub problem: String,
+    /// Name of the flow.
+    pub flow: String,
+    /// Finite or continuous.
+    pub family: Family,
+    /// Seed of the run.
+    pub seed: u64,
+    /// As in [`RunSummary`], like every column below.
+    pub parameters: Option<u64>,
+    /// Wall-clock seconds.
+    pub train_seconds: Option<f64>,
+    /// Optimiser steps.
+    pub steps: Option<u64>,
+    /// Nats.
+    pub nll_nats: Option<f64>,
+    /// Nats.
+    pub nll_standard_error: Option<f64>,
+    /// Nats.
+    pub kl_nats: Option<f64>,
+    /// Integral of the density.
+    pub normalisation: Option<f64>,
+    /// Largest distance.
+    pub round_trip_error: Option<f64>,
+    /// Count.
+    pub evaluations: Option<f64>,
+    /// Nats.
+    #[serde(default)]
+    pub kl_standard_error: Option<f64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub log_prob_rows_per_second: Option<f64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub sample_rows_per_second: Option<f64>,
+    /// How the run ended.
+    #[serde(default)]
+    pub status: Option<Status>,
+}

@@ -1,0 +1,105 @@
+//! Rank-two arrays from NPY files.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+use npyz::{NpyFile, Order};
+
+/// A matrix in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// `rows × columns` numbers.
+    pub values: Vec<f64>,
+}
+
+impl Matrix {
+    /// Reads an array of rank two, f32 or f64, in either memory order.
+    ///
+    /// # Errors
+    /// When the header or the data are malformed, or the array has another rank or type.
+    pub fn from_npy(reader: impl Read) -> Result<Self> {
+        let file = NpyFile::new(reader).context("the NPY header is malformed")?;
+        let &[rows, columns] = file.shape() else {
+            bail!("expected an array of rank 2, got shape {:?}", file.shape());
+        };
+        let (rows, columns) = (usize::try_from(rows)?, usize::try_from(columns)?);
+        let order = file.order();
+        let values = read_numbers(file)?;
+        let values = match order {
+            Order::C => values,
+            Order::Fortran => transposed(&values, rows, columns),
+        };
+        Ok(Self { rows, columns, values })
+    }
+
+    /// Row `index`.
+    pub fn row(&self, index: usize) -> &[f64] {
+        &self.values[index * self.columns..(index + 1) * self.columns]
+    }
+
+    /// The numbers of one column, top to bottom.
+    pub fn column(&self, index: usize) -> impl Iterator<Item = f64> + '_ {
+        self.values.iter().skip(index).step_by(self.columns.max(1)).copied()
+    }
+}
+
+fn read_numbers<R: Read>(file: NpyFile<R>) -> Result<Vec<f64>> {
+    let read = "the NPY file is shorter than its header says";
+    let file = match file.try_data::<f64>() {
+        Ok(data) => return data.collect::<std::io::Result<_>>().context(read),
+        Err(file) => file,
+    };
+    match file.try_data::<f32>() {
+        Ok(data) => {
+            data.map(|number| number.map(f64::from)).collect::<std::io::Result<_>>().context(read)
+        }
+        Err(file) => bail!("expected numbers of type f32 or f64, got {}", file.dtype().descr()),
+    }
+}
+
+fn transposed(values: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    (0..rows * columns).map(|i| values[(i % columns) * rows + i / columns]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use npyz::WriterBuilder;
+
+    use super::*;
+
+    fn npy(order: Order, shape: &[u64], numbers: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = npyz::WriteOptions::new()
+            .default_dtype()
+            .order(order)
+            .shape(shape)
+            .writer(&mut bytes)
+            .begin_nd()
+            .unwrap();
+        writer.extend(numbers.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn both_memory_orders_give_the_same_matrix() {
+        let c = Matrix::from_npy(&npy(Order::C, &[2, 3], &[0., 1., 2., 3., 4., 5.])[..]).unwrap();
+        let f =
+            Matrix::from_npy(&npy(Order::Fortran, &[2, 3], &[0., 3., 1., 4., 2., 5.])[..]).unwrap();
+        assert_eq!(c, f);
+        assert_eq!(c.row(1), [3.0, 4.0, 5.0]);
+        assert_eq!(c.column(2).collect::<Vec<_>>(), [2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_vector_or_a_cut_file_is_refused() {
+        let vector = npy(Order::C, &[3], &[0., 1., 2.]);
+        assert!(Matrix::from_npy(&vector[..]).unwrap_err().to_string().contains("rank 2"));
+        let matrix = npy(Order::C, &[2, 2], &[0., 1., 2., 3.]);
+        assert!(Matrix::from_npy(&matrix[..matrix.len() - 3]).is_err());
+    }
+}

@@ -1,0 +1,55 @@
+//! `metrics.csv` of a run: one row for each logged step, and the names of its end states.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Family, LogDet, Status};
+
+/// One logged step.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct MetricsRow {
+    /// Optimiser step.
+    pub step: u64,
+    /// Wall-clock seconds of training so far.
+    pub seconds: f64,
+    /// Negative log-likelihood of the training batch.
+    pub train_nats: Option<f64>,
+    /// Negative log-likelihood of the validation rows, on the steps that measure it.
+    pub validation_nats: Option<f64>,
+    /// Learning rate.
+    pub learning_rate: Option<f64>,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: Option<f64>,
+    /// Network passes or evaluations of the vector field.
+    pub evaluations: Option<f64>,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finite => "finite",
+            Self::Continuous => "continuous",
+        })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "finished",
+            Self::Diverged => "diverged",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+impl fmt::Display for LogDet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "exact",
+            Self::Estimate => "estimate",
+        })
+    }
+}

@@ -1,0 +1,46 @@
+//! The report of a comparison: one HTML file that needs nothing beside it, written from result files.
+
+mod album;
+mod cost;
+mod date;
+mod estimate;
+#[cfg(test)]
+mod fixture;
+mod format;
+mod gallery;
+mod gather;
+mod learning;
+mod numbers;
+mod output;
+mod page;
+mod problem;
+mod reading;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::record::Folder;
+
+/// Reads the comparison in `dir` and writes `dir/report.html`, and its figures to `dir/figures`.
+///
+/// A run that failed or a file that is missing is named in the place where it would have been shown.
+///
+/// # Errors
+/// When `comparison.json` cannot be read, a name in it is not fit for a file name, or a file cannot be
+/// written.
+pub fn write(dir: &Path) -> Result<PathBuf> {
+    let folder = Folder::new(dir);
+    let results = gather::gather(&folder)?;
+    let mut album = album::Album::create(dir)?;
+    let html = page::render(&folder, &results, &mut album)?;
+    let path = dir.join("report.html");
+    output::write_atomic(&path, html.as_bytes())
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,77 @@
+//! What a gallery shows side by side: the truth, then one run of each flow.
+
+use anyhow::{Result, ensure};
+
+use super::gather::{FlowResults, ProblemResults};
+use crate::figure::density;
+use crate::record::{Folder, Matrix, RunKey};
+
+/// One column of a gallery. What could not be read is a sentence that says why.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Part of a file name.
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) subtitle: String,
+    pub(super) density: Result<Matrix, String>,
+    pub(super) table: Result<Matrix, String>,
+}
+
+impl Source {
+    /// The true density and held-out rows of a problem.
+    pub(super) fn truth(folder: &Folder, results: &ProblemResults) -> Self {
+        let problem = &results.problem;
+        let title = if problem.entropy_nats.is_some() { "Truth" } else { "Data" };
+        Self {
+            name: "truth".into(),
+            title: title.into(),
+            subtitle: "held-out rows".into(),
+            density: sentence(folder.truth(&problem.name)),
+            table: sentence(with_columns(folder.data(&problem.name), problem.dim)),
+        }
+    }
+
+    /// The first finished run of a flow.
+    pub(super) fn flow(folder: &Folder, results: &ProblemResults, flow: &FlowResults) -> Self {
+        let (problem, name) = (&results.problem, flow.flow.name.as_str());
+        let shown = flow.finished().next().map(|run| run.seed);
+        let lost = || flow.losses().join("; ");
+        let key = |seed| RunKey { problem: &problem.name, flow: name, seed };
+        let subtitle = match shown {
+            Some(seed) => format!("{}, seed {seed}", flow.flow.family),
+            None => flow.flow.family.to_string(),
+        };
+        let seed = shown.ok_or_else(lost);
+        Self {
+            name: name.into(),
+            title: flow.flow.title.clone(),
+            subtitle,
+            density: seed.clone().and_then(|seed| sentence(folder.density(key(seed)))),
+            table: seed
+                .and_then(|seed| sentence(with_columns(folder.draws(key(seed)), problem.dim))),
+        }
+    }
+}
+
+/// Rows that every table of `sources` has, at most `most`.
+pub(super) fn common_rows(sources: &[Source], most: usize) -> usize {
+    let tables = sources.iter().filter_map(|source| source.table.as_ref().ok());
+    tables.map(|table| table.rows).fold(most, usize::min)
+}
+
+/// Largest true density; of the learned ones where there is no truth.
+pub(super) fn largest_density(sources: &[Source]) -> Option<f64> {
+    let mut maxima = sources.iter().map(|source| density::maximum(source.density.as_ref().ok()?));
+    let truth = maxima.next().flatten();
+    truth.or_else(|| maxima.flatten().reduce(f64::max))
+}
+
+fn with_columns(table: Result<Matrix>, dim: usize) -> Result<Matrix> {
+    let table = table?;
+    ensure!(table.columns == dim, "samples: expected {dim} columns, got {}", table.columns);
+    Ok(table)
+}
+
+fn sentence<T>(result: Result<T>) -> Result<T, String> {
+    result.map_err(|error| format!("{error:#}"))
+}

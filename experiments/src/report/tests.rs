@@ -1,0 +1,196 @@
+//! The report of a made-up comparison, checked against the files it was written from.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::estimate::Estimate;
+use super::{fixture, format, write};
+use crate::figure::escape;
+use crate::record::{Comparison, Folder, RunKey, Status, SummaryRow};
+
+/// A folder with a comparison of three flows, changed by `change`, and its report.
+fn report(change: impl FnOnce(&Path)) -> (TempDir, String) {
+    let dir = TempDir::new().unwrap();
+    fixture::write(dir.path(), 3);
+    change(dir.path());
+    let path = write(dir.path()).unwrap();
+    let html = fs::read_to_string(path).unwrap();
+    (dir, html)
+}
+
+fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!(" {name}=\"");
+    html.split(&start).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+#[test]
+fn every_problem_flow_and_seed_is_named() {
+    let (_dir, html) = report(|_| ());
+    let comparison = fixture::comparison(3);
+    for problem in &comparison.problems {
+        assert!(html.contains(&format!("id=\"problem-{}\"", problem.name)));
+        assert!(html.contains(&escape(&problem.title)));
+    }
+    for flow in &comparison.flows {
+        assert!(html.contains(&escape(&flow.title)) && html.contains(&escape(&flow.description)));
+    }
+    assert!(html.contains("seeds (1 and 2)") || html.contains("seeds 1 and 2"));
+    assert!(html.contains(&comparison.command) && html.contains(&comparison.host.cpu));
+}
+
+#[test]
+fn numbers_are_those_of_the_files() {
+    let (dir, html) = report(|_| ());
+    let rows: Vec<SummaryRow> = Folder::new(dir.path()).summary().unwrap();
+    assert_eq!(rows.len(), 24);
+    let values: HashSet<&str> = attributes(&html, "data-value").into_iter().collect();
+    for row in &rows {
+        let nll = Estimate::new(row.nll_nats, row.nll_standard_error);
+        let kl = Estimate::new(row.kl_nats, row.kl_standard_error);
+        for estimate in [nll, kl].into_iter().flatten() {
+            assert!(html.contains(&format::estimate(estimate)), "{row:?}");
+            assert!(values.contains(estimate.value.to_string().as_str()), "{row:?}");
+        }
+        let others = [row.train_seconds, row.normalisation, row.round_trip_error, row.evaluations];
+        for value in others.into_iter().flatten() {
+            assert!(values.contains(value.to_string().as_str()), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn means_over_seeds_stand_in_the_verdict() {
+    let (dir, html) = report(|_| ());
+    let folder = Folder::new(dir.path());
+    let kl = |seed| {
+        let run = folder.run(RunKey { problem: "ring", flow: "ffjord", seed }).unwrap();
+        run.kl_nats.unwrap()
+    };
+    let mean = (kl(1) + kl(2)) / 2.0;
+    let verdict = html.split("id=\"verdict\"").nth(1).unwrap().split("</table>").next().unwrap();
+    assert!(verdict.contains(&format!("data-value=\"{mean}\"")));
+    assert!(verdict.contains(">best<") && verdict.contains(">tied<"));
+    assert!(verdict.contains("1 of 2 seeds"));
+}
+
+#[test]
+fn anchors_resolve_and_figures_exist() {
+    let (dir, html) = report(|_| ());
+    let ids = attributes(&html, "id");
+    assert_eq!(ids.len(), ids.iter().collect::<HashSet<_>>().len(), "an id occurs twice");
+    let ids: HashSet<&str> = ids.into_iter().collect();
+    for target in attributes(&html, "href").into_iter().filter_map(|href| href.strip_prefix('#')) {
+        assert!(ids.contains(target), "{target}");
+    }
+    for target in attributes(&html, "aria-labelledby") {
+        assert!(ids.contains(target), "{target}");
+    }
+    let files: Vec<PathBuf> = html
+        .split("<code>figures/")
+        .skip(1)
+        .map(|rest| dir.path().join("figures").join(rest.split('<').next().unwrap()))
+        .collect();
+    assert_eq!(files.len(), 3 * (4 * 2 + 2) + 1 + 4 * 3 + 2);
+    for file in files {
+        let svg = fs::read_to_string(&file).unwrap();
+        assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"), "{}", file.display());
+        assert!(svg.contains("<title>"));
+    }
+}
+
+#[test]
+fn nothing_is_fetched_and_every_figure_has_words() {
+    let (dir, html) = report(|_| ());
+    assert!(!html.contains("://") && !html.contains("src="));
+    for href in attributes(&html, "href") {
+        assert!(href.starts_with('#') || href.starts_with("data:image/png;base64,"));
+    }
+    assert_eq!(html.matches("<svg ").count(), html.matches("role=\"img\" aria-label=\"").count());
+    for (open, close) in [("<section", "</section>"), ("<figure", "</figure>"), ("<td", "</td>")] {
+        assert_eq!(html.matches(open).count(), html.matches(close).count(), "{open}");
+    }
+    assert!(!html.contains(&dir.path().display().to_string()));
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{left:?}");
+}
+
+#[test]
+fn strings_are_escaped() {
+    let evil = "<script>alert(\"1\")</script> & 'more'";
+    let (_dir, html) = report(|dir| {
+        let mut comparison: Comparison = Folder::new(dir).comparison().unwrap();
+        comparison.problems[0].title = evil.into();
+        comparison.problems[3].columns[0] = evil.into();
+        comparison.flows[0].title = evil.into();
+        comparison.flows[0].description = evil.into();
+        comparison.command = evil.into();
+        comparison.host.cpu = evil.into();
+        fs::write(dir.join("comparison.json"), serde_json::to_string(&comparison).unwrap())
+            .unwrap();
+    });
+    assert!(!html.contains("<script>alert") && !html.contains("alert(\"1\")"));
+    assert!(
+        html.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; &amp; &#39;more&#39;")
+    );
+}
+
+#[test]
+fn runs_without_result_are_named_with_their_reason() {
+    let (_dir, html) = report(|dir| {
+        fs::remove_dir_all(dir.join("runs/ring/ffjord")).unwrap();
+        fs::remove_file(dir.join("problems/pinwheel/truth.npy")).unwrap();
+        fs::remove_file(dir.join("runs/pinwheel/nsf/seed-1/samples.npy")).unwrap();
+        fs::remove_file(dir.join("runs/wine/nsf/seed-2/metrics.csv")).unwrap();
+        fs::write(dir.join("runs/wine/real-nvp/seed-1/samples.npy"), b"no array").unwrap();
+    });
+    assert!(html.contains("seed 2 diverged: the loss is not finite at step 1874"));
+    assert!(html.contains("numbers are from summary.csv"));
+    assert!(html.contains("No density: problems/pinwheel/truth.npy is missing"));
+    assert!(html.contains("No samples: runs/pinwheel/nsf/seed-1/samples.npy is missing"));
+    assert!(html.contains("runs/wine/nsf/seed-2/metrics.csv is missing"));
+    assert!(html.contains("No samples: cannot read runs/wine/real-nvp/seed-1/samples.npy"));
+}
+
+#[test]
+fn a_comparison_with_no_run_at_all_still_has_a_report() {
+    let (_dir, html) = report(|dir| {
+        fs::remove_dir_all(dir.join("runs")).unwrap();
+        fs::remove_dir_all(dir.join("problems")).unwrap();
+        fs::remove_file(dir.join("summary.csv")).unwrap();
+    });
+    assert!(html.contains("summary.csv is missing") && html.contains("no result"));
+    assert!(html.contains("No cost figure: no run finished"));
+}
+
+#[test]
+fn a_name_that_leaves_the_folder_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut comparison = fixture::comparison(1);
+    comparison.flows[0].name = "../up".into();
+    let json = serde_json::to_string(&comparison).unwrap();
+    fs::write(dir.path().join("comparison.json"), json).unwrap();
+    assert!(write(dir.path()).unwrap_err().to_string().contains("\"../up\""));
+}
+
+#[test]
+fn a_row_of_the_summary_without_status_is_judged_by_its_loss() {
+    let (dir, _html) = report(|_| ());
+    let mut row = Folder::new(dir.path()).summary().unwrap().remove(0);
+    row.status = None;
+    assert_eq!(crate::record::RunSummary::from(row.clone()).status, Status::Finished);
+    row.nll_nats = None;
+    assert_eq!(crate::record::RunSummary::from(row).status, Status::Failed);
+}
+
+/// Leaves a report to look at in the folder that `REPORT_FIXTURE` names, with `REPORT_FLOWS` flows.
+#[test]
+#[ignore = "writes into a folder that is not temporary"]
+fn writes_a_report_to_look_at() {
+    let dir = PathBuf::from(std::env::var("REPORT_FIXTURE").unwrap());
+    let flows = std::env::var("REPORT_FLOWS").map_or(3, |count| count.parse().unwrap());
+    fixture::write(&dir, flows);
+    write(&dir).unwrap();
+}

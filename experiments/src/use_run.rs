@@ -1,0 +1,156 @@
+//! `log-prob`, `sample` and `transform`: what a trained run is used for.
+
+use anyhow::{Context as _, Result, bail};
+use flows_bench::table::{self, Table, write_npz};
+use flows_core::tensor::batch;
+use flows_core::{Bijector, Context, Flow, Purpose, Real, Values, stream};
+
+use crate::Usage;
+use crate::cli::{Direction, LogProb, Sample, Transform};
+use crate::config::Precision;
+use crate::problem::cast;
+use crate::run::{RunData, RunFolder};
+
+/// Rows that go through a flow at a time.
+const CHUNK: usize = 4_096;
+
+/// What is done with a loaded run, in either precision.
+trait Use {
+    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()>;
+}
+
+/// Loads a run and hands it over.
+fn with_run(path: &std::path::Path, work: &impl Use) -> Result<()> {
+    let folder = RunFolder::new(path);
+    let (config, data) = (folder.config()?, folder.data()?);
+    let dim = data.columns.len();
+    match config.precision {
+        Precision::F32 => {
+            let mut flow = folder.flow::<f32>(&config, dim)?;
+            flow.bijector_mut().set_purpose(Purpose::Reporting);
+            work.with(&flow, &data)
+        }
+        Precision::F64 => {
+            let mut flow = folder.flow::<f64>(&config, dim)?;
+            flow.bijector_mut().set_purpose(Purpose::Reporting);
+            work.with(&flow, &data)
+        }
+    }
+}
+
+/// A table with as many columns as the run has.
+fn read(path: &std::path::Path, data: &RunData) -> Result<Table> {
+    let table = table::read(path)?;
+    let (expected, got) = (data.columns.len(), table.columns());
+    if expected != got {
+        bail!(
+            "{}: expected {expected} columns as in the run ({}), got {got}; select or add columns",
+            path.display(),
+            data.columns.join(", ")
+        );
+    }
+    Ok(table)
+}
+
+/// Writes one log-density a row.
+///
+/// # Errors
+/// An unusable run or table, or a file that cannot be written.
+pub fn log_prob(arguments: &LogProb) -> Result<()> {
+    table_name(&arguments.out)?;
+    with_run(&arguments.run, arguments)
+}
+
+impl Use for LogProb {
+    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+        let mut values = read(&self.data, data)?.into_values();
+        data.standardiser.apply(&mut values)?;
+        let (mut log_prob, _) = flow.evaluate(&cast(&values), &Context::none())?;
+        let offset = data.standardiser.log_det();
+        log_prob.iter_mut().for_each(|l| *l += offset);
+        let table = Table::new(vec!["log_prob".into()], 1, log_prob)?;
+        Ok(table::write(&self.out, &table)?)
+    }
+}
+
+/// Writes draws in the data's own units.
+///
+/// # Errors
+/// An unusable run, no rows, or a file that cannot be written.
+pub fn sample(arguments: &Sample) -> Result<()> {
+    table_name(&arguments.out)?;
+    if arguments.rows == 0 {
+        bail!(Usage("--rows must be at least 1, got 0".into()));
+    }
+    with_run(&arguments.run, arguments)
+}
+
+impl Use for Sample {
+    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+        let mut rng = stream(self.seed, "sample");
+        let mut values = Vec::with_capacity(self.rows * flow.dim());
+        let mut left = self.rows;
+        while left > 0 {
+            let rows = left.min(CHUNK);
+            let (drawn, _) = flow.sample(rows, &Context::none(), &mut rng)?;
+            values.extend(drawn.values().iter().map(|v| v.as_f64()));
+            left -= rows;
+        }
+        data.standardiser.undo(&mut values)?;
+        let table = Table::new(data.columns.clone(), flow.dim(), values)?;
+        Ok(table::write(&self.out, &table)?)
+    }
+}
+
+/// Writes images and log-determinants.
+///
+/// # Errors
+/// An unusable run or table, or a file that cannot be written.
+pub fn transform(arguments: &Transform) -> Result<()> {
+    if arguments.out.extension().is_none_or(|e| e != "npz") {
+        let message = format!("{}: expected a name that ends in .npz", arguments.out.display());
+        bail!(Usage(message));
+    }
+    with_run(&arguments.run, arguments)
+}
+
+impl Use for Transform {
+    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+        let dim = flow.dim();
+        let mut values = read(&self.data, data)?.into_values();
+        if self.direction == Direction::Inverse {
+            data.standardiser.apply(&mut values)?;
+        }
+        let (mut images, mut log_dets) = (Vec::new(), Vec::new());
+        for rows in values.chunks(CHUNK * dim) {
+            let rows = batch(cast::<E>(rows), rows.len() / dim, dim)?;
+            let mapped = match self.direction {
+                Direction::Forward => flow.bijector().forward(rows, &Context::none())?,
+                Direction::Inverse => flow.bijector().inverse(rows, &Context::none())?,
+            };
+            images.extend(mapped.value.values().iter().map(|v| v.as_f64()));
+            log_dets.extend(mapped.log_det.values().iter().map(|v| v.as_f64()));
+        }
+        // The standardiser's log-det belongs to data to base.
+        let sign = if self.direction == Direction::Inverse { 1.0 } else { -1.0 };
+        let offset = sign * data.standardiser.log_det();
+        log_dets.iter_mut().for_each(|l| *l += offset);
+        if self.direction == Direction::Forward {
+            data.standardiser.undo(&mut images)?;
+        }
+        let rows = log_dets.len();
+        let arrays: [(&str, &[usize], &[f64]); 2] =
+            [("value", &[rows, dim], &images), ("log_det", &[rows], &log_dets)];
+        write_npz(&self.out, &arrays).context("writing the images")
+    }
+}
+
+/// Refuses an output name that no format claims, before any work is done.
+fn table_name(path: &std::path::Path) -> Result<()> {
+    let name = path.to_string_lossy();
+    if [".csv", ".csv.gz", ".npy", ".npz"].iter().any(|ending| name.ends_with(ending)) {
+        return Ok(());
+    }
+    let endings = ".csv, .csv.gz, .npy or .npz";
+    bail!(Usage(format!("{name}: expected a name that ends in {endings}")))
+}
