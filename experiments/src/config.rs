@@ -195,7 +195,7 @@ fn replaces(key: &str, below: &Table, above: &Table) -> bool {
     if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
         return true;
     }
-    matches!(key, "budget" | "solver" | "divergence" | "scale")
+    matches!(key, "budget" | "conditioner" | "solver" | "divergence" | "scale")
         && above.keys().any(|k| !below.contains_key(k))
 }
 

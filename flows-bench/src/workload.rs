@@ -9,7 +9,7 @@ use flows_core::{
     forward_kl, normals, stream,
 };
 use flows_finite::Scale;
-use flows_finite::architecture::{NsfCoupling, RealNvp};
+use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
 /// One flow with the size of its batch.
 ///
@@ -68,8 +68,7 @@ impl Workload {
             Self::RealNvpD6 => BoxBijector::new(
                 RealNvp {
                     layers: 10,
-                    hidden: vec![128; 2],
-                    activation: Activation::Relu,
+                    conditioner: Conditioner::perceptron(vec![128; 2]),
                     scale: Scale::Bounded(3.0),
                     linear: false,
                     act_norm: false,
@@ -79,8 +78,7 @@ impl Workload {
             Self::NsfCouplingD6 => BoxBijector::new(
                 NsfCoupling {
                     layers: 10,
-                    hidden: vec![256; 4],
-                    activation: Activation::Relu,
+                    conditioner: Conditioner::perceptron(vec![256; 4]),
                     bins: 8,
                     bound: 3.0,
                     linear: false,

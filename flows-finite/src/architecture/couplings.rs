@@ -1,16 +1,15 @@
 //! What the coupling architectures have in common.
 
-use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Chain, Error, MlpKernel, Real, Result, Stream};
+use flows_core::{BoxBijector, Chain, Error, Real, Result, Stream};
 
-use crate::{ActNorm, Coupling, LuLinear, Mask, Transformer};
+use super::conditioner::Conditioner;
+use crate::{ActNorm, LuLinear, Mask, Transformer};
 
 /// Couplings with alternating halves, with what may stand between and behind them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Couplings<'a> {
     pub(super) layers: usize,
-    pub(super) hidden: &'a [usize],
-    pub(super) activation: Activation,
+    pub(super) conditioner: &'a Conditioner,
     pub(super) linear: bool,
     pub(super) act_norm: bool,
 }
@@ -32,10 +31,7 @@ impl Couplings<'_> {
                 parts.push(BoxBijector::new(LuLinear::new(dim)?));
             }
             let mask = Mask::halves(dim, layer % 2 == 1)?;
-            let kernel =
-                |inputs, outputs| MlpKernel::new(inputs, self.hidden, outputs, self.activation);
-            let coupling = Coupling::new(&mask, context_dim, transformer.clone(), kernel, rng)?;
-            parts.push(BoxBijector::new(coupling));
+            parts.push(self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?);
         }
         if self.act_norm {
             parts.push(BoxBijector::new(ActNorm::new(dim)?));

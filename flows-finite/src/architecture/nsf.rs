@@ -1,9 +1,9 @@
 //! Neural spline flow with coupling layers.
 
-use flows_core::activation::Activation;
 use flows_core::{Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
+use super::conditioner::Conditioner;
 use super::couplings::Couplings;
 use crate::{RationalQuadratic, Tails};
 
@@ -12,8 +12,7 @@ use crate::{RationalQuadratic, Tails};
 /// | field | default | meaning | range |
 /// |---|---|---|---|
 /// | `layers` | 6 | spline couplings, halves alternating | >= 1 |
-/// | `hidden` | `[128, 128]` | widths of each conditioner | each >= 1 |
-/// | `activation` | relu | of the conditioner | relu, tanh, softplus, silu |
+/// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
 /// | `bins` | 16 | spline bins K | 2 to 500 |
 /// | `bound` | 4 | the splines act on [-bound, bound] | > 0 |
 /// | `linear` | true | an LU linear layer before each coupling | |
@@ -27,10 +26,8 @@ use crate::{RationalQuadratic, Tails};
 pub struct NsfCoupling {
     /// Number of couplings.
     pub layers: usize,
-    /// Widths of the hidden layers of each conditioner.
-    pub hidden: Vec<usize>,
-    /// Activation of the conditioner.
-    pub activation: Activation,
+    /// Network that conditions each layer.
+    pub conditioner: Conditioner,
     /// Number of bins.
     pub bins: usize,
     /// Half-width of the interval on which the splines act.
@@ -45,8 +42,7 @@ impl Default for NsfCoupling {
     fn default() -> Self {
         Self {
             layers: 6,
-            hidden: vec![128, 128],
-            activation: Activation::Relu,
+            conditioner: Conditioner::default(),
             bins: 16,
             bound: 4.0,
             linear: true,
@@ -69,8 +65,7 @@ impl NsfCoupling {
         let spline = RationalQuadratic::new(self.bins, self.bound, Tails::Identity)?;
         let couplings = Couplings {
             layers: self.layers,
-            hidden: &self.hidden,
-            activation: self.activation,
+            conditioner: &self.conditioner,
             linear: self.linear,
             act_norm: self.act_norm,
         };

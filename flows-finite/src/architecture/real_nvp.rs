@@ -1,9 +1,9 @@
 //! Real NVP: affine couplings with alternating halves.
 
-use flows_core::activation::Activation;
 use flows_core::{Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
+use super::conditioner::Conditioner;
 use super::couplings::Couplings;
 use crate::{Affine, Scale};
 
@@ -12,8 +12,7 @@ use crate::{Affine, Scale};
 /// | field | default | meaning | range |
 /// |---|---|---|---|
 /// | `layers` | 10 | affine couplings, halves alternating | >= 1 |
-/// | `hidden` | `[128, 128]` | widths of each conditioner | each >= 1 |
-/// | `activation` | relu | of the conditioner | relu, tanh, softplus, silu |
+/// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
 /// | `scale` | bounded 3 | map of the raw log-scale | exp, bounded |
 /// | `linear` | true | an LU linear layer before each coupling | |
 /// | `act_norm` | true | act-norm on the data side | |
@@ -26,10 +25,8 @@ use crate::{Affine, Scale};
 pub struct RealNvp {
     /// Number of couplings.
     pub layers: usize,
-    /// Widths of the hidden layers of each conditioner.
-    pub hidden: Vec<usize>,
-    /// Activation of the conditioner.
-    pub activation: Activation,
+    /// Network that conditions each layer.
+    pub conditioner: Conditioner,
     /// Map of the raw log-scale.
     pub scale: Scale,
     /// Whether an LU linear layer stands before each coupling.
@@ -42,8 +39,7 @@ impl Default for RealNvp {
     fn default() -> Self {
         Self {
             layers: 10,
-            hidden: vec![128, 128],
-            activation: Activation::Relu,
+            conditioner: Conditioner::default(),
             scale: Scale::Bounded(3.0),
             linear: true,
             act_norm: true,
@@ -64,8 +60,7 @@ impl RealNvp {
     ) -> Result<Chain<E>> {
         let couplings = Couplings {
             layers: self.layers,
-            hidden: &self.hidden,
-            activation: self.activation,
+            conditioner: &self.conditioner,
             linear: self.linear,
             act_norm: self.act_norm,
         };

@@ -1,0 +1,87 @@
+//! The network that computes a coupling's parameters, by config.
+
+use flows_core::activation::Activation;
+use flows_core::{BoxBijector, MlpKernel, Real, ResidualKernel, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use crate::{Coupling, Mask, Transformer};
+
+/// Which network conditions each layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditioner {
+    /// A multilayer perceptron.
+    Perceptron(Perceptron),
+    /// A residual network, as in the original neural spline flows.
+    Residual(Residual),
+}
+
+/// A multilayer perceptron.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Perceptron {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Activation.
+    pub activation: Activation,
+}
+
+impl Default for Perceptron {
+    fn default() -> Self {
+        Self { hidden: vec![128, 128], activation: Activation::Relu }
+    }
+}
+
+/// A residual network of constant width.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Residual {
+    /// Units of each layer.
+    pub width: usize,
+    /// Blocks of two layers.
+    pub blocks: usize,
+    /// Activation.
+    pub activation: Activation,
+}
+
+impl Default for Residual {
+    fn default() -> Self {
+        Self { width: 128, blocks: 2, activation: Activation::Relu }
+    }
+}
+
+impl Default for Conditioner {
+    fn default() -> Self {
+        Self::Perceptron(Perceptron::default())
+    }
+}
+
+impl Conditioner {
+    /// A perceptron with `hidden` ReLU layers.
+    #[must_use]
+    pub fn perceptron(hidden: Vec<usize>) -> Self {
+        Self::Perceptron(Perceptron { hidden, activation: Activation::Relu })
+    }
+
+    /// A coupling layer with this conditioner.
+    pub(super) fn coupling<E: Real>(
+        &self,
+        mask: &Mask,
+        context_dim: usize,
+        transformer: impl Transformer<E>,
+        rng: &mut Stream,
+    ) -> Result<BoxBijector<E>> {
+        match self {
+            Self::Perceptron(Perceptron { hidden, activation }) => {
+                let kernel = |inputs, outputs| MlpKernel::new(inputs, hidden, outputs, *activation);
+                Coupling::new(mask, context_dim, transformer, kernel, rng).map(BoxBijector::new)
+            }
+            Self::Residual(Residual { width, blocks, activation }) => {
+                let size = (*width, *blocks);
+                let kernel =
+                    |inputs, outputs| ResidualKernel::new(inputs, size, outputs, *activation);
+                Coupling::new(mask, context_dim, transformer, kernel, rng).map(BoxBijector::new)
+            }
+        }
+    }
+}
