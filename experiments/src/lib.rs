@@ -37,15 +37,9 @@ impl std::error::Error for Usage {}
 /// config.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Compare(arguments) => compare::run(&arguments),
-        Command::List => list::run(),
-        Command::Fit(arguments) => fit::run(&arguments),
-        Command::LogProb(arguments) => use_run::log_prob(&arguments),
-        Command::Sample(arguments) => use_run::sample(&arguments),
-        Command::Transform(arguments) => use_run::transform(&arguments),
-        Command::Report(arguments) => report_all(&arguments.dirs),
-    };
+    let arguments = Arguments::parse();
+    // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
+    let result = rayon::join(|| run(&arguments.command), || ()).0;
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -56,6 +50,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::List => list::run(),
+        Command::Fit(arguments) => fit::run(arguments),
+        Command::LogProb(arguments) => use_run::log_prob(arguments),
+        Command::Sample(arguments) => use_run::sample(arguments),
+        Command::Transform(arguments) => use_run::transform(arguments),
+        Command::Report(arguments) => report_all(&arguments.dirs),
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the paths are the command's result")]
 fn report_all(dirs: &[std::path::PathBuf]) -> anyhow::Result<()> {
     for dir in dirs {
@@ -63,3 +69,8 @@ fn report_all(dirs: &[std::path::PathBuf]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

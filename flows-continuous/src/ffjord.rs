@@ -15,9 +15,9 @@ use crate::field::{MlpField, TimeInput};
 /// |---|---|---|---|
 /// | `hidden` | `[64, 64, 64]` | widths of the field's hidden layers | each >= 1 |
 /// | `activation` | tanh | of the field | relu, tanh, softplus, silu |
-/// | `time` | concat_squash | how time enters | concat, concat_squash |
+/// | `time` | concat | how time enters | concat, concat_squash |
 /// | `end_time` | 1 | the interval is [0, end_time] | > 0 |
-/// | `training` | Dopri5 1e-4, one Rademacher probe | for gradients | |
+/// | `training` | Dopri5 1e-3, one Rademacher probe | for gradients | |
 /// | `reporting` | Dopri5 1e-5 / 1e-6, exact trace | for reported densities and samples | |
 ///
 /// # Reference
@@ -45,10 +45,10 @@ impl Default for Ffjord {
         Self {
             hidden: vec![64, 64, 64],
             activation: Activation::Tanh,
-            time: TimeInput::ConcatSquash,
+            time: TimeInput::Concat,
             end_time: 1.0,
             training: Accuracy {
-                solver: Solver::Dopri5(Adaptive::new(1e-4, 1e-4)),
+                solver: Solver::Dopri5(Adaptive::new(1e-3, 1e-3)),
                 divergence: Divergence::Hutchinson(Hutchinson::default()),
             },
             reporting: Accuracy {

@@ -74,9 +74,9 @@ pub struct FieldGradients<'a, 'b, E> {
 #[serde(rename_all = "snake_case")]
 pub enum TimeInput {
     /// As one more input feature.
+    #[default]
     Concat,
     /// In every layer: (W h + b) * sigmoid(g t + c) + d t.
-    #[default]
     ConcatSquash,
 }
 

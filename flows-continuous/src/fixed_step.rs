@@ -98,7 +98,7 @@ fn combine<E: Real>(y: &mut [E], weights: &[f64], h: f64, k: &[E]) {
         if *weight != 0.0 {
             let factor = E::of(h * weight);
             for (y, v) in y.iter_mut().zip(velocity) {
-                *y = *y + factor * *v;
+                *y += factor * *v;
             }
         }
     }

@@ -228,7 +228,7 @@ impl<E: Real> Operation<E> for NormalLogDensity {
             let constant = log_scale + E::of(HALF_LN_TWO_PI);
             for (sum, &z) in outputs[0].iter_mut().zip(z) {
                 let standard = (z - location) * inverse;
-                *sum = *sum - (E::of(0.5) * standard * standard + constant);
+                *sum -= E::of(0.5) * standard * standard + constant;
             }
         }
         Ok(())

@@ -450,8 +450,7 @@ impl<E: Real> Transformer<E> for RationalQuadratic {
                     let piece = Piece::new(xi, s, left, right);
                     let tail = (y[lane] - moved[lane]) / tails[lane] + moved[lane];
                     x[lane] = if inside { w.mul_add(xi, bin.left[lane]) } else { tail };
-                    log_slope[lane] =
-                        log_slope[lane] - if inside { piece.log_slope() } else { ln(tails[lane]) };
+                    log_slope[lane] -= if inside { piece.log_slope() } else { ln(tails[lane]) };
                 }
             },
         );

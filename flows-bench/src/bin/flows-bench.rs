@@ -37,7 +37,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&plan) {
+    // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
+    match rayon::join(|| run(&plan), || ()).0 {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
