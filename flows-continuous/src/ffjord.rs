@@ -1,7 +1,7 @@
 //! FFJORD: a perceptron field, solved adaptively, with Hutchinson's trace in training.
 
 use flows_core::activation::Activation;
-use flows_core::{LastLayer, Network, Real, Result, Stream};
+use flows_core::{Error, LastLayer, Network, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Adaptive;
@@ -70,6 +70,10 @@ impl Ffjord {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Continuous<E, MlpField>> {
+        if !(self.end_time > 0.0 && self.end_time.is_finite()) {
+            let (name, requirement) = ("end_time", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value: self.end_time });
+        }
         let kernel = MlpField::new(dim, context_dim, &self.hidden, self.activation, self.time)?;
         let field = Network::new(kernel, LastLayer::Random, rng)?;
         Continuous::new(field, [0.0, self.end_time], self.training, self.reporting)

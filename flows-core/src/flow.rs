@@ -143,6 +143,12 @@ impl<E: Real> Flow<E> {
         }
         let mut log_prob = Vec::with_capacity(values.len() / dim);
         let mut work = Work::default();
+        if let Some(features) = context.features()
+            && features.rows() != values.len() / dim
+        {
+            let (expected, got) = (values.len() / dim, features.rows());
+            return Err(Error::Rows { op: "context", expected, got });
+        }
         for (index, rows) in values.chunks(CHUNK * dim).enumerate() {
             let part = context_rows(context, index * CHUNK, rows.len() / dim)?;
             let result = self.log_prob(batch(rows.to_vec(), rows.len() / dim, dim)?, part)?;
@@ -162,19 +168,14 @@ impl<E: Real> Flow<E> {
     }
 }
 
-/// Rows `start..start + rows` of the context.
+/// Rows `start..start + rows` of the context, which has as many.
 fn context_rows<E: Real>(context: &Context<E>, start: usize, rows: usize) -> Result<Context<E>> {
     let Some(features) = context.features() else {
         return Ok(Context::none());
     };
     let dim = columns(features);
     let values = features.values();
-    let end = (start + rows) * dim;
-    if end > values.len() {
-        let got = features.rows();
-        return Err(Error::Rows { op: "context", expected: start + rows, got });
-    }
-    Ok(Context::of(batch(values[start * dim..end].to_vec(), rows, dim)?))
+    Ok(Context::of(batch(values[start * dim..(start + rows) * dim].to_vec(), rows, dim)?))
 }
 
 fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {

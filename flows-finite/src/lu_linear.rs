@@ -59,6 +59,10 @@ impl<E: Real> LuLinear<E> {
         diagonal: &[f64],
     ) -> Result<Self> {
         let dim = order.len();
+        if dim == 0 {
+            let (name, requirement) = ("features of a linear layer", "at least 1");
+            return Err(Error::Parameter { name, requirement, value: 0.0 });
+        }
         let sizes = [(lower.len(), dim * dim), (upper.len(), dim * dim), (diagonal.len(), dim)];
         for (got, expected) in sizes {
             if got != expected {

@@ -167,14 +167,14 @@ impl<E: Real> Piece<E> {
     /// log of the slope, eq. 5.
     #[inline(always)]
     fn log_slope(&self) -> E {
-        let ratio = self.s / self.denominator;
-        ln(ratio * ratio * self.slope_numerator)
+        ln(self.slope())
     }
 
     #[inline(always)]
     fn slope(&self) -> E {
+        // In this order nothing overflows or vanishes on the way: the square of the ratio would.
         let ratio = self.s / self.denominator;
-        ratio * ratio * self.slope_numerator
+        ratio * (ratio * self.slope_numerator)
     }
 }
 

@@ -164,24 +164,25 @@ pub fn gradient_norm<E: Real>(
     result.map(|()| f64::sqrt(total))
 }
 
-/// Sum of squares, over 16 running sums so that it is vector code with a fixed order.
+/// Sum of squares, in double precision because a square can overflow where the norm does not, over
+/// 16 running sums so that it is vector code with a fixed order.
 fn square_sum<E: Real>(values: &[E]) -> f64 {
-    let mut sums = [E::zero(); 16];
+    let mut sums = [0.0; 16];
     vectorised(
         #[inline(always)]
         || {
             let chunks = values.chunks_exact(16);
-            for &value in chunks.remainder() {
-                sums[0] += value * value;
+            for (sum, value) in sums.iter_mut().zip(chunks.remainder()) {
+                *sum += value.as_f64() * value.as_f64();
             }
             for chunk in chunks {
-                for (sum, &value) in sums.iter_mut().zip(chunk) {
-                    *sum += value * value;
+                for (sum, value) in sums.iter_mut().zip(chunk) {
+                    *sum += value.as_f64() * value.as_f64();
                 }
             }
         },
     );
-    sums.iter().map(|s| s.as_f64()).sum()
+    sums.iter().sum()
 }
 
 #[cfg(test)]

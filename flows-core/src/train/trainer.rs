@@ -237,6 +237,9 @@ impl<E: Real> Trainer<E> {
         if self.state.steps == 0 {
             self.initialise(source)?;
         }
+        if self.is_exhausted() {
+            return Ok(Outcome::EarlyStop);
+        }
         while self.budget.progress(self.state.steps, self.state.seconds) < 1.0 {
             let clock = Instant::now();
             let mut progress = match self.step(source) {
@@ -250,16 +253,15 @@ impl<E: Real> Trainer<E> {
             progress.seconds = self.state.seconds;
             progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
-            let mut exhausted = false;
             if let (Some(validation), true) = (validation, due || progress.fraction >= 1.0) {
                 let nats = self.validate(validation)?;
                 progress.validation_nats = Some(nats);
-                exhausted = self.note_validation(nats);
+                self.note_validation(nats);
             }
             if report(self, &progress)?.is_break() {
                 return Ok(Outcome::Interrupted);
             }
-            if exhausted {
+            if self.is_exhausted() {
                 return Ok(Outcome::EarlyStop);
             }
         }
@@ -349,19 +351,23 @@ impl<E: Real> Trainer<E> {
         Ok(-log_prob.iter().sum::<f64>() / log_prob.len() as f64)
     }
 
-    /// Keeps the best weights; whether patience is exhausted.
-    fn note_validation(&mut self, nats: f64) -> bool {
-        let Some(patience) = self.config.patience else {
-            return false;
-        };
-        if self.state.best_nats.is_none_or(|best| nats < best) {
+    /// Keeps the best weights, where patience asks for them.
+    fn note_validation(&mut self, nats: f64) {
+        if self.config.patience.is_none() {
+            return;
+        }
+        if nats.is_finite() && self.state.best_nats.is_none_or(|best| nats < best) {
             self.state.best_nats = Some(nats);
             self.state.without_improvement = 0;
             self.best = Some(self.average.clone().unwrap_or_else(|| weights(&self.flow)));
-            return false;
+        } else {
+            self.state.without_improvement += 1;
         }
-        self.state.without_improvement += 1;
-        self.state.without_improvement >= patience
+    }
+
+    /// Whether validation has not improved for as long as patience lasts.
+    fn is_exhausted(&self) -> bool {
+        self.config.patience.is_some_and(|patience| self.state.without_improvement >= patience)
     }
 
     /// Writes everything that [`resume`](Self::resume) needs to go on bit for bit.
@@ -397,9 +403,11 @@ impl<E: Real> Trainer<E> {
                            resume from the checkpoint of a run, not from its model";
             return Err(Error::Checkpoint { path: path.to_owned(), problem: problem.into() });
         };
-        file.restore_model("flow", &mut self.flow)?;
-        file.restore_vectors("adam.first", &mut self.adam.first)?;
-        file.restore_vectors("adam.second", &mut self.adam.second)?;
+        // Everything is checked before anything of this trainer changes.
+        let mut adam = self.adam.clone();
+        file.restore_vectors("adam.first", &mut adam.first)?;
+        file.restore_vectors("adam.second", &mut adam.second)?;
+        adam.steps = state.steps;
         let read = |name: &str| -> Result<Option<Vec<Vec<E>>>> {
             if file.metadata.get(name).is_none_or(|present| present != "true") {
                 return Ok(None);
@@ -408,8 +416,9 @@ impl<E: Real> Trainer<E> {
             file.restore_vectors(name, &mut vectors)?;
             Ok(Some(vectors))
         };
-        (self.average, self.best) = (read("average")?, read("best")?);
-        self.adam.steps = state.steps;
+        let (average, best) = (read("average")?, read("best")?);
+        file.restore_model("flow", &mut self.flow)?;
+        (self.adam, self.average, self.best) = (adam, average, best);
         self.state = state;
         Ok(())
     }

@@ -1,0 +1,241 @@
+//! Training against arithmetic: a diagonal normal has gradients that fit on a line.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+use std::ops::ControlFlow;
+
+use flows_core::parameters::{Visitor, VisitorMut};
+use flows_core::tensor::{Gradient, batch, set_values};
+use flows_core::train::{
+    AdamConfig, Budget, Minibatch, Outcome, Progress, Schedule, Source, TableSource, TrainConfig,
+    Trainer, Validation, gradient_norm,
+};
+use flows_core::{
+    Base, Batch, BoxBijector, Chain, Context, Error, Flow, Parameters, Real, Result, Role, Values,
+};
+
+/// N(m, exp(s)^2) in one dimension, from m = s = 0.
+fn normal<E: Real>() -> Flow<E> {
+    let identity = BoxBijector::new(Chain::new(1, Vec::new()).unwrap());
+    Flow::new(Base::diagonal_normal(1).unwrap(), identity).unwrap()
+}
+
+/// m and s.
+fn weights<E: Real>(flow: &Flow<E>) -> [E; 2] {
+    let mut all = Vec::new();
+    flow.visit(&mut |_, _, tensor| all.extend(tensor.values()));
+    all.try_into().unwrap()
+}
+
+/// The same rows every step, with others at one step.
+struct Repeated<E> {
+    rows: Vec<E>,
+    odd_step: u64,
+    odd_rows: Vec<E>,
+}
+
+impl<E: Real> Source<E> for Repeated<E> {
+    fn dim(&self) -> usize {
+        1
+    }
+
+    fn minibatch(&self, step: u64, _: usize) -> Result<Minibatch<E>> {
+        let values = if step == self.odd_step { &self.odd_rows } else { &self.rows };
+        Ok(Minibatch { values: values.clone(), context: Vec::new() })
+    }
+}
+
+fn repeated<E: Real>(rows: &[f64]) -> Repeated<E> {
+    let rows = rows.iter().map(|&v| E::of(v)).collect();
+    Repeated { rows, odd_step: u64::MAX, odd_rows: Vec::new() }
+}
+
+fn config(learning_rate: f64) -> TrainConfig {
+    let optimiser = AdamConfig { learning_rate, ..AdamConfig::default() };
+    TrainConfig { optimiser, ..TrainConfig::default() }
+}
+
+type Step = (Progress, [f64; 2]);
+
+/// All reports, each with the weights after its step.
+fn run<E: Real>(
+    trainer: &mut Trainer<E>,
+    source: &dyn Source<E>,
+    validation: Option<&Validation<E>>,
+) -> Result<(Outcome, Vec<Step>)> {
+    let mut steps = Vec::new();
+    let outcome = trainer.run(source, validation, |trainer, progress| {
+        steps.push((*progress, weights(trainer.flow()).map(Real::as_f64)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((outcome, steps))
+}
+
+/// Mean negative log-likelihood of N(m, e^s) and its gradient for m and s.
+fn nats_and_slope(rows: &[f64], [m, s]: [f64; 2]) -> (f64, [f64; 2]) {
+    let count = rows.len() as f64;
+    let u: Vec<f64> = rows.iter().map(|x| (x - m) * (-s).exp()).collect();
+    let (mean, square) = (u.iter().sum::<f64>() / count, u.iter().map(|u| u * u).sum::<f64>());
+    let square = square / count;
+    let half_log = 0.5 * (2.0 * std::f64::consts::PI).ln();
+    (0.5 * square + s + half_log, [-mean * (-s).exp(), 1.0 - square])
+}
+
+#[test]
+fn steps_are_those_of_adam_on_the_clipped_gradient_under_the_schedule() {
+    let rows = [2.0, 5.0, -1.0, 3.5];
+    let total = 12;
+    for (schedule, clip, decay) in
+        [(Schedule::Constant, 1e9, 0.0), (Schedule::Cosine, 0.3, 0.0), (Schedule::Cosine, 2.0, 0.5)]
+    {
+        let optimiser =
+            AdamConfig { learning_rate: 0.1, weight_decay: decay, ..AdamConfig::default() };
+        let config = TrainConfig { optimiser, schedule, clip_norm: clip, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(total), 0).unwrap();
+        let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
+        assert_eq!((outcome, steps.len() as u64), (Outcome::Finished, total));
+
+        let (mut at, mut first, mut second) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+        let mut clipped = 0;
+        for (t, (progress, weights)) in steps.iter().enumerate() {
+            let (nats, slope) = nats_and_slope(&rows, at);
+            let norm = slope[0].hypot(slope[1]);
+            let scale = if norm > clip { clip / norm } else { 1.0 };
+            clipped += usize::from(norm > clip);
+            let part = t as f64 / total as f64;
+            let rate = 0.1
+                * match schedule {
+                    Schedule::Constant => 1.0,
+                    Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * part).cos()),
+                };
+            let power = i32::try_from(t).unwrap() + 1;
+            for i in 0..2 {
+                let g = slope[i] * scale;
+                first[i] = 0.9 * first[i] + 0.1 * g;
+                second[i] = 0.999 * second[i] + 0.001 * g * g;
+                let m = first[i] / (1.0 - 0.9_f64.powi(power));
+                let v = second[i] / (1.0 - 0.999_f64.powi(power));
+                at[i] -= rate * (decay * at[i] + m / (v.sqrt() + 1e-8));
+            }
+            // Numbers of order ten after twelve steps of a few roundings each: 1e-12 is ample.
+            let pairs = [
+                (progress.train_nats, nats),
+                (progress.gradient_norm, norm),
+                (progress.learning_rate, rate),
+                (weights[0], at[0]),
+                (weights[1], at[1]),
+            ];
+            for (got, expected) in pairs {
+                assert!((got - expected).abs() < 1e-12, "step {t}: {got} {expected}");
+            }
+        }
+        assert_eq!(clipped > 0, clip < 1e9, "the case does not test what it should");
+    }
+}
+
+#[test]
+fn early_stopping_keeps_the_weights_of_the_best_validation() {
+    // Training pulls the mean from 0 to 10 at about 0.1 a step; validation is best near 1.
+    let rows = [9.0, 11.0, 10.0];
+    let judge = [0.0, 1.0, 2.0];
+    let validation = Validation { values: judge.to_vec(), context: Context::none() };
+    let config = TrainConfig {
+        validate_every: 2,
+        patience: Some(3),
+        schedule: Schedule::Constant,
+        ..config(0.1)
+    };
+    let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(1000), 0).unwrap();
+    let (outcome, steps) = run(&mut trainer, &repeated(&rows), Some(&validation)).unwrap();
+    assert_eq!(outcome, Outcome::EarlyStop);
+    let validated: Vec<_> =
+        steps.iter().filter_map(|(p, w)| p.validation_nats.map(|n| (p.step, n, *w))).collect();
+    for (step, nats, weights) in &validated {
+        assert!((nats - nats_and_slope(&judge, *weights).0).abs() < 1e-12, "step {step}");
+    }
+    assert!(validated.iter().map(|v| v.0).eq((1..=validated.len() as u64).map(|n| 2 * n)));
+    let best = validated.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    assert!(best.0 > 2, "the case does not test what it should");
+    assert_eq!(trainer.steps(), best.0 + 6, "three validations of two steps without improvement");
+    assert_eq!(weights(&trainer.into_flow().unwrap()), best.2);
+}
+
+/// Trains with one minibatch that spoils the loss and looks at what is left.
+fn diverges<E: Real>(odd: E) {
+    let source = Repeated { odd_step: 7, odd_rows: vec![E::one(), odd], ..repeated(&[1.0, 2.0]) };
+    let mut trainer = Trainer::new(normal::<E>(), config(0.1), Budget::Steps(20), 0).unwrap();
+    let (outcome, steps) = run(&mut trainer, &source, None).unwrap();
+    let Outcome::Diverged { step, reason } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((step, steps.len(), trainer.steps()), (7, 7, 7));
+    assert!(reason.contains("not finite") && reason.contains("learning_rate"), "{reason}");
+    let left = weights(trainer.flow()).map(Real::as_f64);
+    assert!(left.iter().all(|w| w.is_finite()));
+    assert_eq!(left, steps[6].1, "weights of the last good step");
+    assert_eq!(weights(&trainer.into_flow().unwrap()).map(Real::as_f64), left);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_the_weights_of_the_last_good_step() {
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e200] {
+        diverges(odd);
+        diverges(odd as f32);
+    }
+}
+
+#[test]
+fn a_run_that_cannot_start_says_why() {
+    let mut trainer = Trainer::new(normal::<f64>(), config(0.1), Budget::Steps(5), 0).unwrap();
+    let wide = TableSource::new(vec![1.0; 6], 2, 0).unwrap();
+    let error = run(&mut trainer, &wide, None).unwrap_err();
+    assert!(matches!(error, Error::Dimension { expected: 1, got: 2, .. }), "{error}");
+    let bad = [config(0.0), config(f64::NAN), TrainConfig { batch_rows: 0, ..config(0.1) }];
+    for config in bad {
+        assert!(Trainer::new(normal::<f64>(), config, Budget::Steps(5), 0).is_err());
+    }
+    for budget in [Budget::Steps(0), Budget::Seconds(0.0), Budget::Seconds(f64::INFINITY)] {
+        assert!(Trainer::new(normal::<f64>(), config(0.1), budget, 0).is_err());
+    }
+}
+
+#[test]
+fn a_large_but_finite_gradient_is_clipped_and_not_taken_for_divergence() {
+    // The loss is 1e20 / 2 and the slope of the log-scale 1 - 1e20: single precision holds both.
+    let rows = [1e10, -1e10];
+    let mut trainer = Trainer::new(normal::<f32>(), config(0.1), Budget::Steps(3), 0).unwrap();
+    let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
+    assert_eq!((outcome, steps.len()), (Outcome::Finished, 3));
+    assert!((steps[0].0.gradient_norm / 1e20 - 1.0).abs() < 1e-5);
+    // The first step of Adam is the learning rate along the sign of the gradient.
+    assert!((steps[0].1[1] - 0.1).abs() < 1e-6);
+}
+
+#[derive(Debug)]
+struct Three<E: Real>(Batch<E>);
+
+impl<E: Real> Parameters<E> for Three<E> {
+    fn visit(&self, f: &mut Visitor<'_, E>) {
+        f("three", Role::Learned, &self.0);
+    }
+
+    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
+        f("three", Role::Learned, &mut self.0)
+    }
+}
+
+fn norm_of<E: Real>(values: [f64; 3]) -> f64 {
+    let mut model = Three(batch(vec![E::zero(); 3], 1, 3).unwrap());
+    set_values(&mut model.0, &[E::one(); 3]).unwrap();
+    let mut gradients = Gradient::leaky();
+    gradients.get_or_alloc_mut(&model.0).unwrap().copy_from_slice(&values.map(E::of));
+    gradient_norm(&model, &mut gradients).unwrap()
+}
+
+#[test]
+fn the_norm_of_a_finite_gradient_is_finite() {
+    // sqrt(2^2 + 3^2 + 6^2) = 7; single precision holds the scaled values to 6e-8 each.
+    for scale in [1.0, 1e-30, 1e30] {
+        let values = [2.0, -3.0, 6.0].map(|v| v * scale);
+        for norm in [norm_of::<f64>(values), norm_of::<f32>(values)] {
+            assert!((norm / scale - 7.0).abs() < 1e-5, "{norm:e} at scale {scale:e}");
+        }
+    }
+}

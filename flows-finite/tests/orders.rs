@@ -1,0 +1,92 @@
+//! A model file may hold anything: an order that is none is an error, not a panic.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::tensor::{batch, set_values};
+use flows_core::{Bijector, BoxBijector, Context, Parameters, Role, Values};
+use flows_finite::{LuLinear, Mask, Permutation};
+
+fn with_order(mut bijector: BoxBijector<f64>, order: &[f64]) -> BoxBijector<f64> {
+    let mut seen = 0;
+    let result = bijector.visit_mut(&mut |_, role, tensor| {
+        if role == Role::Learned {
+            return Ok(());
+        }
+        seen += 1;
+        set_values(tensor, order)
+    });
+    result.unwrap();
+    assert_eq!(seen, 1, "one order is saved with the model");
+    bijector
+}
+
+fn bijectors() -> [BoxBijector<f64>; 2] {
+    let order = [2, 0, 1];
+    let eye = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    let lu = LuLinear::from_factors(&order, &eye, &eye, &[1.0; 3]).unwrap();
+    [BoxBijector::new(lu), BoxBijector::new(Permutation::new(&order).unwrap())]
+}
+
+#[test]
+fn feature_i_of_the_image_is_the_one_that_the_order_names() {
+    for bijector in bijectors() {
+        let z = batch(vec![10.0, 11.0, 12.0], 1, 3).unwrap();
+        let out = bijector.forward(z.clone(), &Context::none()).unwrap();
+        assert_eq!(out.value.values(), [12.0, 10.0, 11.0]);
+        assert_eq!(out.log_det.values(), [0.0]);
+        let back = bijector.inverse(out.value, &Context::none()).unwrap();
+        assert_eq!(back.value.values(), z.values());
+    }
+}
+
+#[test]
+fn an_order_that_is_no_permutation_is_an_error_in_either_direction() {
+    let bad = [
+        [0.0, 0.0, 1.0],
+        [0.0, 1.0, 3.0],
+        [-1.0, 1.0, 2.0],
+        [0.5, 1.0, 2.0],
+        [f64::NAN, 1.0, 2.0],
+        [1e30, 1.0, 2.0],
+        [f64::INFINITY, 1.0, 2.0],
+    ];
+    for order in bad {
+        for bijector in bijectors() {
+            let bijector = with_order(bijector, &order);
+            let z = || batch(vec![1.0; 3], 1, 3).unwrap();
+            let forward = bijector.forward(z(), &Context::none());
+            let inverse = bijector.inverse(z(), &Context::none());
+            assert!(forward.is_err() && inverse.is_err(), "{order:?}");
+            assert!(forward.unwrap_err().to_string().split_whitespace().count() > 3);
+        }
+    }
+}
+
+#[test]
+fn orders_factors_and_masks_that_make_no_sense_are_not_built() {
+    for order in [&[0, 0][..], &[1, 2], &[2, 0]] {
+        assert!(Permutation::<f32>::new(order).is_err(), "{order:?}");
+    }
+    let zeros = [0.0; 4];
+    assert!(LuLinear::<f32>::from_factors(&[0, 0], &zeros, &zeros, &[1.0, 1.0]).is_err());
+    for diagonal in [[0.0, 1.0], [-1.0, 1.0], [f64::NAN, 1.0]] {
+        assert!(LuLinear::<f32>::from_factors(&[0, 1], &zeros, &zeros, &diagonal).is_err());
+    }
+    assert!(LuLinear::<f32>::from_factors(&[0, 1], &zeros[..3], &zeros, &[1.0, 1.0]).is_err());
+    assert!(Mask::new(vec![false, false]).is_err());
+    assert!(Mask::halves(0, false).is_err());
+    for dim in 1..8 {
+        for mask in
+            [Mask::halves(dim, false), Mask::halves(dim, true), Mask::alternating(dim, true)]
+        {
+            let mask = mask.unwrap();
+            let mut all = [mask.kept(), mask.transformed()].concat();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..dim) && !mask.transformed().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_linear_layer_without_features_is_not_built() {
+    assert!(LuLinear::<f32>::new(0).is_err());
+}

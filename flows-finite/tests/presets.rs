@@ -1,0 +1,144 @@
+//! The architectures as built: identities, and deep stacks that are undone in single precision.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::tensor::{batch, set_values};
+use flows_core::{
+    Base, Bijector, BoxBijector, Context, Flow, Parameters, Real, Role, Values, normals, stream,
+};
+use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+
+/// Both architectures with `layers` couplings, with and without what stands between them.
+fn presets<E: Real>(layers: usize, dim: usize) -> Vec<(String, BoxBijector<E>)> {
+    let mut all = Vec::new();
+    for (linear, act_norm) in [(false, false), (true, false), (false, true), (true, true)] {
+        let rng = &mut stream(1, "init");
+        let conditioner = Conditioner::perceptron(vec![32, 32]);
+        let real_nvp = RealNvp {
+            layers,
+            conditioner: conditioner.clone(),
+            linear,
+            act_norm,
+            ..RealNvp::default()
+        };
+        let nsf = NsfCoupling { layers, conditioner, linear, act_norm, ..NsfCoupling::default() };
+        let parts = [
+            ("real-nvp", real_nvp.build(dim, 0, rng).unwrap()),
+            ("nsf-coupling", nsf.build(dim, 0, rng).unwrap()),
+        ];
+        for (name, chain) in parts {
+            let label = format!("{} {name} linear {linear} act-norm {act_norm}", E::NAME);
+            all.push((label, BoxBijector::new(chain)));
+        }
+    }
+    all
+}
+
+/// The same noise on the learned parameters in either precision.
+fn move_parameters<E: Real>(model: &mut impl Parameters<E>, size: f64) {
+    let mut rng = stream(2, "move");
+    let result = model.visit_mut(&mut |_, role, tensor| {
+        if role == Role::Fixed {
+            return Ok(());
+        }
+        let noise = normals::<f64>(tensor.values().len(), &mut rng);
+        let values = tensor.values().into_iter().zip(noise);
+        let values: Vec<E> = values.map(|(v, n)| v + E::of(size * n)).collect();
+        set_values(tensor, &values)
+    });
+    result.unwrap();
+}
+
+fn fresh_presets_are_the_identity<E: Real>() {
+    let epsilon = E::epsilon().as_f64();
+    let (rows, layers) = (300, 6);
+    for dim in [1, 2, 3, 8] {
+        let points: Vec<f64> =
+            normals::<f64>(rows * dim, &mut stream(4, "points")).iter().map(|v| 2.0 * v).collect();
+        let points: Vec<E> = points.into_iter().map(E::of).collect();
+        for (label, bijector) in presets::<E>(layers, dim) {
+            let input = || batch(points.clone(), rows, dim).unwrap();
+            let none = Context::none();
+            for out in [bijector.forward(input(), &none), bijector.inverse(input(), &none)] {
+                let out = out.unwrap();
+                for (got, given) in out.value.values().iter().zip(&points) {
+                    // A layer sums 16 widths and 16 heights up to the bound of 4, with half a unit
+                    // of rounding each.
+                    let allowed =
+                        layers as f64 * 32.0 * 0.5 * epsilon * given.as_f64().abs().max(4.0);
+                    assert!((*got - *given).as_f64().abs() <= allowed, "{label}: {got} {given}");
+                }
+                for log_det in out.log_det.values() {
+                    // Slopes of one from quotients of such sums: the error over the width of a
+                    // bin, 1/16 of the interval, that is 16 times as many units.
+                    let allowed = (layers * dim) as f64 * 16.0 * 32.0 * epsilon;
+                    assert!(log_det.as_f64().abs() <= allowed, "{label}: log-det {log_det}");
+                }
+            }
+            let flow = Flow::new(Base::standard_normal(dim), bijector).unwrap();
+            let (log_prob, _) = flow.evaluate(&points, &none).unwrap();
+            for (row, log_prob) in points.chunks(dim).zip(log_prob) {
+                let square: f64 = row.iter().map(|v| v.as_f64().powi(2)).sum();
+                let expected = -0.5 * (square + dim as f64 * (2.0 * std::f64::consts::PI).ln());
+                let allowed = (layers * dim) as f64 * 16.0 * 64.0 * epsilon * (1.0 + square);
+                assert!((log_prob - expected).abs() <= allowed, "{label}: {log_prob} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fresh_presets_are_the_identity_in_single_precision() {
+    fresh_presets_are_the_identity::<f32>();
+}
+
+#[test]
+fn fresh_presets_are_the_identity_in_double_precision() {
+    fresh_presets_are_the_identity::<f64>();
+}
+
+/// Largest errors of values and log-dets after there and back again, over draws from N(0, I).
+fn round_trip<E: Real>(bijector: &BoxBijector<E>, rows: usize) -> [f64; 2] {
+    let dim = bijector.dim();
+    let z: Vec<E> = normals(rows * dim, &mut stream(5, "z"));
+    let there = bijector.forward(batch(z.clone(), rows, dim).unwrap(), &Context::none()).unwrap();
+    let back = bijector.inverse(there.value.clone(), &Context::none()).unwrap();
+    let largest = |pairs: Vec<(E, E)>| -> f64 {
+        pairs.into_iter().map(|(a, b)| (a - b).as_f64().abs()).fold(0.0, f64::max)
+    };
+    let sums =
+        there.log_det.values().into_iter().zip(back.log_det.values().into_iter().map(|l| -l));
+    [largest(back.value.values().into_iter().zip(z).collect()), largest(sums.collect())]
+}
+
+#[test]
+fn ten_layers_are_undone_in_single_precision() {
+    // Moves of 0.05: outputs of a 32-wide conditioner change by about 0.05 sqrt(32) = 0.3 for every
+    // layer, so that ten log-scales of either sign add up to one or two.
+    for (label, mut bijector) in presets::<f32>(10, 6) {
+        move_parameters(&mut bijector, 0.05);
+        let [value, _] = round_trip(&bijector, 2000);
+        assert!(value <= 1e-4, "{label}: {value:e}");
+    }
+}
+
+#[test]
+fn rounding_and_not_the_method_limits_a_round_trip() {
+    for layers in [2, 10] {
+        let narrow = presets::<f32>(layers, 6);
+        for ((label, mut narrow), (_, mut wide)) in
+            narrow.into_iter().zip(presets::<f64>(layers, 6))
+        {
+            move_parameters(&mut narrow, 0.05);
+            move_parameters(&mut wide, 0.05);
+            let [value, log_det] = round_trip(&wide, 500);
+            // Claim C3: 1e-12 for a spline; for a stack, the same condition number as in single
+            // precision, and so the error of that scaled by the ratio of the two precisions, with
+            // a factor of a hundred between the largest of few draws.
+            let [coarse, coarse_log] = round_trip(&narrow, 500);
+            let ratio = f64::EPSILON / f64::from(f32::EPSILON);
+            assert!(value <= 100.0 * ratio * coarse.max(1e-6), "{label}: {value:e} {coarse:e}");
+            let allowed = 100.0 * ratio * coarse_log.max(1e-5);
+            assert!(log_det <= allowed, "{label}: log-det {log_det:e} {coarse_log:e}");
+        }
+    }
+}

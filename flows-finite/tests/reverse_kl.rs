@@ -1,0 +1,143 @@
+//! Gradients through draws: the reverse divergence, by which flows fit a density that is known
+//! up to a constant (claims C6 and C7).
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::activation::Activation;
+use flows_core::parameters::Parameters;
+use flows_core::rowwise::{backward, negative_mean, sum};
+use flows_core::tensor::{gradient_of, per_row, set_values};
+use flows_core::testing::perturb;
+use flows_core::{Base, BoxBijector, Context, Flow, NoneTape, PutTape, Traced, Values, stream};
+use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+
+const ROWS: usize = 20;
+
+fn flows() -> Vec<(&'static str, Flow<f64>)> {
+    let perceptron = Perceptron { hidden: vec![5], activation: Activation::Tanh };
+    let conditioner = Conditioner::Perceptron(perceptron);
+    let real_nvp = RealNvp { layers: 2, conditioner: conditioner.clone(), ..RealNvp::default() };
+    let spline = NsfCoupling { layers: 2, conditioner, bins: 4, ..NsfCoupling::default() };
+    let rng = &mut stream(1, "init");
+    let chains = [
+        ("real-nvp", real_nvp.build::<f64>(2, 0, rng).unwrap()),
+        ("nsf-coupling", spline.build::<f64>(2, 0, rng).unwrap()),
+    ];
+    let finished = |(name, chain)| {
+        let mut flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
+        perturb(&mut flow, 0.3, &mut stream(2, "perturb")).unwrap();
+        (name, flow)
+    };
+    chains.into_iter().map(finished).collect()
+}
+
+/// N(m, diag(s)^2) with known m and s.
+fn target() -> Base<f64> {
+    let mut target = Base::diagonal_normal(2).unwrap();
+    let result = target.visit_mut(&mut |name, _, tensor| {
+        set_values(tensor, if name == "location" { &[0.7, -0.4] } else { &[0.3, -0.2] })
+    });
+    result.unwrap();
+    target
+}
+
+/// Mean over fixed base draws of log q(x) - log p(x), in plain arithmetic.
+fn divergence(flow: &Flow<f64>) -> f64 {
+    let rng = &mut stream(3, "draws");
+    let drawn = flow.sample_and_log_prob(ROWS, Context::default(), NoneTape, rng).unwrap();
+    let log_p = |x: &[f64]| {
+        let part = |x: f64, m: f64, s: f64| {
+            -0.5 * ((x - m) / s.exp()).powi(2) - s - 0.5 * (2.0 * std::f64::consts::PI).ln()
+        };
+        part(x[0], 0.7, 0.3) + part(x[1], -0.4, -0.2)
+    };
+    let points = drawn.value.values();
+    let terms = drawn.log_prob.values().into_iter().zip(points.chunks(2));
+    terms.map(|(q, x)| q - log_p(x)).sum::<f64>() / ROWS as f64
+}
+
+#[test]
+fn gradients_of_the_reverse_divergence_agree_with_differences() {
+    for (name, mut flow) in flows() {
+        let rng = &mut stream(3, "draws");
+        let drawn =
+            flow.sample_and_log_prob(ROWS, Context::default(), Traced::default(), rng).unwrap();
+        let (log_p, mut tape) = target().log_prob(drawn.value.put_tape(drawn.tape)).unwrap();
+        // log p - log q as two sums: the mean of log q is taken with its sign turned below.
+        let both = sum(vec![log_p, negated(drawn.log_prob, &mut tape)], &mut tape).unwrap();
+        let (value, scalar) = negative_mean(both, tape).unwrap();
+        let expected = divergence(&flow);
+        assert!((value - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{name}");
+        let mut gradients = backward(scalar).unwrap();
+        let mut parts = Vec::new();
+        flow.visit(&mut |part, role, tensor| {
+            if role == flows_core::Role::Learned {
+                parts.push((part.to_owned(), tensor.clone()));
+            }
+        });
+        let mut norm = 0.0_f64;
+        for (part, tensor) in parts {
+            let exact = gradient_of(&mut gradients, &tensor).unwrap();
+            for (i, exact) in exact.iter().enumerate() {
+                let mut at = |by: f64| {
+                    let mut values = tensor.values();
+                    values[i] += by;
+                    let set = |flow: &mut Flow<f64>, values: &[f64]| {
+                        let result = flow.visit_mut(&mut |this, _, tensor| {
+                            if this == part { set_values(tensor, values) } else { Ok(()) }
+                        });
+                        result.unwrap();
+                    };
+                    set(&mut flow, &values);
+                    let value = divergence(&flow);
+                    set(&mut flow, &tensor.values());
+                    value
+                };
+                // Step 1e-5: 1e-10 times third derivatives up to some hundreds, and rounding of
+                // values of order ten over the step, 1e-10.
+                let numerical = (at(1e-5) - at(-1e-5)) / 2e-5;
+                let error = (exact - numerical).abs();
+                assert!(error < 1e-6 * (1.0 + numerical.abs()), "{name} {part} [{i}]: {exact}");
+                norm = norm.hypot(*exact);
+            }
+        }
+        assert!(norm > 0.1, "{name}: no gradient arrived");
+    }
+}
+
+/// Minus each value, on the tape.
+fn negated<T: flows_core::Mode<f64>>(
+    values: flows_core::PerRow<f64>,
+    tape: &mut T,
+) -> flows_core::PerRow<f64> {
+    let result = per_row(values.values().iter().map(|v| -v).collect()).unwrap();
+    let output = result.clone();
+    tape.add_backward_op(move |gradients| {
+        let incoming = gradients.get_or_alloc_mut(&output)?.to_vec();
+        for (sum, value) in gradients.get_or_alloc_mut(&values)?.iter_mut().zip(incoming) {
+            *sum -= value;
+        }
+        Ok(())
+    });
+    result
+}
+
+#[test]
+fn both_sides_of_the_divergence_agree_draw_by_draw() {
+    // C6: log q(x) - log p(x) at x = T(u) is log p_u(u) less the log-density that T^-1 gives u when
+    // x comes from p, log p(T(u)) + log |det J|: the same number by two routes.
+    for (name, flow) in flows() {
+        use flows_core::Bijector;
+        let u = flow.base().sample(300, &mut stream(3, "draws")).unwrap();
+        let rng = &mut stream(3, "draws");
+        let drawn = flow.sample_and_log_prob(300, Context::default(), NoneTape, rng).unwrap();
+        let mapped = flow.bijector().forward(u.clone(), &Context::none()).unwrap();
+        assert_eq!(drawn.value.values(), mapped.value.values(), "{name}: the same draws");
+        let log_p = target().log_prob(mapped.value).unwrap().0.values();
+        let log_u = flow.base().log_prob(u).unwrap().0.values();
+        let pulled = log_p.iter().zip(mapped.log_det.values()).map(|(p, l)| p + l);
+        for (i, (pulled, u)) in pulled.zip(log_u).enumerate() {
+            let (left, right) = (drawn.log_prob.values()[i] - log_p[i], u - pulled);
+            assert!((left - right).abs() < 1e-12 * (1.0 + left.abs()), "{name}: {left} {right}");
+        }
+    }
+}
