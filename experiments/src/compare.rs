@@ -17,7 +17,10 @@ use crate::preset::{self, Preset};
 use crate::problem::{Problem, ProblemData};
 use crate::record::{self, RunSummary, Started, Status, SummaryRow};
 use crate::run::{RunFolder, train, write_csv, write_json};
-use crate::{Usage, progress, report};
+use crate::{Usage, progress, report, say};
+
+/// Most seeds of a comparison.
+const MOST_SEEDS: u64 = 1_000;
 
 /// What a comparison will do, resolved and checked.
 struct Plan {
@@ -55,7 +58,7 @@ pub fn run(arguments: &Compare) -> Result<()> {
     comparison.wall_seconds = clock.elapsed().as_secs_f64();
     write_json(&record, &comparison)?;
     let path = report::write(&plan.out)?;
-    print(&summaries, &path);
+    print(&summaries, &path)?;
     if summaries.iter().all(|summary| summary.status != Status::Finished) {
         bail!("no run finished; {} says why", path.display());
     }
@@ -72,8 +75,9 @@ fn plan(arguments: &Compare) -> Result<Plan> {
         (given, None) => Budget::Seconds(given.unwrap_or(seconds)),
     };
     budget.check().map_err(|error| Usage(error.to_string()))?;
-    if arguments.seeds == 0 {
-        bail!(Usage("--seeds must be at least 1, got 0".into()));
+    if !(1..=MOST_SEEDS).contains(&arguments.seeds) {
+        let got = arguments.seeds;
+        bail!(Usage(format!("--seeds must be between 1 and {MOST_SEEDS}, got {got}")));
     }
     let problems = if arguments.problems.is_empty() {
         let few = [Toy::EightGaussians, Toy::Checkerboard, Toy::Pinwheel];
@@ -323,17 +327,16 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the table is the command's result")]
-fn print(summaries: &[RunSummary], report: &Path) {
+fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
     };
-    println!(
+    say(&format!(
         "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
         "problem", "flow", "seed", "steps", "NLL nats", "KL nats", "s.e.", "integral", "status"
-    );
+    ))?;
     for run in summaries {
-        println!(
+        say(&format!(
             "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
             run.problem,
             run.flow,
@@ -344,7 +347,7 @@ fn print(summaries: &[RunSummary], report: &Path) {
             number(run.kl_standard_error.or(run.nll_standard_error), 4),
             number(run.normalisation, 4),
             run.status.to_string(),
-        );
+        ))?;
     }
-    println!("{}", report.display());
+    say(&report.display().to_string())
 }

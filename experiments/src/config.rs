@@ -2,19 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use flows_bench::table::{EveryTenth, SplitRule};
 use flows_continuous::Ffjord;
 use flows_core::train::{Budget, TrainConfig};
 use flows_core::{Base, Bijector, BoxBijector, Chain, Flow, Real, stream};
 use flows_finite::ActNorm;
-use flows_finite::architecture::{NsfCoupling, RealNvp};
+use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::Usage;
 use crate::preset::Preset;
+
+/// Most weights of a flow; training holds some six numbers for each.
+const MOST_WEIGHTS: f64 = 1e8;
 
 /// Everything that a run is determined by, beside its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +117,8 @@ impl RunConfig {
         }
     }
 
-    /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the
-    /// default one.
+    /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the one
+    /// of the file's architecture, else the default one.
     ///
     /// # Errors
     /// [`Usage`] for an unknown preset, key or value; the file's system error.
@@ -131,7 +134,13 @@ impl RunConfig {
                 return Err(Usage(format!("{name}: preset must be a name, got {other}")).into());
             }
         };
-        let preset = Preset::named(preset.or(named.as_deref()))?;
+        let preset = match (preset, named.as_deref()) {
+            (None, Some(named)) => {
+                Preset::named(Some(named)).map_err(|error| Usage(format!("{name}: {error}")))?
+            }
+            (None, None) => Preset::of_kind(kind(&over)).unwrap_or(Preset::named(None)?),
+            (preset, _) => Preset::named(preset)?,
+        };
         let mut config = Table::try_from(Self::of(preset)).context("the preset as TOML")?;
         merge(&mut config, over);
         Self::deserialize(config).map_err(|error| {
@@ -146,6 +155,7 @@ impl RunConfig {
     /// # Errors
     /// [`Usage`] for a setting out of its range.
     pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
+        self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
         let bijector = match &self.flow {
             FlowConfig::RealNvp(config) => config.build(dim, 0, &mut rng).map(BoxBijector::new),
@@ -163,15 +173,48 @@ impl RunConfig {
         };
         Ok(Flow::new(base, bijector)?)
     }
+
+    /// Refuses what would not fit in memory: there, the program could only be aborted.
+    fn check_size(&self, dim: usize) -> Result<()> {
+        let (layers, network) = match &self.flow {
+            FlowConfig::RealNvp(config) => (config.layers, config.conditioner.weights(dim, dim)),
+            FlowConfig::NsfCoupling(config) => {
+                (config.layers, config.conditioner.weights(dim, dim * config.bins.min(500)))
+            }
+            FlowConfig::Ffjord(config) => {
+                (1, Conditioner::perceptron(config.hidden.clone()).weights(dim, dim))
+            }
+        };
+        let weights = layers as f64 * network;
+        if weights > MOST_WEIGHTS {
+            let names = if layers > 1 { "layers and widths" } else { "widths" };
+            bail!(Usage(format!(
+                "flow: {names} must make at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The architecture that a file names.
+fn kind(over: &Table) -> Option<&str> {
+    over.get("flow")?.get("kind")?.as_str()
 }
 
 fn read_table(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{}: cannot be read; check the path", path.display()))?;
     text.parse::<Table>().map_err(|error| {
-        let message = error.to_string().trim().replace('\n', " ");
-        Usage(format!("{}: not valid TOML: {message}", path.display())).into()
+        let line = line_of(&error, &text);
+        let message = error.message();
+        Usage(format!("{}, line {line}: not valid TOML: {message}", path.display())).into()
     })
+}
+
+/// The line that an error is about.
+pub(crate) fn line_of(error: &toml::de::Error, text: &str) -> usize {
+    let start = error.span().map_or(0, |span| span.start);
+    1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count()
 }
 
 /// Puts the values of `over` over those of `under`, table by table; a table of another `kind`

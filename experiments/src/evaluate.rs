@@ -107,7 +107,11 @@ pub fn evaluate<E: Real>(
     let (log_prob, work) = flow.evaluate(&test, &Context::none())?;
     let log_prob_rows_per_second = log_prob.len() as f64 / clock.elapsed().as_secs_f64();
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
-        bail!("the log-density of test row {row} is {}; the flow is unusable", log_prob[row]);
+        bail!(
+            "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
+             longer",
+            log_prob[row]
+        );
     }
     let offset = data.log_det();
     let nll = Estimate::of(log_prob.iter().map(|l| -(l + offset)));

@@ -1,7 +1,7 @@
 //! `fit`: trains a flow on a table.
 
 use anyhow::{Context, Result, bail};
-use flows_bench::table::{self, Dequantisation, Table};
+use flows_bench::table::{self, Dequantisation, Table, TableError};
 use flows_core::train::{Budget, Outcome};
 use flows_core::{Real, stream};
 
@@ -12,7 +12,7 @@ use crate::preset;
 use crate::problem::ProblemData;
 use crate::record::{self, Family, RunSummary, Status};
 use crate::run::{RunData, RunFolder, train};
-use crate::{Usage, progress};
+use crate::{Usage, progress, say};
 
 /// Trains, evaluates on the test rows, and writes the run.
 ///
@@ -62,9 +62,15 @@ fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> {
     config.budget = budget.unwrap_or(config.budget);
     config.seed = arguments.seed.unwrap_or(config.seed);
     config.precision = arguments.precision.unwrap_or(config.precision);
-    config.budget.check().map_err(|error| Usage(format!("budget: {error}")))?;
-    config.train.check().map_err(|error| Usage(format!("train: {error}")))?;
+    let place = place(arguments);
+    config.budget.check().map_err(|error| Usage(format!("{place}: budget: {error}")))?;
+    config.train.check().map_err(|error| Usage(format!("{place}: train: {error}")))?;
     Ok(config)
+}
+
+/// Where the config comes from, for messages.
+fn place(arguments: &Fit) -> String {
+    arguments.config.as_ref().map_or("config".into(), |path| path.display().to_string())
 }
 
 fn fit<E: Real>(
@@ -74,7 +80,12 @@ fn fit<E: Real>(
     table: Table,
 ) -> Result<()> {
     let name = arguments.data.display().to_string();
-    let split = config.data.split.split(table.rows()).with_context(|| name.clone())?;
+    let split = match config.data.split.split(table.rows()) {
+        Err(error @ TableError::Fraction { .. }) => {
+            bail!(Usage(format!("{}: data: {error}", place(arguments))));
+        }
+        result => result.with_context(|| name.clone())?,
+    };
     let noise = match config.data.dequantise {
         Dequantise::None => Dequantisation::default(),
         Dequantise::Integers => Dequantisation::integers(&table, &split.training)?,
@@ -95,11 +106,12 @@ fn fit<E: Real>(
     if arguments.resume {
         check_same(&folder.data()?, &record, &name)?;
     } else {
-        config.build::<E>(data.dim)?;
+        config.build::<E>(data.dim).with_context(|| place(arguments))?;
         folder.create()?;
-        folder.write_config(config)?;
         folder.write_json("data.json", &record)?;
     }
+    // The config comes last: it is what makes the folder a run that can be resumed.
+    folder.write_config(config)?;
     let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
     let bar = progress::training(&preset_name(config));
     let mut trained = train::<E>(config, &data, folder, resume, &bar)?;
@@ -110,7 +122,8 @@ fn fit<E: Real>(
             arguments.out.display()
         );
     }
-    let evaluation = evaluate(&mut trained.flow, config, &data, None)?;
+    let evaluation =
+        evaluate(&mut trained.flow, config, &data, None).with_context(|| name.clone())?;
     let summary = RunSummary {
         parameters: Some(flows_core::Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
@@ -118,8 +131,7 @@ fn fit<E: Real>(
         ..summarise::<E>((&name, &preset_name(config)), config, &data, &evaluation)
     };
     folder.write_json("summary.json", &summary)?;
-    print(&summary, arguments);
-    Ok(())
+    print(&summary, arguments)
 }
 
 /// The record of an evaluated run; counts of its training are the caller's to fill in.
@@ -195,16 +207,15 @@ fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the numbers are the command's result")]
-fn print(summary: &RunSummary, arguments: &Fit) {
+fn print(summary: &RunSummary, arguments: &Fit) -> Result<()> {
     let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.4}"));
-    println!(
+    say(&format!(
         "test negative log-likelihood {} +- {} nats a row, {} steps in {} s, {} parameters",
         number(summary.nll_nats),
         number(summary.nll_standard_error),
         summary.steps.unwrap_or(0),
         summary.train_seconds.map_or("unknown".into(), |v| format!("{v:.1}")),
         summary.parameters.unwrap_or(0),
-    );
-    println!("{}", arguments.out.display());
+    ))?;
+    say(&arguments.out.display().to_string())
 }

@@ -15,8 +15,10 @@ pub mod report;
 pub mod run;
 pub mod use_run;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
@@ -62,10 +64,15 @@ fn run(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the paths are the command's result")]
+/// Writes a line of results.
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("standard output cannot be written")
+}
+
 fn report_all(dirs: &[std::path::PathBuf]) -> anyhow::Result<()> {
     for dir in dirs {
-        println!("{}", report::write(dir)?.display());
+        let path = report::write(dir).with_context(|| dir.display().to_string())?;
+        say(&path.display().to_string())?;
     }
     Ok(())
 }

@@ -4,20 +4,21 @@ use anyhow::Result;
 
 use crate::preset;
 use crate::problem::Problem;
+use crate::say;
 
 /// Prints both lists.
 ///
 /// # Errors
-/// None at present.
-#[expect(clippy::print_stdout, reason = "the lists are the command's result")]
+/// If standard output cannot be written.
 pub fn run() -> Result<()> {
-    println!("flow presets (compare --flows, fit --flow)");
+    say("flow presets (compare --flows, fit --flow)")?;
     for preset in preset::ALL.iter() {
-        println!("  {:<14} {:<11} {}", preset.name, preset.family.to_string(), preset.description);
+        let (name, family) = (preset.name, preset.family.to_string());
+        say(&format!("  {name:<14} {family:<11} {}", preset.description))?;
     }
-    println!("\nproblems (compare --problems)");
+    say("\nproblems (compare --problems)")?;
     for problem in Problem::all() {
-        println!("  {:<14} {}", problem.name(), problem.description());
+        say(&format!("  {:<14} {}", problem.name(), problem.description()))?;
     }
     Ok(())
 }

@@ -83,6 +83,17 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// The first preset of the architecture that configs call `kind`.
+    pub fn of_kind(kind: Option<&str>) -> Option<&'static Self> {
+        let kind = kind?;
+        ALL.iter().find(|preset| {
+            let flow = toml::Table::try_from(&preset.flow).unwrap_or_default();
+            flow.get("kind").and_then(toml::Value::as_str) == Some(kind)
+        })
+    }
+}
+
 /// The family of an architecture.
 pub fn family(flow: &FlowConfig) -> Family {
     match flow {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_core::train::{Checkpoint, Outcome, Trainer, Validation, write_atomically};
 use flows_core::{Flow, Real};
@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, line_of};
 use crate::problem::{ProblemData, cast};
 use crate::record::MetricsRow;
 
@@ -85,8 +85,8 @@ impl RunFolder {
             || format!("{}: cannot be read; is this the folder of a run?", path.display());
         let text = std::fs::read_to_string(&path).with_context(missing)?;
         toml::from_str(&text).map_err(|error| {
-            let message = error.to_string().trim().replace('\n', " ");
-            Usage(format!("{}: {message}", path.display())).into()
+            let line = line_of(&error, &text);
+            Usage(format!("{}, line {line}: {}", path.display(), error.message())).into()
         })
     }
 
@@ -108,7 +108,12 @@ impl RunFolder {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("{}: cannot be read", path.display()))?;
         let damaged = || format!("{}: damaged or of another version", path.display());
-        serde_json::from_str(&text).with_context(damaged)
+        let data: RunData = serde_json::from_str(&text).with_context(damaged)?;
+        let (columns, moments) = (data.columns.len(), data.standardiser.mean().len());
+        if columns != moments {
+            bail!("{}: {columns} columns, but means of {moments}", damaged());
+        }
+        Ok(data)
     }
 
     /// Reads the trained flow.
@@ -117,11 +122,13 @@ impl RunFolder {
     /// If the file is missing, damaged, or does not fit the config.
     pub fn flow<E: Real>(&self, config: &RunConfig, dim: usize) -> Result<Flow<E>> {
         let path = self.file("model.safetensors");
+        let name = path.display();
         let mut flow = config.build::<E>(dim)?;
-        let problem = || format!("the model of {}", self.0.display());
-        Checkpoint::read(&path)
-            .and_then(|file| file.restore_model("flow", &mut flow))
-            .with_context(problem)?;
+        if !path.exists() {
+            bail!("{name}: no model yet; let the run end, or go on with fit --resume");
+        }
+        let file = Checkpoint::read(&path)?;
+        file.restore_model("flow", &mut flow).with_context(|| name.to_string())?;
         Ok(flow)
     }
 }
@@ -177,7 +184,8 @@ pub fn train<E: Real>(
     let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
     let mut curve = Curve::new(folder, data.validation_offset);
     if resume {
-        trainer.resume(&folder.file("checkpoint.safetensors"))?;
+        let resumed = trainer.resume(&folder.file("checkpoint.safetensors"));
+        resumed.with_context(|| format!("resuming {}", folder.0.display()))?;
         curve.resume(trainer.steps())?;
     }
     let validation =
@@ -190,7 +198,9 @@ pub fn train<E: Real>(
             .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
         Ok(ControlFlow::Continue(()))
     })?;
-    if !matches!(outcome, Outcome::Diverged { .. }) {
+    if matches!(outcome, Outcome::Diverged { .. }) {
+        curve.write()?;
+    } else {
         curve.save(&trainer)?;
     }
     let (seconds, steps) = (trainer.seconds(), trainer.steps());
@@ -225,6 +235,9 @@ impl<'a> Curve<'a> {
                 self.rows.push(row);
             }
         }
+        if steps > 0 && self.rows.is_empty() {
+            bail!("{}: expected rows up to step {steps}, got none", path.display());
+        }
         Ok(())
     }
 
@@ -255,8 +268,12 @@ impl<'a> Curve<'a> {
         Ok(())
     }
 
+    fn write(&self) -> Result<()> {
+        write_csv(&self.folder.file("metrics.csv"), &self.rows)
+    }
+
     fn save<E: Real>(&mut self, trainer: &Trainer<E>) -> Result<()> {
-        write_csv(&self.folder.file("metrics.csv"), &self.rows)?;
+        self.write()?;
         trainer.save(&self.folder.file("checkpoint.safetensors"))?;
         self.saved = Instant::now();
         Ok(())

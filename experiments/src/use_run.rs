@@ -65,7 +65,10 @@ impl Use for LogProb {
     fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
         let mut values = read(&self.data, data)?.into_values();
         data.standardiser.apply(&mut values)?;
-        let (mut log_prob, _) = flow.evaluate(&cast(&values), &Context::none())?;
+        let name = || self.data.display().to_string();
+        let (mut log_prob, _) =
+            flow.evaluate(&cast(&values), &Context::none()).with_context(name)?;
+        check_numbers(&self.data, "log-density", &log_prob, 1)?;
         let offset = data.standardiser.log_det();
         log_prob.iter_mut().for_each(|l| *l += offset);
         let table = Table::new(vec!["log_prob".into()], 1, log_prob)?;
@@ -88,13 +91,23 @@ pub fn sample(arguments: &Sample) -> Result<()> {
 impl Use for Sample {
     fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
         let mut rng = stream(self.seed, "sample");
-        let mut values = Vec::with_capacity(self.rows * flow.dim());
+        let mut values = Vec::new();
+        let count = self.rows.checked_mul(flow.dim());
+        if count.is_none_or(|count| values.try_reserve_exact(count).is_err()) {
+            let message =
+                format!("--rows must be so few that they fit in memory, got {}", self.rows);
+            bail!(Usage(message));
+        }
         let mut left = self.rows;
         while left > 0 {
             let rows = left.min(CHUNK);
             let (drawn, _) = flow.sample(rows, &Context::none(), &mut rng)?;
             values.extend(drawn.values().iter().map(|v| v.as_f64()));
             left -= rows;
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let (run, row) = (self.run.display(), index / flow.dim());
+            bail!("{run}: draw {row} (from 0) is not finite; train again at a lower learning_rate");
         }
         data.standardiser.undo(&mut values)?;
         let table = Table::new(data.columns.clone(), flow.dim(), values)?;
@@ -107,7 +120,7 @@ impl Use for Sample {
 /// # Errors
 /// An unusable run or table, or a file that cannot be written.
 pub fn transform(arguments: &Transform) -> Result<()> {
-    if arguments.out.extension().is_none_or(|e| e != "npz") {
+    if arguments.out.extension().is_none_or(|e| !e.eq_ignore_ascii_case("npz")) {
         let message = format!("{}: expected a name that ends in .npz", arguments.out.display());
         bail!(Usage(message));
     }
@@ -125,12 +138,15 @@ impl Use for Transform {
         for rows in values.chunks(CHUNK * dim) {
             let rows = batch(cast::<E>(rows), rows.len() / dim, dim)?;
             let mapped = match self.direction {
-                Direction::Forward => flow.bijector().forward(rows, &Context::none())?,
-                Direction::Inverse => flow.bijector().inverse(rows, &Context::none())?,
+                Direction::Forward => flow.bijector().forward(rows, &Context::none()),
+                Direction::Inverse => flow.bijector().inverse(rows, &Context::none()),
             };
+            let mapped = mapped.with_context(|| self.data.display().to_string())?;
             images.extend(mapped.value.values().iter().map(|v| v.as_f64()));
             log_dets.extend(mapped.log_det.values().iter().map(|v| v.as_f64()));
         }
+        check_numbers(&self.data, "image", &images, dim)?;
+        check_numbers(&self.data, "log-determinant", &log_dets, 1)?;
         // The standardiser's log-det belongs to data to base.
         let sign = if self.direction == Direction::Inverse { 1.0 } else { -1.0 };
         let offset = sign * data.standardiser.log_det();
@@ -145,10 +161,23 @@ impl Use for Transform {
     }
 }
 
+/// Refuses a result that is no number, by its row.
+fn check_numbers(path: &std::path::Path, what: &str, values: &[f64], columns: usize) -> Result<()> {
+    if let Some(index) = values.iter().position(|value| value.is_nan()) {
+        bail!(
+            "{}, row {} (from 0): the {what} is no number; check the row for outliers, or train in f64",
+            path.display(),
+            index / columns
+        );
+    }
+    Ok(())
+}
+
 /// Refuses an output name that no format claims, before any work is done.
 fn table_name(path: &std::path::Path) -> Result<()> {
     let name = path.to_string_lossy();
-    if [".csv", ".csv.gz", ".npy", ".npz"].iter().any(|ending| name.ends_with(ending)) {
+    let lower = name.to_lowercase();
+    if [".csv", ".csv.gz", ".npy", ".npz"].iter().any(|ending| lower.ends_with(ending)) {
         return Ok(());
     }
     let endings = ".csv, .csv.gz, .npy or .npz";

@@ -58,7 +58,7 @@ impl Adaptive {
         Self { rtol, atol, first_step: None, max_evaluations: default_evaluations() }
     }
 
-    fn check<E: Real>(&self) -> Result<(), SolveError> {
+    pub(crate) fn check<E: Real>(&self) -> Result<(), SolveError> {
         let epsilon = E::epsilon().as_f64();
         let largest = E::max_value().as_f64();
         // The package takes any tolerance: below these it rejects rounding noise without end, and

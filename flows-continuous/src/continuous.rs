@@ -35,6 +35,26 @@ pub enum Solver {
     Dopri5(Adaptive),
 }
 
+/// Most equal steps of a solve; training keeps the state at each.
+const MOST_STEPS: usize = 1_000_000;
+
+impl Solver {
+    fn check<E: Real>(&self) -> Result<()> {
+        match self {
+            Self::Dopri5(settings) => settings.check::<E>().map_err(wrong),
+            Self::Euler(Steps { steps })
+            | Self::Midpoint(Steps { steps })
+            | Self::Rk4(Steps { steps })
+                if steps.get() > MOST_STEPS =>
+            {
+                let (name, requirement) = ("steps of the solver", "at most 1000000");
+                Err(Error::Parameter { name, requirement, value: steps.get() as f64 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Number of equal steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,7 +102,8 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
     /// for reported numbers; it starts out set for reporting.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for times that are not finite or coincide, or without probes.
+    /// [`Error::Parameter`] for times that are not finite or coincide, without probes, or for a
+    /// setting of a solver outside its range.
     pub fn new(
         field: Network<E, K>,
         times: [f64; 2],
@@ -94,8 +115,10 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             let (name, requirement) = ("length of the time interval", "finite and not 0");
             return Err(Error::Parameter { name, requirement, value: length });
         }
-        training.divergence.check()?;
-        reporting.divergence.check()?;
+        for accuracy in [training, reporting] {
+            accuracy.divergence.check()?;
+            accuracy.solver.check::<E>()?;
+        }
         Ok(Self { field, times, training, reporting, purpose: Purpose::Reporting, probe_seed: 0 })
     }
 

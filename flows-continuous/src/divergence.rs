@@ -48,12 +48,12 @@ impl Default for Hutchinson {
 
 impl Divergence {
     /// # Errors
-    /// [`Error::Parameter`] without probes.
+    /// [`Error::Parameter`] without probes, or with more than are of any use.
     pub fn check(self) -> Result<()> {
         match self {
-            Self::Hutchinson(Hutchinson { probes: 0, .. }) => {
-                let (name, requirement) = ("probes", "at least 1");
-                Err(Error::Parameter { name, requirement, value: 0.0 })
+            Self::Hutchinson(Hutchinson { probes, .. }) if !(1..=1_000).contains(&probes) => {
+                let (name, requirement) = ("probes", "between 1 and 1000");
+                Err(Error::Parameter { name, requirement, value: probes as f64 })
             }
             _ => Ok(()),
         }

@@ -71,7 +71,7 @@ pub enum Error {
     #[error("the tensor library failed: {0}")]
     Tensor(CpuError),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: cannot be read or written", path = path.display())]
     File {
         /// The file.
         path: PathBuf,

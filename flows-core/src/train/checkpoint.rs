@@ -139,8 +139,10 @@ impl<E: Real> Checkpoint<E> {
         checkpoint.metadata = header.metadata().clone().unwrap_or_default();
         for (name, view) in archive.tensors() {
             if view.dtype() != dtype::<E>() {
-                let got = view.dtype();
-                return Err(wrong(format!("expected {} tensors, got {got:?} ({name})", E::NAME)));
+                let (expected, got) = (E::NAME, view.dtype());
+                return Err(wrong(format!(
+                    "expected {expected} tensors, got {got:?}; set the precision it was trained in"
+                )));
             }
             let values = view.data().chunks_exact(E::BYTES).map(E::from_bytes).collect();
             checkpoint.tensors.insert(name, (view.shape().to_vec(), values));
@@ -159,7 +161,14 @@ pub fn write_atomically(path: &Path, data: &[u8]) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(file)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        // Private by default; a result is as readable as any new file of the user.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut temporary = builder.tempfile_in(folder).map_err(file)?;
     temporary.write_all(data).map_err(file)?;
     temporary.as_file().sync_all().map_err(file)?;
     temporary.persist(path).map_err(|error| file(error.error))?;

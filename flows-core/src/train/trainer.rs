@@ -353,10 +353,11 @@ impl<E: Real> Trainer<E> {
 
     /// Keeps the best weights, where patience asks for them.
     fn note_validation(&mut self, nats: f64) {
-        if self.config.patience.is_none() {
+        // Validation rows beyond the reach of the flow cannot tell which weights are better.
+        if self.config.patience.is_none() || !nats.is_finite() {
             return;
         }
-        if nats.is_finite() && self.state.best_nats.is_none_or(|best| nats < best) {
+        if self.state.best_nats.is_none_or(|best| nats < best) {
             self.state.best_nats = Some(nats);
             self.state.without_improvement = 0;
             self.best = Some(self.average.clone().unwrap_or_else(|| weights(&self.flow)));

@@ -63,6 +63,28 @@ impl Conditioner {
         Self::Perceptron(Perceptron { hidden, activation: Activation::Relu })
     }
 
+    /// Number of weights between `inputs` and `outputs`, biases left out; a float, because a config
+    /// may ask for more than an integer holds.
+    #[must_use]
+    pub fn weights(&self, inputs: usize, outputs: usize) -> f64 {
+        let (inputs, outputs) = (inputs as f64, outputs as f64);
+        match self {
+            Self::Perceptron(Perceptron { hidden, .. }) => {
+                let mut total = 0.0;
+                let mut below = inputs;
+                for &width in hidden {
+                    total += below * width as f64;
+                    below = width as f64;
+                }
+                total + below * outputs
+            }
+            Self::Residual(Residual { width, blocks, .. }) => {
+                let width = *width as f64;
+                width * (inputs + outputs + 2.0 * *blocks as f64 * width)
+            }
+        }
+    }
+
     /// A coupling layer with this conditioner.
     pub(super) fn coupling<E: Real>(
         &self,

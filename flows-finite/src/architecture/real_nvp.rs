@@ -1,6 +1,6 @@
 //! Real NVP: affine couplings with alternating halves.
 
-use flows_core::{Chain, Real, Result, Stream};
+use flows_core::{Chain, Error, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -58,6 +58,12 @@ impl RealNvp {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
+        if let Scale::Bounded(value) = self.scale
+            && !(value > 0.0 && value.is_finite())
+        {
+            let (name, requirement) = ("bound of the scale", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value });
+        }
         let couplings = Couplings {
             layers: self.layers,
             conditioner: &self.conditioner,

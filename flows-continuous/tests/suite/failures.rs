@@ -123,19 +123,23 @@ fn a_field_that_explodes_is_reported() {
 
 #[test]
 fn tolerances_of_zero_or_below_rounding_are_refused() {
+    fn check<E: Real>(settings: Adaptive, named: &[&str]) {
+        let (wrong, right) = (exact(Solver::Dopri5(settings)), exact(dopri5(1e-5)));
+        for [training, reporting] in [[wrong, right], [right, wrong]] {
+            let made = Continuous::new(network::<E>(&[]), [0.0, 1.0], training, reporting);
+            let Err(Error::Parameter { name, .. }) = made else { panic!("{settings:?} was taken") };
+            assert!(named.contains(&name), "{name}");
+        }
+    }
     for tolerance in [0.0, -1e-5, 1e-17, f64::NAN, f64::INFINITY] {
-        let check = |error: &Error| matches!(error, Error::Parameter { name: "rtol" | "atol", .. });
-        all_fail(&linear::<f64>(-1.0, dopri5(tolerance)), &points(3), &[], check);
+        check::<f64>(Adaptive::new(tolerance, tolerance), &["rtol", "atol"]);
     }
-    let check = |error: &Error| matches!(error, Error::Parameter { .. });
-    all_fail(&linear::<f32>(-1.0, dopri5(1e-9)), &points(3), &[], check);
-    for settings in [
-        Adaptive { first_step: Some(0.0), ..Adaptive::new(1e-5, 1e-5) },
-        Adaptive { first_step: Some(f64::NAN), ..Adaptive::new(1e-5, 1e-5) },
-        Adaptive { max_evaluations: 0, ..Adaptive::new(1e-5, 1e-5) },
-    ] {
-        all_fail(&linear::<f64>(-1.0, Solver::Dopri5(settings)), &points(3), &[], check);
+    check::<f32>(Adaptive::new(1e-9, 1e-9), &["rtol", "atol"]);
+    let valid = Adaptive::new(1e-5, 1e-5);
+    for step in [0.0, f64::NAN] {
+        check::<f64>(Adaptive { first_step: Some(step), ..valid }, &["first_step"]);
     }
+    check::<f64>(Adaptive { max_evaluations: 0, ..valid }, &["max_evaluations"]);
 }
 
 #[test]

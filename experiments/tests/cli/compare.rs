@@ -1,0 +1,136 @@
+//! `compare` and `report`.
+
+use crate::{Place, assert_says};
+
+/// The columns that come first in `summary.csv`, in this order.
+const PROMISED: [&str; 13] = [
+    "problem",
+    "flow",
+    "family",
+    "seed",
+    "parameters",
+    "train_seconds",
+    "steps",
+    "nll_nats",
+    "nll_standard_error",
+    "kl_nats",
+    "normalisation",
+    "round_trip_error",
+    "evaluations",
+];
+
+/// What a clock measures.
+const TIMED: [&str; 3] = ["train_seconds", "log_prob_rows_per_second", "sample_rows_per_second"];
+
+/// The rows of a summary, each a list of names with values.
+fn summary(place: &Place, name: &str) -> Vec<Vec<(String, String)>> {
+    let mut reader = csv::Reader::from_path(place.path(name)).unwrap();
+    let names: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let cells = |row: csv::StringRecord| -> Vec<(String, String)> {
+        names.iter().cloned().zip(row.iter().map(str::to_owned)).collect()
+    };
+    reader.records().map(|row| cells(row.unwrap())).collect()
+}
+
+#[test]
+fn a_comparison_repeats_exactly_and_its_report_can_be_written_again_from_its_files() {
+    let place = Place::new();
+    let line = "compare --steps 30 --problems 8gaussians --flows real-nvp,ffjord --out";
+    let shown = place.succeeds(&format!("{line} a"));
+    assert_says(&shown, &["8gaussians", "real-nvp", "ffjord", "30", "finished", "a/report.html"]);
+    place.succeeds(&format!("{line} b"));
+    let (mut a, mut b) = (summary(&place, "a/summary.csv"), summary(&place, "b/summary.csv"));
+    assert_eq!(a.len(), 2);
+    for row in a.iter_mut().chain(&mut b) {
+        let names: Vec<&str> = row.iter().take(PROMISED.len()).map(|(name, _)| &name[..]).collect();
+        assert_eq!(names, PROMISED);
+        for name in TIMED {
+            let (_, value) = row.iter().find(|(column, _)| column == name).unwrap();
+            assert!(value.parse::<f64>().unwrap() > 0.0, "{name}: {value}");
+        }
+        row.retain(|(name, _)| !TIMED.contains(&&name[..]));
+        assert!(row.iter().all(|(_, value)| !value.is_empty()), "{row:?}");
+    }
+    assert_eq!(a, b);
+    let value = |row: usize, name: &str| -> &str {
+        a[row].iter().find(|(column, _)| column == name).map(|(_, value)| &value[..]).unwrap()
+    };
+    for (row, flow, family) in [(0, "real-nvp", "finite"), (1, "ffjord", "continuous")] {
+        assert_eq!((value(row, "flow"), value(row, "family")), (flow, family));
+        assert_eq!((value(row, "steps"), value(row, "status")), ("30", "finished"));
+        // A divergence is at least 0, but for 4 standard errors of its estimate.
+        let number = |name| value(row, name).parse::<f64>().unwrap();
+        assert!(number("kl_nats") > -4.0 * number("kl_standard_error"), "{flow}");
+        let json = place.json(&format!("a/runs/8gaussians/{flow}/seed-0/summary.json"));
+        assert_eq!(json["nll_nats"].as_f64(), Some(number("nll_nats")));
+    }
+    let report = place.text("a/report.html");
+    assert!(!report.contains("http://") || report.contains("http://www.w3.org/"));
+    for word in ["8gaussians", "Real NVP", "FFJORD", "<svg", "</html>"] {
+        assert!(report.contains(word), "{word}");
+    }
+    std::fs::remove_file(place.path("a/report.html")).unwrap();
+    std::fs::remove_dir_all(place.path("a/figures")).unwrap();
+    let shown = place.succeeds("report a b");
+    assert_eq!(shown.lines().collect::<Vec<_>>(), ["a/report.html", "b/report.html"]);
+    assert!(place.text("a/report.html") == report);
+    a_damaged_comparison_is_reported_as_far_as_it_goes(&place);
+    what_is_finished_is_kept_on_resuming(&place, line);
+}
+
+fn a_damaged_comparison_is_reported_as_far_as_it_goes(place: &Place) {
+    let run = "b/runs/8gaussians/real-nvp/seed-0";
+    for (name, bytes) in [
+        ("density.npy", &b"\x93NUMPY"[..]),
+        ("samples.npy", b""),
+        ("metrics.csv", b"step\nx\n"),
+        ("summary.json", b"{"),
+    ] {
+        place.write(&format!("{run}/{name}"), bytes);
+        place.succeeds("report b");
+        let report = place.text("b/report.html");
+        assert!(report.contains(name), "the report does not name {name}");
+    }
+    place.write("b/comparison.json", "{\"version\": 1");
+    assert_says(&place.fails(1, "report b"), &["b", "comparison.json"]);
+}
+
+fn what_is_finished_is_kept_on_resuming(place: &Place, line: &str) {
+    let message = place.fails(2, &format!("{line} a"));
+    assert_says(&message, &["a holds a comparison", "--resume", "--out"]);
+    let before = place.bytes("a/summary.csv");
+    let summary = "a/runs/8gaussians/real-nvp/seed-0/summary.json";
+    let run = place.bytes(summary);
+    std::fs::remove_file(place.path("a/summary.csv")).unwrap();
+    place.succeeds(&format!("{line} a --resume"));
+    assert!(place.bytes(summary) == run && place.bytes("a/summary.csv") == before);
+}
+
+#[test]
+fn names_and_numbers_that_do_not_exist_are_wrong_usage() {
+    let place = Place::new();
+    for (flags, words) in [
+        ("--problems moon", ["unknown problem \"moon\"", "moons"]),
+        ("--problems moons,moons", ["moons", "twice"]),
+        ("--flows glow", ["unknown preset \"glow\"", "real-nvp"]),
+        ("--flows ffjord,ffjord", ["ffjord", "twice"]),
+        ("--seeds 0", ["--seeds", "got 0"]),
+        ("--seeds 18446744073709551615", ["--seeds", "got 18446744073709551615"]),
+    ] {
+        assert_says(&place.fails(2, &format!("compare {flags} --steps 1 --out out")), &words);
+    }
+    assert!(place.files(".").is_empty());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_or_read_is_named() {
+    let place = Place::new();
+    place.write("file", "kept");
+    for out in ["file", "file/out"] {
+        let message = place.fails(1, &format!("compare --steps 1 --out {out}"));
+        assert_says(&message, &[out, "the folder cannot be made"]);
+    }
+    assert_says(&place.fails(1, "report nowhere"), &["nowhere", "comparison.json"]);
+    assert_says(&place.fails(1, "report file"), &["file", "comparison.json"]);
+    assert_eq!(place.text("file"), "kept");
+}

@@ -1,0 +1,7 @@
+//! The crate's public behaviour, in one binary because each takes long to link.
+
+mod normalisation;
+mod table_damage;
+mod table_errors;
+mod table_round_trips;
+mod table_uci;
