@@ -185,7 +185,14 @@ impl RunConfig {
                 (1, Conditioner::perceptron(config.hidden.clone()).weights(dim, dim))
             }
         };
-        let weights = layers as f64 * network;
+        let linear = match &self.flow {
+            FlowConfig::RealNvp(RealNvp { linear: true, .. })
+            | FlowConfig::NsfCoupling(NsfCoupling { linear: true, .. }) => {
+                2.0 * (dim as f64).powi(2)
+            }
+            _ => 0.0,
+        };
+        let weights = layers as f64 * (network + linear);
         if weights > MOST_WEIGHTS {
             let names = if layers > 1 { "layers and widths" } else { "widths" };
             bail!(Usage(format!(

@@ -45,7 +45,7 @@ impl Estimate {
     fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
         let count = values.clone().count() as f64;
         let mean = values.clone().sum::<f64>() / count;
-        let variance = values.map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+        let variance = values.map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
         Self { mean, standard_error: (variance / count).sqrt() }
     }
 }
@@ -68,7 +68,8 @@ pub struct Evaluation {
     pub kl: Option<Estimate>,
     /// In two dimensions.
     pub integral: Option<Integral>,
-    /// Largest distance of a coordinate of a test row from its image there and back.
+    /// Largest distance of a coordinate of a test row from its image there and back; standardised
+    /// for tables.
     pub round_trip_error: f64,
     /// Network passes or field evaluations of a density pass over a few thousand rows.
     pub evaluations: f64,
@@ -76,6 +77,8 @@ pub struct Evaluation {
     pub log_prob_rows_per_second: f64,
     /// Draws a second.
     pub sample_rows_per_second: f64,
+    /// Whether log-densities are exact or estimates.
+    pub log_det: flows_core::LogDet,
     /// Change of the mean log-density at a tenth of the solver's tolerance.
     pub solver_error: Option<f64>,
     /// Log-density at the cells of the image.
@@ -129,6 +132,7 @@ pub fn evaluate<E: Real>(
     };
     let audit = &test[..test.len().min(AUDIT_ROWS * data.dim)];
     Ok(Evaluation {
+        log_det: flow.bijector().log_det(),
         nll,
         kl,
         integral,
@@ -194,14 +198,15 @@ fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
     Ok(largest)
 }
 
-/// Difference of the mean log-density from that at a tenth of the tolerance, for continuous flows.
+/// Difference of the mean log-density from that at a tenth of the tolerance, or the least that the
+/// precision allows, for continuous flows.
 fn solver_error<E: Real>(flow: &Flow<E>, config: &RunConfig, values: &[E]) -> Result<Option<f64>> {
     let FlowConfig::Ffjord(field) = &config.flow else { return Ok(None) };
     let Solver::Dopri5(mut solver) = field.reporting.solver else { return Ok(None) };
     // Single precision cannot be asked for more than its rounding.
     let least = 8.0 * E::epsilon().as_f64();
-    solver.rtol = (solver.rtol / 10.0).max(least);
-    solver.atol = (solver.atol / 10.0).max(least);
+    solver.rtol = (solver.rtol / 10.0).max(least).min(solver.rtol);
+    solver.atol = (solver.atol / 10.0).max(least).min(solver.atol);
     let mut tighter = field.clone();
     tighter.reporting.solver = Solver::Dopri5(solver);
     let config = RunConfig { flow: FlowConfig::Ffjord(tighter), ..config.clone() };

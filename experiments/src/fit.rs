@@ -118,7 +118,7 @@ fn fit<E: Real>(
     bar.finish_and_clear();
     if let Outcome::Diverged { step, reason } = &trained.outcome {
         bail!(
-            "{reason}; {step} steps are done, and {} holds the model of the last good step",
+            "{reason}; {step} steps are done, and {} keeps the last checkpoint, if one was due",
             arguments.out.display()
         );
     }
@@ -159,7 +159,10 @@ pub fn summarise<E: Real>(
         normalisation_window: evaluation.integral.map(|integral| integral.window),
         round_trip_error: Some(evaluation.round_trip_error),
         evaluations: Some(evaluation.evaluations),
-        log_det: Some(record::LogDet::Exact),
+        log_det: Some(match evaluation.log_det {
+            flows_core::LogDet::Exact => record::LogDet::Exact,
+            flows_core::LogDet::Estimate => record::LogDet::Estimate,
+        }),
         precision: Some(E::NAME.to_owned()),
         status: Status::Finished,
         message: None,
@@ -199,7 +202,11 @@ fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {
             "{name}: expected {expected} columns as in the run, got {got}; resume with its table"
         );
     }
-    if before.rows != now.rows || before.standardiser != now.standardiser {
+    if before.rows != now.rows
+        || before.columns != now.columns
+        || before.standardiser != now.standardiser
+        || before.dequantisation != now.dequantisation
+    {
         bail!(
             "{name}: expected the table that the run began with, got another; resume with that one"
         );

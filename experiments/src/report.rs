@@ -11,7 +11,6 @@ mod gallery;
 mod gather;
 mod learning;
 mod numbers;
-mod output;
 mod page;
 mod problem;
 mod reading;
@@ -24,6 +23,7 @@ mod verdict;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use flows_core::train::write_atomically;
 
 use crate::record::Folder;
 
@@ -40,7 +40,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     let mut album = album::Album::create(dir)?;
     let html = page::render(&folder, &results, &mut album)?;
     let path = dir.join("report.html");
-    output::write_atomic(&path, html.as_bytes())
+    write_atomically(&path, html.as_bytes())
         .with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
 }

@@ -198,12 +198,13 @@ pub fn train<E: Real>(
             .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
         Ok(ControlFlow::Continue(()))
     })?;
-    if matches!(outcome, Outcome::Diverged { .. }) {
-        curve.write()?;
-    } else {
-        curve.save(&trainer)?;
-    }
     let (seconds, steps) = (trainer.seconds(), trainer.steps());
+    if matches!(outcome, Outcome::Diverged { .. }) {
+        // Neither checkpoint nor model is replaced by what diverged.
+        curve.write()?;
+        return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps });
+    }
+    curve.save(&trainer)?;
     let flow = trainer.into_flow()?;
     let mut model = Checkpoint::new();
     model.add_model("flow", &flow);

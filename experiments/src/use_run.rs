@@ -64,6 +64,7 @@ pub fn log_prob(arguments: &LogProb) -> Result<()> {
 impl Use for LogProb {
     fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
         let mut values = read(&self.data, data)?.into_values();
+        warn_of_noise(data);
         data.standardiser.apply(&mut values)?;
         let name = || self.data.display().to_string();
         let (mut log_prob, _) =
@@ -171,6 +172,19 @@ fn check_numbers(path: &std::path::Path, what: &str, values: &[f64], columns: us
         );
     }
     Ok(())
+}
+
+/// A run on dequantised columns knows the density of value plus noise.
+fn warn_of_noise(data: &RunData) {
+    let names: Vec<&str> =
+        data.dequantisation.columns.iter().map(|column| column.name.as_str()).collect();
+    if !names.is_empty() {
+        eprintln!(
+            "warning: the run added noise to {}; densities are those at the values given, without \
+             noise",
+            names.join(", ")
+        );
+    }
 }
 
 /// Refuses an output name that no format claims, before any work is done.

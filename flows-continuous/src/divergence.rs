@@ -131,7 +131,7 @@ impl Divergence {
         }
     }
 
-    /// Adds to the gradient of the velocity's tangents what the gradient of the trace asks for.
+    /// Writes the gradient of the velocity's tangents that the gradient of the trace asks for.
     pub(crate) fn pull<E: Real>(
         self,
         dim: usize,

@@ -225,7 +225,7 @@ impl Layouts for MlpField {
         let mut layout = self.mlp.layout();
         for part in &mut layout {
             // The time counts as an input where it is one.
-            let first = part.name.ends_with('0');
+            let first = matches!(part.name.as_str(), "weight0" | "bias0");
             part.fan_in += usize::from(first && self.time == TimeInput::Concat);
         }
         let row = |name: String, units: usize, fan_in: usize, last: bool| Layout {

@@ -64,7 +64,8 @@ impl<E: Real> Base<E> {
     /// Uniform on the box between `low` and `high`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless every low end is below its high end and both are finite.
+    /// [`Error::Dimension`] unless there are as many ends of either kind; [`Error::Parameter`]
+    /// unless every low end is below its high end and both are finite.
     pub fn uniform_box(low: Vec<f64>, high: Vec<f64>) -> Result<Self> {
         if low.len() != high.len() {
             let op = "uniform box";
@@ -129,6 +130,7 @@ impl<E: Real> Base<E> {
             }
             Self::UniformBox(base) => (0..rows * dim)
                 .map(|i| E::of(rng.random_range(base.low[i % dim]..base.high[i % dim])))
+                // Rounded like the ends, a draw stays between them.
                 .collect(),
         };
         batch(values, rows, dim)
@@ -291,8 +293,8 @@ impl<E: Real> Operation<E> for BoxLogDensity {
         for ((&low, &high), z) in self.low.iter().zip(&self.high).zip(inputs[0].chunks(LANES)) {
             let inside = E::of(-(high - low).ln());
             for (sum, &z) in outputs[0].iter_mut().zip(z) {
-                let z = z.as_f64();
-                *sum += if z >= low && z <= high { inside } else { E::neg_infinity() };
+                *sum +=
+                    if z >= E::of(low) && z <= E::of(high) { inside } else { E::neg_infinity() };
             }
         }
         Ok(())

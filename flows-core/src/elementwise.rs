@@ -143,7 +143,7 @@ mod tests {
             .map(|(&x, &y)| {
                 let truth = exact(x.as_f64());
                 let unit = truth.abs() * E::epsilon().as_f64();
-                (y.as_f64() - truth).abs() / unit.max(E::min_positive_value().as_f64())
+                (y.as_f64() - truth).abs() / unit.max(E::min_positive_value().as_f64() * 1e-3)
             })
             .fold(0.0, f64::max)
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn kernels_are_accurate_in_single_precision() {
         // Units of epsilon times the value: up to two units in the last place each.
-        assert!(worst::<f32>(exp, f64::exp, -87.0, 88.0) <= 1.5);
+        assert!(worst::<f32>(exp, f64::exp, -86.98, 88.7) <= 1.5);
         assert!(worst::<f32>(ln, f64::ln, 1e-30, 10.0) <= 1.5);
         assert!(worst::<f32>(ln, f64::ln, 1e-3, 1e30) <= 1.5);
         assert!(worst::<f32>(tanh, f64::tanh, -10.0, 10.0) <= 3.0);
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn kernels_are_accurate_in_double_precision() {
         // The standard library is the yardstick here; it is good to about one unit itself.
-        assert!(worst::<f64>(exp, f64::exp, -700.0, 700.0) <= 2.5);
+        assert!(worst::<f64>(exp, f64::exp, -708.0, 709.0) <= 2.5);
         assert!(worst::<f64>(ln, f64::ln, 1e-300, 10.0) <= 2.5);
         assert!(worst::<f64>(tanh, f64::tanh, -10.0, 10.0) <= 4.0);
         assert!(worst::<f64>(sigmoid, sigmoid_f64, -700.0, 700.0) <= 3.0);

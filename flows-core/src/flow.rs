@@ -104,12 +104,12 @@ impl<E: Real> Flow<E> {
         context: &Context<E>,
         rng: &mut Stream,
     ) -> Result<(Batch<E>, Work)> {
-        let mapped = self.bijector.forward(self.base.sample(rows, rng)?, context)?;
-        Ok((mapped.value, mapped.work))
+        self.bijector.forward_value(self.base.sample(rows, rng)?, context)
     }
 
     /// Draws `rows` points and their log-densities in one pass, differentiable through the draws
-    /// where a tape is given (the base draws themselves are held fixed).
+    /// where a tape is given. The draws of the base are held fixed: a learned base gets the gradient of
+    /// its log-density at them, not that of the draws.
     ///
     /// # Errors
     /// As [`Bijector::forward`].
@@ -149,8 +149,16 @@ impl<E: Real> Flow<E> {
             let (expected, got) = (values.len() / dim, features.rows());
             return Err(Error::Rows { op: "context", expected, got });
         }
+        let features = context.features().map(|f| (f.values(), columns(f)));
         for (index, rows) in values.chunks(CHUNK * dim).enumerate() {
-            let part = context_rows(context, index * CHUNK, rows.len() / dim)?;
+            let part = match &features {
+                None => Context::none(),
+                Some((features, width)) => {
+                    let start = index * CHUNK * width;
+                    let end = start + rows.len() / dim * width;
+                    Context::of(batch(features[start..end].to_vec(), rows.len() / dim, *width)?)
+                }
+            };
             let result = self.log_prob(batch(rows.to_vec(), rows.len() / dim, dim)?, part)?;
             log_prob.extend(result.value.values().iter().map(|v| v.as_f64()));
             work += result.work;
@@ -166,16 +174,6 @@ impl<E: Real> Flow<E> {
         let z = self.bijector.inverse(x, context)?.value;
         self.base.fit(&z)
     }
-}
-
-/// Rows `start..start + rows` of the context, which has as many.
-fn context_rows<E: Real>(context: &Context<E>, start: usize, rows: usize) -> Result<Context<E>> {
-    let Some(features) = context.features() else {
-        return Ok(Context::none());
-    };
-    let dim = columns(features);
-    let values = features.values();
-    Ok(Context::of(batch(values[start * dim..(start + rows) * dim].to_vec(), rows, dim)?))
 }
 
 fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {

@@ -23,17 +23,6 @@ impl<'a, E: Copy> Matrix<'a, E> {
         Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
-    /// The first `columns` columns of a matrix whose rows are `stride` apart.
-    ///
-    /// # Panics
-    /// If the last row would end beyond `values`.
-    #[must_use]
-    pub fn with_stride(values: &'a [E], rows: usize, columns: usize, stride: usize) -> Self {
-        let end = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
-        assert!(values.len() >= end && stride >= columns, "matrix: the slice is too short");
-        Self { values, rows, columns, row_step: stride, column_step: 1 }
-    }
-
     /// The slice that holds the elements.
     #[must_use]
     pub fn values(self) -> &'a [E] {
@@ -55,7 +44,7 @@ impl<'a, E: Copy> Matrix<'a, E> {
 
 /// Whether a product replaces its destination or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub enum Destination {
     /// `out = a b`
     Replace,
     /// `out += a b`
@@ -70,12 +59,12 @@ pub enum Into {
 ///
 /// # Panics
 /// If the inner dimensions differ or `out` is too short.
-pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into: Into) {
+pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into: Destination) {
     assert_eq!(a.columns, b.rows, "product: inner dimensions differ");
     assert!(out.len() >= a.rows * b.columns, "product: the destination is too short");
     let (alpha, beta) = match into {
-        Into::Replace => (E::zero(), E::one()),
-        Into::Add => (E::one(), E::one()),
+        Destination::Replace => (E::zero(), E::one()),
+        Destination::Add => (E::one(), E::one()),
     };
     #[expect(unsafe_code, reason = "the product kernel takes raw pointers")]
     // SAFETY: `Matrix` holds slices that reach its last element (checked when it is made, and a
@@ -89,7 +78,7 @@ pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into:
             out.as_mut_ptr(),
             1,
             b.columns as isize,
-            into == Into::Add,
+            into == Destination::Add,
             a.values.as_ptr(),
             a.column_step as isize,
             a.row_step as isize,
@@ -135,8 +124,8 @@ mod tests {
             ];
             for (left, right) in forms {
                 let mut out = vec![f64::NAN; m * n];
-                product(left, right, &mut out, Into::Replace);
-                product(left, right, &mut out, Into::Add);
+                product(left, right, &mut out, Destination::Replace);
+                product(left, right, &mut out, Destination::Add);
                 for (got, want) in out.iter().zip(&expected) {
                     assert!((got - 2.0 * want).abs() < 1e-12 * k as f64, "{m} {k} {n}");
                 }
@@ -151,7 +140,7 @@ mod tests {
         let column: Vec<f32> = ramp(k).iter().map(|&v| v as f32).collect();
         let b: Vec<f32> = column.iter().flat_map(|&v| std::iter::repeat_n(v, n)).collect();
         let mut out = vec![0.0; m * n];
-        product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, Into::Replace);
+        product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, Destination::Replace);
         for row in out.chunks(n) {
             assert!(row.iter().all(|v| v.to_bits() == row[0].to_bits()));
         }

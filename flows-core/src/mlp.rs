@@ -4,7 +4,7 @@
 //! and a layer is one product for all of them: h = act(W h + b) and h' = act'(W h + b) * (W h').
 
 use crate::activation::Activation;
-use crate::matmul::{Into, Matrix, product};
+use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Operation, Recorded, apply};
 use crate::tensor::{Batch, Mode, SplitTape, check_columns, columns};
@@ -83,10 +83,10 @@ impl MlpKernel {
             let source = Matrix::new(source, fan_in, stride);
             if let Some(kept) = here.first_mut() {
                 kept.resize(units * stride, E::zero());
-                product(weight, source, kept, Into::Replace);
+                product(weight, source, kept, Destination::Replace);
                 self.activation.keep(kept, bias, LANES, stride);
             } else {
-                product(weight, source, output, Into::Replace);
+                product(weight, source, output, Destination::Replace);
                 add_bias(output, bias, LANES, stride);
             }
         }
@@ -134,15 +134,15 @@ impl MlpKernel {
             };
             let gradient = Matrix::new(gradient, units, stride);
             let source = Matrix::new(source, fan_in, stride).transposed();
-            product(gradient, source, parameter_gradients[2 * layer], Into::Add);
+            product(gradient, source, parameter_gradients[2 * layer], Destination::Add);
             let bias = &mut *parameter_gradients[2 * layer + 1];
             add_row_sums(gradient.values(), LANES, stride, bias);
             let weight = Matrix::new(block.parameters[2 * layer], units, fan_in).transposed();
             if layer == 0 {
-                product(weight, gradient, input_gradient, Into::Replace);
+                product(weight, gradient, input_gradient, Destination::Replace);
             } else {
                 let mut below = vec![E::zero(); fan_in * stride];
-                product(weight, gradient, &mut below, Into::Replace);
+                product(weight, gradient, &mut below, Destination::Replace);
                 current = below;
             }
         }

@@ -33,7 +33,8 @@ pub trait Real:
     const ROUND: Self;
     /// exp overflows above this argument.
     const EXP_MAX: Self;
-    /// exp is below the smallest normal number under this argument, and taken as zero.
+    /// exp is taken as zero under this argument, half a unit of ln 2 above that of the smallest
+    /// normal number: there the exponent of the result still fits.
     const EXP_MIN: Self;
 
     /// Bytes of a value.
@@ -94,7 +95,7 @@ impl Real for f32 {
     const LN_2_LOW: Self = -2.121_944_4e-4;
     const ROUND: Self = 12_582_912.0;
     const EXP_MAX: Self = 88.722_83;
-    const EXP_MIN: Self = -87.336_54;
+    const EXP_MIN: Self = -86.989_97;
 
     fn write_bytes(self, bytes: &mut Vec<u8>) {
         bytes.extend(self.to_le_bytes());
@@ -141,7 +142,7 @@ impl Real for f64 {
     const LN_2_LOW: Self = 1.908_214_929_270_587_7e-10;
     const ROUND: Self = 6_755_399_441_055_744.0;
     const EXP_MAX: Self = 709.782_712_893_384;
-    const EXP_MIN: Self = -708.396_418_532_264_1;
+    const EXP_MIN: Self = -708.049_844_9;
 
     fn write_bytes(self, bytes: &mut Vec<u8>) {
         bytes.extend(self.to_le_bytes());

@@ -9,7 +9,7 @@
 //! first); Durkan et al., *Neural Spline Flows*, 2019, appendix B.
 
 use crate::activation::Activation;
-use crate::matmul::{Into, Matrix, product};
+use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Recorded};
 use crate::{Error, Real, Result};
@@ -78,7 +78,7 @@ fn layer<E: Real>(weight: &[E], bias: &[E], source: &[E], out: &mut Vec<E>) {
     let (units, fan_in) = (bias.len(), source.len() / LANES);
     out.resize(units * LANES, E::zero());
     let weight = Matrix::new(weight, units, fan_in);
-    product(weight, Matrix::new(source, fan_in, LANES), out, Into::Replace);
+    product(weight, Matrix::new(source, fan_in, LANES), out, Destination::Replace);
     add_bias(out, bias, LANES, LANES);
 }
 
@@ -91,10 +91,15 @@ fn pull_layer<E: Real>(
 ) -> Vec<E> {
     let (units, fan_in) = (d_bias.len(), source.len() / LANES);
     let rows = Matrix::new(gradient, units, LANES);
-    product(rows, Matrix::new(source, fan_in, LANES).transposed(), d_weight, Into::Add);
+    product(rows, Matrix::new(source, fan_in, LANES).transposed(), d_weight, Destination::Add);
     add_row_sums(gradient, LANES, LANES, d_bias);
     let mut below = vec![E::zero(); source.len()];
-    product(Matrix::new(weight, units, fan_in).transposed(), rows, &mut below, Into::Replace);
+    product(
+        Matrix::new(weight, units, fan_in).transposed(),
+        rows,
+        &mut below,
+        Destination::Replace,
+    );
     below
 }
 

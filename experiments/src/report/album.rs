@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::output::write_atomic;
 use crate::figure::Figure;
+use flows_core::train::write_atomically;
 
 /// The folder that figures are written to.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Album {
     /// Writes `figure` as `name.svg` and returns it as an element.
     pub(super) fn add(&mut self, name: &str, figure: &Figure) -> Result<String> {
         let path = self.folder.join(format!("{name}.svg"));
-        write_atomic(&path, figure.document().as_bytes())
+        write_atomically(&path, figure.document().as_bytes())
             .with_context(|| format!("writing {}", path.display()))?;
         let name = format!("figures/{name}.svg");
         if !self.names.contains(&name) {

@@ -40,7 +40,9 @@ fn facts(problem: &Problem) -> String {
         Some(rows) => format!("{} training rows", format::count(rows as f64)),
         None => "fresh draws for every batch".into(),
     };
-    let entropy = match Estimate::new(problem.entropy_nats, problem.entropy_error) {
+    // An error that no figure of the report could show is none.
+    let error = problem.entropy_error.filter(|error| *error > 1e-4);
+    let entropy = match Estimate::new(problem.entropy_nats, error) {
         Some(entropy) => format!("; entropy of the truth {} nats", format::estimate(entropy)),
         None => "; the true density is not known".into(),
     };

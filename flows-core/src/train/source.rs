@@ -86,7 +86,7 @@ impl<E: Real> Source<E> for TableSource<E> {
 
     fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>> {
         let total = self.values.len() / self.dim;
-        let rows = rows.min(total);
+        let rows = rows.clamp(1, total);
         let batches = (total / rows) as u64;
         let (epoch, place) = (step / batches, (step % batches) as usize);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);

@@ -146,8 +146,8 @@ pub enum Outcome {
     EarlyStop,
     /// The caller asked to stop.
     Interrupted,
-    /// The loss stopped being finite or a computation failed; weights are those of the last good
-    /// step.
+    /// The loss stopped being finite, or a computation failed. The weights are those that showed
+    /// it; the last checkpoint is older and good.
     Diverged {
         /// Steps done before.
         step: u64,
@@ -254,7 +254,15 @@ impl<E: Real> Trainer<E> {
             progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
             if let (Some(validation), true) = (validation, due || progress.fraction >= 1.0) {
-                let nats = self.validate(validation)?;
+                let nats = match self.validate(validation) {
+                    Ok(nats) => nats,
+                    Err(error) => {
+                        let (step, advice) = (self.state.steps, "loosen the reporting solver");
+                        let reason =
+                            format!("validation at step {step} failed ({error}); {advice}");
+                        return Ok(Outcome::Diverged { step, reason });
+                    }
+                };
                 progress.validation_nats = Some(nats);
                 self.note_validation(nats);
             }
