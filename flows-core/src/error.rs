@@ -102,7 +102,7 @@ pub enum Error {
     Caller(String),
 }
 
-/// `Result` with this crate's [`Error`].
+/// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<CpuError> for Error {

@@ -4,7 +4,7 @@
 //! block, feature i of lane j, is at `i * LANES + j`. Rows are then the vector lanes, whatever the
 //! number of features. [`apply`] cuts a batch into blocks (the last one is filled up with copies of
 //! its last row), runs them on all threads, and records one entry on the tape. The backward pass
-//! adds parameter gradients within a task of [`BLOCKS_PER_TASK`] blocks and then over tasks in
+//! adds parameter gradients within a task of one or more blocks and then over tasks in
 //! order, so results depend neither on the number of threads nor on a row's batch mates.
 
 use dfdx::tensor::CpuError;

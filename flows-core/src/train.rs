@@ -2,12 +2,14 @@
 
 mod adam;
 mod checkpoint;
+mod config;
 mod schedule;
 mod source;
 mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
+pub use config::TrainConfig;
 pub use schedule::{Budget, Schedule};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
-pub use trainer::{Outcome, Progress, TrainConfig, Trainer, Validation};
+pub use trainer::{Outcome, Progress, Trainer, Validation};

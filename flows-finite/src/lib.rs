@@ -6,6 +6,7 @@ pub mod architecture;
 mod coupling;
 mod lu_linear;
 mod mask;
+mod partition;
 mod permutation;
 mod rational_quadratic;
 mod transformer;

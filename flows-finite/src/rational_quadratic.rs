@@ -3,11 +3,12 @@
 //! All loops run over LANES elements abreast: the bin of each element is found by comparing and
 //! selecting while the knots are summed up, never by a search, so that everything is vector code.
 
-use flows_core::elementwise::{clamp, exp, ln, sigmoid, softplus, vectorised};
+use flows_core::elementwise::{clamp, ln, sigmoid, softplus, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::partition::{Lanes, Partition};
 use crate::transformer::{Inner, Outer, Transformer};
 
 /// Smallest width and height of a bin as a fraction of the interval, and smallest slope at a knot.
@@ -51,8 +52,6 @@ pub struct RationalQuadratic {
     tails: Tails,
 }
 
-type Lanes<E> = [E; LANES];
-
 /// The bin of each element: left and lower knot, width, height, slopes at both ends, its number.
 struct Bin<E> {
     left: Lanes<E>,
@@ -62,72 +61,6 @@ struct Bin<E> {
     slope_left: Lanes<E>,
     slope_right: Lanes<E>,
     index: Lanes<E>,
-}
-
-/// Softmax of K rows and the factor from a probability to a width.
-struct Partition<E> {
-    probability: Vec<Lanes<E>>,
-    offset: E,
-    factor: E,
-}
-
-impl<E: Real> Partition<E> {
-    #[inline(always)]
-    fn new(raw: &[E], smallest: f64, bound: f64) -> Self {
-        let bins = raw.len() / LANES;
-        let mut probability = vec![[E::zero(); LANES]; bins];
-        let mut largest = [E::neg_infinity(); LANES];
-        for row in raw.chunks_exact(LANES) {
-            for (largest, &value) in largest.iter_mut().zip(row) {
-                *largest = if value > *largest { value } else { *largest };
-            }
-        }
-        let mut total = [E::zero(); LANES];
-        for (row, raw) in probability.iter_mut().zip(raw.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                row[lane] = exp(raw[lane] - largest[lane]);
-                total[lane] += row[lane];
-            }
-        }
-        for total in &mut total {
-            *total = E::one() / *total;
-        }
-        for row in &mut probability {
-            for lane in 0..LANES {
-                row[lane] *= total[lane];
-            }
-        }
-        let offset = E::of(2.0 * bound * smallest);
-        let factor = E::of(2.0 * bound * (1.0 - bins as f64 * smallest));
-        Self { probability, offset, factor }
-    }
-
-    #[inline(always)]
-    fn size(&self, bin: usize, lane: usize) -> E {
-        self.factor.mul_add(self.probability[bin][lane], self.offset)
-    }
-
-    /// Gradient of the raw rows, for the gradient `here` of the size of bin `index` and `before` of
-    /// the size of each bin to its left.
-    #[inline(always)]
-    fn gradient(&self, index: &Lanes<E>, here: &Lanes<E>, before: &Lanes<E>, raw: &mut [E]) {
-        let mut mean = [E::zero(); LANES];
-        for (bin, row) in raw.chunks_exact_mut(LANES).enumerate() {
-            let this = E::of(bin as f64);
-            for lane in 0..LANES {
-                let at = if this == index[lane] { here[lane] } else { E::zero() };
-                let size = if this < index[lane] { before[lane] } else { at };
-                let scaled = size * self.factor;
-                row[lane] = scaled;
-                mean[lane] += self.probability[bin][lane] * scaled;
-            }
-        }
-        for (row, probability) in raw.chunks_exact_mut(LANES).zip(&self.probability) {
-            for lane in 0..LANES {
-                row[lane] = probability[lane] * (row[lane] - mean[lane]);
-            }
-        }
-    }
 }
 
 /// A spline with its parameters made explicit.

@@ -6,106 +6,15 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::adam::{Adam, AdamConfig, gradient_norm};
+use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
-use super::schedule::{Budget, Schedule};
+use super::config::TrainConfig;
+use super::schedule::Budget;
 use super::source::{Minibatch, Source};
 use crate::bijector::{Bijector, Purpose};
 use crate::parameters::{Parameters, Role};
 use crate::tensor::{Values, batch, set_values};
 use crate::{Batch, Context, Error, Flow, Real, Result, Work, forward_kl, stream};
-
-/// How a flow is trained.
-///
-/// | field | default | meaning | range |
-/// |---|---|---|---|
-/// | `batch_rows` | 512 | rows of a minibatch | >= 1 |
-/// | `optimiser` | Adam at 1e-3 | see [`AdamConfig`] | |
-/// | `schedule` | cosine | learning rate over the budget | constant, cosine |
-/// | `clip_norm` | 5 | largest norm of the whole gradient | > 0 |
-/// | `ema` | none | decay of the averaged weights that are evaluated | in (0, 1) |
-/// | `validate_every` | 200 | steps between validations | >= 1 |
-/// | `patience` | none | validations without improvement before training ends | >= 1 |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainConfig {
-    /// Rows of a minibatch.
-    pub batch_rows: usize,
-    /// The optimiser.
-    pub optimiser: AdamConfig,
-    /// Learning rate over the budget.
-    pub schedule: Schedule,
-    /// Largest norm of the whole gradient.
-    pub clip_norm: f64,
-    /// Decay of the averaged weights.
-    pub ema: Option<f64>,
-    /// Steps between validations.
-    pub validate_every: u64,
-    /// Validations without improvement before training ends; the best weights are kept.
-    pub patience: Option<u64>,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            batch_rows: 512,
-            optimiser: AdamConfig::default(),
-            schedule: Schedule::Cosine,
-            clip_norm: 5.0,
-            ema: None,
-            validate_every: 200,
-            patience: None,
-        }
-    }
-}
-
-impl TrainConfig {
-    /// # Errors
-    /// [`Error::Parameter`] for a value outside the table above.
-    pub fn check(&self) -> Result<()> {
-        let [beta1, beta2] = self.optimiser.betas;
-        let positive = |v: f64| v > 0.0 && v.is_finite();
-        let rows = self.batch_rows as f64;
-        let checks = [
-            ("batch_rows", "at least 1", rows, self.batch_rows > 0),
-            (
-                "learning_rate",
-                "positive and finite",
-                self.optimiser.learning_rate,
-                positive(self.optimiser.learning_rate),
-            ),
-            ("betas", "in [0, 1)", beta1, (0.0..1.0).contains(&beta1)),
-            ("betas", "in [0, 1)", beta2, (0.0..1.0).contains(&beta2)),
-            (
-                "epsilon",
-                "positive and finite",
-                self.optimiser.epsilon,
-                positive(self.optimiser.epsilon),
-            ),
-            (
-                "weight_decay",
-                "at least 0 and finite",
-                self.optimiser.weight_decay,
-                self.optimiser.weight_decay >= 0.0 && self.optimiser.weight_decay.is_finite(),
-            ),
-            ("clip_norm", "positive", self.clip_norm, self.clip_norm > 0.0),
-            (
-                "ema",
-                "between 0 and 1",
-                self.ema.unwrap_or(0.5),
-                self.ema.is_none_or(|decay| decay > 0.0 && decay < 1.0),
-            ),
-            ("validate_every", "at least 1", self.validate_every as f64, self.validate_every > 0),
-            ("patience", "at least 1", self.patience.unwrap_or(1) as f64, self.patience != Some(0)),
-        ];
-        for (name, requirement, value, holds) in checks {
-            if !holds {
-                return Err(Error::Parameter { name, requirement, value });
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Rows held back to validate on.
 #[derive(Debug, Clone)]
