@@ -67,6 +67,23 @@ pub enum Error {
         /// What to try.
         advice: &'static str,
     },
+    /// A root search or a fixed point did not come within its tolerance.
+    #[error(
+        "{method}: row {row} did not converge (residual {residual:.1e} after {iterations} \
+         iterations); {advice}"
+    )]
+    NotConverged {
+        /// What was to be inverted.
+        method: &'static str,
+        /// First row, counted from 0.
+        row: usize,
+        /// Distance between what was reached and what was asked for.
+        residual: f64,
+        /// Evaluations spent.
+        iterations: u64,
+        /// What to try.
+        advice: &'static str,
+    },
     /// The tensor library reported an error.
     #[error("the tensor library failed: {0}")]
     Tensor(CpuError),
@@ -104,6 +121,17 @@ pub enum Error {
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The same error, its row counted from `first` rows earlier: blocks of rows count from 0.
+    #[must_use]
+    pub(crate) fn shifted(mut self, first: usize) -> Self {
+        if let Self::NonFinite { row, .. } | Self::NotConverged { row, .. } = &mut self {
+            *row += first;
+        }
+        self
+    }
+}
 
 impl From<CpuError> for Error {
     fn from(error: CpuError) -> Self {

@@ -37,7 +37,8 @@ pub trait Operation<E: Real>: Send + Sync + 'static {
     /// Computes one block; `outputs` come filled with zeros.
     ///
     /// # Errors
-    /// Numerical events, such as an iteration that does not converge.
+    /// Numerical events, such as an iteration that does not converge; rows are counted within the
+    /// block.
     fn forward(
         &self,
         inputs: &[&[E]],
@@ -89,7 +90,10 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
     let parameter_values: Vec<Vec<E>> = parameters.iter().map(Values::values).collect();
     let tasks = pack(inputs, rows);
     let views: Vec<&[E]> = parameter_values.iter().map(Vec::as_slice).collect();
-    let done = run(tasks, |task| forward_task::<E, O, T>(&operation, task, &views, &widths))?;
+    let numbered: Vec<_> = tasks.into_iter().enumerate().collect();
+    let done = run(numbered, |(index, task)| {
+        forward_task::<E, O, T>(&operation, index * BLOCKS_PER_TASK, task, &views, &widths)
+    })?;
 
     let mut outputs = Vec::with_capacity(widths.len());
     for (slot, &width) in widths.iter().enumerate() {
@@ -158,16 +162,19 @@ fn slices_mut<E>(vectors: &mut [Vec<E>]) -> Vec<&mut [E]> {
 
 fn forward_task<E: Real, O: Operation<E>, T: Mode<E>>(
     operation: &O,
+    first: usize,
     inputs: Vec<Vec<Vec<E>>>,
     parameters: &[&[E]],
     widths: &[usize],
 ) -> Result<Task<E, O::Workspace>> {
     let mut workspace = O::Workspace::default();
     let mut blocks = Vec::with_capacity(inputs.len());
-    for inputs in inputs {
+    for (block, inputs) in (first..).zip(inputs) {
         let mut outputs: Vec<Vec<E>> = widths.iter().map(|w| vec![E::zero(); w * LANES]).collect();
         let views = slices(&inputs);
-        operation.forward(&views, parameters, &mut workspace, &mut slices_mut(&mut outputs))?;
+        let result =
+            operation.forward(&views, parameters, &mut workspace, &mut slices_mut(&mut outputs));
+        result.map_err(|error| error.shifted(block * LANES))?;
         if T::OWNS_TAPE {
             blocks.push(Block { inputs, outputs, workspace: std::mem::take(&mut workspace) });
         } else {

@@ -1,6 +1,8 @@
 //! Exact counts of what a computation took; clocks are noisy, counts are not.
 
 use std::ops::{Add, AddAssign};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,5 +52,23 @@ impl Add for Work {
 impl AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+/// The largest of the counts that blocks of rows report: blocks run side by side, and a call takes
+/// as long as its slowest one. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    /// Notes the count of one block.
+    pub fn note(&self, count: u64) {
+        self.0.fetch_max(count, Ordering::Relaxed);
+    }
+
+    /// The largest count so far.
+    #[must_use]
+    pub fn largest(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -5,8 +5,8 @@ use flows_core::operation::{LANES, Operation, Recorded, apply, column};
 use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::tensor::check_columns;
 use flows_core::{
-    Batch, Bijector, Context, Costs, Error, LastLayer, Mapped, Mode, Network, NetworkKernel,
-    Parameters, Real, Result, SplitTape, Stream, Values, Work,
+    Batch, Bijector, Context, Cost, Costs, Error, LastLayer, Mapped, Mode, Network, NetworkKernel,
+    Parameters, Real, Result, SplitTape, Stream, Tally, Values, Work,
 };
 
 use crate::mask::Mask;
@@ -85,14 +85,17 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Coupling<E, K, T> {
         let (input, mut tape) = input.split_tape();
         let mut inputs = vec![&input];
         inputs.extend(context.features());
+        let iterations = Tally::default();
         let operation = CouplingOperation::<K, T, INVERSE> {
             wiring: self.wiring.clone(),
             conditioner: self.conditioner.kernel().clone(),
             transformer: self.transformer.clone(),
+            iterations: iterations.clone(),
         };
         let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::passes(1) })
+        let work = Work { iterations: iterations.largest(), ..Work::passes(1) };
+        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
     }
 }
 
@@ -112,7 +115,9 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Bijector<E> for Coupling<E
     }
 
     fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
+        let closed = self.transformer.closed_inverse();
+        let inverse = if closed { Cost::ClosedForm } else { Cost::Iterative };
+        Costs { forward: Cost::ClosedForm, inverse }
     }
 
     fn forward<M: Mode<E>>(&self, z: Batch<E, M>, context: &Context<E>) -> Result<Mapped<E, M>> {
@@ -128,6 +133,7 @@ struct CouplingOperation<K, T, const INVERSE: bool> {
     wiring: Wiring,
     conditioner: K,
     transformer: T,
+    iterations: Tally,
 }
 
 /// What a block leaves: the conditioner's input and inner state, its output, and the transformed
@@ -194,16 +200,18 @@ where
         self.conditioner.forward(input, parameters, network, theta);
         images.clear();
         let arity = self.transformer.arity() * LANES;
+        let mut iterations = 0;
         for (&feature, theta) in self.wiring.transformed.iter().zip(theta.chunks_exact(arity)) {
             let source = lanes(inputs[0], feature);
             let target = lanes_mut(value, feature);
             if INVERSE {
-                self.transformer.inverse(source, theta, target, log_det)?;
+                iterations += self.transformer.inverse(source, theta, target, log_det)?;
                 images.extend_from_slice(target);
             } else {
                 self.transformer.forward(source, theta, target, log_det)?;
             }
         }
+        self.iterations.note(iterations);
         Ok(())
     }
 

@@ -1,21 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod act_norm;
-mod affine;
 pub mod architecture;
 mod coupling;
-mod lu_linear;
+pub mod linear;
 mod mask;
-mod partition;
-mod permutation;
-mod rational_quadratic;
-mod transformer;
+pub mod transformer;
 
 pub use act_norm::ActNorm;
-pub use affine::{Affine, Scale};
 pub use coupling::Coupling;
-pub use lu_linear::LuLinear;
+pub use linear::{LuLinear, Permutation};
 pub use mask::Mask;
-pub use permutation::Permutation;
-pub use rational_quadratic::{RationalQuadratic, Tails};
-pub use transformer::Transformer;
+pub use transformer::{Affine, RationalQuadratic, Scale, Tails, Transformer};

@@ -1,12 +1,21 @@
 //! Transformers: strictly monotone scalar maps with parameters for each element (review, Section
-//! 3.1).
+//! 3.1.1).
+
+mod affine;
+mod partition;
+mod rational_quadratic;
+mod root;
+
+pub use affine::{Affine, Scale};
+pub use rational_quadratic::{RationalQuadratic, Tails};
 
 use std::fmt::Debug;
 
+use flows_core::elementwise::vectorised;
+use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-/// A strictly increasing scalar map y = tau(x; theta), over [`LANES`](flows_core::operation::LANES)
-/// elements at a time.
+/// A strictly increasing scalar map y = tau(x; theta), over [`LANES`] elements at a time.
 ///
 /// `theta` holds [`arity`](Self::arity) rows of LANES values. `log_slope` is *added to*, so that a
 /// layer sums the log-determinant over its features without a buffer of its own.
@@ -17,9 +26,15 @@ pub trait Transformer<E: Real>: Clone + Debug + Send + Sync + 'static {
     /// Parameters of an element.
     fn arity(&self) -> usize;
 
-    /// Parameters of the identity, `arity` of them: a conditioner adds them to the bias of its last
-    /// layer, so that a network that returns zero leaves every element as it is.
+    /// Parameters at which training starts, `arity` of them: a conditioner adds them to the bias of
+    /// its last layer, so that a network that returns zero leaves every element as it is, or as near
+    /// to that as the map allows.
     fn identity(&self) -> Vec<f64>;
+
+    /// Whether the inverse is a formula; otherwise it is a root search.
+    fn closed_inverse(&self) -> bool {
+        true
+    }
 
     /// y = tau(x) and log tau'(x).
     ///
@@ -27,11 +42,11 @@ pub trait Transformer<E: Real>: Clone + Debug + Send + Sync + 'static {
     /// Numerical events of maps without a closed form.
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()>;
 
-    /// x with tau(x) = y, and -log tau'(x).
+    /// x with tau(x) = y, and -log tau'(x); returns the number of iterations, 0 for a formula.
     ///
     /// # Errors
-    /// Numerical events of inverses without a closed form.
-    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<()>;
+    /// [`Error::NotConverged`](flows_core::Error::NotConverged) of inverses without a closed form.
+    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64>;
 
     /// Given the gradients of y and of log tau'(x), writes those of x and theta.
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>);
@@ -45,7 +60,29 @@ pub trait Transformer<E: Real>: Clone + Debug + Send + Sync + 'static {
     /// theta receives  -G d tau/d theta - l d log tau'/d theta
     /// ```
     /// by the implicit function theorem: the second line is the forward gradient of (-G, -l).
-    fn inverse_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>);
+    fn inverse_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
+        let (zero, one) = ([E::zero(); LANES], [E::one(); LANES]);
+        let Inner { value, theta: d_theta } = inner;
+        let pull = |outer, value: &mut [E], theta_gradient: &mut [E]| {
+            self.forward_gradient(x, theta, outer, Inner { value, theta: theta_gradient });
+        };
+        let (mut slope, mut curvature) = (zero, zero);
+        pull(Outer { value: &one, log_slope: &zero }, &mut slope, d_theta);
+        pull(Outer { value: &zero, log_slope: &one }, &mut curvature, d_theta);
+        let (mut back, mut log_back, mut unused) = (zero, zero, zero);
+        vectorised(
+            #[inline(always)]
+            || {
+                for lane in 0..LANES {
+                    let (g, l) = (outer.value[lane], outer.log_slope[lane]);
+                    value[lane] = (g - l * curvature[lane]) / slope[lane];
+                    back[lane] = -value[lane];
+                    log_back[lane] = -l;
+                }
+            },
+        );
+        pull(Outer { value: &back, log_slope: &log_back }, &mut unused, d_theta);
+    }
 }
 
 /// Gradients that come in, LANES values each.

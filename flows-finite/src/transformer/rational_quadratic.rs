@@ -8,8 +8,8 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::partition::{Lanes, Partition};
-use crate::transformer::{Inner, Outer, Transformer};
+use super::partition::{Lanes, Partition};
+use super::{Inner, Outer, Transformer};
 
 /// Smallest width and height of a bin as a fraction of the interval, and smallest slope at a knot.
 const MIN_WIDTH: f64 = 1e-3;
@@ -357,7 +357,7 @@ impl<E: Real> Transformer<E> for RationalQuadratic {
         Ok(())
     }
 
-    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<()> {
+    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64> {
         vectorised(
             #[inline(always)]
             || {
@@ -387,7 +387,7 @@ impl<E: Real> Transformer<E> for RationalQuadratic {
                 }
             },
         );
-        Ok(())
+        Ok(0)
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {

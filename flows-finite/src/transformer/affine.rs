@@ -5,7 +5,7 @@ use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::transformer::{Inner, Outer, Transformer};
+use super::{Inner, Outer, Transformer};
 
 /// How the raw parameter a becomes the logarithm of the scale.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl<E: Real> Transformer<E> for Affine {
         Ok(())
     }
 
-    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<()> {
+    fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64> {
         let bound = self.bound();
         let (raw, shift) = theta.split_at(LANES);
         vectorised(
@@ -97,7 +97,7 @@ impl<E: Real> Transformer<E> for Affine {
                 }
             },
         );
-        Ok(())
+        Ok(0)
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {

@@ -8,7 +8,7 @@ use flows_core::{
     SplitTape, Work,
 };
 
-use crate::permutation::{indices, inverted};
+use super::permutation::{indices, inverted};
 
 /// x = P L U z + b, with P a fixed permutation, L unit lower and U upper triangular with positive
 /// diagonal exp(s).
