@@ -9,7 +9,10 @@ use flows_core::{
     forward_kl, normals, stream,
 };
 use flows_finite::Scale;
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{
+    AutoregressiveFlow, Conditioner, NsfCoupling, RationalQuadraticConfig, RealNvp, Residual,
+    TransformerConfig,
+};
 
 /// One flow with the size of its batch.
 ///
@@ -17,15 +20,27 @@ use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 /// |---|---|
 /// | `realnvp-d6` | 10 affine couplings, halves alternating, conditioner 2 x 128 ReLU |
 /// | `nsf-c-d6` | 10 rational-quadratic couplings, 8 bins, bound 3, conditioner 4 x 256 ReLU |
+/// | `nsf-c-d43` | 10 of them with an LU linear layer each, 4 bins, residual conditioner 1 x 32 |
+/// | `maf-d6`, `maf-d43` | 5 masked affine layers, conditioner 2 x 128, 2 x 512 ReLU |
+/// | `nsf-ar-d6` | 5 masked rational-quadratic layers, 8 bins, bound 3, conditioner 2 x 128 ReLU |
 /// | `cnf-d2`, `cnf-d6` | field 3 x 64 tanh on state and time, Dopri5 1e-5, one Rademacher probe |
 ///
-/// Batches of 512 rows; nothing stands between the couplings.
+/// Batches of 512 rows, 128 for `nsf-c-d43`; nothing stands between the layers but where it is said,
+/// and the order of masked layers is reversed each layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// `realnvp-d6`
     RealNvpD6,
     /// `nsf-c-d6`
     NsfCouplingD6,
+    /// `nsf-c-d43`
+    NsfCouplingD43,
+    /// `maf-d6`
+    MafD6,
+    /// `maf-d43`
+    MafD43,
+    /// `nsf-ar-d6`
+    NsfAutoregressiveD6,
     /// `cnf-d2`
     CnfD2,
     /// `cnf-d6`
@@ -34,7 +49,16 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::RealNvpD6, Self::NsfCouplingD6, Self::CnfD2, Self::CnfD6];
+    pub const ALL: [Self; 8] = [
+        Self::RealNvpD6,
+        Self::NsfCouplingD6,
+        Self::NsfCouplingD43,
+        Self::MafD6,
+        Self::MafD43,
+        Self::NsfAutoregressiveD6,
+        Self::CnfD2,
+        Self::CnfD6,
+    ];
 
     /// Name on the command line and in results.
     #[must_use]
@@ -42,6 +66,10 @@ impl Workload {
         match self {
             Self::RealNvpD6 => "realnvp-d6",
             Self::NsfCouplingD6 => "nsf-c-d6",
+            Self::NsfCouplingD43 => "nsf-c-d43",
+            Self::MafD6 => "maf-d6",
+            Self::MafD43 => "maf-d43",
+            Self::NsfAutoregressiveD6 => "nsf-ar-d6",
             Self::CnfD2 => "cnf-d2",
             Self::CnfD6 => "cnf-d6",
         }
@@ -51,15 +79,16 @@ impl Workload {
     #[must_use]
     pub fn dim(self) -> usize {
         match self {
-            Self::RealNvpD6 | Self::NsfCouplingD6 | Self::CnfD6 => 6,
             Self::CnfD2 => 2,
+            Self::NsfCouplingD43 | Self::MafD43 => 43,
+            _ => 6,
         }
     }
 
     /// Rows of a batch.
     #[must_use]
     pub fn rows(self) -> usize {
-        512
+        if self == Self::NsfCouplingD43 { 128 } else { 512 }
     }
 
     fn bijector(self, rng: &mut Stream) -> Result<BoxBijector<f32>> {
@@ -86,6 +115,27 @@ impl Workload {
                 }
                 .build(dim, 0, rng)?,
             ),
+            Self::NsfCouplingD43 => BoxBijector::new(
+                NsfCoupling {
+                    layers: 10,
+                    conditioner: Conditioner::Residual(Residual {
+                        width: 32,
+                        blocks: 1,
+                        ..Residual::default()
+                    }),
+                    bins: 4,
+                    bound: 3.0,
+                    linear: true,
+                    act_norm: false,
+                }
+                .build(dim, 0, rng)?,
+            ),
+            Self::MafD6 => masked(TransformerConfig::inverted_affine(), 128, dim, rng)?,
+            Self::MafD43 => masked(TransformerConfig::inverted_affine(), 512, dim, rng)?,
+            Self::NsfAutoregressiveD6 => {
+                let spline = RationalQuadraticConfig { bins: 8, bound: 3.0, ..Default::default() };
+                masked(TransformerConfig::RationalQuadratic(spline), 128, dim, rng)?
+            }
             Self::CnfD2 | Self::CnfD6 => {
                 let accuracy = Accuracy {
                     solver: Solver::Dopri5(Adaptive::new(1e-5, 1e-5)),
@@ -116,6 +166,19 @@ impl Workload {
         let data = batch(data(self.rows(), self.dim(), &mut rng), self.rows(), self.dim())?;
         Ok(Prepared { flow, adam, data, rng })
     }
+}
+
+/// Five masked layers with two hidden layers of `width` ReLU, the order reversed each layer.
+fn masked(
+    transformer: TransformerConfig,
+    width: usize,
+    dim: usize,
+    rng: &mut Stream,
+) -> Result<BoxBijector<f32>> {
+    let conditioner = Conditioner::perceptron(vec![width; 2]);
+    let flow = AutoregressiveFlow { transformer, conditioner, ..AutoregressiveFlow::default() };
+    let flow = AutoregressiveFlow { layers: 5, act_norm: false, ..flow };
+    flow.build(dim, 0, rng).map(BoxBijector::new)
 }
 
 impl std::str::FromStr for Workload {

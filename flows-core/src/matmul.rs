@@ -1,5 +1,7 @@
 //! Matrix products over slices: the one place that hands raw pointers to the product kernel.
 
+use std::ops::Range;
+
 use crate::Real;
 
 /// A matrix seen through a slice: element (i, j) is `values[i * row_step + j * column_step]`.
@@ -27,6 +29,20 @@ impl<'a, E: Copy> Matrix<'a, E> {
     #[must_use]
     pub fn values(self) -> &'a [E] {
         self.values
+    }
+
+    /// The part with these rows and columns, without moving anything.
+    ///
+    /// # Panics
+    /// If the matrix does not reach that far.
+    #[must_use]
+    pub fn part(self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows && columns.end <= self.columns, "matrix: part out of range");
+        let first = rows.start * self.row_step + columns.start * self.column_step;
+        let (rows, columns) = (rows.len(), columns.len());
+        // An empty part may start behind the last element.
+        let values = self.values.get(first..).unwrap_or_default();
+        Self { values, rows, columns, ..self }
     }
 
     /// The transpose, without moving anything.
@@ -60,16 +76,32 @@ pub enum Destination {
 /// # Panics
 /// If the inner dimensions differ or `out` is too short.
 pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into: Destination) {
+    product_within(a, b, out, b.columns, into);
+}
+
+/// As [`product`], into the first columns of a matrix whose rows are `row_step` apart.
+///
+/// # Panics
+/// If the inner dimensions differ, the result is wider than `row_step`, or `out` is too short.
+pub fn product_within<E: Real>(
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+    out: &mut [E],
+    row_step: usize,
+    into: Destination,
+) {
     assert_eq!(a.columns, b.rows, "product: inner dimensions differ");
-    assert!(out.len() >= a.rows * b.columns, "product: the destination is too short");
+    assert!(b.columns <= row_step, "product: the destination is too narrow");
+    let reach = a.rows.saturating_sub(1) * row_step + b.columns;
+    assert!(a.rows == 0 || out.len() >= reach, "product: the destination is too short");
     let (alpha, beta) = match into {
         Destination::Replace => (E::zero(), E::one()),
         Destination::Add => (E::one(), E::one()),
     };
     #[expect(unsafe_code, reason = "the product kernel takes raw pointers")]
-    // SAFETY: `Matrix` holds slices that reach its last element (checked when it is made, and a
-    // transpose reaches the same elements), `out` holds rows x columns elements (checked above) and
-    // is borrowed mutably, so it overlaps neither operand.
+    // SAFETY: `Matrix` holds slices that reach its last element (checked when it is made; a part
+    // lies within, and a transpose reaches the same elements), `out` reaches the last element of the
+    // result (checked above) and is borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -77,7 +109,7 @@ pub fn product<E: Real>(a: Matrix<'_, E>, b: Matrix<'_, E>, out: &mut [E], into:
             a.columns,
             out.as_mut_ptr(),
             1,
-            b.columns as isize,
+            row_step as isize,
             into == Destination::Add,
             a.values.as_ptr(),
             a.column_step as isize,
@@ -130,6 +162,24 @@ mod tests {
                     assert!((got - 2.0 * want).abs() < 1e-12 * k as f64, "{m} {k} {n}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn parts_multiply_like_copies_of_them() {
+        let (rows, columns, n) = (9, 7, 4);
+        let (a, b) = (ramp(rows * columns), ramp(columns * n));
+        let (r, c) = (2..8, 1..6);
+        let copy: Vec<f64> = r.clone().flat_map(|i| a[i * columns..][c.clone()].to_vec()).collect();
+        let expected = plain(&copy, &b[n..6 * n], 6, 5, n);
+        let part = Matrix::new(&a, rows, columns).part(r, c);
+        let factor = Matrix::new(&b, columns, n).part(1..6, 0..n);
+        let step = n + 3;
+        let mut out = vec![f64::NAN; 6 * step];
+        product_within(part, factor, &mut out, step, Destination::Replace);
+        for (got, want) in out.chunks(step).zip(expected.chunks(n)) {
+            assert!(got[..n].iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12));
+            assert!(got[n..].iter().all(|v| v.is_nan()), "beyond the part");
         }
     }
 

@@ -34,6 +34,10 @@ pub trait Operation<E: Real>: Send + Sync + 'static {
     /// Columns of each output.
     fn output_widths(&self) -> Vec<usize>;
 
+    /// Adjusts the parameters once, before all blocks: what a mask forbids is set to zero, say. The
+    /// blocks of the backward pass see the adjusted parameters too.
+    fn prepare(&self, _parameters: &mut [Vec<E>]) {}
+
     /// Computes one block; `outputs` come filled with zeros.
     ///
     /// # Errors
@@ -87,7 +91,8 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
         }
     }
     let widths = operation.output_widths();
-    let parameter_values: Vec<Vec<E>> = parameters.iter().map(Values::values).collect();
+    let mut parameter_values: Vec<Vec<E>> = parameters.iter().map(Values::values).collect();
+    operation.prepare(&mut parameter_values);
     let tasks = pack(inputs, rows);
     let views: Vec<&[E]> = parameter_values.iter().map(Vec::as_slice).collect();
     let numbered: Vec<_> = tasks.into_iter().enumerate().collect();

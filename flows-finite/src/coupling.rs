@@ -9,6 +9,7 @@ use flows_core::{
     Parameters, Real, Result, SplitTape, Stream, Tally, Values, Work,
 };
 
+use crate::block::{lanes, lanes_mut};
 use crate::mask::Mask;
 use crate::transformer::{Inner, Outer, Transformer};
 
@@ -150,14 +151,6 @@ impl<E, W: Default> Default for CouplingWorkspace<E, W> {
     fn default() -> Self {
         Self { input: Vec::new(), network: W::default(), theta: Vec::new(), images: Vec::new() }
     }
-}
-
-fn lanes<E>(values: &[E], row: usize) -> &[E] {
-    &values[row * LANES..(row + 1) * LANES]
-}
-
-fn lanes_mut<E>(values: &mut [E], row: usize) -> &mut [E] {
-    &mut values[row * LANES..(row + 1) * LANES]
 }
 
 impl<E, K, T, const INVERSE: bool> Operation<E> for CouplingOperation<K, T, INVERSE>

@@ -2,11 +2,15 @@
 //! 3.1.1).
 
 mod affine;
+mod any;
+mod inverted;
 mod partition;
 mod rational_quadratic;
 mod root;
 
 pub use affine::{Affine, Scale};
+pub use any::AnyTransformer;
+pub use inverted::Inverted;
 pub use rational_quadratic::{RationalQuadratic, Tails};
 
 use std::fmt::Debug;

@@ -1,10 +1,11 @@
 //! The network that computes a coupling's parameters, by config.
 
 use flows_core::activation::Activation;
+use flows_core::masked::Hidden;
 use flows_core::{BoxBijector, MlpKernel, Real, ResidualKernel, Result, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{Coupling, Mask, Transformer};
+use crate::{Coupling, Mask, MaskedConditioner, Transformer};
 
 /// Which network conditions each layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,20 @@ impl Conditioner {
                 let width = *width as f64;
                 width * (inputs + outputs + 2.0 * *blocks as f64 * width)
             }
+        }
+    }
+
+    /// The same as a masked network.
+    pub(super) fn masked(&self) -> MaskedConditioner {
+        match self {
+            Self::Perceptron(Perceptron { hidden, activation }) => MaskedConditioner {
+                hidden: Hidden::Perceptron(hidden.clone()),
+                activation: *activation,
+            },
+            Self::Residual(Residual { width, blocks, activation }) => MaskedConditioner {
+                hidden: Hidden::Residual { width: *width, blocks: *blocks },
+                activation: *activation,
+            },
         }
     }
 

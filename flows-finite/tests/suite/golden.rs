@@ -1,10 +1,15 @@
 //! Reference values of rational_quadratic_spline.json and plu.json, made by other systems.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::activation::Activation;
+use flows_core::masked::Hidden;
 use flows_core::operation::LANES;
-use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Values};
-use flows_finite::{LuLinear, RationalQuadratic, Tails, Transformer};
+use flows_core::tensor::{batch, set_values};
+use flows_core::{Bijector, Context, Parameters, Values, stream};
+use flows_finite::{
+    Affine, Autoregressive, Inverted, LuLinear, MaskedConditioner, Order, RationalQuadratic, Scale,
+    Tails, Transformer,
+};
 use serde_json::Value;
 
 /// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
@@ -77,6 +82,56 @@ fn golden_plu() {
         close("outputs", &out.value.values(), &flat(&case["outputs"]));
         close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
         let back = layer.inverse(out.value, &Context::none()).unwrap();
+        close("inverse", &back.value.values(), &inputs);
+    }
+}
+
+/// Hidden units of the golden network in a layer that has room for six of each degree; those that
+/// are left over have weight zero.
+#[test]
+fn golden_masked_autoregressive_affine() {
+    for case in golden("masked_autoregressive_affine") {
+        let parameter = |name: &str| flat(&case["parameters"][name]);
+        let dim = case["inputs"][0].as_array().unwrap().len();
+        let degrees = parameter("hidden_degrees");
+        let places = 6;
+        let width = places * (dim - 1);
+        let conditioner = MaskedConditioner {
+            hidden: Hidden::Perceptron(vec![width]),
+            activation: Activation::Tanh,
+        };
+        let affine = Inverted(Affine::new(Scale::Exp));
+        let rng = &mut stream(0, "init");
+        let order = Order::natural(dim);
+        let mut layer =
+            Autoregressive::<f64, _>::new(&order, 0, affine, &conditioner, rng).unwrap();
+
+        let mut taken = vec![0; dim];
+        let (mut weight0, mut bias0) = (vec![0.0; width * dim], vec![0.0; width]);
+        let mut weight1 = vec![0.0; 2 * dim * width];
+        for (unit, &degree) in degrees.iter().enumerate() {
+            let place = (degree as usize - 1) * places + taken[degree as usize - 1];
+            taken[degree as usize - 1] += 1;
+            bias0[place] = parameter("b1")[unit];
+            for i in 0..dim {
+                weight0[place * dim + i] = parameter("W1")[unit * dim + i];
+                let row = |r: usize| (2 * i + r) * width + place;
+                weight1[row(0)] = parameter("W_log_scale")[i * degrees.len() + unit];
+                weight1[row(1)] = parameter("W_shift")[i * degrees.len() + unit];
+            }
+        }
+        assert!(taken.iter().all(|&taken| taken <= places), "room for every unit");
+        let pairs = parameter("b_log_scale").into_iter().zip(parameter("b_shift"));
+        let bias1: Vec<f64> = pairs.flat_map(|(s, t)| [s, t]).collect();
+        let mut values = [weight0, bias0, weight1, bias1].into_iter();
+        layer.visit_mut(&mut |_, _, tensor| set_values(tensor, &values.next().unwrap())).unwrap();
+
+        let inputs = flat(&case["inputs"]);
+        let x = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
+        let out = layer.inverse(x, &Context::none()).unwrap();
+        close("outputs", &out.value.values(), &flat(&case["outputs"]));
+        close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
+        let back = layer.forward(out.value, &Context::none()).unwrap();
         close("inverse", &back.value.values(), &inputs);
     }
 }

@@ -1,6 +1,7 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
 mod act_norm;
+mod autoregressive;
 mod base_update;
 mod bijectors;
 mod conditioning;

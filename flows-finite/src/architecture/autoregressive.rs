@@ -1,0 +1,130 @@
+//! Masked autoregressive layers, with what may stand between and behind them.
+
+use flows_core::{BoxBijector, Chain, Error, Inverse, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::conditioner::Conditioner;
+use super::transformer::TransformerConfig;
+use crate::{ActNorm, Autoregressive, LuLinear, Order, Sampling};
+
+/// Masked autoregressive layers; with another transformer another flow of the literature.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `layers` | 5 | masked layers | >= 1 |
+/// | `transformer` | inverted affine | see [`TransformerConfig`] | |
+/// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= D - 1 |
+/// | `order` | alternating | see [`LayerOrder`] | |
+/// | `parts` | none | parts of a layer; none: as many as features | 1 to D |
+/// | `sampling` | incremental | see [`Sampling`] | |
+/// | `fast` | density | which direction is the parallel one | density, sampling |
+/// | `linear` | false | an LU linear layer on the data side of each layer | |
+/// | `act_norm` | true | act-norm on the data side of the flow | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoregressiveFlow {
+    /// Number of layers.
+    pub layers: usize,
+    /// The scalar map.
+    pub transformer: TransformerConfig,
+    /// Network that conditions each layer.
+    pub conditioner: Conditioner,
+    /// In which order each layer takes the features.
+    pub order: LayerOrder,
+    /// Parts of each layer; none for as many as there are features.
+    pub parts: Option<usize>,
+    /// How the slow direction is computed.
+    pub sampling: Sampling,
+    /// The direction that takes one pass.
+    pub fast: Direction,
+    /// Whether an LU linear layer stands on the data side of each layer.
+    pub linear: bool,
+    /// Whether act-norm stands on the data side of the flow.
+    pub act_norm: bool,
+}
+
+/// The order of the features of each layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerOrder {
+    /// First feature first, and last feature first in every other layer, as in MAF.
+    #[default]
+    Alternating,
+    /// First feature first.
+    Natural,
+    /// A random one for each layer.
+    Random,
+}
+
+/// A direction of a flow by its use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Data to base.
+    #[default]
+    Density,
+    /// Base to data.
+    Sampling,
+}
+
+impl Default for AutoregressiveFlow {
+    fn default() -> Self {
+        Self {
+            layers: 5,
+            transformer: TransformerConfig::inverted_affine(),
+            conditioner: Conditioner::default(),
+            order: LayerOrder::default(),
+            parts: None,
+            sampling: Sampling::default(),
+            fast: Direction::default(),
+            linear: false,
+            act_norm: true,
+        }
+    }
+}
+
+impl AutoregressiveFlow {
+    /// Builds the chain for `dim` features and `context_dim` conditioning features.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a value outside the table above.
+    pub fn build<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> Result<Chain<E>> {
+        if self.layers == 0 {
+            let (name, requirement) = ("layers", "at least 1");
+            return Err(Error::Parameter { name, requirement, value: 0.0 });
+        }
+        let (transformer, conditioner) = (self.transformer.build()?, self.conditioner.masked());
+        let mut parts = Vec::new();
+        for layer in 0..self.layers {
+            let order = self.order(layer, dim, rng)?;
+            let layer =
+                Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner, rng)?;
+            let layer = layer.with_sampling(self.sampling)?;
+            parts.push(match self.fast {
+                Direction::Density => BoxBijector::new(layer),
+                Direction::Sampling => BoxBijector::new(Inverse(layer)),
+            });
+            if self.linear {
+                parts.push(BoxBijector::new(LuLinear::new(dim)?));
+            }
+        }
+        if self.act_norm {
+            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+        }
+        Chain::new(dim, parts)
+    }
+
+    fn order(&self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Order> {
+        let order = match self.order {
+            LayerOrder::Alternating if layer % 2 == 1 => Order::reversed(dim),
+            LayerOrder::Alternating | LayerOrder::Natural => Order::natural(dim),
+            LayerOrder::Random => Order::random(dim, rng),
+        };
+        self.parts.map_or(Ok(order.clone()), |parts| order.in_parts(parts))
+    }
+}
