@@ -87,7 +87,7 @@ fn plan(arguments: &Compare) -> Result<Plan> {
         unique(&arguments.problems, Problem::named)?
     };
     let presets = if arguments.flows.is_empty() {
-        preset::ALL.iter().collect()
+        preset::ALL.iter().filter(|preset| preset.quick).collect()
     } else {
         unique(&arguments.flows, |name| Preset::named(Some(name)))?
     };

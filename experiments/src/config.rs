@@ -9,7 +9,10 @@ use flows_continuous::Ffjord;
 use flows_core::train::{Budget, TrainConfig};
 use flows_core::{Base, Bijector, BoxBijector, Chain, Flow, Real, stream};
 use flows_finite::ActNorm;
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{
+    AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
+    LemmaFlow, NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -98,6 +101,24 @@ pub enum FlowConfig {
     RealNvp(RealNvp),
     /// Spline couplings.
     NsfCoupling(NsfCoupling),
+    /// Couplings with any transformer.
+    Coupling(CouplingFlow),
+    /// Masked layers with any transformer.
+    Autoregressive(AutoregressiveFlow),
+    /// Layers with a recurrent conditioner and any transformer.
+    Recurrent(RecurrentFlow),
+    /// Block neural autoregressive flow.
+    BlockNaf(BlockNaf),
+    /// Rotations and elementwise maps.
+    Gaussianization(GaussianizationFlow),
+    /// Glow for vectors.
+    Glow(Glow),
+    /// Glow for small images.
+    GlowImage(GlowImage),
+    /// Planar, radial or Sylvester layers.
+    DeterminantLemma(LemmaFlow),
+    /// Contractive residual layers.
+    Residual(ResidualFlow),
     /// A perceptron field; act-norm stands on its data side.
     Ffjord(Ffjord),
 }
@@ -157,13 +178,23 @@ impl RunConfig {
     pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
         self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
+        let boxed = |chain: flows_core::Result<Chain<E>>| chain.map(BoxBijector::new);
         let bijector = match &self.flow {
-            FlowConfig::RealNvp(config) => config.build(dim, 0, &mut rng).map(BoxBijector::new),
-            FlowConfig::NsfCoupling(config) => config.build(dim, 0, &mut rng).map(BoxBijector::new),
-            FlowConfig::Ffjord(config) => config.build(dim, 0, &mut rng).and_then(|field| {
+            FlowConfig::RealNvp(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::NsfCoupling(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Coupling(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Autoregressive(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Recurrent(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::BlockNaf(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Gaussianization(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Glow(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::GlowImage(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::DeterminantLemma(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Residual(config) => boxed(config.build(dim, 0, &mut rng)),
+            FlowConfig::Ffjord(config) => boxed(config.build(dim, 0, &mut rng).and_then(|field| {
                 let parts = vec![BoxBijector::new(field), BoxBijector::new(ActNorm::new(dim)?)];
-                Ok(BoxBijector::new(Chain::new(dim, parts)?))
-            }),
+                Chain::new(dim, parts)
+            })),
         };
         let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
@@ -176,27 +207,26 @@ impl RunConfig {
 
     /// Refuses what would not fit in memory: there, the program could only be aborted.
     fn check_size(&self, dim: usize) -> Result<()> {
-        let (layers, network) = match &self.flow {
-            FlowConfig::RealNvp(config) => (config.layers, config.conditioner.weights(dim, dim)),
-            FlowConfig::NsfCoupling(config) => {
-                (config.layers, config.conditioner.weights(dim, dim * config.bins.min(500)))
-            }
+        let weights = match &self.flow {
+            FlowConfig::RealNvp(config) => config.couplings().weights(dim),
+            FlowConfig::NsfCoupling(config) => config.couplings().weights(dim),
+            FlowConfig::Coupling(config) => config.weights(dim),
+            FlowConfig::Autoregressive(config) => config.weights(dim),
+            FlowConfig::Recurrent(config) => config.weights(dim),
+            FlowConfig::BlockNaf(config) => Ok(config.weights(dim)),
+            FlowConfig::Gaussianization(config) => config.weights(dim),
+            FlowConfig::Glow(config) => Ok(config.weights(dim)),
+            FlowConfig::GlowImage(config) => Ok(config.weights()),
+            FlowConfig::DeterminantLemma(config) => Ok(config.weights(dim)),
+            FlowConfig::Residual(config) => Ok(config.weights(dim)),
             FlowConfig::Ffjord(config) => {
-                (1, Conditioner::perceptron(config.hidden.clone()).weights(dim, dim))
+                Ok(Conditioner::perceptron(config.hidden.clone()).weights(dim, dim))
             }
         };
-        let linear = match &self.flow {
-            FlowConfig::RealNvp(RealNvp { linear: true, .. })
-            | FlowConfig::NsfCoupling(NsfCoupling { linear: true, .. }) => {
-                2.0 * (dim as f64).powi(2)
-            }
-            _ => 0.0,
-        };
-        let weights = layers as f64 * (network + linear);
+        let weights = weights.map_err(|error| Usage(format!("flow: {error}")))?;
         if weights > MOST_WEIGHTS {
-            let names = if layers > 1 { "layers and widths" } else { "widths" };
             bail!(Usage(format!(
-                "flow: {names} must make at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}"
+                "flow: layers and widths must make at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}"
             )));
         }
         Ok(())

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use flows_continuous::Ffjord;
 use flows_core::train::{AdamConfig, TrainConfig};
-use flows_finite::architecture::{NsfCoupling, RealNvp};
+use flows_finite::architecture::{
+    AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
+    NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+};
 
 use crate::Usage;
 use crate::config::FlowConfig;
@@ -26,46 +29,237 @@ pub struct Preset {
     pub flow: FlowConfig,
     /// How it is trained.
     pub train: TrainConfig,
+    /// Whether it is in a comparison that names no flows.
+    pub quick: bool,
 }
 
 /// All presets, in the order of reports.
-pub static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
-    let train = |learning_rate: f64| TrainConfig {
+pub static ALL: LazyLock<Vec<Preset>> =
+    LazyLock::new(|| couplings().into_iter().chain(others()).chain([ffjord()]).collect());
+
+fn train(learning_rate: f64) -> TrainConfig {
+    TrainConfig {
         optimiser: AdamConfig { learning_rate, ..AdamConfig::default() },
         ema: Some(0.99),
         ..TrainConfig::default()
-    };
+    }
+}
+
+fn finite(
+    [name, title, description]: [&'static str; 3],
+    flow: FlowConfig,
+    learning_rate: f64,
+) -> Preset {
+    let family = Family::Finite;
+    let quick = matches!(name, "real-nvp" | "nsf-coupling");
+    Preset { name, title, family, description, flow, train: train(learning_rate), quick }
+}
+
+/// Flows whose both directions are one pass.
+fn couplings() -> Vec<Preset> {
     vec![
-        Preset {
-            name: "real-nvp",
-            title: "Real NVP",
-            family: Family::Finite,
-            description: "10 affine couplings with halves alternating and an LU linear layer before \
-                          each, conditioners of 2 x 128 ReLU (Dinh et al. 2017)",
-            flow: FlowConfig::RealNvp(RealNvp::default()),
-            train: train(2e-3),
-        },
-        Preset {
-            name: "nsf-coupling",
-            title: "NSF (coupling)",
-            family: Family::Finite,
-            description: "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU \
-                          linear layer before each, conditioners of 2 x 128 ReLU (Durkan et al. 2019)",
-            flow: FlowConfig::NsfCoupling(NsfCoupling::default()),
-            train: train(2e-3),
-        },
-        Preset {
-            name: "ffjord",
-            title: "FFJORD",
-            family: Family::Continuous,
-            description: "one ODE on [0, 1], field of 3 x 64 tanh on state and time, trained with \
-                          one Rademacher probe at tolerance 1e-3, reported with the exact trace at \
-                          1e-5 (Grathwohl et al. 2019)",
-            flow: FlowConfig::Ffjord(Ffjord::default()),
-            train: train(1e-2),
-        },
+        finite(
+            [
+                "real-nvp",
+                "Real NVP",
+                "10 affine couplings with halves alternating and an LU linear layer before each, \
+                 conditioners of 2 x 128 ReLU (Dinh et al. 2017)",
+            ],
+            FlowConfig::RealNvp(RealNvp::default()),
+            2e-3,
+        ),
+        finite(
+            [
+                "nsf-coupling",
+                "NSF (coupling)",
+                "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU linear layer \
+                 before each, conditioners of 2 x 128 ReLU (Durkan et al. 2019)",
+            ],
+            FlowConfig::NsfCoupling(NsfCoupling::default()),
+            2e-3,
+        ),
+        finite(
+            [
+                "nice",
+                "NICE",
+                "4 additive couplings on alternating features, conditioners of 5 x 128 ReLU, a \
+                 scale for each feature (Dinh et al. 2014)",
+            ],
+            FlowConfig::Coupling(CouplingFlow::nice()),
+            1e-3,
+        ),
+        finite(
+            [
+                "glow",
+                "Glow (vectors)",
+                "8 steps of act-norm, LU linear layer and affine coupling, conditioners of 2 x 128 \
+                 ReLU (Kingma and Dhariwal 2018)",
+            ],
+            FlowConfig::Glow(Glow::default()),
+            2e-3,
+        ),
+        finite(
+            [
+                "glow-image",
+                "Glow (images)",
+                "2 levels of 4 steps of act-norm, 1 x 1 convolution and affine channel coupling, \
+                 convolutions of 32 channels; columns are pixels, 1 x 8 x 8 unless flow.shape says \
+                 otherwise (Kingma and Dhariwal 2018)",
+            ],
+            FlowConfig::GlowImage(GlowImage::default()),
+            1e-3,
+        ),
     ]
-});
+}
+
+/// Flows with one direction in one pass, and flows without networks.
+fn others() -> Vec<Preset> {
+    let autoregressive = FlowConfig::Autoregressive;
+    vec![
+        finite(
+            [
+                "maf",
+                "MAF",
+                "10 masked affine layers, order reversed each layer, 2 x 128 ReLU \
+                 (Papamakarios et al. 2017)",
+            ],
+            autoregressive(AutoregressiveFlow::maf()),
+            2e-3,
+        ),
+        finite(
+            [
+                "iaf",
+                "IAF",
+                "8 masked affine layers with a sigmoid gate, one pass for a draw, 2 x 128 ReLU \
+                 (Kingma et al. 2016)",
+            ],
+            autoregressive(AutoregressiveFlow::iaf()),
+            2e-3,
+        ),
+        finite(
+            [
+                "nsf-autoregressive",
+                "NSF (autoregressive)",
+                "4 masked rational-quadratic spline layers, 16 bins on [-4, 4], an LU linear layer \
+                 after each, 2 x 128 ReLU (Durkan et al. 2019)",
+            ],
+            autoregressive(AutoregressiveFlow::nsf()),
+            2e-3,
+        ),
+        finite(
+            [
+                "naf",
+                "NAF",
+                "5 masked layers of deep sigmoidal maps with 16 units, 2 x 128 ReLU \
+                 (Huang et al. 2018)",
+            ],
+            autoregressive(AutoregressiveFlow::naf()),
+            2e-3,
+        ),
+        finite(
+            [
+                "umnn-maf",
+                "UMNN-MAF",
+                "5 masked layers of integrated positive networks, 2 x 128 ReLU \
+                 (Wehenkel and Louppe 2019)",
+            ],
+            autoregressive(AutoregressiveFlow::umnn()),
+            2e-3,
+        ),
+        finite(
+            [
+                "sos",
+                "SOS",
+                "3 masked layers of sum-of-squares polynomials, 2 x 128 ReLU (Jaini et al. 2019)",
+            ],
+            autoregressive(AutoregressiveFlow::sum_of_squares()),
+            1e-3,
+        ),
+        finite(
+            [
+                "tan",
+                "TAN",
+                "4 layers of a gated recurrent unit of 32 units with affine maps, an LU linear \
+                 layer after each (Oliva et al. 2018)",
+            ],
+            FlowConfig::Recurrent(RecurrentFlow::default()),
+            2e-3,
+        ),
+        finite(
+            [
+                "b-naf",
+                "B-NAF",
+                "2 block autoregressive networks of 2 x 16 units a feature with leaky tanh \
+                 (De Cao et al. 2019)",
+            ],
+            FlowConfig::BlockNaf(BlockNaf::default()),
+            5e-3,
+        ),
+        finite(
+            [
+                "gaussianization",
+                "Gaussianization flow",
+                "8 layers of Householder rotations and mixtures of 20 logistic components, no \
+                 networks (Meng et al. 2020)",
+            ],
+            FlowConfig::Gaussianization(GaussianizationFlow::default()),
+            1e-2,
+        ),
+        finite(
+            [
+                "planar",
+                "Planar flow",
+                "32 planar layers, density by formula, draws by root search \
+                 (Rezende and Mohamed 2015)",
+            ],
+            FlowConfig::DeterminantLemma(LemmaFlow::planar()),
+            5e-3,
+        ),
+        finite(
+            [
+                "radial",
+                "Radial flow",
+                "32 radial layers (Tabak and Turner 2013, Rezende and Mohamed 2015)",
+            ],
+            FlowConfig::DeterminantLemma(LemmaFlow::radial()),
+            5e-3,
+        ),
+        finite(
+            [
+                "sylvester",
+                "Sylvester flow",
+                "16 Sylvester layers with Householder bases, as many units as features \
+                 (van den Berg et al. 2018)",
+            ],
+            FlowConfig::DeterminantLemma(LemmaFlow::sylvester()),
+            5e-3,
+        ),
+        finite(
+            [
+                "residual-flow",
+                "Residual flow",
+                "10 contractive layers of 3 x 64 LipSwish, Lipschitz bound 0.9, log-det by Russian \
+                 roulette in training and exact in reports (Chen et al. 2019)",
+            ],
+            FlowConfig::Residual(ResidualFlow::default()),
+            2e-3,
+        ),
+    ]
+}
+
+fn ffjord() -> Preset {
+    Preset {
+        name: "ffjord",
+        title: "FFJORD",
+        family: Family::Continuous,
+        description: "one ODE on [0, 1], field of 3 x 64 tanh on state and time, trained with \
+                      one Rademacher probe at tolerance 1e-3, reported with the exact trace at \
+                      1e-5 (Grathwohl et al. 2019)",
+        flow: FlowConfig::Ffjord(Ffjord::default()),
+        train: train(1e-2),
+        quick: true,
+    }
+}
 
 /// What `fit` takes if nothing is asked for.
 const DEFAULT: &str = "nsf-coupling";
@@ -97,8 +291,8 @@ impl Preset {
 /// The family of an architecture.
 pub fn family(flow: &FlowConfig) -> Family {
     match flow {
-        FlowConfig::RealNvp(_) | FlowConfig::NsfCoupling(_) => Family::Finite,
         FlowConfig::Ffjord(_) => Family::Continuous,
+        _ => Family::Finite,
     }
 }
 

@@ -10,8 +10,8 @@ use flows_core::{
 };
 use flows_finite::Scale;
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, NsfCoupling, RationalQuadraticConfig, RealNvp, Residual,
-    TransformerConfig,
+    AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, NsfCoupling, RealNvp, Residual,
+    SplineConfig, TransformerConfig,
 };
 
 /// One flow with the size of its batch.
@@ -23,6 +23,7 @@ use flows_finite::architecture::{
 /// | `nsf-c-d43` | 10 of them with an LU linear layer each, 4 bins, residual conditioner 1 x 32 |
 /// | `maf-d6`, `maf-d43` | 5 masked affine layers, conditioner 2 x 128, 2 x 512 ReLU |
 /// | `nsf-ar-d6` | 5 masked rational-quadratic layers, 8 bins, bound 3, conditioner 2 x 128 ReLU |
+/// | `naf-d6` | 3 masked layers of deep sigmoidal maps, 16 units, conditioner 2 x 128 ReLU |
 /// | `cnf-d2`, `cnf-d6` | field 3 x 64 tanh on state and time, Dopri5 1e-5, one Rademacher probe |
 ///
 /// Batches of 512 rows, 128 for `nsf-c-d43`; nothing stands between the layers but where it is said,
@@ -41,6 +42,8 @@ pub enum Workload {
     MafD43,
     /// `nsf-ar-d6`
     NsfAutoregressiveD6,
+    /// `naf-d6`
+    NafD6,
     /// `cnf-d2`
     CnfD2,
     /// `cnf-d6`
@@ -49,13 +52,14 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RealNvpD6,
         Self::NsfCouplingD6,
         Self::NsfCouplingD43,
         Self::MafD6,
         Self::MafD43,
         Self::NsfAutoregressiveD6,
+        Self::NafD6,
         Self::CnfD2,
         Self::CnfD6,
     ];
@@ -70,6 +74,7 @@ impl Workload {
             Self::MafD6 => "maf-d6",
             Self::MafD43 => "maf-d43",
             Self::NsfAutoregressiveD6 => "nsf-ar-d6",
+            Self::NafD6 => "naf-d6",
             Self::CnfD2 => "cnf-d2",
             Self::CnfD6 => "cnf-d6",
         }
@@ -130,11 +135,15 @@ impl Workload {
                 }
                 .build(dim, 0, rng)?,
             ),
-            Self::MafD6 => masked(TransformerConfig::inverted_affine(), 128, dim, rng)?,
-            Self::MafD43 => masked(TransformerConfig::inverted_affine(), 512, dim, rng)?,
+            Self::MafD6 => masked(TransformerConfig::inverted_affine(), (5, 128), dim, rng)?,
+            Self::MafD43 => masked(TransformerConfig::inverted_affine(), (5, 512), dim, rng)?,
+            Self::NafD6 => {
+                let naf = TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig::default());
+                masked(naf, (3, 128), dim, rng)?
+            }
             Self::NsfAutoregressiveD6 => {
-                let spline = RationalQuadraticConfig { bins: 8, bound: 3.0, ..Default::default() };
-                masked(TransformerConfig::RationalQuadratic(spline), 128, dim, rng)?
+                let spline = SplineConfig { bins: 8, bound: 3.0, ..Default::default() };
+                masked(TransformerConfig::RationalQuadratic(spline), (5, 128), dim, rng)?
             }
             Self::CnfD2 | Self::CnfD6 => {
                 let accuracy = Accuracy {
@@ -168,16 +177,16 @@ impl Workload {
     }
 }
 
-/// Five masked layers with two hidden layers of `width` ReLU, the order reversed each layer.
+/// Masked layers with two hidden layers of `width` ReLU, the order reversed each layer.
 fn masked(
     transformer: TransformerConfig,
-    width: usize,
+    (layers, width): (usize, usize),
     dim: usize,
     rng: &mut Stream,
 ) -> Result<BoxBijector<f32>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
     let flow = AutoregressiveFlow { transformer, conditioner, ..AutoregressiveFlow::default() };
-    let flow = AutoregressiveFlow { layers: 5, act_norm: false, ..flow };
+    let flow = AutoregressiveFlow { layers, act_norm: false, ..flow };
     flow.build(dim, 0, rng).map(BoxBijector::new)
 }
 

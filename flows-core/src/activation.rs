@@ -18,6 +18,8 @@ pub enum Activation {
     Softplus,
     /// a sigmoid(a), also called swish.
     Silu,
+    /// a sigmoid(a) / 1.1: swish with slopes of at most 1, for residual flows (Chen et al. 2019).
+    LipSwish,
 }
 
 /// One activation as scalar functions of what is kept of the forward pass: the image where the
@@ -35,6 +37,10 @@ pub(crate) struct ReluCurve;
 pub(crate) struct TanhCurve;
 pub(crate) struct SoftplusCurve;
 pub(crate) struct SiluCurve;
+pub(crate) struct LipSwishCurve;
+
+/// Swish is steepest at a = 2.4, with slope 1.0998.
+const STEEPEST: f64 = 1.1;
 
 impl Curve for ReluCurve {
     const KEEPS_ARGUMENT: bool = false;
@@ -137,6 +143,30 @@ impl Curve for SiluCurve {
     }
 }
 
+impl Curve for LipSwishCurve {
+    const KEEPS_ARGUMENT: bool = true;
+
+    #[inline(always)]
+    fn keep<E: Real>(a: E) -> E {
+        a
+    }
+
+    #[inline(always)]
+    fn value<E: Real>(a: E) -> E {
+        SiluCurve::value(a) * E::of(1.0 / STEEPEST)
+    }
+
+    #[inline(always)]
+    fn slope<E: Real>(a: E) -> E {
+        SiluCurve::slope(a) * E::of(1.0 / STEEPEST)
+    }
+
+    #[inline(always)]
+    fn curvature<E: Real>(a: E) -> E {
+        SiluCurve::curvature(a) * E::of(1.0 / STEEPEST)
+    }
+}
+
 impl Activation {
     /// Whether layers keep the argument of the activation instead of its image.
     pub(crate) fn keeps_argument(self) -> bool {
@@ -145,6 +175,7 @@ impl Activation {
             Self::Tanh => TanhCurve::KEEPS_ARGUMENT,
             Self::Softplus => SoftplusCurve::KEEPS_ARGUMENT,
             Self::Silu => SiluCurve::KEEPS_ARGUMENT,
+            Self::LipSwish => LipSwishCurve::KEEPS_ARGUMENT,
         }
     }
 
@@ -156,6 +187,7 @@ impl Activation {
             Self::Tanh => keep::<E, TanhCurve>(kept, bias, lanes, stride),
             Self::Softplus => keep::<E, SoftplusCurve>(kept, bias, lanes, stride),
             Self::Silu => keep::<E, SiluCurve>(kept, bias, lanes, stride),
+            Self::LipSwish => keep::<E, LipSwishCurve>(kept, bias, lanes, stride),
         }
     }
 
@@ -166,6 +198,7 @@ impl Activation {
             Self::Tanh => images::<E, TanhCurve>(kept, out, lanes, stride),
             Self::Softplus => images::<E, SoftplusCurve>(kept, out, lanes, stride),
             Self::Silu => images::<E, SiluCurve>(kept, out, lanes, stride),
+            Self::LipSwish => images::<E, LipSwishCurve>(kept, out, lanes, stride),
         }
     }
 
@@ -177,6 +210,7 @@ impl Activation {
             Self::Tanh => pull::<E, TanhCurve>(kept, gradient, lanes, stride),
             Self::Softplus => pull::<E, SoftplusCurve>(kept, gradient, lanes, stride),
             Self::Silu => pull::<E, SiluCurve>(kept, gradient, lanes, stride),
+            Self::LipSwish => pull::<E, LipSwishCurve>(kept, gradient, lanes, stride),
         }
     }
 }

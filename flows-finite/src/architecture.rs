@@ -1,14 +1,115 @@
 //! Named flows that only compose: each config builds a chain for given data dimensions.
 
+/// Gives a config its `build`, made of its generic `compose`.
+///
+/// A generic function is compiled in every crate that calls it, and this one needs every layer of
+/// this crate: two functions of one precision each, and a cast that cannot fail, have that done
+/// here, once.
+macro_rules! compiled_once {
+    ($config:ty) => {
+        impl $config {
+            /// Builds the chain for `dim` features and `context_dim` conditioning features.
+            ///
+            /// # Errors
+            /// [`flows_core::Error::Parameter`] for a value outside the table above.
+            pub fn build<E: flows_core::Real>(
+                &self,
+                dim: usize,
+                context_dim: usize,
+                rng: &mut flows_core::Stream,
+            ) -> flows_core::Result<flows_core::Chain<E>> {
+                if E::NAME == <f32 as flows_core::Real>::NAME {
+                    super::same(self.compose_32(dim, context_dim, rng)?)
+                } else {
+                    super::same(self.compose_64(dim, context_dim, rng)?)
+                }
+            }
+
+            fn compose_32(
+                &self,
+                dim: usize,
+                context_dim: usize,
+                rng: &mut flows_core::Stream,
+            ) -> flows_core::Result<flows_core::Chain<f32>> {
+                self.compose(dim, context_dim, rng)
+            }
+
+            fn compose_64(
+                &self,
+                dim: usize,
+                context_dim: usize,
+                rng: &mut flows_core::Stream,
+            ) -> flows_core::Result<flows_core::Chain<f64>> {
+                self.compose(dim, context_dim, rng)
+            }
+        }
+    };
+}
+
 mod autoregressive;
+mod block_naf;
 mod conditioner;
 mod couplings;
+mod determinant_lemma;
+mod gaussianization;
+mod glow;
+mod glow_image;
+mod maf;
+mod naf;
+mod nice;
 mod nsf;
 mod real_nvp;
+mod recurrent;
+mod residual_flow;
 mod transformer;
 
-pub use autoregressive::{AutoregressiveFlow, Direction, LayerOrder};
+use std::any::Any;
+
+use flows_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+pub use autoregressive::{AutoregressiveFlow, LayerOrder};
+pub use block_naf::BlockNaf;
 pub use conditioner::{Conditioner, Perceptron, Residual};
+pub use couplings::{CouplingFlow, MaskConfig};
+pub use determinant_lemma::{Columns, LemmaFlow, LemmaLayer, SylvesterConfig};
+pub use gaussianization::GaussianizationFlow;
+pub use glow::Glow;
+pub use glow_image::GlowImage;
 pub use nsf::NsfCoupling;
 pub use real_nvp::RealNvp;
-pub use transformer::{AffineConfig, RationalQuadraticConfig, TransformerConfig};
+pub use recurrent::RecurrentFlow;
+pub use residual_flow::ResidualFlow;
+pub use transformer::{
+    AffineConfig, BernsteinConfig, DeepSigmoidalConfig, DenseSigmoidalConfig, IntegratedConfig,
+    MixtureConfig, NoSettings, SplineConfig, SumOfSquaresConfig, TransformerConfig,
+};
+
+/// A direction of a flow by its use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Data to base.
+    #[default]
+    Density,
+    /// Base to data.
+    Sampling,
+}
+
+/// A number of layers, if it is one.
+fn layers(count: usize) -> Result<usize> {
+    if count > 0 {
+        return Ok(count);
+    }
+    let (name, requirement) = ("layers", "at least 1");
+    Err(Error::Parameter { name, requirement, value: 0.0 })
+}
+
+/// A value under the name that its type has elsewhere.
+fn same<A: 'static, B: 'static>(value: A) -> Result<B> {
+    let value: Box<dyn Any> = Box::new(value);
+    value.downcast().map(|value| *value).map_err(|_| {
+        let (name, requirement) = ("bits of a precision", "32 or 64");
+        Error::Parameter { name, requirement, value: 0.0 }
+    })
+}

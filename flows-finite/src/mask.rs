@@ -3,6 +3,8 @@
 use flows_core::{Error, Result, Stream};
 use rand::seq::SliceRandom;
 
+use crate::image::Shape;
+
 /// The two parts of a coupling layer: features that condition, and features that are transformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -47,6 +49,27 @@ impl Mask {
         let mut transformed: Vec<bool> = (0..dim).map(|i| i < dim.div_ceil(2)).collect();
         transformed.shuffle(rng);
         Self::new(transformed)
+    }
+
+    /// Every other pixel of an image is transformed, in all channels: those with y + x odd, or with
+    /// `flipped` those with y + x even; with one pixel, it is (Real NVP, figure 3, left).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn checkerboard(shape: Shape, flipped: bool) -> Result<Self> {
+        let pixels = shape.pixels();
+        let odd = |i: usize| (i % pixels / shape.width + i % shape.width) % 2 == 1;
+        Self::new((0..shape.dim()).map(|i| pixels == 1 || odd(i) != flipped).collect())
+    }
+
+    /// The second half of the channels of an image is transformed, or with `flipped` the first; with
+    /// one channel, it is (Real NVP, figure 3, right).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn channels(shape: Shape, flipped: bool) -> Result<Self> {
+        let split = shape.channels / 2 * shape.pixels();
+        Self::new((0..shape.dim()).map(|i| shape.channels == 1 || (i < split) == flipped).collect())
     }
 
     /// Number of features.

@@ -1,17 +1,60 @@
 //! Transformers: strictly monotone scalar maps with parameters for each element (review, Section
 //! 3.1.1).
 
+mod additive;
 mod affine;
 mod any;
+mod bernstein;
+mod circular_spline;
+mod cubic_curve;
+mod cubic_spline;
+mod deep_sigmoidal;
+mod dense_sigmoidal;
+mod finite;
+mod free_knots;
+mod gaussianization;
+mod half_line;
+mod integrated;
+mod interval;
 mod inverted;
+mod lanes;
+mod linear_rational;
+mod linear_spline;
+mod logistic_cdf;
+mod logistic_mixture;
+mod mixture;
+mod normal_tail;
 mod partition;
+mod quadratic_spline;
+mod quadrature;
 mod rational_quadratic;
-mod root;
+pub(crate) mod root;
+mod scaling;
+mod spline;
+mod spline_interval;
+mod sum_of_squares;
 
+pub use additive::Additive;
 pub use affine::{Affine, Scale};
 pub use any::AnyTransformer;
+pub use bernstein::Bernstein;
+pub use circular_spline::CircularSpline;
+pub use cubic_spline::CubicSpline;
+pub use deep_sigmoidal::DeepSigmoidal;
+pub use dense_sigmoidal::DenseSigmoidal;
+pub use gaussianization::Gaussianization;
+pub use half_line::HalfLine;
+pub use integrated::Integrated;
+pub use interval::Interval;
 pub use inverted::Inverted;
-pub use rational_quadratic::{RationalQuadratic, Tails};
+pub use linear_rational::LinearRational;
+pub use linear_spline::LinearSpline;
+pub use logistic_mixture::LogisticMixture;
+pub use quadratic_spline::QuadraticSpline;
+pub use rational_quadratic::RationalQuadratic;
+pub use scaling::FixedAffine;
+pub use spline_interval::Tails;
+pub use sum_of_squares::SumOfSquares;
 
 use std::fmt::Debug;
 

@@ -1,10 +1,11 @@
 //! Masked autoregressive layers, with what may stand between and behind them.
 
-use flows_core::{BoxBijector, Chain, Error, Inverse, Real, Result, Stream};
+use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::transformer::TransformerConfig;
+use super::{Direction, layers};
 use crate::{ActNorm, Autoregressive, LuLinear, Order, Sampling};
 
 /// Masked autoregressive layers; with another transformer another flow of the literature.
@@ -56,17 +57,6 @@ pub enum LayerOrder {
     Random,
 }
 
-/// A direction of a flow by its use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Data to base.
-    #[default]
-    Density,
-    /// Base to data.
-    Sampling,
-}
-
 impl Default for AutoregressiveFlow {
     fn default() -> Self {
         Self {
@@ -83,24 +73,18 @@ impl Default for AutoregressiveFlow {
     }
 }
 
+compiled_once!(AutoregressiveFlow);
+
 impl AutoregressiveFlow {
-    /// Builds the chain for `dim` features and `context_dim` conditioning features.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a value outside the table above.
-    pub fn build<E: Real>(
+    fn compose<E: Real>(
         &self,
         dim: usize,
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        if self.layers == 0 {
-            let (name, requirement) = ("layers", "at least 1");
-            return Err(Error::Parameter { name, requirement, value: 0.0 });
-        }
         let (transformer, conditioner) = (self.transformer.build()?, self.conditioner.masked());
         let mut parts = Vec::new();
-        for layer in 0..self.layers {
+        for layer in 0..layers(self.layers)? {
             let order = self.order(layer, dim, rng)?;
             let layer =
                 Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner, rng)?;
@@ -117,6 +101,16 @@ impl AutoregressiveFlow {
             parts.push(BoxBijector::new(ActNorm::new(dim)?));
         }
         Chain::new(dim, parts)
+    }
+
+    /// About how many weights there will be.
+    ///
+    /// # Errors
+    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
+    pub fn weights(&self, dim: usize) -> Result<f64> {
+        let network = self.conditioner.weights(dim, dim * self.transformer.arity()?);
+        let linear = if self.linear { 2.0 * (dim as f64).powi(2) } else { 0.0 };
+        Ok(self.layers as f64 * (network + linear))
     }
 
     fn order(&self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Order> {

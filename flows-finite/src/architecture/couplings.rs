@@ -1,41 +1,118 @@
-//! What the coupling architectures have in common.
+//! Coupling layers, with what may stand between and behind them.
 
-use flows_core::{BoxBijector, Chain, Error, Real, Result, Stream};
+use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
-use crate::{ActNorm, LuLinear, Mask, Transformer};
+use super::transformer::TransformerConfig;
+use super::{Direction, layers};
+use crate::{ActNorm, LuLinear, Mask};
 
-/// Couplings with alternating halves, with what may stand between and behind them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Couplings<'a> {
-    pub(super) layers: usize,
-    pub(super) conditioner: &'a Conditioner,
-    pub(super) linear: bool,
-    pub(super) act_norm: bool,
+/// Coupling layers with any transformer, mask and conditioner.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `layers` | 6 | couplings | >= 1 |
+/// | `transformer` | affine | see [`TransformerConfig`] | |
+/// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
+/// | `mask` | halves | see [`MaskConfig`] | |
+/// | `formula` | sampling | the direction in which the transformer is its own formula; the other one is its inverse | density, sampling |
+/// | `linear` | true | an LU linear layer on the base side of each coupling | |
+/// | `act_norm` | true | act-norm on the data side of the flow | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CouplingFlow {
+    /// Number of couplings.
+    pub layers: usize,
+    /// The scalar map.
+    pub transformer: TransformerConfig,
+    /// Network that conditions each layer.
+    pub conditioner: Conditioner,
+    /// Which features each layer transforms.
+    pub mask: MaskConfig,
+    /// The direction in which the transformer is its own formula.
+    pub formula: Direction,
+    /// Whether an LU linear layer stands on the base side of each coupling.
+    pub linear: bool,
+    /// Whether act-norm stands on the data side of the flow.
+    pub act_norm: bool,
 }
 
-impl Couplings<'_> {
-    pub(super) fn build<E: Real>(
-        self,
-        transformer: &impl Transformer<E>,
-        (dim, context_dim): (usize, usize),
+/// Which features a coupling transforms; the other ones in every other layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskConfig {
+    /// The second half.
+    #[default]
+    Halves,
+    /// Every other feature.
+    Alternating,
+    /// A random half, drawn anew for each layer.
+    Random,
+}
+
+impl Default for CouplingFlow {
+    fn default() -> Self {
+        Self {
+            layers: 6,
+            transformer: TransformerConfig::default(),
+            conditioner: Conditioner::default(),
+            mask: MaskConfig::default(),
+            formula: Direction::Sampling,
+            linear: true,
+            act_norm: true,
+        }
+    }
+}
+
+compiled_once!(CouplingFlow);
+
+impl CouplingFlow {
+    fn compose<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        if self.layers == 0 {
-            let (name, requirement) = ("layers", "at least 1");
-            return Err(Error::Parameter { name, requirement, value: 0.0 });
-        }
+        let transformer = self.transformer.build()?;
         let mut parts = Vec::new();
-        for layer in 0..self.layers {
+        for layer in 0..layers(self.layers)? {
             if self.linear {
                 parts.push(BoxBijector::new(LuLinear::new(dim)?));
             }
-            let mask = Mask::halves(dim, layer % 2 == 1)?;
-            parts.push(self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?);
+            let mask = self.mask.build(dim, layer, rng)?;
+            let coupling =
+                self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?;
+            parts.push(match self.formula {
+                Direction::Sampling => coupling,
+                Direction::Density => BoxBijector::new(Inverse(coupling)),
+            });
         }
         if self.act_norm {
             parts.push(BoxBijector::new(ActNorm::new(dim)?));
         }
         Chain::new(dim, parts)
+    }
+
+    /// About how many weights there will be.
+    ///
+    /// # Errors
+    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
+    pub fn weights(&self, dim: usize) -> Result<f64> {
+        let arity = self.transformer.arity()?;
+        let network = self.conditioner.weights(dim, dim * arity);
+        let linear = if self.linear { 2.0 * (dim as f64).powi(2) } else { 0.0 };
+        Ok(self.layers as f64 * (network + linear))
+    }
+}
+
+impl MaskConfig {
+    fn build(self, dim: usize, layer: usize, rng: &mut Stream) -> Result<Mask> {
+        let flipped = layer % 2 == 1;
+        match self {
+            Self::Halves => Mask::halves(dim, flipped),
+            Self::Alternating => Mask::alternating(dim, flipped),
+            Self::Random => Mask::random(dim, rng),
+        }
     }
 }

@@ -1,11 +1,13 @@
-//! Neural spline flow with coupling layers.
+//! Neural spline flows: rational-quadratic splines in coupling or masked layers.
 
 use flows_core::{Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
+use super::autoregressive::AutoregressiveFlow;
 use super::conditioner::Conditioner;
-use super::couplings::Couplings;
-use crate::{RationalQuadratic, Tails};
+use super::couplings::CouplingFlow;
+use super::transformer::{SplineConfig, TransformerConfig};
+use crate::Tails;
 
 /// RQ-NSF (C).
 ///
@@ -62,13 +64,35 @@ impl NsfCoupling {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        let spline = RationalQuadratic::new(self.bins, self.bound, Tails::Identity)?;
-        let couplings = Couplings {
+        self.couplings().build(dim, context_dim, rng)
+    }
+
+    /// The same as a general coupling flow.
+    #[must_use]
+    pub fn couplings(&self) -> CouplingFlow {
+        let (bins, bound) = (self.bins, self.bound);
+        let spline = SplineConfig { bins, bound, tails: Tails::Identity };
+        CouplingFlow {
             layers: self.layers,
-            conditioner: &self.conditioner,
+            transformer: TransformerConfig::RationalQuadratic(spline),
+            conditioner: self.conditioner.clone(),
             linear: self.linear,
             act_norm: self.act_norm,
-        };
-        couplings.build(&spline, (dim, context_dim), rng)
+            ..CouplingFlow::default()
+        }
+    }
+}
+
+impl AutoregressiveFlow {
+    /// RQ-NSF (AR): four masked layers, 16 bins on [-4, 4], an LU linear layer after each (the
+    /// original for tables has 10 layers, 8 bins on [-3, 3] and residual conditioners).
+    ///
+    /// # Reference
+    /// Durkan, Bekasov, Murray, Papamakarios, *Neural Spline Flows*, NeurIPS 2019.
+    /// <https://arxiv.org/abs/1906.04032>
+    #[must_use]
+    pub fn nsf() -> Self {
+        let transformer = TransformerConfig::RationalQuadratic(SplineConfig::default());
+        Self { layers: 4, transformer, linear: true, ..Self::default() }
     }
 }

@@ -1,11 +1,12 @@
 //! Real NVP: affine couplings with alternating halves.
 
-use flows_core::{Chain, Error, Real, Result, Stream};
+use flows_core::{Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
-use super::couplings::Couplings;
-use crate::{Affine, Scale};
+use super::couplings::CouplingFlow;
+use super::transformer::{AffineConfig, TransformerConfig};
+use crate::Scale;
 
 /// Real NVP.
 ///
@@ -58,18 +59,20 @@ impl RealNvp {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        if let Scale::Bounded(value) = self.scale
-            && !(value > 0.0 && value.is_finite())
-        {
-            let (name, requirement) = ("bound of the scale", "positive and finite");
-            return Err(Error::Parameter { name, requirement, value });
-        }
-        let couplings = Couplings {
+        self.couplings().build(dim, context_dim, rng)
+    }
+
+    /// The same as a general coupling flow.
+    #[must_use]
+    pub fn couplings(&self) -> CouplingFlow {
+        let affine = AffineConfig { scale: self.scale, inverted: false };
+        CouplingFlow {
             layers: self.layers,
-            conditioner: &self.conditioner,
+            transformer: TransformerConfig::Affine(affine),
+            conditioner: self.conditioner.clone(),
             linear: self.linear,
             act_norm: self.act_norm,
-        };
-        couplings.build(&Affine::new(self.scale), (dim, context_dim), rng)
+            ..CouplingFlow::default()
+        }
     }
 }

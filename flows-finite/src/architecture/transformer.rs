@@ -3,17 +3,64 @@
 use flows_core::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::transformer::{Affine, AnyTransformer, Inverted, RationalQuadratic, Scale, Tails};
+use crate::transformer::{
+    Additive, Affine, AnyTransformer, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal,
+    DenseSigmoidal, Gaussianization, Integrated, Inverted, LinearRational, LinearSpline,
+    LogisticMixture, QuadraticSpline, RationalQuadratic, Scale, SumOfSquares, Tails, Transformer,
+};
 
 /// Which transformer a layer has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// | kind | settings with their defaults | inverse |
+/// |---|---|---|
+/// | `additive` | | formula |
+/// | `affine` | `scale = { bounded = 3 }`, `inverted = false` | formula |
+/// | `linear_spline`, `quadratic_spline`, `cubic_spline`, `linear_rational`, `rational_quadratic`, `circular_spline` | `bins = 16`, `bound = 4`, `tails = "identity"` | formula |
+/// | `bernstein` | `degree = 16`, `bound = 4` | search inside the bound |
+/// | `deep_sigmoidal` | `units = 16` | search |
+/// | `dense_sigmoidal` | `layers = 2`, `units = 8` | search |
+/// | `logistic_mixture`, `gaussianization` | `components = 16` | search |
+/// | `integrated` | `hidden = 16`, `steps = 20` | search |
+/// | `sum_of_squares` | `polynomials = 2`, `degree = 2` | search |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransformerConfig {
+    /// y = x + t.
+    Additive(NoSettings),
     /// y = exp(s) x + t.
     Affine(AffineConfig),
-    /// Rational-quadratic spline.
-    RationalQuadratic(RationalQuadraticConfig),
+    /// Piecewise linear.
+    LinearSpline(SplineConfig),
+    /// Piecewise quadratic.
+    QuadraticSpline(SplineConfig),
+    /// Piecewise cubic.
+    CubicSpline(SplineConfig),
+    /// Piecewise ratio of linear functions.
+    LinearRational(SplineConfig),
+    /// Piecewise ratio of quadratic polynomials.
+    RationalQuadratic(SplineConfig),
+    /// The same on a circle.
+    CircularSpline(SplineConfig),
+    /// Bernstein polynomial.
+    Bernstein(BernsteinConfig),
+    /// NAF's deep sigmoidal map.
+    DeepSigmoidal(DeepSigmoidalConfig),
+    /// NAF's deep dense sigmoidal map.
+    DenseSigmoidal(DenseSigmoidalConfig),
+    /// Flow++'s mixture of logistic distribution functions.
+    LogisticMixture(MixtureConfig),
+    /// Normal quantiles of a mixture's distribution function.
+    Gaussianization(MixtureConfig),
+    /// Integral of a positive network.
+    Integrated(IntegratedConfig),
+    /// Integral of a sum of squared polynomials.
+    SumOfSquares(SumOfSquaresConfig),
 }
+
+/// Nothing to be set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
 
 /// The affine transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,27 +72,125 @@ pub struct AffineConfig {
     pub inverted: bool,
 }
 
+/// A spline.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SplineConfig {
+    /// Number of bins.
+    pub bins: usize,
+    /// It acts on [-bound, bound].
+    pub bound: f64,
+    /// What happens outside; linear splines are the identity there, circular ones have no outside.
+    pub tails: Tails,
+}
+
+/// A Bernstein polynomial.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BernsteinConfig {
+    /// Degree.
+    pub degree: usize,
+    /// It acts on [-bound, bound], with straight tails.
+    pub bound: f64,
+}
+
+/// A deep sigmoidal map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeepSigmoidalConfig {
+    /// Sigmoidal units.
+    pub units: usize,
+}
+
+/// A deep dense sigmoidal map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DenseSigmoidalConfig {
+    /// Layers.
+    pub layers: usize,
+    /// Sigmoidal units of each layer.
+    pub units: usize,
+}
+
+/// A mixture of logistic distributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MixtureConfig {
+    /// Components.
+    pub components: usize,
+}
+
+/// An integrated positive network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntegratedConfig {
+    /// Hidden units of the integrand.
+    pub hidden: usize,
+    /// Steps of the quadrature.
+    pub steps: usize,
+}
+
+/// A sum of squared polynomials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SumOfSquaresConfig {
+    /// Number of polynomials.
+    pub polynomials: usize,
+    /// Degree of each; the map's is twice that and one.
+    pub degree: usize,
+}
+
 impl Default for AffineConfig {
     fn default() -> Self {
         Self { scale: Scale::Bounded(3.0), inverted: false }
     }
 }
 
-/// A rational-quadratic spline.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RationalQuadraticConfig {
-    /// Number of bins.
-    pub bins: usize,
-    /// It acts on [-bound, bound].
-    pub bound: f64,
-    /// What happens outside.
-    pub tails: Tails,
-}
-
-impl Default for RationalQuadraticConfig {
+impl Default for SplineConfig {
     fn default() -> Self {
         Self { bins: 16, bound: 4.0, tails: Tails::Identity }
+    }
+}
+
+impl Default for BernsteinConfig {
+    fn default() -> Self {
+        Self { degree: 16, bound: 4.0 }
+    }
+}
+
+impl Default for DeepSigmoidalConfig {
+    fn default() -> Self {
+        Self { units: 16 }
+    }
+}
+
+impl Default for DenseSigmoidalConfig {
+    fn default() -> Self {
+        Self { layers: 2, units: 8 }
+    }
+}
+
+impl Default for MixtureConfig {
+    fn default() -> Self {
+        Self { components: 16 }
+    }
+}
+
+impl Default for IntegratedConfig {
+    fn default() -> Self {
+        Self { hidden: 16, steps: 20 }
+    }
+}
+
+impl Default for SumOfSquaresConfig {
+    fn default() -> Self {
+        Self { polynomials: 2, degree: 2 }
+    }
+}
+
+impl Default for TransformerConfig {
+    fn default() -> Self {
+        Self::Affine(AffineConfig::default())
     }
 }
 
@@ -56,18 +201,61 @@ impl TransformerConfig {
         Self::Affine(AffineConfig { inverted: true, ..AffineConfig::default() })
     }
 
+    /// Parameters of an element.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn arity(&self) -> Result<usize> {
+        Ok(Transformer::<f64>::arity(&self.build()?))
+    }
+
     /// The transformer.
     ///
     /// # Errors
     /// [`flows_core::Error::Parameter`] for a value out of range.
     pub fn build(&self) -> Result<AnyTransformer> {
-        Ok(match self {
-            Self::Affine(AffineConfig { scale, inverted }) => {
-                let affine = Affine::new(*scale);
-                if *inverted { Inverted(affine).into() } else { affine.into() }
+        Ok(match *self {
+            Self::Additive(NoSettings {}) => Additive.into(),
+            Self::Affine(AffineConfig { scale, inverted: false }) => Affine::new(scale)?.into(),
+            Self::Affine(AffineConfig { scale, inverted: true }) => {
+                Inverted(Affine::new(scale)?).into()
             }
-            Self::RationalQuadratic(RationalQuadraticConfig { bins, bound, tails }) => {
-                RationalQuadratic::new(*bins, *bound, *tails)?.into()
+            Self::LinearSpline(SplineConfig { bins, bound, .. }) => {
+                LinearSpline::new(bins, bound)?.into()
+            }
+            Self::QuadraticSpline(SplineConfig { bins, bound, tails }) => {
+                QuadraticSpline::new(bins, bound, tails)?.into()
+            }
+            Self::CubicSpline(SplineConfig { bins, bound, tails }) => {
+                CubicSpline::new(bins, bound, tails)?.into()
+            }
+            Self::LinearRational(SplineConfig { bins, bound, tails }) => {
+                LinearRational::new(bins, bound, tails)?.into()
+            }
+            Self::RationalQuadratic(SplineConfig { bins, bound, tails }) => {
+                RationalQuadratic::new(bins, bound, tails)?.into()
+            }
+            Self::CircularSpline(SplineConfig { bins, bound, .. }) => {
+                CircularSpline::new(bins, bound)?.into()
+            }
+            Self::Bernstein(BernsteinConfig { degree, bound }) => {
+                Bernstein::new(degree, bound)?.into()
+            }
+            Self::DeepSigmoidal(DeepSigmoidalConfig { units }) => DeepSigmoidal::new(units)?.into(),
+            Self::DenseSigmoidal(DenseSigmoidalConfig { layers, units }) => {
+                DenseSigmoidal::new(layers, units)?.into()
+            }
+            Self::LogisticMixture(MixtureConfig { components }) => {
+                LogisticMixture::new(components)?.into()
+            }
+            Self::Gaussianization(MixtureConfig { components }) => {
+                Gaussianization::new(components)?.into()
+            }
+            Self::Integrated(IntegratedConfig { hidden, steps }) => {
+                Integrated::new(hidden, steps)?.into()
+            }
+            Self::SumOfSquares(SumOfSquaresConfig { polynomials, degree }) => {
+                SumOfSquares::new(polynomials, degree)?.into()
             }
         })
     }

@@ -5,9 +5,11 @@ use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, check_columns, columns, set_values};
 use flows_core::{
     Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Real, Result, Role,
-    SplitTape, Work,
+    SplitTape, Stream, Work,
 };
+use rand::seq::SliceRandom;
 
+use super::factors::{Factor, Triangle, add_lane_sums, shift};
 use super::permutation::{indices, inverted};
 
 /// x = P L U z + b, with P a fixed permutation, L unit lower and U upper triangular with positive
@@ -44,6 +46,17 @@ impl<E: Real> LuLinear<E> {
         let identity: Vec<usize> = (0..dim).collect();
         let zeros = vec![0.0; dim * dim];
         Self::from_factors(&identity, &zeros, &zeros, &vec![1.0; dim])
+    }
+
+    /// A random permutation.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without features.
+    pub fn shuffled(dim: usize, rng: &mut Stream) -> Result<Self> {
+        let mut order: Vec<usize> = (0..dim).collect();
+        order.shuffle(rng);
+        let zeros = vec![0.0; dim * dim];
+        Self::from_factors(&order, &zeros, &zeros, &vec![1.0; dim])
     }
 
     /// From `order` (feature i of x is feature `order[i]` of L U z), the entries of L below and of
@@ -148,110 +161,38 @@ struct LuOperation<const INVERSE: bool> {
     places: Vec<usize>,
 }
 
-/// The triangular factors with their products, solves and outer products over LANES columns.
-struct Factors<'a, E> {
-    lower: &'a [E],
-    upper: &'a [E],
-    diagonal: Vec<E>,
-}
-
-impl<'a, E: Real> Factors<'a, E> {
-    fn new(parameters: &[&'a [E]]) -> Self {
+impl<const INVERSE: bool> LuOperation<INVERSE> {
+    /// L and U.
+    fn factors<E: Real>(&self, parameters: &[&[E]]) -> (Factor<E>, Factor<E>) {
+        let lower = Factor::new(Triangle::Lower, parameters[0], vec![E::one(); self.places.len()]);
         let diagonal = parameters[2].iter().map(|s| s.exp()).collect();
-        Self { lower: parameters[0], upper: parameters[1], diagonal }
+        (lower, Factor::new(Triangle::Upper, parameters[1], diagonal))
     }
 
-    fn dim(&self) -> usize {
-        self.diagonal.len()
+    /// Row i of the result is row `places[i]` of `x`.
+    fn gathered<E: Real>(&self, x: &[E]) -> Vec<E> {
+        let mut rows = Vec::with_capacity(x.len());
+        for &place in &self.places {
+            rows.extend_from_slice(&x[place * LANES..(place + 1) * LANES]);
+        }
+        rows
     }
 
-    /// L v or L^T v in place.
-    fn multiply_lower(&self, v: &mut [E], transposed: bool) {
-        let n = self.dim();
-        // In an order that reads only rows not yet overwritten.
-        for step in 0..n {
-            let i = if transposed { step } else { n - 1 - step };
-            for j in if transposed { i + 1..n } else { 0..i } {
-                let entry = if transposed { self.lower[j * n + i] } else { self.lower[i * n + j] };
-                add_row(v, i, j, entry);
-            }
+    /// Row i of `v` goes to row `places[i]` of `x`.
+    fn scatter<E: Real>(&self, v: &[E], x: &mut [E]) {
+        for (row, &place) in v.chunks_exact(LANES).zip(&self.places) {
+            x[place * LANES..(place + 1) * LANES].copy_from_slice(row);
         }
     }
 
-    /// U v or U^T v in place.
-    fn multiply_upper(&self, v: &mut [E], transposed: bool) {
-        let n = self.dim();
-        for step in 0..n {
-            let i = if transposed { n - 1 - step } else { step };
-            scale_row(v, i, self.diagonal[i]);
-            for j in if transposed { 0..i } else { i + 1..n } {
-                let entry = if transposed { self.upper[j * n + i] } else { self.upper[i * n + j] };
-                add_row(v, i, j, entry);
-            }
-        }
+    /// L^-1 P^T (x - b)
+    fn half_solved<E: Real>(&self, lower: &Factor<E>, x: &[E], bias: &[E]) -> Vec<E> {
+        let mut shifted = x.to_vec();
+        shift(&mut shifted, -E::one(), bias);
+        let mut v = self.gathered(&shifted);
+        lower.solve(&mut v);
+        v
     }
-
-    /// Solves L w = v or L^T w = v in place.
-    fn solve_lower(&self, v: &mut [E], transposed: bool) {
-        let n = self.dim();
-        for step in 0..n {
-            let i = if transposed { n - 1 - step } else { step };
-            for j in if transposed { i + 1..n } else { 0..i } {
-                let entry = if transposed { self.lower[j * n + i] } else { self.lower[i * n + j] };
-                add_row(v, i, j, -entry);
-            }
-        }
-    }
-
-    /// Solves U w = v or U^T w = v in place.
-    fn solve_upper(&self, v: &mut [E], transposed: bool) {
-        let n = self.dim();
-        for step in 0..n {
-            let i = if transposed { step } else { n - 1 - step };
-            for j in if transposed { 0..i } else { i + 1..n } {
-                let entry = if transposed { self.upper[j * n + i] } else { self.upper[i * n + j] };
-                add_row(v, i, j, -entry);
-            }
-            scale_row(v, i, E::one() / self.diagonal[i]);
-        }
-    }
-}
-
-/// Row i += factor * row j.
-fn add_row<E: Real>(v: &mut [E], i: usize, j: usize, factor: E) {
-    let (low, high) = (i.min(j), i.max(j));
-    let (head, tail) = v.split_at_mut(high * LANES);
-    let (low, high) = (&mut head[low * LANES..(low + 1) * LANES], &mut tail[..LANES]);
-    let (target, source) = if i < j { (low, high) } else { (high, low) };
-    for (target, &source) in target.iter_mut().zip(source.iter()) {
-        *target += factor * source;
-    }
-}
-
-fn scale_row<E: Real>(v: &mut [E], i: usize, factor: E) {
-    for value in &mut v[i * LANES..(i + 1) * LANES] {
-        *value *= factor;
-    }
-}
-
-fn dot<E: Real>(a: &[E], i: usize, b: &[E], j: usize) -> E {
-    let pairs = a[i * LANES..(i + 1) * LANES].iter().zip(&b[j * LANES..(j + 1) * LANES]);
-    pairs.map(|(&a, &b)| a * b).sum()
-}
-
-/// Adds `sign` a_i . b_j to entry (i, j) of `sum`, for i > j or for i < j.
-fn add_outer<E: Real>(sum: &mut [E], a: &[E], b: &[E], sign: E, below: bool) {
-    let n = a.len() / LANES;
-    for i in 0..n {
-        for j in if below { 0..i } else { i + 1..n } {
-            sum[i * n + j] += sign * dot(a, i, b, j);
-        }
-    }
-}
-
-/// Row i of the result is row `places[i]` of `x`.
-fn unpermuted<E: Real>(places: &[usize], x: &[E]) -> Vec<E> {
-    places.iter().flat_map(|&p| x[p * LANES..(p + 1) * LANES].iter().copied()).collect()
 }
 
 impl<E: Real, const INVERSE: bool> Operation<E> for LuOperation<INVERSE> {
@@ -272,32 +213,19 @@ impl<E: Real, const INVERSE: bool> Operation<E> for LuOperation<INVERSE> {
         _: &mut (),
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        let factors = Factors::new(parameters);
-        let bias = parameters[3];
+        let (lower, upper) = self.factors(parameters);
         let total: E = parameters[2].iter().copied().sum();
-        log_det.fill(if INVERSE { -total } else { total });
+        outputs[1].fill(if INVERSE { -total } else { total });
         if INVERSE {
-            for (i, &place) in self.places.iter().enumerate() {
-                let source = &inputs[0][place * LANES..(place + 1) * LANES];
-                for (v, &x) in value[i * LANES..(i + 1) * LANES].iter_mut().zip(source) {
-                    *v = x - bias[place];
-                }
-            }
-            factors.solve_lower(value, false);
-            factors.solve_upper(value, false);
+            let mut z = self.half_solved(&lower, inputs[0], parameters[3]);
+            upper.solve(&mut z);
+            outputs[0].copy_from_slice(&z);
         } else {
             let mut v = inputs[0].to_vec();
-            factors.multiply_upper(&mut v, false);
-            factors.multiply_lower(&mut v, false);
-            for (source, &place) in v.chunks_exact(LANES).zip(&self.places) {
-                let target = &mut value[place * LANES..(place + 1) * LANES];
-                for (x, &v) in target.iter_mut().zip(source) {
-                    *x = v + bias[place];
-                }
-            }
+            upper.multiply(&mut v);
+            lower.multiply(&mut v);
+            self.scatter(&v, outputs[0]);
+            shift(outputs[0], E::one(), parameters[3]);
         }
         Ok(())
     }
@@ -312,50 +240,33 @@ impl<E: Real, const INVERSE: bool> Operation<E> for LuOperation<INVERSE> {
         let [d_lower, d_upper, d_log_diagonal, d_bias] = parameter_gradients else {
             return;
         };
-        let factors = Factors::new(block.parameters);
-        let n = factors.dim();
-        let total: E = output_gradients[1].iter().copied().sum();
-        let (minus, plus) = (-E::one(), E::one());
-        if INVERSE {
-            // z = U^-1 v, v = L^-1 (x - b): dv = U^-T dz, dU = -dv z^T; dx = L^-T dv, dL = -dx v^T.
-            let mut v = unpermuted(&self.places, block.inputs[0]);
-            for (i, &place) in self.places.iter().enumerate() {
-                for value in &mut v[i * LANES..(i + 1) * LANES] {
-                    *value -= block.parameters[3][place];
-                }
-            }
-            factors.solve_lower(&mut v, false);
+        let (lower, upper) = self.factors(block.parameters);
+        let sign = if INVERSE { -E::one() } else { E::one() };
+        let diagonal = if INVERSE {
+            // z = U^-1 v, v = L^-1 P^T (x - b).
+            let v = self.half_solved(&lower, block.inputs[0], block.parameters[3]);
             let mut z = v.clone();
-            factors.solve_upper(&mut z, false);
+            upper.solve(&mut z);
             let mut gradient = output_gradients[0].to_vec();
-            factors.solve_upper(&mut gradient, true);
-            add_outer(d_upper, &gradient, &z, minus, false);
-            for i in 0..n {
-                d_log_diagonal[i] -= dot(&gradient, i, &z, i) * factors.diagonal[i] + total;
-            }
-            factors.solve_lower(&mut gradient, true);
-            add_outer(d_lower, &gradient, &v, minus, true);
-            for (row, &place) in gradient.chunks_exact(LANES).zip(&self.places) {
-                d_bias[place] -= row.iter().copied().sum();
-                input_gradients[0][place * LANES..(place + 1) * LANES].copy_from_slice(row);
-            }
+            let diagonal = upper.pull_solution(&z, &mut gradient, d_upper);
+            lower.pull_solution(&v, &mut gradient, d_lower);
+            self.scatter(&gradient, input_gradients[0]);
+            add_lane_sums(input_gradients[0], sign, d_bias);
+            diagonal
         } else {
-            // u = U z, v = L u, x = P v + b.
-            let z = block.inputs[0];
-            let mut u = z.to_vec();
-            factors.multiply_upper(&mut u, false);
-            let mut gradient = unpermuted(&self.places, output_gradients[0]);
-            for (row, &place) in gradient.chunks_exact(LANES).zip(&self.places) {
-                d_bias[place] += row.iter().copied().sum();
-            }
-            add_outer(d_lower, &gradient, &u, plus, true);
-            factors.multiply_lower(&mut gradient, true);
-            add_outer(d_upper, &gradient, z, plus, false);
-            for i in 0..n {
-                d_log_diagonal[i] += dot(&gradient, i, z, i) * factors.diagonal[i] + total;
-            }
-            factors.multiply_upper(&mut gradient, true);
+            // u = U z, x = P L u + b.
+            let mut u = block.inputs[0].to_vec();
+            upper.multiply(&mut u);
+            add_lane_sums(output_gradients[0], sign, d_bias);
+            let mut gradient = self.gathered(output_gradients[0]);
+            lower.pull_product(&u, &mut gradient, d_lower);
+            let diagonal = upper.pull_product(block.inputs[0], &mut gradient, d_upper);
             input_gradients[0].copy_from_slice(&gradient);
+            diagonal
+        };
+        let total: E = output_gradients[1].iter().copied().sum();
+        for (i, sum) in d_log_diagonal.iter_mut().enumerate() {
+            *sum += diagonal[i] * upper.diagonal()[i] + sign * total;
         }
     }
 }

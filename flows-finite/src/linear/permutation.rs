@@ -9,6 +9,8 @@ use flows_core::{
 };
 use rand::seq::SliceRandom;
 
+use crate::image::Shape;
+
 /// Feature i of x is feature `order[i]` of z; the log-det is zero.
 ///
 /// The order is saved with the model.
@@ -45,6 +47,31 @@ impl<E: Real> Permutation<E> {
     pub fn random(dim: usize, rng: &mut Stream) -> Result<Self> {
         let mut order: Vec<usize> = (0..dim).collect();
         order.shuffle(rng);
+        Self::new(&order)
+    }
+
+    /// Space to depth: x is an image of `shape` (C, H, W), z the same values as (4C, H/2, W/2), both
+    /// channel-major. Each 2 x 2 square of a channel becomes one pixel of four channels:
+    /// ```text
+    /// z[4c + 2i + j, y, x] = x[c, 2y + i, 2x + j],   i, j in {0, 1}
+    /// ```
+    /// It is the data-to-base direction that squeezes.
+    ///
+    /// # Reference
+    /// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017, section 3.6 and
+    /// figure 3. <https://arxiv.org/abs/1605.08803>
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for odd heights and widths.
+    pub fn squeeze(shape: Shape) -> Result<Self> {
+        let small = shape.squeezed()?;
+        let mut order = Vec::with_capacity(shape.dim());
+        for channel in 0..shape.channels {
+            for (y, x) in (0..shape.height).flat_map(|y| (0..shape.width).map(move |x| (y, x))) {
+                let channel = 4 * channel + 2 * (y % 2) + x % 2;
+                order.push((channel * small.height + y / 2) * small.width + x / 2);
+            }
+        }
         Self::new(&order)
     }
 

@@ -1,13 +1,18 @@
 //! The affine transformer of NICE, Real NVP, MAF and Glow.
 
-use flows_core::elementwise::{exp, tanh, vectorised};
+use flows_core::elementwise::{exp, ln, sigmoid, softplus, tanh, vectorised};
 use flows_core::operation::LANES;
-use flows_core::{Real, Result};
+use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Inner, Outer, Transformer};
 
-/// How the raw parameter a becomes the logarithm of the scale.
+/// Smallest scale of [`Scale::Softplus`] and [`Scale::Sigmoid`].
+const MIN_SCALE: f64 = 1e-3;
+/// Offset of the raw parameter of [`Scale::Sigmoid`].
+const SIGMOID_OFFSET: f64 = 2.0;
+
+/// How the raw parameter a becomes the scale; its logarithm is exact to rounding in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
@@ -15,44 +20,99 @@ pub enum Scale {
     Exp,
     /// log scale = c tanh(a / c): within e^-c and e^c, and equal to `Exp` near 0.
     Bounded(f64),
+    /// scale = softplus(a + o) + 1e-3 with o = ln(e^(1 - 1e-3) - 1), so that it is 1 at a = 0: from
+    /// 1e-3 up, and linear in a where it is large.
+    Softplus,
+    /// scale = sigmoid(a + 2) + 1e-3, as in nflows and, without the floor, Glow: within 1e-3 and
+    /// 1.001.
+    ///
+    /// Forward it cannot stretch by more than 1.001, whatever the data ask for, so standardise them
+    /// and put act-norm or a linear layer beside it. Its scale is 1 at a = 4.907, where the sigmoid
+    /// is nearly flat (d log scale / da = 1e-3): training leaves the identity slowly.
+    Sigmoid,
 }
 
-/// y = exp(s) x + t with s from the first parameter, t the second.
+impl Scale {
+    /// Raw parameter at which the scale is 1.
+    fn identity(self) -> f64 {
+        match self {
+            Self::Exp | Self::Bounded(_) | Self::Softplus => 0.0,
+            Self::Sigmoid => ((1.0 - MIN_SCALE) / MIN_SCALE).ln() - SIGMOID_OFFSET,
+        }
+    }
+}
+
+/// y = e^s x + t with the log-scale s from the first parameter and t the second.
 ///
 /// # Reference
-/// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017, eq. 7-8.
-/// <https://arxiv.org/abs/1605.08803>
+/// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017, eq. 7-8,
+/// <https://arxiv.org/abs/1605.08803>; the sigmoid: the published code of Kingma, Dhariwal, *Glow:
+/// Generative Flow with Invertible 1x1 Convolutions*, NeurIPS 2018,
+/// <https://arxiv.org/abs/1807.03039>.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     scale: Scale,
 }
 
+/// Log-scale and its derivative for the raw parameter, LANES of each.
+struct LogScale<E> {
+    value: [E; LANES],
+    slope: [E; LANES],
+}
+
 impl Affine {
-    /// With the given bound on the scale.
-    #[must_use]
-    pub fn new(scale: Scale) -> Self {
-        Self { scale }
+    /// With the given map of the raw scale.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a bound that is not positive and finite.
+    pub fn new(scale: Scale) -> Result<Self> {
+        if let Scale::Bounded(value) = scale
+            && !(value > 0.0 && value.is_finite())
+        {
+            let (name, requirement) = ("bound of the scale", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value });
+        }
+        Ok(Self { scale })
     }
 
-    /// Bound of the log-scale and its reciprocal; `None` for the unbounded map.
-    fn bound<E: Real>(&self) -> Option<(E, E)> {
+    #[inline(always)]
+    fn log_scale<E: Real>(&self, raw: &[E]) -> LogScale<E> {
         match self.scale {
-            Scale::Exp => None,
-            Scale::Bounded(bound) => Some((E::of(bound), E::of(1.0 / bound))),
+            Scale::Exp => each(raw, |a| (a, E::one())),
+            Scale::Bounded(bound) => {
+                let (bound, inverse) = (E::of(bound), E::of(1.0 / bound));
+                each(raw, |a| {
+                    let t = tanh(a * inverse);
+                    (bound * t, E::one() - t * t)
+                })
+            }
+            Scale::Softplus => {
+                let offset = E::of((1.0 - MIN_SCALE).exp_m1().ln());
+                each(raw, |a| {
+                    let scale = softplus(a + offset) + E::of(MIN_SCALE);
+                    (ln(scale), sigmoid(a + offset) / scale)
+                })
+            }
+            Scale::Sigmoid => {
+                let offset = E::of(SIGMOID_OFFSET);
+                each(raw, |a| {
+                    let open = sigmoid(a + offset);
+                    let scale = open + E::of(MIN_SCALE);
+                    // 1 - sigmoid(b) = sigmoid(-b), without its cancellation.
+                    (ln(scale), open * sigmoid(-(a + offset)) / scale)
+                })
+            }
         }
     }
 }
 
-/// Log-scale and its derivative for the raw parameter.
 #[inline(always)]
-fn log_scale<E: Real>(raw: E, bound: Option<(E, E)>) -> (E, E) {
-    match bound {
-        None => (raw, E::one()),
-        Some((bound, inverse)) => {
-            let t = tanh(raw * inverse);
-            (bound * t, E::one() - t * t)
-        }
+fn each<E: Real>(raw: &[E], log_scale: impl Fn(E) -> (E, E)) -> LogScale<E> {
+    let mut all = LogScale { value: [E::zero(); LANES], slope: [E::zero(); LANES] };
+    for ((value, slope), &raw) in all.value.iter_mut().zip(&mut all.slope).zip(raw) {
+        (*value, *slope) = log_scale(raw);
     }
+    all
 }
 
 impl<E: Real> Transformer<E> for Affine {
@@ -65,19 +125,18 @@ impl<E: Real> Transformer<E> for Affine {
     }
 
     fn identity(&self) -> Vec<f64> {
-        vec![0.0, 0.0]
+        vec![self.scale.identity(), 0.0]
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
-        let bound = self.bound();
         let (raw, shift) = theta.split_at(LANES);
         vectorised(
             #[inline(always)]
             || {
+                let s = self.log_scale(raw).value;
                 for lane in 0..LANES {
-                    let (s, _) = log_scale(raw[lane], bound);
-                    y[lane] = exp(s).mul_add(x[lane], shift[lane]);
-                    log_slope[lane] += s;
+                    y[lane] = exp(s[lane]).mul_add(x[lane], shift[lane]);
+                    log_slope[lane] += s[lane];
                 }
             },
         );
@@ -85,15 +144,14 @@ impl<E: Real> Transformer<E> for Affine {
     }
 
     fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64> {
-        let bound = self.bound();
         let (raw, shift) = theta.split_at(LANES);
         vectorised(
             #[inline(always)]
             || {
+                let s = self.log_scale(raw).value;
                 for lane in 0..LANES {
-                    let (s, _) = log_scale(raw[lane], bound);
-                    x[lane] = (y[lane] - shift[lane]) * exp(-s);
-                    log_slope[lane] -= s;
+                    x[lane] = (y[lane] - shift[lane]) * exp(-s[lane]);
+                    log_slope[lane] -= s[lane];
                 }
             },
         );
@@ -101,17 +159,15 @@ impl<E: Real> Transformer<E> for Affine {
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        let bound = self.bound();
-        let raw = &theta[..LANES];
         let (d_raw, d_shift) = inner.theta.split_at_mut(LANES);
         vectorised(
             #[inline(always)]
             || {
+                let s = self.log_scale(&theta[..LANES]);
                 for lane in 0..LANES {
-                    let (s, ds) = log_scale(raw[lane], bound);
-                    let scaled = outer.value[lane] * exp(s);
+                    let scaled = outer.value[lane] * exp(s.value[lane]);
                     inner.value[lane] = scaled;
-                    d_raw[lane] = (scaled * x[lane] + outer.log_slope[lane]) * ds;
+                    d_raw[lane] = (scaled * x[lane] + outer.log_slope[lane]) * s.slope[lane];
                     d_shift[lane] = outer.value[lane];
                 }
             },
@@ -119,18 +175,17 @@ impl<E: Real> Transformer<E> for Affine {
     }
 
     fn inverse_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        let bound = self.bound();
-        let raw = &theta[..LANES];
         let (d_raw, d_shift) = inner.theta.split_at_mut(LANES);
         vectorised(
             #[inline(always)]
             || {
                 // x = e^-s (y - t), log-slope -s
+                let s = self.log_scale(&theta[..LANES]);
                 for lane in 0..LANES {
-                    let (s, ds) = log_scale(raw[lane], bound);
-                    let scaled = outer.value[lane] * exp(-s);
+                    let g = outer.value[lane];
+                    let scaled = g * exp(-s.value[lane]);
                     inner.value[lane] = scaled;
-                    d_raw[lane] = -(outer.value[lane] * x[lane] + outer.log_slope[lane]) * ds;
+                    d_raw[lane] = -(g * x[lane] + outer.log_slope[lane]) * s.slope[lane];
                     d_shift[lane] = -scaled;
                 }
             },

@@ -1,11 +1,9 @@
 //! The bins of a spline: an interval cut in proportion to a softmax.
 
+pub(super) use super::lanes::Lanes;
 use flows_core::Real;
 use flows_core::elementwise::exp;
 use flows_core::operation::LANES;
-
-/// One value for each of LANES elements.
-pub(crate) type Lanes<E> = [E; LANES];
 
 /// Softmax of K rows and the factor from a probability to a width.
 pub(crate) struct Partition<E> {
@@ -15,16 +13,12 @@ pub(crate) struct Partition<E> {
 }
 
 impl<E: Real> Partition<E> {
+    /// Cuts [-`bound`, `bound`] into parts of at least `smallest` of its length each.
     #[inline(always)]
     pub(crate) fn new(raw: &[E], smallest: f64, bound: f64) -> Self {
         let bins = raw.len() / LANES;
         let mut probability = vec![[E::zero(); LANES]; bins];
-        let mut largest = [E::neg_infinity(); LANES];
-        for row in raw.chunks_exact(LANES) {
-            for (largest, &value) in largest.iter_mut().zip(row) {
-                *largest = if value > *largest { value } else { *largest };
-            }
-        }
+        let largest = largest(raw);
         let mut total = [E::zero(); LANES];
         for (row, raw) in probability.iter_mut().zip(raw.chunks_exact(LANES)) {
             for lane in 0..LANES {
@@ -50,26 +44,18 @@ impl<E: Real> Partition<E> {
         self.factor.mul_add(self.probability[bin][lane], self.offset)
     }
 
-    /// Gradient of the raw rows, for the gradient `here` of the size of bin `index` and `before` of
-    /// the size of each bin to its left.
+    /// Gradient of the raw rows, given that of the size of each bin.
     #[inline(always)]
-    pub(crate) fn gradient(
-        &self,
-        index: &Lanes<E>,
-        here: &Lanes<E>,
-        before: &Lanes<E>,
-        raw: &mut [E],
-    ) {
+    pub(crate) fn gradient(&self, size: impl Fn(usize, usize) -> E, raw: &mut [E]) {
         let mut mean = [E::zero(); LANES];
         for (bin, row) in raw.chunks_exact_mut(LANES).enumerate() {
-            let this = E::of(bin as f64);
+            // Written to a place of its own first, or the compiler fears that rows overlap.
+            let mut scaled = [E::zero(); LANES];
             for lane in 0..LANES {
-                let at = if this == index[lane] { here[lane] } else { E::zero() };
-                let size = if this < index[lane] { before[lane] } else { at };
-                let scaled = size * self.factor;
-                row[lane] = scaled;
-                mean[lane] += self.probability[bin][lane] * scaled;
+                scaled[lane] = size(bin, lane) * self.factor;
+                mean[lane] += self.probability[bin][lane] * scaled[lane];
             }
+            row.copy_from_slice(&scaled);
         }
         for (row, probability) in raw.chunks_exact_mut(LANES).zip(&self.probability) {
             for lane in 0..LANES {
@@ -77,4 +63,16 @@ impl<E: Real> Partition<E> {
             }
         }
     }
+}
+
+/// The largest value of each element, which the exponentials of a softmax are taken under.
+#[inline(always)]
+pub(crate) fn largest<E: Real>(raw: &[E]) -> Lanes<E> {
+    let mut largest = [E::neg_infinity(); LANES];
+    for row in raw.chunks_exact(LANES) {
+        for (largest, &value) in largest.iter_mut().zip(row) {
+            *largest = if value > *largest { value } else { *largest };
+        }
+    }
+    largest
 }

@@ -1,30 +1,39 @@
 //! The inverse of a monotone map without a closed form: Newton's method kept inside a bracket.
 
+use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::Transformer;
+use super::lanes::{add, exps};
 
 /// Most evaluations: bisecting a bracket of any size that `f64` holds down to neighbours takes some
 /// 1,100, and Newton's steps, tried first, take about ten.
 const MOST: u64 = 2_000;
 
-/// Searches for each lane; see [`invert`].
+/// Newton's steps, one after another, that may leave one side of the bracket open.
+const PATIENCE: u32 = 8;
+
+/// The search of one lane; see [`invert`].
+#[derive(Clone, Copy)]
 struct Search<E> {
     low: E,
     high: E,
-    /// The bracket's width when it was last known to have halved, and the steps since.
-    width: E,
+    /// Newton's steps since the last other one.
     steps: u32,
-    /// Length of the next step outward while one side of the bracket is open.
+    /// Longest step of Newton's that is taken.
     stride: E,
+    /// Whether the last step was Newton's and short enough to leave no error but rounding.
+    refined: bool,
     done: bool,
 }
 
 impl<E: Real> Search<E> {
-    fn new() -> Self {
+    /// The first step may cover the distance to zero: far out a map is often a straight line.
+    fn new(start: E) -> Self {
         let (low, high) = (E::neg_infinity(), E::infinity());
-        Self { low, high, width: E::infinity(), steps: 0, stride: E::one(), done: false }
+        let stride = E::one() + start.abs();
+        Self { low, high, steps: 0, stride, refined: false, done: false }
     }
 
     /// The next point after `x`, where the map is `residual` above its aim with slope `slope`.
@@ -34,38 +43,59 @@ impl<E: Real> Search<E> {
         } else {
             self.low = x;
         }
-        let newton = x - residual / slope;
-        let two = E::of(2.0);
-        if !(self.low.is_finite() && self.high.is_finite()) {
-            // Newton's step at most doubles the distance covered, so that a flat place does not
-            // throw the search to the end of the numbers; one step at least, so that it moves on.
-            let step = self.stride;
-            self.stride = self.stride * two;
-            let distance = (newton - x).abs();
-            let length = if distance > E::zero() && distance < step { distance } else { step };
-            // A Newton step that falls short again and again is lengthened by what it covered.
-            let length = if self.steps > 8 { step } else { length };
-            self.steps += 1;
-            return if residual > E::zero() { x - length } else { x + length };
-        }
-        let width = self.high - self.low;
         self.steps += 1;
-        if width <= self.width / two {
-            (self.width, self.steps) = (width, 0);
+        let newton = x - residual / slope;
+        let open = !(self.low.is_finite() && self.high.is_finite());
+        let next = if open { self.outward(x, newton) } else { self.inward(x, newton) };
+        // The error left is the square of the step times the curvature.
+        let short = E::epsilon().powf(E::of(2.0 / 3.0)) * (E::one() + x.abs());
+        self.refined = next == newton && (newton - x).abs() <= short;
+        next
+    }
+
+    /// Newton's step within the stride, which grows whenever it is used up: a flat place must not
+    /// throw the search to the end of the numbers, nor steps that come short keep it on one side.
+    fn outward(&mut self, x: E, newton: E) -> E {
+        if (newton - x).abs() <= self.stride && self.steps <= PATIENCE {
+            return newton;
         }
-        let inside = newton > self.low && newton < self.high;
-        if inside && self.steps < 3 { newton } else { self.low + width / two }
+        let length = self.stride;
+        (self.stride, self.steps) = (length * E::of(4.0), 0);
+        if self.high == x { x - length } else { x + length }
+    }
+
+    /// Newton's step within the bracket if it is at most half as long as the last step, or else the
+    /// middle: as long as Newton's steps shrink, one that stays on one side is as good as any.
+    fn inward(&mut self, x: E, newton: E) -> E {
+        let two = E::of(2.0);
+        let length = (newton - x).abs();
+        if newton > self.low && newton < self.high && length <= self.stride {
+            self.stride = length / two;
+            return newton;
+        }
+        self.stride = (self.high - self.low) / two;
+        self.low + self.stride
+    }
+
+    /// Whether `x`, with `residual` at an aim of `y`, is as near to the root as numbers can tell.
+    fn settled(&self, x: E, residual: E, y: E, slope: E) -> bool {
+        let epsilon = E::epsilon();
+        let within = E::of(4.0) * epsilon * (E::one() + x.abs());
+        let size = residual.abs();
+        // A map's own rounding is some units of 1 + |y|.
+        let rounding = E::of(64.0) * epsilon * (E::one() + y.abs());
+        // An infinite slope says nothing: it is that of a cubic root at 0, wherever the root is.
+        size <= epsilon * y.abs()
+            || (slope.is_finite() && size <= within * slope)
+            || self.high - self.low <= within
+            || (self.refined && size <= rounding)
     }
 }
 
 /// x with tau(x) = y and -log tau'(x), by evaluations of the forward map; returns how many.
 ///
-/// Ends at |x - root| <= 4 epsilon (1 + |x|), as Newton's step or the bracket tells, or where the
-/// value equals y.
-///
 /// # Errors
-/// [`Error::NotConverged`] with the lane as row, where y is outside the range of the map or the map
-/// is not finite.
+/// As [`find`].
 pub(super) fn invert<E: Real, T: Transformer<E>>(
     transformer: &T,
     y: &[E],
@@ -73,39 +103,57 @@ pub(super) fn invert<E: Real, T: Transformer<E>>(
     x: &mut [E],
     log_slope: &mut [E],
 ) -> Result<u64> {
-    let mut searches: Vec<Search<E>> = (0..LANES).map(|_| Search::new()).collect();
-    let tolerance = E::of(4.0) * E::epsilon();
-    let (mut value, mut slope) = ([E::zero(); LANES], [E::zero(); LANES]);
+    find(transformer.name(), y, x, log_slope, |x, value, log_slope| {
+        transformer.forward(x, theta, value, log_slope)
+    })
+}
+
+/// x at which an increasing map is y, for each lane; subtracts the map's log-slope there from
+/// `log_slope` and returns the number of evaluations.
+///
+/// `evaluate` writes the value at x and adds the log-slope to zeros; its last call is at the x that
+/// is returned. The search ends at |x - root| <= 4 epsilon (1 + |x|), as Newton's step or the bracket
+/// tells, or where the value equals y to the rounding of the map.
+///
+/// # Errors
+/// [`Error::NotConverged`] with the lane as row, where y is outside the range of the map or the map
+/// is not finite.
+pub(crate) fn find<E: Real>(
+    method: &'static str,
+    y: &[E],
+    x: &mut [E],
+    log_slope: &mut [E],
+    mut evaluate: impl FnMut(&[E], &mut [E], &mut [E]) -> Result<()>,
+) -> Result<u64> {
+    let mut searches: Vec<Search<E>> = y.iter().map(|&start| Search::new(start)).collect();
+    let (mut value, mut log) = ([E::zero(); LANES], [E::zero(); LANES]);
     x.copy_from_slice(y);
     for iteration in 1..=MOST {
-        slope.fill(E::zero());
-        transformer.forward(x, theta, &mut value, &mut slope)?;
+        log.fill(E::zero());
+        evaluate(x, &mut value, &mut log)?;
+        let slope = vectorised(
+            #[inline(always)]
+            || exps(log),
+        );
         let mut left = 0;
         for (lane, search) in searches.iter_mut().enumerate().filter(|(_, s)| !s.done) {
             let residual = value[lane] - y[lane];
-            if !residual.is_finite() {
-                return Err(failure(transformer.name(), lane, residual, iteration));
+            if !(residual.is_finite() && x[lane].is_finite()) {
+                return Err(failure(method, lane, residual, iteration));
             }
-            let here = x[lane];
-            let within = tolerance * (E::one() + here.abs());
-            let next = search.next(here, residual, slope[lane].exp());
-            let narrow = search.high - search.low <= within;
-            let newton = residual.abs() <= within * slope[lane].exp();
-            search.done = residual == E::zero() || narrow || newton;
+            search.done = search.settled(x[lane], residual, y[lane], slope[lane]);
             if !search.done {
-                x[lane] = next;
+                x[lane] = search.next(x[lane], residual, slope[lane]);
                 left += 1;
             }
         }
         if left == 0 {
-            for (total, &slope) in log_slope.iter_mut().zip(&slope) {
-                *total -= slope;
-            }
+            add(log_slope, &log.map(|log| -log));
             return Ok(iteration);
         }
     }
     let lane = searches.iter().position(|search| !search.done).unwrap_or(0);
-    Err(failure(transformer.name(), lane, value[lane] - y[lane], MOST))
+    Err(failure(method, lane, value[lane] - y[lane], MOST))
 }
 
 fn failure<E: Real>(method: &'static str, row: usize, residual: E, iterations: u64) -> Error {
@@ -113,3 +161,6 @@ fn failure<E: Real>(method: &'static str, row: usize, residual: E, iterations: u
                   put act-norm or bounded tails around the layer";
     Error::NotConverged { method, row, residual: residual.as_f64(), iterations, advice }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ fn every_order_and_conditioner_is_bijective() {
         for conditioner in conditioners() {
             for context in [0, 2] {
                 let mut affine =
-                    layer(&order, context, Affine::new(Scale::Bounded(1.5)), &conditioner);
+                    layer(&order, context, Affine::new(Scale::Bounded(1.5)).unwrap(), &conditioner);
                 perturb(&mut affine, 0.3, &mut stream(3, "perturb")).unwrap();
                 check_bijector(&mut affine, context, normal_point(1.0), Tolerance::default());
             }
@@ -91,8 +91,12 @@ fn every_way_of_sampling_gives_the_same_rows() {
                 let features = batch(normals(150 * 2, &mut stream(6, "context")), 150, 2).unwrap();
                 let given = if width == 0 { Context::none() } else { Context::of(features) };
                 let draw = |sampling| {
-                    let layer =
-                        layer(&order, width, Affine::new(Scale::Bounded(1.0)), &conditioner);
+                    let layer = layer(
+                        &order,
+                        width,
+                        Affine::new(Scale::Bounded(1.0)).unwrap(),
+                        &conditioner,
+                    );
                     let mut layer = layer.with_sampling(sampling).unwrap();
                     perturb(&mut layer, 0.3, &mut stream(3, "perturb")).unwrap();
                     layer.forward(rows(150, dim), &given).unwrap()

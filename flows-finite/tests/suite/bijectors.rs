@@ -52,8 +52,12 @@ fn elementwise_and_linear_maps_are_bijective() {
 fn couplings_with_every_transformer_are_bijective() {
     for (dim, context) in [(1, 0), (1, 2), (2, 0), (3, 2), (5, 0)] {
         let mut rng = stream(7, "init");
-        check(coupling(dim, context, Affine::new(Scale::Exp), &mut rng), context, 1.0);
-        check(coupling(dim, context, Affine::new(Scale::Bounded(1.5)), &mut rng), context, 1.0);
+        check(coupling(dim, context, Affine::new(Scale::Exp).unwrap(), &mut rng), context, 1.0);
+        check(
+            coupling(dim, context, Affine::new(Scale::Bounded(1.5)).unwrap(), &mut rng),
+            context,
+            1.0,
+        );
         for tails in [Tails::Identity, Tails::Linear] {
             // Wide enough that some points fall outside of the interval.
             check(coupling(dim, context, spline(5, tails), &mut rng), context, 1.5);
@@ -86,7 +90,7 @@ fn chains_and_inverses_are_bijective() {
     let parts = vec![
         coupling(3, 1, spline(4, Tails::Identity), &mut rng),
         BoxBijector::new(Permutation::new(&[1, 2, 0]).unwrap()),
-        BoxBijector::new(Inverse(coupling(3, 1, Affine::new(Scale::Exp), &mut rng))),
+        BoxBijector::new(Inverse(coupling(3, 1, Affine::new(Scale::Exp).unwrap(), &mut rng))),
         BoxBijector::new(LuLinear::new(3).unwrap()),
         BoxBijector::new(ActNorm::new(3).unwrap()),
     ];

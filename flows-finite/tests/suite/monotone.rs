@@ -196,7 +196,8 @@ fn affine_maps_are_the_formula_and_stay_within_their_bound() {
     let points = [-1e6, -1.0, 0.0, 0.5, 1e6];
     for a in [-50.0_f64, -2.0, 0.0, 0.7, 50.0] {
         for (scale, s) in [(Scale::Exp, a), (Scale::Bounded(1.5), 1.5 * (a / 1.5).tanh())] {
-            let (values, logs) = at::<f64>(&Affine::new(scale), &[a, 0.25], &points, false);
+            let (values, logs) =
+                at::<f64>(&Affine::new(scale).unwrap(), &[a, 0.25], &points, false);
             for ((x, value), log) in points.iter().zip(values).zip(logs) {
                 close("value", value, s.exp() * x + 0.25, 1e-13);
                 close("log-slope", log, s, 1e-14);

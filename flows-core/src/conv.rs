@@ -1,0 +1,371 @@
+//! The convolutional conditioner of Glow over images, with zero padding.
+//!
+//! ```text
+//! h = act(conv3x3(image) + b0),   g = act(conv1x1(h) + b1),   theta = conv3x3(g) + b2
+//! ```
+//! A block of rows keeps the pixels of a channel side by side, so a 1 x 1 convolution is one matrix
+//! product. A 3 x 3 one gathers the nine neighbours of each pixel as rows of a matrix where few
+//! channels come in (the first layer), and scatters the rows of a product to the nine neighbours
+//! where few go out (the last layer); either is the other's transpose.
+//!
+//! Reference: Kingma, Dhariwal, *Glow: Generative flow with invertible 1x1 convolutions*, NeurIPS
+//! 2018, section 3.3 and appendix B. <https://arxiv.org/abs/1807.03039>
+
+use crate::activation::Activation;
+use crate::matmul::{Destination, Matrix, product};
+use crate::network::{Layout, Layouts, NetworkKernel, add_row_sums};
+use crate::operation::{LANES, Recorded};
+use crate::{Error, Real, Result};
+
+/// Neighbours of a pixel in a 3 x 3 convolution, itself among them.
+const TAPS: usize = 9;
+
+/// Which features of an image a coupling keeps and which it transforms, each feature at most once.
+///
+/// Features are channel-major: row y, column x of channel c is feature `(c * height + y) * width + x`.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageSplit<'a> {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// Features that condition, in the order in which the network takes them.
+    pub kept: &'a [usize],
+    /// Features that are transformed, in the order in which the network serves them.
+    pub transformed: &'a [usize],
+}
+
+/// Three convolutions, 3 x 3, 1 x 1 and 3 x 3, from the kept features of an image to parameters for
+/// each transformed one.
+///
+/// # Shape
+/// Inputs: the kept features, then context features, each of which enters as a constant channel.
+/// Outputs: parameter a of transformed feature i is output `i * arity + a`, with channel `c * arity +
+/// a` of the last convolution for channel c. The network sees an image of those channels of which
+/// anything is kept, with 0 where a feature is transformed, and its last layer has channels for those
+/// of which anything is transformed: with a mask of whole channels nothing is computed in vain, with
+/// a checkerboard half of the pixels.
+///
+/// Tensors: `weight0` `(hidden, 9 channels)`, column `9 c + tap`; `weight1` `(hidden, hidden)`;
+/// `weight2` `(9 maps, hidden)`, row `9 m + tap`, where tap `3 i + j` of the first leads to the pixel
+/// *read*, (i - 1, j - 1) away, and that of the last to the pixel *written*; `bias0`, `bias1` with a
+/// value for each channel; `bias2` with one for each output, so that a coupling can offset it.
+///
+/// # Cost
+/// `hidden (9 channels + hidden + 9 maps)` multiplications a pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvKernel {
+    height: usize,
+    width: usize,
+    /// Channels that are read, without those of the context.
+    channels: usize,
+    context: usize,
+    hidden: usize,
+    /// Channels that are written, times the arity.
+    maps: usize,
+    arity: usize,
+    /// Place of each kept feature in the image that is read.
+    sources: Vec<usize>,
+    /// Place of each transformed feature in an image of the channels that are written.
+    targets: Vec<usize>,
+    activation: Activation,
+}
+
+/// What a forward pass keeps of the two hidden layers.
+#[derive(Debug, Default)]
+pub struct ConvWorkspace<E> {
+    kept: [Vec<E>; 2],
+}
+
+impl ConvKernel {
+    /// A network of `hidden` channels; what is not a kept feature among the `inputs` is context, and
+    /// the arity is the number of `outputs` for a transformed feature.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if there are no pixels, hidden channels or transformed features;
+    /// [`Error::Dimension`] for fewer inputs than kept features, or outputs that are not a multiple
+    /// of the transformed ones.
+    pub fn new(
+        inputs: usize,
+        split: ImageSplit<'_>,
+        hidden: usize,
+        outputs: usize,
+        activation: Activation,
+    ) -> Result<Self> {
+        let ImageSplit { height, width, kept, transformed } = split;
+        if [height, width, hidden, inputs, outputs, transformed.len()].contains(&0) {
+            let name = "size of a convolution";
+            return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
+        }
+        let Some(context) = inputs.checked_sub(kept.len()) else {
+            let op = "inputs of a convolution";
+            return Err(Error::Dimension { op, expected: kept.len(), got: inputs });
+        };
+        let arity = outputs / transformed.len();
+        let expected = arity.max(1) * transformed.len();
+        if outputs != expected {
+            let op = "outputs of a convolution";
+            return Err(Error::Dimension { op, expected, got: outputs });
+        }
+        let (channels, sources) = compact(kept, height * width);
+        let (written, targets) = compact(transformed, height * width);
+        Ok(Self {
+            height,
+            width,
+            channels,
+            context,
+            hidden,
+            maps: written * arity,
+            arity,
+            sources,
+            targets,
+            activation,
+        })
+    }
+
+    /// Values of a channel in a block.
+    fn plane(&self) -> usize {
+        self.height * self.width * LANES
+    }
+
+    /// The image that is read, context included.
+    fn image<E: Real>(&self, input: &[E]) -> Vec<E> {
+        let plane = self.plane();
+        let mut image = vec![E::zero(); self.channels * plane];
+        image.reserve_exact(self.context * plane);
+        let mut features = input.chunks_exact(LANES);
+        for (&place, feature) in self.sources.iter().zip(features.by_ref()) {
+            image[place * LANES..(place + 1) * LANES].copy_from_slice(feature);
+        }
+        for feature in features {
+            image.extend((0..self.height * self.width).flat_map(|_| feature));
+        }
+        image
+    }
+
+    /// From the gradient of the image to that of the input.
+    fn pull_image<E: Real>(&self, d_image: &[E], d_input: &mut [E]) {
+        let mut features = d_input.chunks_exact_mut(LANES);
+        for (&place, feature) in self.sources.iter().zip(features.by_ref()) {
+            feature.copy_from_slice(&d_image[place * LANES..(place + 1) * LANES]);
+        }
+        let maps = d_image[self.channels * self.plane()..].chunks_exact(self.plane());
+        for (feature, map) in features.zip(maps) {
+            feature.fill(E::zero());
+            map.chunks_exact(LANES).for_each(|pixel| add(feature, pixel));
+        }
+    }
+
+    /// Rows `9 c + tap` of the result hold channel c as seen from each pixel through `tap`.
+    fn gather<E: Real>(&self, image: &[E]) -> Vec<E> {
+        let plane = self.plane();
+        let mut seen = vec![E::zero(); TAPS * image.len()];
+        let channels = image.chunks_exact(plane).zip(seen.chunks_exact_mut(TAPS * plane));
+        for (channel, seen) in channels {
+            for run in runs(self.height, self.width) {
+                let target = &mut seen[run.tap * plane + run.here..][..run.length];
+                target.copy_from_slice(&channel[run.there..][..run.length]);
+            }
+        }
+        seen
+    }
+
+    /// The transpose of [`gather`](Self::gather): adds each row to where it was seen.
+    fn scatter<E: Real>(&self, seen: &[E]) -> Vec<E> {
+        let plane = self.plane();
+        let mut image = vec![E::zero(); seen.len() / TAPS];
+        let channels = image.chunks_exact_mut(plane).zip(seen.chunks_exact(TAPS * plane));
+        for (channel, seen) in channels {
+            for run in runs(self.height, self.width) {
+                let source = &seen[run.tap * plane + run.here..][..run.length];
+                add(&mut channel[run.there..][..run.length], source);
+            }
+        }
+        image
+    }
+
+    /// For every output its place among the maps, as first values.
+    fn outlets(&self) -> impl Iterator<Item = usize> {
+        let pixels = self.height * self.width;
+        self.targets.iter().flat_map(move |&place| {
+            let (channel, pixel) = (place / pixels, place % pixels);
+            (0..self.arity).map(move |a| ((channel * self.arity + a) * pixels + pixel) * LANES)
+        })
+    }
+
+    /// What a hidden layer passes on: what was kept itself where that is the image.
+    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>) -> &'a [E] {
+        if !self.activation.keeps_argument() {
+            return kept;
+        }
+        images.resize(kept.len(), E::zero());
+        self.activation.images(kept, images, self.plane(), self.plane());
+        images
+    }
+
+    /// `weight source`, with one row of the result for each row of the weight.
+    fn product<E: Real>(&self, weight: &[E], source: &[E], out: &mut Vec<E>) {
+        let (plane, fan_in) = (self.plane(), source.len() / self.plane());
+        let units = weight.len() / fan_in;
+        out.resize(units * plane, E::zero());
+        let weight = Matrix::new(weight, units, fan_in);
+        product(weight, Matrix::new(source, fan_in, plane), out, Destination::Replace);
+    }
+
+    /// Adds the gradient of the weight of a product and returns that of its source.
+    fn pull_product<E: Real>(
+        &self,
+        weight: &[E],
+        source: &[E],
+        gradient: &[E],
+        d_weight: &mut [E],
+    ) -> Vec<E> {
+        let (plane, fan_in) = (self.plane(), source.len() / self.plane());
+        let units = weight.len() / fan_in;
+        let rows = Matrix::new(gradient, units, plane);
+        let columns = Matrix::new(source, fan_in, plane).transposed();
+        product(rows, columns, d_weight, Destination::Add);
+        let mut below = vec![E::zero(); source.len()];
+        let weight = Matrix::new(weight, units, fan_in).transposed();
+        product(weight, rows, &mut below, Destination::Replace);
+        below
+    }
+}
+
+/// Number of channels in which any of `features` lies, and the place of each feature in an image of
+/// only those.
+fn compact(features: &[usize], pixels: usize) -> (usize, Vec<usize>) {
+    let mut used: Vec<usize> = features.iter().map(|f| f / pixels).collect();
+    used.sort_unstable();
+    used.dedup();
+    let place = |f: &usize| used.partition_point(|&c| c < f / pixels) * pixels + f % pixels;
+    (used.len(), features.iter().map(place).collect())
+}
+
+/// Neighbouring values of a channel that are seen through the same tap: `length` from `here` on see
+/// those from `there` on.
+struct Run {
+    tap: usize,
+    here: usize,
+    there: usize,
+    length: usize,
+}
+
+/// For each tap, the rows of pixels that see anything but padding through it.
+fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
+    (0..TAPS).flat_map(move |tap| {
+        let (down, right) = (tap / 3, tap % 3);
+        let first = 1_usize.saturating_sub(right);
+        let count = width.min(width + 1 - right).saturating_sub(first);
+        (0..height).filter_map(move |y| {
+            let row = (y + down).checked_sub(1).filter(|&row| row < height && count > 0)?;
+            Some(Run {
+                tap,
+                here: (y * width + first) * LANES,
+                there: (row * width + first + right - 1) * LANES,
+                length: count * LANES,
+            })
+        })
+    })
+}
+
+fn add<E: Real>(sum: &mut [E], terms: &[E]) {
+    for (sum, &term) in sum.iter_mut().zip(terms) {
+        *sum += term;
+    }
+}
+
+impl Layouts for ConvKernel {
+    fn layout(&self) -> Vec<Layout> {
+        let part = |name: &str, rows, columns, fan_in, last| Layout {
+            name: name.to_owned(),
+            rows,
+            columns,
+            fan_in,
+            last,
+        };
+        let (hidden, outputs) = (self.hidden, self.targets.len() * self.arity);
+        let (read, wide) = (TAPS * (self.channels + self.context), TAPS * hidden);
+        vec![
+            part("weight0", hidden, read, read, false),
+            part("bias0", 1, hidden, read, false),
+            part("weight1", hidden, hidden, hidden, false),
+            part("bias1", 1, hidden, hidden, false),
+            part("weight2", TAPS * self.maps, hidden, wide, true),
+            part("bias2", 1, outputs, wide, true),
+        ]
+    }
+}
+
+impl<E: Real> NetworkKernel<E> for ConvKernel {
+    type Workspace = ConvWorkspace<E>;
+
+    fn inputs(&self) -> usize {
+        self.sources.len() + self.context
+    }
+
+    fn outputs(&self) -> usize {
+        self.targets.len() * self.arity
+    }
+
+    fn forward(
+        &self,
+        input: &[E],
+        parameters: &[&[E]],
+        workspace: &mut ConvWorkspace<E>,
+        output: &mut [E],
+    ) {
+        let &[weight0, bias0, weight1, bias1, weight2, bias2] = parameters else {
+            return;
+        };
+        let [first, second] = &mut workspace.kept;
+        let (plane, mut images) = (self.plane(), Vec::new());
+        self.product(weight0, &self.gather(&self.image(input)), first);
+        self.activation.keep(first, bias0, plane, plane);
+        self.product(weight1, self.images(first, &mut images), second);
+        self.activation.keep(second, bias1, plane, plane);
+        let mut seen = Vec::new();
+        self.product(weight2, self.images(second, &mut images), &mut seen);
+        let maps = self.scatter(&seen);
+        let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
+        for ((output, place), &bias) in outputs.zip(bias2) {
+            for (output, &value) in output.iter_mut().zip(&maps[place..]) {
+                *output = value + bias;
+            }
+        }
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E, ConvWorkspace<E>>,
+        output_gradient: &mut [E],
+        input_gradient: &mut [E],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let &[weight0, _, weight1, _, weight2, _] = block.parameters else {
+            return;
+        };
+        let [d_weight0, d_bias0, d_weight1, d_bias1, d_weight2, d_bias2] = parameter_gradients
+        else {
+            return;
+        };
+        let [first, second] = &block.workspace.kept;
+        let (plane, mut images) = (self.plane(), Vec::new());
+        let mut maps = vec![E::zero(); self.maps * plane];
+        for (gradient, place) in output_gradient.chunks_exact(LANES).zip(self.outlets()) {
+            maps[place..place + LANES].copy_from_slice(gradient);
+        }
+        add_row_sums(output_gradient, LANES, LANES, d_bias2);
+        let source = self.images(second, &mut images);
+        let mut gradient = self.pull_product(weight2, source, &self.gather(&maps), d_weight2);
+        self.activation.pull(second, &mut gradient, plane, plane);
+        add_row_sums(&gradient, plane, plane, d_bias1);
+        let source = self.images(first, &mut images);
+        let mut gradient = self.pull_product(weight1, source, &gradient, d_weight1);
+        self.activation.pull(first, &mut gradient, plane, plane);
+        add_row_sums(&gradient, plane, plane, d_bias0);
+        let source = self.gather(&self.image(block.inputs[0]));
+        let seen = self.pull_product(weight0, &source, &gradient, d_weight0);
+        self.pull_image(&self.scatter(&seen), input_gradient);
+    }
+}

@@ -1,0 +1,141 @@
+//! Flows by the matrix determinant lemma: planar, radial and Sylvester layers.
+
+use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::{Direction, layers};
+use crate::ActNorm;
+use crate::linear::Generator;
+use crate::residual::{Planar, Radial, Sylvester};
+
+/// Which layer, all of them one closed formula in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LemmaLayer {
+    /// One unit: Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015.
+    /// <https://arxiv.org/abs/1505.05770>
+    Planar,
+    /// Around a point: the same paper, and Tabak, Turner, 2013.
+    Radial,
+    /// Several units: van den Berg, Hasenclever, Tomczak, Welling, *Sylvester Normalizing Flows for
+    /// Variational Inference*, UAI 2018. <https://arxiv.org/abs/1803.05649>
+    Sylvester(SylvesterConfig),
+}
+
+/// A Sylvester layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SylvesterConfig {
+    /// Units M; none for as many as features.
+    pub units: Option<usize>,
+    /// Where the orthonormal columns come from.
+    pub basis: Columns,
+}
+
+/// The orthonormal columns of a Sylvester layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Columns {
+    /// As many Householder reflections as features: H-SNF.
+    #[default]
+    Householder,
+    /// The Cayley map of a skew-symmetric matrix: O-SNF.
+    Orthogonal,
+    /// Unit vectors, their order reversed in every other layer: T-SNF.
+    Triangular,
+}
+
+impl SylvesterConfig {
+    fn build<E: Real>(self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Sylvester<E>> {
+        let units = self.units.unwrap_or(dim);
+        match self.basis {
+            Columns::Householder => Sylvester::new(dim, units, Generator::Householder(dim), rng),
+            Columns::Orthogonal => Sylvester::new(dim, units, Generator::Cayley, rng),
+            Columns::Triangular => Sylvester::triangular(dim, units, layer % 2 == 1, rng),
+        }
+    }
+}
+
+/// Planar, radial or Sylvester layers.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `layers` | 32 | layers | >= 1 |
+/// | `layer` | planar | see [`LemmaLayer`] | |
+/// | `fast` | density | the direction of the formula; the other one is a root search | density, sampling |
+/// | `act_norm` | true | act-norm on the data side of the flow | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LemmaFlow {
+    /// Number of layers.
+    pub layers: usize,
+    /// Which layer.
+    pub layer: LemmaLayer,
+    /// The direction of the formula.
+    pub fast: Direction,
+    /// Whether act-norm stands on the data side.
+    pub act_norm: bool,
+}
+
+impl Default for LemmaFlow {
+    fn default() -> Self {
+        let fast = Direction::Density;
+        Self { layers: 32, layer: LemmaLayer::Planar, fast, act_norm: true }
+    }
+}
+
+compiled_once!(LemmaFlow);
+
+impl LemmaFlow {
+    /// 32 planar layers (the original: 2, 8 and 32).
+    #[must_use]
+    pub fn planar() -> Self {
+        Self::default()
+    }
+
+    /// 32 radial layers.
+    #[must_use]
+    pub fn radial() -> Self {
+        Self { layer: LemmaLayer::Radial, ..Self::default() }
+    }
+
+    /// 16 Sylvester layers with Householder bases (the original: 4 to 16 layers).
+    #[must_use]
+    pub fn sylvester() -> Self {
+        let layer = LemmaLayer::Sylvester(SylvesterConfig::default());
+        Self { layers: 16, layer, ..Self::default() }
+    }
+
+    fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
+        let mut parts = Vec::new();
+        for index in 0..layers(self.layers)? {
+            let layer = match self.layer {
+                LemmaLayer::Planar => BoxBijector::new(Planar::new(dim, rng)?),
+                LemmaLayer::Radial => BoxBijector::new(Radial::new(dim, rng)?),
+                LemmaLayer::Sylvester(config) => BoxBijector::new(config.build(index, dim, rng)?),
+            };
+            parts.push(match self.fast {
+                Direction::Sampling => layer,
+                Direction::Density => BoxBijector::new(Inverse(layer)),
+            });
+        }
+        if self.act_norm {
+            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+        }
+        Chain::new(dim, parts)
+    }
+
+    /// About how many weights there will be.
+    #[must_use]
+    pub fn weights(&self, dim: usize) -> f64 {
+        let dim = dim as f64;
+        let layer = match self.layer {
+            LemmaLayer::Planar | LemmaLayer::Radial => 2.0 * dim,
+            LemmaLayer::Sylvester(config) => {
+                let units = config.units.map_or(dim, |units| units as f64);
+                dim * dim + 2.0 * units * units
+            }
+        };
+        self.layers as f64 * layer
+    }
+}

@@ -1,0 +1,72 @@
+//! Gaussianization flows: elementwise maps and rotations in turn.
+
+use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::layers;
+use super::transformer::{MixtureConfig, TransformerConfig};
+use crate::linear::{Generator, Orthogonal};
+use crate::{ActNorm, Elementwise};
+
+/// Layers of a rotation and an elementwise map each; no network conditions anything.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `layers` | 8 | rotations and elementwise maps | >= 1 |
+/// | `transformer` | Gaussianization with 20 components | the elementwise map | |
+/// | `reflections` | D, made even | Householder reflections of a rotation | >= 0 |
+/// | `act_norm` | true | act-norm on the data side of the flow | |
+///
+/// # Reference
+/// Meng, Song, Song, Ermon, *Gaussianization Flows*, AISTATS 2020.
+/// <https://arxiv.org/abs/2003.01941>; the idea: Chen, Gopinath, *Gaussianization*, NeurIPS 2000.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GaussianizationFlow {
+    /// Number of layers.
+    pub layers: usize,
+    /// The elementwise map.
+    pub transformer: TransformerConfig,
+    /// Reflections of each rotation.
+    pub reflections: Option<usize>,
+    /// Whether act-norm stands on the data side.
+    pub act_norm: bool,
+}
+
+impl Default for GaussianizationFlow {
+    fn default() -> Self {
+        let transformer = TransformerConfig::Gaussianization(MixtureConfig { components: 20 });
+        Self { layers: 8, transformer, reflections: None, act_norm: true }
+    }
+}
+
+compiled_once!(GaussianizationFlow);
+
+impl GaussianizationFlow {
+    fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
+        let transformer = self.transformer.build()?;
+        let reflections = self.reflections.unwrap_or(dim.next_multiple_of(2));
+        let mut parts = Vec::new();
+        for _ in 0..layers(self.layers)? {
+            // Data to base: rotate, then Gaussianize each feature.
+            let map = Elementwise::new(dim, transformer.clone())?;
+            parts.push(BoxBijector::new(Inverse(map)));
+            let rotation = Orthogonal::new(dim, Generator::Householder(reflections), rng)?;
+            parts.push(BoxBijector::new(rotation));
+        }
+        if self.act_norm {
+            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+        }
+        Chain::new(dim, parts)
+    }
+
+    /// About how many weights there will be.
+    ///
+    /// # Errors
+    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
+    pub fn weights(&self, dim: usize) -> Result<f64> {
+        let reflections = self.reflections.unwrap_or(dim) as f64;
+        let arity = self.transformer.arity()? as f64;
+        Ok(self.layers as f64 * dim as f64 * (arity + reflections))
+    }
+}

@@ -1,0 +1,66 @@
+//! Glow for vectors.
+
+use flows_core::{BoxBijector, Chain, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::conditioner::Conditioner;
+use super::layers;
+use crate::transformer::AnyTransformer;
+use crate::{ActNorm, Affine, LuLinear, Mask, Scale};
+
+/// Steps of act-norm, an invertible linear layer and an affine coupling, from data to base.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `steps` | 8 | steps | >= 1 |
+/// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
+/// | `scale` | bounded 3 | map of the raw log-scale (the original: sigmoid) | see [`Scale`] |
+///
+/// # Reference
+/// Kingma, Dhariwal, *Glow: Generative Flow with Invertible 1x1 Convolutions*, NeurIPS 2018, figure
+/// 2a (32 steps a level there). <https://arxiv.org/abs/1807.03039>
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Glow {
+    /// Number of steps.
+    pub steps: usize,
+    /// Network that conditions each coupling.
+    pub conditioner: Conditioner,
+    /// Map of the raw log-scale.
+    pub scale: Scale,
+}
+
+impl Default for Glow {
+    fn default() -> Self {
+        Self { steps: 8, conditioner: Conditioner::default(), scale: Scale::Bounded(3.0) }
+    }
+}
+
+compiled_once!(Glow);
+
+impl Glow {
+    fn compose<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> Result<Chain<E>> {
+        let affine = AnyTransformer::from(Affine::new(self.scale)?);
+        let mut parts = Vec::new();
+        for _ in 0..layers(self.steps)? {
+            let mask = Mask::halves(dim, false)?;
+            parts.push(self.conditioner.coupling(&mask, context_dim, affine.clone(), rng)?);
+            // Halves that never change need mixing from the start.
+            parts.push(BoxBijector::new(LuLinear::shuffled(dim, rng)?));
+            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+        }
+        Chain::new(dim, parts)
+    }
+
+    /// About how many weights there will be.
+    #[must_use]
+    pub fn weights(&self, dim: usize) -> f64 {
+        let linear = 2.0 * (dim as f64).powi(2);
+        self.steps as f64 * (self.conditioner.weights(dim, 2 * dim) + linear)
+    }
+}

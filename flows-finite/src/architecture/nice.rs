@@ -1,0 +1,25 @@
+//! NICE: additive couplings, which keep volumes.
+
+use super::conditioner::Conditioner;
+use super::couplings::{CouplingFlow, MaskConfig};
+use super::transformer::{NoSettings, TransformerConfig};
+
+impl CouplingFlow {
+    /// Four additive couplings on alternating features, their conditioners of 5 hidden layers; the
+    /// act-norm on the data side is the original's scaling of each feature.
+    ///
+    /// # Reference
+    /// Dinh, Krueger, Bengio, *NICE*, 2014, section 5.1 (hidden layers of 1,000 there).
+    /// <https://arxiv.org/abs/1410.8516>
+    #[must_use]
+    pub fn nice() -> Self {
+        Self {
+            layers: 4,
+            transformer: TransformerConfig::Additive(NoSettings {}),
+            conditioner: Conditioner::perceptron(vec![128; 5]),
+            mask: MaskConfig::Alternating,
+            linear: false,
+            ..Self::default()
+        }
+    }
+}

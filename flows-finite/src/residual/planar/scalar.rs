@@ -1,0 +1,118 @@
+//! The scalar map s + (c - 1) tanh s that a planar flow is along its projection.
+
+use flows_core::elementwise::{clamp, exp, tanh, vectorised};
+use flows_core::operation::LANES;
+use flows_core::{Error, Real, Result};
+
+/// Most Newton steps: tens are enough for every c that a type holds (see [`solve`]).
+const MOST: u64 = 500;
+
+/// tanh at one point, and the slope of s + (c - 1) tanh(s) there.
+pub(super) struct Unit<E> {
+    pub(super) value: E,
+    /// q = 1 - tanh^2
+    steepness: E,
+    /// 1 + (c - 1) q as a sum of positive terms
+    pub(super) slope: E,
+    stretch: E,
+}
+
+impl<E: Real> Unit<E> {
+    #[inline(always)]
+    pub(super) fn new(s: E, stretch: E) -> Self {
+        let value = tanh(s);
+        // 4 / (e^s + e^-s)^2: 1 - value^2 would keep no digit in the tails.
+        let small = exp(-E::of(2.0) * s.abs());
+        let half = E::of(2.0) / (E::one() + small);
+        let steepness = small * half * half;
+        let slope = value * value + stretch * steepness;
+        Self { value, steepness, slope, stretch }
+    }
+
+    /// Gradients d of s and dc of c, from g.v and the gradient l of the log-det.
+    #[inline(always)]
+    pub(super) fn gradient<const INVERSE: bool>(&self, along: E, d_log_det: E) -> (E, E) {
+        let (q, excess) = (self.steepness, self.stretch - E::one());
+        let share = d_log_det / self.slope;
+        let bend = -E::of(2.0) * share * excess * self.value * q;
+        if INVERSE {
+            (-bend - q * (along - bend * excess) / self.slope, -share * q)
+        } else {
+            (q * along + bend, share * q)
+        }
+    }
+}
+
+/// Replaces each aim by the s with s + (c - 1) tanh s = aim; returns the number of Newton steps.
+///
+/// The function is odd. For s > 0 it lies between the lines c s and s + c - 1, both above it and
+/// concave if c > 1, both below it and convex if c < 1: Newton's method from the nearer of the two
+/// lines approaches the root from one side. At worst it moves by half a unit a step where tanh is
+/// flat, for some (log c)/2 units, or by a third of s where the cubic term leads, down to sqrt(c).
+/// A lane that has arrived stays, so that it does not depend on the others.
+pub(super) fn solve<E: Real>(s: &mut [E; LANES], stretch: E) -> Result<u64> {
+    let goal = s.map(|s| s.abs());
+    let mut search = Search::new(&goal, stretch);
+    for iteration in 1..=MOST {
+        if search.step(&goal, stretch) == E::zero() {
+            for (s, point) in s.iter_mut().zip(search.point) {
+                *s = point.copysign(*s);
+            }
+            return Ok(iteration);
+        }
+    }
+    let row = search.open.iter().position(|&open| open > E::zero()).unwrap_or(0);
+    let residual = search.residual[row].as_f64();
+    let advice = "check that the data and the parameters are finite";
+    Err(Error::NotConverged { method: "planar", row, residual, iterations: MOST, advice })
+}
+
+/// A bracket of each root, the point reached, its residual, and 1 for the lanes still under way.
+struct Search<E> {
+    low: [E; LANES],
+    high: [E; LANES],
+    point: [E; LANES],
+    residual: [E; LANES],
+    open: [E; LANES],
+}
+
+impl<E: Real> Search<E> {
+    fn new(goal: &[E; LANES], stretch: E) -> Self {
+        let expands = stretch > E::one();
+        let start = goal.map(|goal| {
+            let (flat, steep) = (goal - (stretch - E::one()), goal / stretch);
+            if (flat > steep) == expands { flat } else { steep }
+        });
+        let (low, high) = if expands { (start, *goal) } else { (*goal, start) };
+        let (residual, open) = ([E::zero(); LANES], [E::one(); LANES]);
+        Self { low, high, point: start, residual, open }
+    }
+
+    /// One Newton step of the lanes under way; returns how many are left.
+    fn step(&mut self, goal: &[E; LANES], stretch: E) -> E {
+        let unit = E::of(4.0) * E::epsilon();
+        let mut left = E::zero();
+        vectorised(
+            #[inline(always)]
+            || {
+                for lane in 0..LANES {
+                    let (here, goal) = (self.point[lane], goal[lane]);
+                    let Unit { value, slope, .. } = Unit::new(here, stretch);
+                    let reached = stretch * value;
+                    let residual = (here - value) + reached - goal;
+                    let step = residual / slope;
+                    let next = clamp(here - step, self.low[lane], self.high[lane]);
+                    let rounding = residual.abs() <= unit * (here + reached + goal);
+                    let arrived = rounding || step.abs() <= unit * here;
+                    let open = self.open[lane] > E::zero();
+                    // The last step is taken too: it is there, and squares the error.
+                    self.point[lane] = if open { next } else { here };
+                    self.residual[lane] = if open { residual } else { self.residual[lane] };
+                    self.open[lane] = if open && !arrived { E::one() } else { E::zero() };
+                    left += self.open[lane];
+                }
+            },
+        );
+        left
+    }
+}

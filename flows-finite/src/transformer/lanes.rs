@@ -1,0 +1,122 @@
+//! Arithmetic on rows of LANES values, and sums of exponentials that cannot overflow.
+
+use flows_core::Real;
+use flows_core::elementwise::{exp, ln, sigmoid, softplus};
+use flows_core::operation::LANES;
+
+/// One value for each of LANES elements.
+pub(super) type Lanes<E> = [E; LANES];
+
+/// Values as rows of LANES elements.
+#[inline(always)]
+pub(super) fn rows<E>(values: &[E]) -> &[Lanes<E>] {
+    values.as_chunks().0
+}
+
+/// As [`rows`], to be written.
+#[inline(always)]
+pub(super) fn rows_mut<E>(values: &mut [E]) -> &mut [Lanes<E>] {
+    values.as_chunks_mut().0
+}
+
+/// One value for each lane. The result is a variable of its own that nothing else can overlap, so
+/// that the loop is vector code whatever it reads. `value` should be a few operations, or it is not
+/// inlined; kernels have loops of their own below.
+#[inline(always)]
+pub(super) fn lanes<E: Real>(value: impl Fn(usize) -> E) -> Lanes<E> {
+    let mut values = [E::zero(); LANES];
+    for (lane, target) in values.iter_mut().enumerate() {
+        *target = value(lane);
+    }
+    values
+}
+
+/// exp of each lane.
+#[inline(always)]
+pub(super) fn exps<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
+    for value in &mut values {
+        *value = exp(*value);
+    }
+    values
+}
+
+/// ln of each lane.
+#[inline(always)]
+pub(super) fn lns<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
+    for value in &mut values {
+        *value = ln(*value);
+    }
+    values
+}
+
+/// sigmoid of each lane.
+#[inline(always)]
+pub(super) fn sigmoids<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
+    for value in &mut values {
+        *value = sigmoid(*value);
+    }
+    values
+}
+
+/// softplus of each lane.
+#[inline(always)]
+pub(super) fn softpluses<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
+    for value in &mut values {
+        *value = softplus(*value);
+    }
+    values
+}
+
+/// Adds to each lane.
+#[inline(always)]
+pub(super) fn add<E: Real>(total: &mut [E], terms: &Lanes<E>) {
+    for (total, &term) in total.iter_mut().zip(terms) {
+        *total += term;
+    }
+}
+
+/// The larger of two values of each lane.
+#[inline(always)]
+pub(super) fn larger<E: Real>(one: &Lanes<E>, other: &Lanes<E>) -> Lanes<E> {
+    lanes(|i| if other[i] > one[i] { other[i] } else { one[i] })
+}
+
+/// log sum_k exp(term(k)) as a sum of two: next to a huge term the logarithm of what is left would
+/// be lost, and with it that several terms share the sum.
+pub(super) struct LogSum<E> {
+    largest: Lanes<E>,
+    rest: Lanes<E>,
+}
+
+impl<E: Real> LogSum<E> {
+    #[inline(always)]
+    pub(super) fn new(count: usize, term: impl Fn(usize) -> Lanes<E>) -> Self {
+        let mut largest = [E::neg_infinity(); LANES];
+        for k in 0..count {
+            largest = larger(&largest, &term(k));
+        }
+        let mut sum = [E::zero(); LANES];
+        for k in 0..count {
+            let term = term(k);
+            let parts = exps(lanes(|i| term[i] - largest[i]));
+            sum = lanes(|i| sum[i] + parts[i]);
+        }
+        Self { largest, rest: lns(sum) }
+    }
+
+    #[inline(always)]
+    pub(super) fn total(&self) -> Lanes<E> {
+        lanes(|i| self.largest[i] + self.rest[i])
+    }
+
+    /// Logarithm of the share of `term` in the sum.
+    #[inline(always)]
+    pub(super) fn log_share(&self, term: &Lanes<E>) -> Lanes<E> {
+        lanes(|i| term[i] - self.largest[i] - self.rest[i])
+    }
+
+    #[inline(always)]
+    pub(super) fn share(&self, term: &Lanes<E>) -> Lanes<E> {
+        exps(self.log_share(term))
+    }
+}

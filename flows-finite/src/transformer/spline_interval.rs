@@ -1,0 +1,91 @@
+//! The interval on which a spline acts, and what happens outside of it.
+
+use flows_core::elementwise::clamp;
+use flows_core::operation::LANES;
+use flows_core::{Error, Real, Result};
+use serde::{Deserialize, Serialize};
+
+use super::partition::Lanes;
+
+/// What happens outside of the interval [-B, B].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tails {
+    /// The identity; the slope at both ends is 1, so that the map is C1.
+    #[default]
+    Identity,
+    /// Straight lines that continue the spline with its own learned slopes at both ends.
+    Linear,
+    /// Nothing is outside: the interval is a circle of circumference 2B. Elements are moved onto it
+    /// by whole turns, and both ends share one learned slope.
+    Circular,
+}
+
+/// An interval [-B, B] in K bins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SplineInterval {
+    pub(super) bins: usize,
+    pub(super) bound: f64,
+    pub(super) tails: Tails,
+}
+
+impl SplineInterval {
+    /// # Errors
+    /// [`Error::Parameter`] unless there are 2 to 500 bins and a positive, finite bound.
+    pub(super) fn new(bins: usize, bound: f64, tails: Tails) -> Result<Self> {
+        if !(2..=500).contains(&bins) {
+            let (name, requirement) = ("bins of a spline", "between 2 and 500");
+            return Err(Error::Parameter { name, requirement, value: bins as f64 });
+        }
+        if !(bound > 0.0 && bound.is_finite()) {
+            let (name, requirement) = ("bound of a spline", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value: bound });
+        }
+        Ok(Self { bins, bound, tails })
+    }
+
+    /// Number of slopes that are learned.
+    pub(super) fn slope_rows(&self) -> usize {
+        match self.tails {
+            Tails::Identity => self.bins - 1,
+            Tails::Linear => self.bins + 1,
+            Tails::Circular => self.bins,
+        }
+    }
+
+    /// Which of the learned slopes is that at `knot`; `None` where it is fixed at 1.
+    #[inline(always)]
+    pub(super) fn slope_row(&self, knot: usize) -> Option<usize> {
+        match self.tails {
+            Tails::Linear => Some(knot),
+            Tails::Circular => Some(if knot == self.bins { 0 } else { knot }),
+            Tails::Identity if knot == 0 || knot == self.bins => None,
+            Tails::Identity => Some(knot - 1),
+        }
+    }
+
+    /// Elements as the spline sees them, and the same moved into the interval; where both agree the
+    /// element is inside.
+    #[inline(always)]
+    pub(super) fn place<E: Real>(&self, x: &[E]) -> (Lanes<E>, Lanes<E>) {
+        let (mut placed, mut moved) = ([E::zero(); LANES], [E::zero(); LANES]);
+        placed.copy_from_slice(x);
+        if self.tails == Tails::Circular {
+            for placed in &mut placed {
+                *placed = self.turned(*placed);
+            }
+        }
+        for (moved, &placed) in moved.iter_mut().zip(&placed) {
+            *moved = clamp(placed, E::of(-self.bound), E::of(self.bound));
+        }
+        (placed, moved)
+    }
+
+    /// `x` less whole turns of 2B.
+    #[inline(always)]
+    pub(super) fn turned<E: Real>(&self, x: E) -> E {
+        let (bound, turn) = (E::of(self.bound), E::of(2.0 * self.bound));
+        let rest = x - turn * ((x + bound) / turn).floor();
+        clamp(rest, -bound, bound)
+    }
+}

@@ -1,0 +1,98 @@
+//! The normal quantile of Gaussianization against a slow one, in both tails.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::Real;
+use flows_core::operation::LANES;
+use flows_finite::Transformer;
+use flows_finite::transformer::Gaussianization;
+
+fn log_density(t: f64) -> f64 {
+    -t * t / 2.0 - std::f64::consts::TAU.ln() / 2.0
+}
+
+/// log((1 - Phi(t)) / phi(t)) for t >= 0: the series of the error function up to 2, then the
+/// continued fraction of Laplace, far more terms of either than are needed.
+fn log_mills(t: f64) -> f64 {
+    if t < 2.0 {
+        // Phi(t) - 1/2 = phi(t) (t + t^3/3 + t^5/15 + ..)
+        let (mut term, mut sum) = (t, t);
+        for n in 1..100 {
+            term *= t * t / f64::from(2 * n + 1);
+            sum += term;
+        }
+        return (0.5 / log_density(t).exp() - sum).ln();
+    }
+    let fraction = (1..=1_000).rev().fold(0.0, |rest, n| f64::from(n) / (t + rest));
+    -(t + fraction).ln()
+}
+
+/// t with log(1 - Phi(t)) = `log`, by bisection.
+fn quantile(log: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 2.0 * (-log).sqrt() + 1.0);
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if log_density(middle) + log_mills(middle) > log { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// y and log dy/dx of one component of mean 0 and scale 1, where y = Phi^-1(sigmoid(x)).
+fn at<E: Real>(points: &[f64]) -> Vec<(f64, f64)> {
+    let map = Gaussianization::new(1).unwrap();
+    let theta = vec![E::zero(); 3 * LANES];
+    let mut all = Vec::new();
+    for part in points.chunks(LANES) {
+        let mut x = vec![E::zero(); LANES];
+        for (x, &point) in x.iter_mut().zip(part) {
+            *x = E::of(point);
+        }
+        let (mut y, mut slope) = (vec![E::zero(); LANES], vec![E::zero(); LANES]);
+        map.forward(&x, &theta, &mut y, &mut slope).unwrap();
+        all.extend(y.iter().zip(&slope).take(part.len()).map(|(y, s)| (y.as_f64(), s.as_f64())));
+    }
+    all
+}
+
+/// From 1e-6 to 1e30 in steps of a twentieth of a decade, of either sign.
+fn points() -> Vec<f64> {
+    let positive: Vec<f64> = (-120..=600).map(|i| 10_f64.powf(f64::from(i) / 20.0)).collect();
+    positive.iter().flat_map(|&x| [x, -x]).collect()
+}
+
+fn errors<E: Real>() -> [f64; 2] {
+    let points: Vec<f64> = points().into_iter().map(|x| E::of(x).as_f64()).collect();
+    let mut worst = [0.0_f64; 2];
+    for (&x, (y, slope)) in points.iter().zip(at::<E>(&points)) {
+        let size = x.abs();
+        // log sigmoid(-|x|)
+        let log = -size - (-size).exp().ln_1p();
+        let t = quantile(log);
+        let truth = log_mills(t) - (-size).exp().ln_1p();
+        let relative = (y.abs() - t).abs() / t.max(1.0);
+        assert_eq!(y > 0.0, x > 0.0, "{x}");
+        worst = [worst[0].max(relative), worst[1].max((slope - truth).abs() / (1.0 + truth.abs()))];
+    }
+    worst
+}
+
+#[test]
+fn the_quantile_is_accurate_in_both_tails() {
+    let [value, slope] = errors::<f64>();
+    eprintln!("f64: {value:e} {slope:e}");
+    // A dozen roundings, and as many of the yardstick.
+    assert!(value < 4e-15 && slope < 4e-15, "{value:e} {slope:e}");
+    let [value, slope] = errors::<f32>();
+    eprintln!("f32: {value:e} {slope:e}");
+    assert!(value < 1e-6 && slope < 1e-6, "{value:e} {slope:e}");
+}
+
+#[test]
+fn far_out_the_map_grows_like_a_square_root() {
+    for (x, (y, slope)) in
+        [1e6, -1e6, 1e30, -1e30].into_iter().zip(at::<f32>(&[1e6, -1e6, 1e30, -1e30]))
+    {
+        let size = f64::abs(x);
+        assert!((y / (2.0 * size).sqrt().copysign(x) - 1.0).abs() < 1e-5, "{x} {y}");
+        assert!((slope + (2.0 * size).sqrt().ln()).abs() < 1e-5, "{x} {slope}");
+    }
+}

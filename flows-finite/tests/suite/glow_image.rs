@@ -1,0 +1,184 @@
+//! The small Glow as a whole.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::activation::Activation;
+use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::{
+    Base, Bijector, BoxBijector, Chain, Context, Flow, Parameters, Real, Role, Values, forward_kl,
+    normals, stream,
+};
+use flows_finite::Scale;
+use flows_finite::Shape;
+use flows_finite::architecture::GlowImage;
+
+use super::slopes::distance;
+
+fn shape(channels: usize, height: usize, width: usize) -> Shape {
+    Shape { channels, height, width }
+}
+
+fn small(levels: usize, activation: Activation) -> GlowImage {
+    let scale = Scale::Bounded(1.5);
+    GlowImage { levels, depth: 1, hidden: 2, activation, scale, ..GlowImage::default() }
+}
+
+fn build<E: Real>(config: &GlowImage, shape: Shape, context: usize) -> Chain<E> {
+    let config = GlowImage { shape, ..config.clone() };
+    config.build(shape.dim(), context, &mut stream(1, "init")).unwrap()
+}
+
+#[test]
+fn a_small_glow_is_bijective() {
+    let cases = [
+        (shape(1, 4, 4), 2, 0, Activation::Tanh),
+        (shape(1, 4, 4), 1, 1, Activation::Softplus),
+        (shape(2, 2, 2), 1, 0, Activation::Silu),
+        (shape(1, 2, 2), 1, 2, Activation::Tanh),
+    ];
+    for (shape, levels, context, activation) in cases {
+        let mut chain = build::<f64>(&small(levels, activation), shape, context);
+        perturb(&mut chain, 0.2, &mut stream(2, "perturb")).unwrap();
+        check_bijector(&mut chain, context, normal_point(1.0), Tolerance::default());
+    }
+}
+
+#[test]
+fn it_starts_by_moving_features_only() {
+    let config = GlowImage { levels: 3, ..GlowImage::default() };
+    let chain = build::<f64>(&config, shape(3, 8, 8), 0);
+    let x: Vec<f64> = normals(192, &mut stream(1, "x"));
+    let out = chain.inverse(batch(x.clone(), 1, 192).unwrap(), &Context::none()).unwrap();
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    assert_eq!(out.log_det.values(), [0.0]);
+    assert_eq!(sorted(out.value.values()), sorted(x));
+}
+
+#[test]
+fn each_level_leaves_half_of_its_features_alone() {
+    // Level 2 of 1 x 4 x 4 acts on 8 of 16 features: those behind keep what level 1 made of them.
+    let mut chain = build::<f64>(&small(2, Activation::Tanh), shape(1, 4, 4), 0);
+    perturb(&mut chain, 0.3, &mut stream(2, "perturb")).unwrap();
+    let x = || batch(normals(16 * 5, &mut stream(3, "x")), 5, 16).unwrap();
+    let before = chain.inverse(x(), &Context::none()).unwrap().value.values();
+    chain
+        .visit_mut(&mut |name, role, tensor| {
+            if role == Role::Fixed || !name.starts_with("0.") {
+                return Ok(());
+            }
+            let moved: Vec<f64> = tensor.values().iter().map(|v| v + 0.1).collect();
+            set_values(tensor, &moved)
+        })
+        .unwrap();
+    let after = chain.inverse(x(), &Context::none()).unwrap().value.values();
+    for (before, after) in before.chunks(16).zip(after.chunks(16)) {
+        assert_eq!(before[8..], after[8..]);
+        assert!(before[..8].iter().zip(&after[..8]).all(|(b, a)| b != a));
+    }
+}
+
+#[test]
+fn sizes_and_settings_that_do_not_fit_are_errors() {
+    let rng = &mut stream(1, "init");
+    let mut refused = |config: &GlowImage, shape| {
+        let config = GlowImage { shape, ..config.clone() };
+        let error = config.build::<f32>(config.shape.dim(), 0, rng).unwrap_err().to_string();
+        assert!(error.contains("must be"), "{error}");
+    };
+    let default = GlowImage::default();
+    for wrong in [shape(1, 6, 8), shape(1, 8, 6), shape(1, 7, 8), shape(0, 8, 8), shape(1, 0, 8)] {
+        refused(&default, wrong);
+    }
+    let fits = shape(1, 8, 8);
+    refused(&GlowImage { levels: 4, ..default.clone() }, fits);
+    refused(&GlowImage { levels: 0, ..default.clone() }, fits);
+    refused(&GlowImage { depth: 0, ..default.clone() }, fits);
+    refused(&GlowImage { hidden: 0, ..default.clone() }, fits);
+    for bound in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        refused(&GlowImage { scale: Scale::Bounded(bound), ..default.clone() }, fits);
+    }
+    let text = serde_json::to_string(&default).unwrap();
+    assert_eq!(serde_json::from_str::<GlowImage>(&text).unwrap(), default);
+    assert_eq!(serde_json::from_str::<GlowImage>("{}").unwrap(), default);
+    assert!(serde_json::from_str::<GlowImage>("{\"layers\": 2}").is_err());
+}
+
+#[test]
+fn the_first_batch_standardises_every_channel_of_the_last_features() {
+    let mut chain = build::<f64>(&GlowImage::default(), shape(1, 8, 8), 0);
+    let x: Vec<f64> = normals(64 * 300, &mut stream(1, "x"));
+    let x = batch(x.iter().map(|v| 7.0 + 0.2 * v).collect(), 300, 64).unwrap();
+    let z = chain.initialise(x.clone(), &Context::none()).unwrap().values();
+    let square = z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64;
+    let mean = z.iter().sum::<f64>() / z.len() as f64;
+    assert!(mean.abs() < 1e-10 && (square - 1.0).abs() < 1e-10, "{mean} {square}");
+    let again = chain.inverse(x, &Context::none()).unwrap().value.values();
+    assert!(distance(&again, &z) < 1e-12);
+}
+
+#[test]
+fn gradient_steps_lower_the_loss() {
+    // Rows of smooth images: all pixels of a row share a level, with a little noise.
+    let (rows, dim) = (64, 16);
+    let (levels, noise) = (
+        normals::<f64>(rows, &mut stream(1, "x")),
+        normals::<f64>(rows * dim, &mut stream(2, "x")),
+    );
+    let x: Vec<f32> =
+        noise.iter().enumerate().map(|(i, n)| (levels[i / dim] + 0.3 * n) as f32).collect();
+    let x = batch(x, rows, dim).unwrap();
+    let config = GlowImage { depth: 2, hidden: 8, ..GlowImage::default() };
+    let mut chain = build::<f32>(&config, shape(1, 4, 4), 0);
+    chain.initialise(x.clone(), &Context::none()).unwrap();
+    let mut flow = Flow::new(Base::standard_normal(dim), BoxBijector::new(chain)).unwrap();
+    let mut losses = Vec::new();
+    for _ in 0..60 {
+        let (loss, mut gradients, _) = forward_kl(&flow, x.clone(), Context::default()).unwrap();
+        losses.push(loss);
+        flow.visit_mut(&mut |_, role, tensor| {
+            if role == Role::Fixed {
+                return Ok(());
+            }
+            let slope = flows_core::tensor::gradient_of(&mut gradients, tensor)?;
+            let stepped: Vec<f32> =
+                tensor.values().iter().zip(slope).map(|(v, g)| v - 0.01 * g).collect();
+            set_values(tensor, &stepped)
+        })
+        .unwrap();
+    }
+    assert!(losses[59] < losses[0] - 2.0, "{losses:?}");
+}
+
+#[test]
+fn edges_are_finite_and_single_precision_is_close_to_double() {
+    fn z<E: Real>(x: &[f64]) -> Vec<f64> {
+        let mut chain = build::<E>(&GlowImage::default(), shape(1, 4, 4), 0);
+        let mut rng = stream(3, "move");
+        chain
+            .visit_mut(&mut |_, role, tensor| {
+                if role == Role::Fixed {
+                    return Ok(());
+                }
+                let noise = normals::<f64>(tensor.values().len(), &mut rng);
+                let values = tensor.values().into_iter().zip(noise);
+                let values: Vec<E> = values.map(|(v, n)| v + E::of(0.05 * n)).collect();
+                set_values(tensor, &values)
+            })
+            .unwrap();
+        let x = batch(x.iter().map(|&v| E::of(v)).collect(), x.len() / 16, 16).unwrap();
+        let out = chain.inverse(x, &Context::none()).unwrap();
+        let back = chain.forward(out.value.clone(), &Context::none()).unwrap().value;
+        let all = [out.value.values(), out.log_det.values(), back.values()].concat();
+        all.iter().map(|v| v.as_f64()).collect()
+    }
+    for edge in [0.0, 1.0, -1e6, 1e6, 1e20, 1e-40] {
+        let x: Vec<f64> = (0..32).map(|i| if i % 3 == 0 { edge } else { 0.3 }).collect();
+        assert!(z::<f32>(&x).iter().chain(&z::<f64>(&x)).all(|v| v.is_finite()), "{edge:e}");
+    }
+    let x: Vec<f64> = normals::<f32>(320, &mut stream(1, "x")).iter().map(|&v| v.into()).collect();
+    let worst = distance(&z::<f32>(&x), &z::<f64>(&x));
+    assert!(worst < 1e-5, "{worst:e}");
+}

@@ -1,0 +1,120 @@
+//! Reference values of plu.json, householder.json, orthogonal_cayley.json,
+//! orthogonal_exponential.json and sylvester.json, made by other systems.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::tensor::{batch, set_values};
+use flows_core::{Bijector, Context, Parameters, Values, stream};
+use flows_finite::linear::{Generator, LuLinear, Orthogonal};
+use flows_finite::residual::Sylvester;
+use nalgebra::DMatrix;
+use serde_json::Value;
+
+/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
+fn golden(name: &str) -> Vec<Value> {
+    let folder = std::env::var("FLOWS_GOLDEN")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
+    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
+}
+
+fn flat(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(flat).collect(),
+        number => vec![number.as_f64().unwrap()],
+    }
+}
+
+fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().zip(expected) {
+        let error = (got - expected).abs();
+        assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
+    }
+}
+
+fn set(model: &mut impl Parameters<f64>, part: &str, values: &[f64]) {
+    let change = &mut |name: &str, _, tensor: &mut _| {
+        if name == part { set_values(tensor, values) } else { Ok(()) }
+    };
+    model.visit_mut(change).unwrap();
+}
+
+/// Outputs and log-dets at 1e-10, the inverse at `inverse`.
+fn agrees(map: &impl Bijector<f64>, case: &Value, inverse: f64) {
+    let (inputs, dim) = (flat(&case["inputs"]), map.dim());
+    let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
+    let out = map.forward(z, &Context::none()).unwrap();
+    close("outputs", &out.value.values(), &flat(&case["outputs"]), 1e-10);
+    close("log-det", &out.log_det.values(), &flat(&case["log_det"]), 1e-10);
+    let back = map.inverse(out.value, &Context::none()).unwrap();
+    close("inverse", &back.value.values(), &inputs, inverse);
+    let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
+    close("inverse log-det", &negated, &flat(&case["log_det"]), inverse);
+}
+
+#[test]
+fn golden_plu() {
+    for case in golden("plu") {
+        let [permutation, lower, upper] =
+            ["permutation", "lower", "upper"].map(|key| flat(&case["parameters"][key]));
+        let dim = case["inputs"][0].as_array().unwrap().len();
+        let order: Vec<usize> = permutation
+            .chunks(dim)
+            .map(|row| row.iter().position(|&entry| entry == 1.0).unwrap())
+            .collect();
+        let diagonal: Vec<f64> = (0..dim).map(|i| upper[i * dim + i]).collect();
+        let layer = LuLinear::<f64>::from_factors(&order, &lower, &upper, &diagonal).unwrap();
+        agrees(&layer, &case, 1e-10);
+    }
+}
+
+#[test]
+fn golden_orthogonal() {
+    for (file, generator, part) in [
+        ("householder", Generator::Householder(3), "reflections"),
+        ("orthogonal_cayley", Generator::Cayley, "skew"),
+        ("orthogonal_exponential", Generator::Exponential, "skew"),
+    ] {
+        for case in golden(file) {
+            let dim = case["inputs"][0].as_array().unwrap().len();
+            let mut map = Orthogonal::new(dim, generator, &mut stream(1, "init")).unwrap();
+            set(&mut map, part, &flat(&case["parameters"][part]));
+            agrees(&map, &case, 1e-10);
+        }
+    }
+}
+
+/// Vectors of reflections whose product has the columns of `q` as its first rows: column by column,
+/// the reflection that exchanges it with its unit vector.
+fn reflections(mut q: DMatrix<f64>) -> Vec<f64> {
+    let (dim, units) = q.shape();
+    let mut vectors = Vec::new();
+    for i in 0..units {
+        let mut v = q.column(i).into_owned();
+        v[i] -= 1.0;
+        let along = q.tr_mul(&v) * (2.0 / v.norm_squared());
+        q -= &v * along.transpose();
+        vectors.extend(v.iter().copied().take(dim));
+    }
+    vectors
+}
+
+#[test]
+fn golden_sylvester() {
+    for case in golden("sylvester") {
+        let dim = case["inputs"][0].as_array().unwrap().len();
+        let [q, r, r_tilde, bias] =
+            ["Q", "R", "R_tilde", "b"].map(|key| flat(&case["parameters"][key]));
+        let units = bias.len();
+        let rng = &mut stream(1, "init");
+        let mut flow = Sylvester::new(dim, units, Generator::Householder(units), rng).unwrap();
+        let q = DMatrix::from_row_slice(dim, units, &q);
+        set(&mut flow, "reflections", &reflections(q));
+        for (part, mut values) in [("r", r), ("r_tilde", r_tilde)] {
+            values.iter_mut().step_by(units + 1).for_each(|d| *d = (*d / 0.999).atanh());
+            set(&mut flow, part, &values);
+        }
+        set(&mut flow, "bias", &bias);
+        agrees(&flow, &case, 1e-8);
+    }
+}

@@ -1,0 +1,96 @@
+//! Every wiring with every transformer passes the one check of the workspace.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::activation::Activation;
+use flows_core::masked::Hidden;
+use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb, uniform_point};
+use flows_core::{BoxBijector, Inverse, MlpKernel, stream};
+use flows_finite::architecture::{
+    AffineConfig, BernsteinConfig, DeepSigmoidalConfig, DenseSigmoidalConfig, IntegratedConfig,
+    MixtureConfig, NoSettings, SplineConfig, SumOfSquaresConfig, TransformerConfig,
+};
+use flows_finite::transformer::AnyTransformer;
+use flows_finite::{
+    Autoregressive, Coupling, Elementwise, Mask, MaskedConditioner, Order, Recurrent, Scale, Tails,
+};
+
+const CONTEXT: usize = 1;
+
+/// Small ones of every kind; `circular` says where points have to stay inside the bound.
+fn transformers() -> Vec<(TransformerConfig, bool)> {
+    use TransformerConfig as T;
+    let spline = |tails| SplineConfig { bins: 3, bound: 2.0, tails };
+    let affine = |scale, inverted| T::Affine(AffineConfig { scale, inverted });
+    let mixture = MixtureConfig { components: 3 };
+    let mut all = vec![
+        T::Additive(NoSettings {}),
+        affine(Scale::Exp, false),
+        affine(Scale::Exp, true),
+        affine(Scale::Bounded(1.5), false),
+        affine(Scale::Softplus, false),
+        affine(Scale::Sigmoid, true),
+        T::LinearSpline(spline(Tails::Identity)),
+        T::Bernstein(BernsteinConfig { degree: 4, bound: 2.0 }),
+        T::DeepSigmoidal(DeepSigmoidalConfig { units: 3 }),
+        T::DenseSigmoidal(DenseSigmoidalConfig { layers: 2, units: 3 }),
+        T::LogisticMixture(mixture),
+        T::Gaussianization(mixture),
+        // As many steps as differences at 1e-6 ask for, where the integrand has a kink.
+        T::Integrated(IntegratedConfig { hidden: 3, steps: 120 }),
+        T::SumOfSquares(SumOfSquaresConfig { polynomials: 2, degree: 1 }),
+    ];
+    for tails in [Tails::Identity, Tails::Linear] {
+        all.push(T::QuadraticSpline(spline(tails)));
+        all.push(T::CubicSpline(spline(tails)));
+        all.push(T::LinearRational(spline(tails)));
+        all.push(T::RationalQuadratic(spline(tails)));
+    }
+    let mut all: Vec<_> = all.into_iter().map(|config| (config, false)).collect();
+    all.push((T::CircularSpline(spline(Tails::Identity)), true));
+    all
+}
+
+/// Every wiring of three features.
+fn wirings(transformer: &AnyTransformer) -> Vec<BoxBijector<f64>> {
+    let rng = &mut stream(7, "init");
+    let coupling = Coupling::new(
+        &Mask::alternating(3, false).unwrap(),
+        CONTEXT,
+        transformer.clone(),
+        |inputs, outputs| MlpKernel::new(inputs, &[4], outputs, Activation::Tanh),
+        rng,
+    );
+    let conditioner =
+        MaskedConditioner { hidden: Hidden::Perceptron(vec![6]), activation: Activation::Tanh };
+    let mut masked = |order: Order| {
+        Autoregressive::new(&order, CONTEXT, transformer.clone(), &conditioner, rng).unwrap()
+    };
+    let natural = masked(Order::natural(3));
+    let parts = masked(Order::reversed(3).in_parts(2).unwrap());
+    let graph = vec![vec![false, true, true], vec![false; 3], vec![false; 3]];
+    let graph = masked(Order::graph(&graph).unwrap());
+    let recurrent = Recurrent::new(3, CONTEXT, 4, transformer.clone(), rng);
+    vec![
+        BoxBijector::new(coupling.unwrap()),
+        BoxBijector::new(natural),
+        BoxBijector::new(Inverse(parts)),
+        BoxBijector::new(graph),
+        BoxBijector::new(recurrent.unwrap()),
+        BoxBijector::new(Elementwise::new(3, transformer.clone()).unwrap()),
+    ]
+}
+
+#[test]
+fn every_wiring_takes_every_transformer() {
+    for (config, circular) in transformers() {
+        for mut bijector in wirings(&config.build().unwrap()) {
+            perturb(&mut bijector, 0.25, &mut stream(3, "perturb")).unwrap();
+            let tolerance = Tolerance::default();
+            if circular {
+                check_bijector(&mut bijector, CONTEXT, uniform_point(1.5), tolerance);
+            } else {
+                check_bijector(&mut bijector, CONTEXT, normal_point(1.2), tolerance);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The contractive residual layer: reference values, the check of the workspace, edges.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::activation::Activation;
+use flows_core::rowwise::{backward, negative_mean};
+use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::{
+    Batch, Bijector, Context, Inverse, LogDet, Parameters, Purpose, PutTape, Real, Role, Traced,
+    Values, normals, stream,
+};
+use flows_finite::residual::{Constraint, Contractive, Determinant, LipschitzNetwork, Norm};
+use nalgebra::{DMatrix, DVector};
+use serde_json::Value;
+
+const EXACT: Constraint = Constraint { coefficient: 0.9, norm: Norm::Exact };
+const POWER: Constraint = Constraint { coefficient: 0.9, norm: Norm::Power { iterations: 5 } };
+
+fn layer<E: Real>(
+    sizes: (usize, usize),
+    hidden: &[usize],
+    activation: Activation,
+    constraint: Constraint,
+) -> Contractive<E> {
+    let rng = &mut stream(1, "init");
+    let network = LipschitzNetwork::new(sizes, hidden, activation, constraint, rng).unwrap();
+    Contractive::new(network, Determinant::Exact, Determinant::Exact).unwrap()
+}
+
+fn flat(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(flat).collect(),
+        number => vec![number.as_f64().unwrap()],
+    }
+}
+
+fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().zip(expected) {
+        let error = (got - expected).abs();
+        assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
+    }
+}
+
+#[test]
+fn golden_contractive_residual() {
+    let folder = std::env::var("FLOWS_GOLDEN")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
+    let text = std::fs::read_to_string(format!("{folder}/contractive_residual.json")).unwrap();
+    for case in serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap() {
+        let [w1, b1, w2, b2] = ["W1", "b1", "W2", "b2"].map(|key| flat(&case["parameters"][key]));
+        let layers: [(&[f64], &[f64]); 2] = [(&w1, &b1), (&w2, &b2)];
+        let (inputs, dim) = (flat(&case["inputs"]), b2.len());
+        for constraint in [EXACT, POWER] {
+            let network =
+                LipschitzNetwork::from_weights(dim, &layers, Activation::Tanh, constraint).unwrap();
+            assert!((network.lipschitz().unwrap() - 0.81).abs() < 1e-7);
+            let layer =
+                Contractive::<f64>::new(network, Determinant::Exact, Determinant::Exact).unwrap();
+            let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
+            let out = layer.forward(z, &Context::none()).unwrap();
+            close("outputs", &out.value.values(), &flat(&case["outputs"]), 1e-10);
+            close("log-det", &out.log_det.values(), &flat(&case["log_det"]), 1e-10);
+            let back = layer.inverse(out.value, &Context::none()).unwrap();
+            close("inverse", &back.value.values(), &inputs, 1e-12);
+        }
+    }
+}
+
+/// An activation with its derivative.
+type Curve = (fn(f64) -> f64, fn(f64) -> f64);
+
+/// g and its Jacobian in plain matrices, the weights limited by their singular values.
+fn plain(
+    model: &impl Parameters<f64>,
+    activation: Curve,
+    (coefficient, dim): (f64, usize),
+    input: &[f64],
+) -> (DVector<f64>, DMatrix<f64>, f64) {
+    let mut tensors = Vec::new();
+    model.visit(&mut |name, _, tensor| {
+        if name.contains("weight") || name.contains("bias") {
+            tensors.push((tensor.rows(), tensor.values()));
+        }
+    });
+    let layers = tensors.len() / 2;
+    let limit = f64::powf(coefficient, 1.0 / layers as f64);
+    let (mut h, mut lipschitz) = (DVector::from_row_slice(input), 1.0);
+    let mut jacobian = DMatrix::identity(input.len(), dim);
+    for (layer, pair) in tensors.chunks(2).enumerate() {
+        let mut weight = DMatrix::from_row_slice(pair[0].0, h.len(), &pair[0].1);
+        let counted = if layer == 0 { dim } else { h.len() };
+        let norm = weight.columns(0, counted).into_owned().singular_values().max();
+        weight.columns_mut(0, counted).scale_mut((limit / norm).min(1.0));
+        lipschitz *= norm.min(limit);
+        let a = &weight * h + DVector::from_row_slice(&pair[1].1);
+        jacobian = weight * jacobian;
+        h = a.clone();
+        if layer + 1 < layers {
+            h = a.map(activation.0);
+            jacobian = DMatrix::from_diagonal(&a.map(activation.1)) * jacobian;
+        }
+    }
+    (h, jacobian, lipschitz)
+}
+
+#[test]
+fn values_and_log_dets_are_those_of_plain_matrices() {
+    let tanh: Curve = (f64::tanh, |a| 1.0 - a.tanh().powi(2));
+    let softplus: Curve = (|a| a.max(0.0) + (-a.abs()).exp().ln_1p(), |a| 1.0 / (1.0 + (-a).exp()));
+    for (dim, context) in [(1, 0), (2, 1), (5, 2), (20, 0)] {
+        for hidden in [&[][..], &[7], &[9, 6], &[40, 40]] {
+            for (kind, curve) in [(Activation::Tanh, tanh), (Activation::Softplus, softplus)] {
+                compare((dim, context), hidden, (kind, curve), (EXACT, 1e-12));
+                compare((dim, context), hidden, (kind, curve), (POWER, 1e-7));
+            }
+        }
+    }
+}
+
+fn compare(
+    (dim, context): (usize, usize),
+    hidden: &[usize],
+    (kind, curve): (Activation, Curve),
+    (constraint, tolerance): (Constraint, f64),
+) {
+    let mut layer = layer::<f64>((dim, context), hidden, kind, constraint);
+    let rng = &mut stream(4, "move");
+    perturb(&mut layer, 0.5, rng).unwrap();
+    layer.set_purpose(Purpose::Reporting);
+    let input = normals::<f64>(dim + context, rng);
+    let (g, jacobian, lipschitz) = plain(&layer, curve, (0.9, dim), &input);
+    let features = match context {
+        0 => Context::none(),
+        _ => Context::of(batch(input[dim..].to_vec(), 1, context).unwrap()),
+    };
+    let out = layer.forward(batch(input[..dim].to_vec(), 1, dim).unwrap(), &features).unwrap();
+    let value: Vec<f64> = input.iter().zip(g.iter()).map(|(z, g)| z + g).collect();
+    close("value", &out.value.values(), &value, tolerance);
+    let determinant = (DMatrix::identity(dim, dim) + jacobian).determinant();
+    close("log-det", &out.log_det.values(), &[determinant.ln()], tolerance);
+    close("Lipschitz constant", &[layer.lipschitz().unwrap()], &[lipschitz], tolerance);
+}
+
+/// The spectral norm of the weight that a layer without hidden units uses.
+fn used_norm<E: Real>(layer: &Contractive<E>) -> f64 {
+    let dim = layer.dim();
+    // The origin, then the unit vectors.
+    let mut points = vec![E::zero(); (dim + 1) * dim];
+    points[dim..].iter_mut().step_by(dim + 1).for_each(|v| *v = E::one());
+    let out = layer.forward(batch(points.clone(), dim + 1, dim).unwrap(), &Context::none());
+    let images: Vec<f64> = out.unwrap().value.values().iter().map(|v| v.as_f64()).collect();
+    let rows = (0..dim * dim).map(|k| images[dim + k] - images[k % dim] - points[dim + k].as_f64());
+    DMatrix::from_row_slice(dim, dim, &rows.collect::<Vec<_>>()).singular_values().max()
+}
+
+#[test]
+fn weights_are_used_with_a_norm_of_at_most_the_coefficient() {
+    for dim in [1, 2, 7, 60] {
+        for scale in [0.01, 0.5, 20.0] {
+            for (constraint, slack) in [(EXACT, 1e-12), (POWER, 1e-7)] {
+                let rng = &mut stream(4, "weights");
+                let weight = DMatrix::from_vec(dim, dim, normals::<f64>(dim * dim, rng)) * scale;
+                let expected = weight.clone().singular_values().max().min(0.9);
+                let mut layer = layer::<f64>((dim, 0), &[], Activation::Tanh, constraint);
+                let replace = &mut |name: &str, _, tensor: &mut Batch<f64>| {
+                    let values = weight.as_slice();
+                    if name.contains("weight") { set_values(tensor, values) } else { Ok(()) }
+                };
+                layer.visit_mut(replace).unwrap();
+                layer.set_purpose(Purpose::Reporting);
+                let (norm, bound) = (used_norm(&layer), layer.lipschitz().unwrap());
+                close("norms", &[norm, bound], &[expected, expected], slack);
+            }
+        }
+    }
+}
+
+#[test]
+fn power_iteration_follows_weights_that_move() {
+    for iterations in [1, 5] {
+        let constraint = Constraint { coefficient: 0.9, norm: Norm::Power { iterations } };
+        let mut layer = layer::<f32>((40, 0), &[], Activation::Tanh, constraint);
+        layer.set_purpose(Purpose::Training);
+        let rng = &mut stream(6, "walk");
+        let mut worst = 0.0_f64;
+        for _ in 0..200 {
+            layer
+                .visit_mut(&mut |_, role, tensor| {
+                    let noise = normals::<f32>(tensor.values().len(), rng);
+                    let moved = tensor.values().into_iter().zip(noise).map(|(v, n)| v + 0.01 * n);
+                    let moved: Vec<f32> = moved.collect();
+                    if role == Role::Learned { set_values(tensor, &moved) } else { Ok(()) }
+                })
+                .unwrap();
+            layer.resample_probes(&mut stream(0, "probes"));
+            worst = worst.max(used_norm(&layer));
+        }
+        layer.set_purpose(Purpose::Reporting);
+        let reported = used_norm(&layer);
+        println!("{iterations} iterations a step: norm up to {worst:.4}, {reported:.7} converged");
+        assert!(worst < 1.0 && reported < 0.9 * (1.0 + 2e-6));
+    }
+}
+
+fn check(mut bijector: impl Bijector<f64>, context: usize) {
+    perturb(&mut bijector, 0.3, &mut stream(3, "perturb")).unwrap();
+    bijector.set_purpose(Purpose::Reporting);
+    check_bijector(&mut bijector, context, normal_point(1.0), Tolerance::default());
+}
+
+#[test]
+fn contractive_layers_are_bijective() {
+    for (dim, context) in [(1, 0), (1, 2), (2, 0), (2, 1), (5, 0), (5, 2)] {
+        for hidden in [&[6][..], &[5, 4]] {
+            check(layer((dim, context), hidden, Activation::Tanh, EXACT), context);
+        }
+    }
+    for activation in [Activation::Softplus, Activation::Silu] {
+        check(layer((3, 1), &[5, 4], activation, EXACT), 1);
+    }
+    check(layer((3, 0), &[], Activation::Tanh, EXACT), 0);
+    check(layer((3, 1), &[5], Activation::Tanh, POWER), 1);
+    check(Inverse(layer((2, 1), &[5], Activation::Tanh, POWER)), 1);
+}
+
+#[test]
+fn the_series_of_one_feature_has_the_gradient_of_its_value() {
+    // One feature's probes are signs, v^T J^k v = J^k: the estimate has no noise.
+    let series = Determinant::Series { terms: 4, probes: 2 };
+    for context in [0, 2] {
+        let rng = &mut stream(1, "init");
+        let network = LipschitzNetwork::new((1, context), &[6], Activation::Tanh, EXACT, rng);
+        let layer = Contractive::new(network.unwrap(), series, series).unwrap();
+        assert_eq!(Bijector::<f64>::log_det(&layer), LogDet::Estimate);
+        check(layer, context);
+    }
+}
+
+#[test]
+fn rows_do_not_depend_on_their_batch_mates() {
+    let layer = layer::<f64>((3, 0), &[8], Activation::Tanh, EXACT);
+    let values = normals::<f64>(3 * 300, &mut stream(2, "rows"));
+    let all = layer.inverse(batch(values.clone(), 300, 3).unwrap(), &Context::none()).unwrap();
+    for row in [0, 127, 128, 299] {
+        let alone = batch(values[3 * row..3 * row + 3].to_vec(), 1, 3).unwrap();
+        let one = layer.inverse(alone, &Context::none()).unwrap();
+        assert_eq!(one.value.values(), all.value.values()[3 * row..3 * row + 3]);
+        assert_eq!(one.log_det.values()[0], all.log_det.values()[row]);
+    }
+}
+
+/// Values, log-dets and the gradient of the input at the edges of the numbers.
+fn edges<E: Real>(dim: usize, activation: Activation) {
+    let layer = layer::<E>((dim, 0), &[6, 5], activation, EXACT);
+    let tiny = E::min_positive_value().as_f64() / 4.0;
+    let values = [0.0, 1e6, -1e6, 1e30, -1e30, tiny, 1.0];
+    let rows: Vec<E> = values.iter().flat_map(|&v| vec![E::of(v); dim]).collect();
+    let input = batch(rows, values.len(), dim).unwrap();
+    for inverse in [false, true] {
+        let traced = input.clone().put_tape(Traced::default());
+        let none = Context::none();
+        let out = if inverse { layer.inverse(traced, &none) } else { layer.forward(traced, &none) };
+        let out = out.unwrap();
+        let finite = |values: Vec<E>| assert!(values.iter().all(|v| v.is_finite()), "{values:?}");
+        finite(out.value.values());
+        finite(out.log_det.values());
+        let (_, loss) = negative_mean(out.log_det, out.tape).unwrap();
+        finite(gradient_of(&mut backward(loss).unwrap(), &input).unwrap());
+    }
+    let broken = batch(vec![E::nan(); dim], 1, dim).unwrap();
+    assert!(layer.inverse(broken, &Context::none()).is_err());
+}
+
+#[test]
+fn edges_are_finite() {
+    for activation in [Activation::Tanh, Activation::Relu, Activation::Softplus, Activation::Silu] {
+        for dim in [1, 4] {
+            edges::<f32>(dim, activation);
+            edges::<f64>(dim, activation);
+        }
+    }
+}
+
+#[test]
+fn single_precision_is_as_accurate_as_its_rounding() {
+    let constraint = Constraint { coefficient: 0.97, norm: Norm::Exact };
+    for (dim, hidden) in [(1, 8), (5, 64), (20, 128)] {
+        let single = layer::<f32>((dim, 0), &[hidden, hidden], Activation::Softplus, constraint);
+        let double = layer::<f64>((dim, 0), &[hidden, hidden], Activation::Softplus, constraint);
+        for spread in [1.0, 100.0] {
+            let rows: Vec<f32> = normals::<f32>(500 * dim, &mut stream(5, "rows"));
+            let rows: Vec<f32> = rows.iter().map(|v| v * spread).collect();
+            let wide: Vec<f64> = rows.iter().map(|&v| f64::from(v)).collect();
+            let (none, none_f64) = (Context::none(), Context::none());
+            let x = single.inverse(batch(rows, 500, dim).unwrap(), &none).unwrap();
+            let y = double.inverse(batch(wide, 500, dim).unwrap(), &none_f64).unwrap();
+            let worst = |a: Vec<f32>, b: Vec<f64>| {
+                let errors = a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - b).abs());
+                errors.fold(0.0, f64::max)
+            };
+            let value = worst(x.value.values(), y.value.values()) / f64::from(1.0 + spread);
+            let log_det = worst(x.log_det.values(), y.log_det.values());
+            println!(
+                "D {dim}, spread {spread}: value {value:.1e}, log-det {log_det:.1e}, {} and {} \
+                 iterations",
+                x.work.iterations, y.work.iterations
+            );
+            assert!(value < 2e-5 && log_det < 2e-4);
+        }
+    }
+}
+
+#[test]
+fn settings_outside_their_range_are_refused() {
+    let network = |coefficient, norm| {
+        let rng = &mut stream(1, "init");
+        let constraint = Constraint { coefficient, norm };
+        LipschitzNetwork::<f32>::new((2, 0), &[3], Activation::Tanh, constraint, rng)
+    };
+    for coefficient in [0.0, 1.0, -1.0, f64::NAN] {
+        assert!(network(coefficient, Norm::Exact).is_err());
+    }
+    assert!(network(0.9, Norm::Power { iterations: 0 }).is_err());
+    for wrong in [
+        Determinant::Series { terms: 0, probes: 1 },
+        Determinant::Series { terms: 2, probes: 0 },
+        Determinant::Roulette { exact_terms: 0, probability: 0.5, probes: 1 },
+        Determinant::Roulette { exact_terms: 2, probability: 1.0, probes: 1 },
+        Determinant::Roulette { exact_terms: 2, probability: f64::NAN, probes: 1 },
+    ] {
+        let network = network(0.9, Norm::Exact).unwrap();
+        assert!(Contractive::new(network, wrong, Determinant::Exact).is_err());
+    }
+    let layers: [(&[f64], &[f64]); 1] = [(&[0.1, 0.2, 0.3], &[0.0, 0.0])];
+    assert!(LipschitzNetwork::<f64>::from_weights(2, &layers, Activation::Tanh, EXACT).is_err());
+    assert!(LipschitzNetwork::<f64>::from_weights(1, &[], Activation::Tanh, EXACT).is_err());
+}

@@ -1,0 +1,490 @@
+//! Each spline against a plain version in double precision, written from the papers' formulas.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::operation::LANES;
+use flows_core::{Real, normals, stream};
+use flows_finite::transformer::{Inner, Outer};
+use flows_finite::{
+    CircularSpline, CubicSpline, LinearRational, LinearSpline, QuadraticSpline, RationalQuadratic,
+    Tails, Transformer,
+};
+
+const BOUND: f64 = 2.5;
+const SMALLEST: f64 = 1e-3;
+const TAILS: [Tails; 3] = [Tails::Identity, Tails::Linear, Tails::Circular];
+
+fn softmax(raw: &[f64]) -> Vec<f64> {
+    let total: f64 = raw.iter().map(|r| r.exp()).sum();
+    raw.iter().map(|r| r.exp() / total).collect()
+}
+
+fn sizes(raw: &[f64]) -> Vec<f64> {
+    let rest = 1.0 - SMALLEST * raw.len() as f64;
+    softmax(raw).iter().map(|p| 2.0 * BOUND * (SMALLEST + rest * p)).collect()
+}
+
+fn sigmoid(r: f64) -> f64 {
+    1.0 / (1.0 + (-r).exp())
+}
+
+/// Slopes at all knots from those that are learned.
+fn spread(mut learned: Vec<f64>, tails: Tails) -> Vec<f64> {
+    match tails {
+        Tails::Identity => [vec![1.0], learned, vec![1.0]].concat(),
+        Tails::Linear => learned,
+        Tails::Circular => {
+            learned.push(learned[0]);
+            learned
+        }
+    }
+}
+
+fn softplus_slopes(raw: &[f64], tails: Tails) -> Vec<f64> {
+    spread(raw.iter().map(|r| SMALLEST + r.exp().ln_1p()).collect(), tails)
+}
+
+/// A spline as widths, heights, slopes and what else its bins have.
+struct Plain {
+    widths: Vec<f64>,
+    heights: Vec<f64>,
+    slopes: Vec<f64>,
+    shapes: Vec<f64>,
+}
+
+/// Value above the left knot and slope, at u beyond it, given width, height, both slopes and shape.
+type Piece = fn(f64, [f64; 5]) -> (f64, f64);
+
+impl Plain {
+    fn at(&self, x: f64, piece: Piece, tails: Tails) -> (f64, f64) {
+        let x =
+            if tails == Tails::Circular { (x + BOUND).rem_euclid(2.0 * BOUND) - BOUND } else { x };
+        let last = self.widths.len();
+        if x < -BOUND {
+            return (-BOUND + self.slopes[0] * (x + BOUND), self.slopes[0].ln());
+        }
+        if x > BOUND {
+            return (BOUND + self.slopes[last] * (x - BOUND), self.slopes[last].ln());
+        }
+        let (mut left, mut bottom) = (-BOUND, -BOUND);
+        for k in 0..last {
+            let (w, h) = (self.widths[k], self.heights[k]);
+            if x <= left + w || k + 1 == last {
+                let all = [w, h, self.slopes[k], self.slopes[k + 1], self.shapes[k]];
+                let (value, slope) = piece(x - left, all);
+                return (bottom + value, slope.ln());
+            }
+            left += w;
+            bottom += h;
+        }
+        unreachable!()
+    }
+}
+
+fn linear(raw: &[f64], _: usize, _: Tails) -> Plain {
+    let k = raw.len();
+    let widths = vec![2.0 * BOUND / k as f64; k];
+    Plain { widths, heights: sizes(raw), slopes: vec![1.0; k + 1], shapes: vec![0.0; k] }
+}
+
+fn linear_piece(u: f64, [w, h, ..]: [f64; 5]) -> (f64, f64) {
+    (h / w * u, h / w)
+}
+
+fn quadratic(raw: &[f64], bins: usize, tails: Tails) -> Plain {
+    let widths = sizes(&raw[..bins]);
+    let area = |v: &[f64]| -> f64 { (0..bins).map(|k| widths[k] * (v[k] + v[k + 1]) / 2.0).sum() };
+    // Bisection for the one factor with which the area is that of the interval.
+    let at = |factor: f64| {
+        spread(raw[bins..].iter().map(|r| SMALLEST + factor * r.exp()).collect(), tails)
+    };
+    let (mut low, mut high) = (0.0, 1e9);
+    for _ in 0..200 {
+        let middle = (low + high) / 2.0;
+        if area(&at(middle)) < 2.0 * BOUND { low = middle } else { high = middle }
+    }
+    let slopes = at(low);
+    let heights = (0..bins).map(|k| widths[k] * (slopes[k] + slopes[k + 1]) / 2.0).collect();
+    Plain { widths, heights, slopes, shapes: vec![0.0; bins] }
+}
+
+fn quadratic_piece(u: f64, [w, _, left, right, _]: [f64; 5]) -> (f64, f64) {
+    let alpha = u / w;
+    let value = alpha * alpha / 2.0 * (right - left) * w + alpha * left * w;
+    (value, left + alpha * (right - left))
+}
+
+fn cubic(raw: &[f64], bins: usize, tails: Tails) -> Plain {
+    let widths = sizes(&raw[..bins]);
+    let mut smallest = vec![2.0 * BOUND * SMALLEST; bins];
+    if tails == Tails::Identity {
+        (smallest[0], smallest[bins - 1]) = (0.35 * widths[0], 0.35 * widths[bins - 1]);
+    }
+    let room = 2.0 * BOUND - smallest.iter().sum::<f64>();
+    let parts = softmax(&raw[bins..2 * bins]);
+    let heights: Vec<f64> = (0..bins).map(|k| smallest[k] + room * parts[k]).collect();
+    let secants: Vec<f64> = (0..bins).map(|k| heights[k] / widths[k]).collect();
+    let steffen = |i: usize, j: usize| {
+        let p = (secants[i] * widths[j] + secants[j] * widths[i]) / (widths[i] + widths[j]);
+        2.0 * secants[i].min(secants[j]).min(p / 2.0)
+    };
+    let mut slopes = vec![1.0];
+    slopes.extend((1..bins).map(|k| steffen(k - 1, k)));
+    slopes.push(1.0);
+    let end = |r: f64| 1e-3 + 2.998 * sigmoid(r);
+    match tails {
+        Tails::Identity => {}
+        Tails::Linear => {
+            slopes[0] = secants[0] * end(raw[2 * bins]);
+            slopes[bins] = secants[bins - 1] * end(raw[2 * bins + 1]);
+        }
+        Tails::Circular => (slopes[0], slopes[bins]) = (steffen(bins - 1, 0), steffen(bins - 1, 0)),
+    }
+    Plain { widths, heights, slopes, shapes: vec![0.0; bins] }
+}
+
+/// Steffen's coefficients in powers of u.
+fn cubic_piece(u: f64, [w, h, left, right, _]: [f64; 5]) -> (f64, f64) {
+    let s = h / w;
+    let a = (left + right - 2.0 * s) / (w * w);
+    let b = (3.0 * s - 2.0 * left - right) / w;
+    (((a * u + b) * u + left) * u, (3.0 * a * u + 2.0 * b) * u + left)
+}
+
+fn rational_quadratic(raw: &[f64], bins: usize, tails: Tails) -> Plain {
+    let (widths, heights) = (sizes(&raw[..bins]), sizes(&raw[bins..2 * bins]));
+    let slopes = softplus_slopes(&raw[2 * bins..], tails);
+    Plain { widths, heights, slopes, shapes: vec![0.0; bins] }
+}
+
+fn rational_quadratic_piece(u: f64, [w, h, left, right, _]: [f64; 5]) -> (f64, f64) {
+    let (xi, s) = (u / w, h / w);
+    let (q, r) = (xi * (1.0 - xi), 1.0 - xi);
+    let den = s + (right + left - 2.0 * s) * q;
+    let slope = s * s * (right * xi * xi + 2.0 * s * q + left * r * r) / (den * den);
+    (h * (s * xi * xi + left * q) / den, slope)
+}
+
+fn linear_rational(raw: &[f64], bins: usize, tails: Tails) -> Plain {
+    let (free, cuts) = raw.split_at(raw.len() - bins);
+    let shapes = cuts.iter().map(|r| 0.025 + 0.95 * sigmoid(*r)).collect();
+    Plain { shapes, ..rational_quadratic(free, bins, tails) }
+}
+
+/// The paper's weights w_a = 1, w_b, w_c, the height y_c of the cut, and its two ratios.
+fn linear_rational_piece(u: f64, [w, h, da, db, cut]: [f64; 5]) -> (f64, f64) {
+    let phi = u / w;
+    let (wa, wb) = (1.0, (da / db).sqrt());
+    let wc = (cut * wa * da + (1.0 - cut) * wb * db) * w / h;
+    let yc = cut * wb * h / ((1.0 - cut) * wa + cut * wb);
+    if phi <= cut {
+        let den = wa * (cut - phi) + wc * phi;
+        (wc * yc * phi / den, cut * wa * wc * yc / (den * den) / w)
+    } else {
+        let den = wc * (1.0 - phi) + wb * (phi - cut);
+        let value = (wc * yc * (1.0 - phi) + wb * h * (phi - cut)) / den;
+        (value, (1.0 - cut) * wb * wc * (h - yc) / (den * den) / w)
+    }
+}
+
+type Build = fn(&[f64], usize, Tails) -> Plain;
+
+/// Value and log-slope under raw parameters at a point.
+type Formula = dyn Fn(&[f64], f64) -> (f64, f64);
+
+/// Calls `check` for every spline: a name, the map, its plain version, and its tails.
+fn for_all(check: &mut dyn FnMut(&str, &dyn Erased, &Formula, Tails)) {
+    fn case(
+        build: Build,
+        piece: Piece,
+        bins: usize,
+        tails: Tails,
+    ) -> impl Fn(&[f64], f64) -> (f64, f64) {
+        move |raw, x| build(raw, bins, tails).at(x, piece, tails)
+    }
+    for bins in [2, 5] {
+        let line = LinearSpline::new(bins, BOUND).unwrap();
+        check("linear", &line, &case(linear, linear_piece, bins, Tails::Identity), Tails::Identity);
+        for tails in TAILS {
+            let map = QuadraticSpline::new(bins, BOUND, tails).unwrap();
+            check("quadratic", &map, &case(quadratic, quadratic_piece, bins, tails), tails);
+            let map = CubicSpline::new(bins, BOUND, tails).unwrap();
+            check("cubic", &map, &case(cubic, cubic_piece, bins, tails), tails);
+            let map = RationalQuadratic::new(bins, BOUND, tails).unwrap();
+            let plain = case(rational_quadratic, rational_quadratic_piece, bins, tails);
+            check("rational-quadratic", &map, &plain, tails);
+            let map = LinearRational::new(bins, BOUND, tails).unwrap();
+            let plain = case(linear_rational, linear_rational_piece, bins, tails);
+            check("linear-rational", &map, &plain, tails);
+        }
+        let plain = move |raw: &[f64], x: f64| {
+            let spline = rational_quadratic(&raw[1..], bins, Tails::Circular);
+            let (y, log) = spline.at(x, rational_quadratic_piece, Tails::Circular);
+            ((y + raw[0] + BOUND).rem_euclid(2.0 * BOUND) - BOUND, log)
+        };
+        check("circular", &CircularSpline::new(bins, BOUND).unwrap(), &plain, Tails::Circular);
+    }
+}
+
+/// A transformer of both precisions.
+trait Erased {
+    fn rows(&self) -> usize;
+    fn start(&self) -> Vec<f64>;
+    fn double(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>);
+    fn single(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>);
+    /// Gradients of x and of the parameters for those of y and the log-slope, all lanes alike.
+    fn gradient(&self, raw: &[f64], x: f64, outer: [f64; 2], inverse: bool) -> (f64, Vec<f64>);
+}
+
+fn at<E: Real>(
+    map: &impl Transformer<E>,
+    raw: &[f64],
+    points: &[f64],
+    inverse: bool,
+) -> (Vec<f64>, Vec<f64>) {
+    let theta: Vec<E> = raw.iter().flat_map(|&p| vec![E::of(p); LANES]).collect();
+    let (mut values, mut slopes) = (Vec::new(), Vec::new());
+    for part in points.chunks(LANES) {
+        let mut input: Vec<E> = part.iter().map(|&p| E::of(p)).collect();
+        input.resize(LANES, E::zero());
+        let (mut value, mut slope) = (vec![E::zero(); LANES], vec![E::zero(); LANES]);
+        let done = if inverse {
+            map.inverse(&input, &theta, &mut value, &mut slope)
+        } else {
+            map.forward(&input, &theta, &mut value, &mut slope).map(|()| 0)
+        };
+        assert_eq!(done.unwrap(), 0);
+        values.extend(value[..part.len()].iter().map(|v| v.as_f64()));
+        slopes.extend(slope[..part.len()].iter().map(|v| v.as_f64()));
+    }
+    (values, slopes)
+}
+
+impl<T: Transformer<f64> + Transformer<f32>> Erased for T {
+    fn rows(&self) -> usize {
+        Transformer::<f64>::arity(self)
+    }
+
+    fn start(&self) -> Vec<f64> {
+        Transformer::<f64>::identity(self)
+    }
+
+    fn double(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>) {
+        at::<f64>(self, raw, points, inverse)
+    }
+
+    fn single(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>) {
+        at::<f32>(self, raw, points, inverse)
+    }
+
+    fn gradient(&self, raw: &[f64], x: f64, outer: [f64; 2], inverse: bool) -> (f64, Vec<f64>) {
+        let theta: Vec<f64> = raw.iter().flat_map(|&p| vec![p; LANES]).collect();
+        let [value, log_slope] = outer.map(|g| [g; LANES]);
+        let outer = Outer { value: &value, log_slope: &log_slope };
+        // Gradients are written over, not added to.
+        let (mut d_x, mut d_theta) = ([7.0; LANES], vec![7.0; theta.len()]);
+        let inner = Inner { value: &mut d_x, theta: &mut d_theta };
+        if inverse {
+            self.inverse_gradient(&[x; LANES], &theta, outer, inner);
+        } else {
+            self.forward_gradient(&[x; LANES], &theta, outer, inner);
+        }
+        (d_x[3], d_theta.iter().skip(3).step_by(LANES).copied().collect())
+    }
+}
+
+fn raw(map: &dyn Erased, seed: u64, scale: f64) -> Vec<f64> {
+    let noise = normals::<f64>(map.rows(), &mut stream(seed, "raw"));
+    map.start().iter().zip(noise).map(|(s, n)| s + scale * n).collect()
+}
+
+fn grid(step: f64) -> Vec<f64> {
+    let count = (1.3 * BOUND / step) as i32;
+    (-count..=count).map(|i| f64::from(i) * step + 1e-4).collect()
+}
+
+fn close(what: &str, got: f64, expected: f64, tolerance: f64) {
+    let error = (got - expected).abs();
+    assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
+}
+
+#[test]
+fn every_spline_is_its_formula() {
+    for_all(&mut |name, map, plain, tails| {
+        for seed in 0..6 {
+            let raw = raw(map, seed, [0.3, 1.0, 3.0][seed as usize % 3]);
+            let points = grid(0.013);
+            let (values, logs) = map.double(&raw, &points, false);
+            for ((x, value), log) in points.iter().zip(values).zip(logs) {
+                let (y, slope) = plain(&raw, *x);
+                let what = format!("{name} {tails:?} seed {seed} at {x}");
+                // Knots are off by 1e-15; next to one of a bin of 1e-3 of the interval that is
+                // 1e-12 of its width, and slopes there change by up to 1e3 times themselves.
+                close(&what, value, y, 1e-11);
+                close(&format!("{what}, log-slope"), log, slope, 1e-8);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_gradient_is_that_of_the_plain_formula() {
+    let outer = [0.7, -1.3];
+    let weigh = |(y, log): (f64, f64)| outer[0] * y + outer[1] * log;
+    let h = 1e-6;
+    for_all(&mut |name, map, plain, tails| {
+        for seed in 0..4 {
+            let raw = raw(map, 10 + seed, 0.7);
+            for x in grid(0.31) {
+                let (d_x, d_raw) = map.gradient(&raw, x, outer, false);
+                let what = format!("{name} {tails:?} seed {seed} at {x}");
+                let of = |x: f64| weigh(plain(&raw, x));
+                // Differences: h^2 times third derivatives and 1e-16 / h, both below 1e-8.
+                close(&what, d_x, (of(x + h) - of(x - h)) / (2.0 * h), 1e-6);
+                for (i, got) in d_raw.iter().enumerate() {
+                    let moved = |by: f64| {
+                        let mut raw = raw.clone();
+                        raw[i] += by;
+                        weigh(plain(&raw, x))
+                    };
+                    let difference = (moved(h) - moved(-h)) / (2.0 * h);
+                    close(&format!("{what}, raw {i}"), *got, difference, 1e-6);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn inverse_gradients_follow_from_the_implicit_function_theorem() {
+    let (g, l) = (0.7, -1.3);
+    for_all(&mut |name, map, _, tails| {
+        let raw = raw(map, 20, 0.7);
+        for x in grid(0.31) {
+            let (slope, of_value) = map.gradient(&raw, x, [1.0, 0.0], false);
+            let (bend, of_log) = map.gradient(&raw, x, [0.0, 1.0], false);
+            let back = (g - l * bend) / slope;
+            let (d_y, d_raw) = map.gradient(&raw, x, [g, l], true);
+            let what = format!("{name} {tails:?} at {x}");
+            close(&what, d_y, back, 1e-11);
+            for (i, got) in d_raw.iter().enumerate() {
+                close(
+                    &format!("{what}, raw {i}"),
+                    *got,
+                    -back * of_value[i] - l * of_log[i],
+                    1e-11,
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn inverses_undo_every_spline() {
+    for_all(&mut |name, map, _, tails| {
+        for seed in 0..6 {
+            let raw = raw(map, 30 + seed, [0.3, 1.0, 3.0][seed as usize % 3]);
+            let mut points = grid(0.013);
+            if tails == Tails::Circular {
+                points.retain(|x| x.abs() < BOUND);
+            }
+            let (values, logs) = map.double(&raw, &points, false);
+            let (back, negated) = map.double(&raw, &values, true);
+            for (i, x) in points.iter().enumerate() {
+                let what = format!("{name} {tails:?} seed {seed} at {x}");
+                close(&what, back[i], *x, 1e-9);
+                close(&format!("{what}, log-slope"), -negated[i], logs[i], 1e-6);
+            }
+        }
+    });
+}
+
+#[test]
+fn all_parameters_of_the_identity_give_the_identity() {
+    for_all(&mut |name, map, _, tails| {
+        let mut points = grid(0.013);
+        points.extend([0.0, BOUND, -BOUND]);
+        if tails == Tails::Circular {
+            points.retain(|x| x.abs() < BOUND);
+        }
+        for inverse in [false, true] {
+            let (values, logs) = map.double(&map.start(), &points, inverse);
+            for ((x, value), log) in points.iter().zip(values).zip(logs) {
+                let what = format!("{name} {tails:?} inverse {inverse} at {x}");
+                // Sums of five widths, about ten roundings of numbers up to the bound.
+                close(&what, value, *x, 1e-14);
+                close(&format!("{what}, log-slope"), log, 0.0, 1e-13);
+            }
+        }
+    });
+}
+
+#[test]
+fn splines_are_continuous_and_so_are_the_slopes_of_all_but_lines() {
+    let h = 1e-9;
+    for_all(&mut |name, map, _, tails| {
+        for seed in 0..4 {
+            let raw = raw(map, 40 + seed, 1.0);
+            // The ends, and all places where a bin may begin: any point will do.
+            let points = [grid(0.013), vec![BOUND, -BOUND]].concat();
+            for x in points {
+                let (values, logs) = map.double(&raw, &[x - h, x + h], false);
+                let turn = 2.0 * BOUND;
+                let step = (values[1] - values[0] + BOUND).rem_euclid(turn) - BOUND;
+                let step = if tails == Tails::Circular { step } else { values[1] - values[0] };
+                // Slopes stay below 2e3: bins of 1e-3 in width, of all of the height.
+                assert!(step >= -1e-15 && step < 1e4 * h, "{name} {tails:?} at {x}: step {step}");
+                let jump = (logs[1] - logs[0]).abs();
+                assert!(name == "linear" || jump < 1e-4, "{name} {tails:?} at {x}: jump {jump}");
+            }
+        }
+    });
+}
+
+#[test]
+fn single_precision_is_as_good_as_its_rounding() {
+    for_all(&mut |name, map, _, tails| {
+        for seed in 0..4 {
+            let rounded = |values: Vec<f64>| -> Vec<f64> {
+                values.iter().map(|&value| f64::from(value as f32)).collect()
+            };
+            let raw = rounded(raw(map, 50 + seed, 0.7));
+            let mut points = rounded(grid(0.013));
+            if tails == Tails::Circular {
+                points.retain(|x| x.abs() < BOUND);
+            }
+            let (values, logs) = map.double(&raw, &points, false);
+            let (near, near_logs) = map.single(&raw, &points, false);
+            let (back, _) = map.single(&raw, &rounded(values.clone()), true);
+            for (i, x) in points.iter().enumerate() {
+                let what = format!("{name} {tails:?} seed {seed} at {x}");
+                // On the circle, off by a whole turn is not off.
+                let off = |a: f64, b: f64| match tails {
+                    Tails::Circular => ((a - b + BOUND).rem_euclid(2.0 * BOUND) - BOUND).abs(),
+                    _ => (a - b).abs(),
+                };
+                // Ten roundings of the bound in x, times the slope; in the inverse, over it.
+                let (error, slope) = (10.0 * 6e-8 * BOUND, logs[i].exp());
+                assert!(off(near[i], values[i]) <= error * (1.0 + slope), "{what}: {}", near[i]);
+                assert!(off(back[i], *x) <= error * (1.0 + 1.0 / slope), "{what}: {}", back[i]);
+                let jump = name == "linear";
+                assert!(jump || (near_logs[i] - logs[i]).abs() < 2e-4, "{what}, log-slope");
+            }
+        }
+    });
+}
+
+#[test]
+fn points_inside_stay_inside() {
+    for_all(&mut |name, map, _, tails| {
+        for seed in 0..20 {
+            let raw = raw(map, 60 + seed, 3.0);
+            let points: Vec<f64> = grid(0.0013).into_iter().filter(|x| x.abs() <= BOUND).collect();
+            for inverse in [false, true] {
+                let all =
+                    [map.double(&raw, &points, inverse).0, map.single(&raw, &points, inverse).0];
+                let outside = all.iter().flatten().find(|y| y.abs() > BOUND);
+                assert!(outside.is_none(), "{name} {tails:?} {outside:?}");
+            }
+        }
+    });
+}
