@@ -190,16 +190,8 @@ impl MaskedKernel {
         [by_band.sum(), by_degree.sum()]
     }
 
-    /// Sets the weights that no dependency uses to zero, in a copy of the parameters; evaluations
-    /// take parameters after this only.
-    pub fn prepare<E: Real>(&self, parameters: &mut [Vec<E>]) {
-        for (layer, weights) in self.layers.iter().zip(parameters.iter_mut().step_by(2)) {
-            layer.staircase.clear_forbidden(weights);
-        }
-    }
-
-    /// As [`prepare`](Self::prepare), beyond the staircase too, so that stored weights hold nothing
-    /// that means nothing.
+    /// Sets every weight that no dependency uses to zero, so that stored weights hold nothing that
+    /// means nothing.
     pub fn clear_unused<E: Real>(&self, parameters: &mut [Vec<E>]) {
         for (layer, weights) in self.layers.iter().zip(parameters.iter_mut().step_by(2)) {
             layer.staircase.clear_unused(weights);
@@ -456,5 +448,13 @@ impl Layouts for MaskedKernel {
                 [part("weight", columns), bias]
             })
             .collect()
+    }
+
+    /// Zeroes what bands and strips would multiply with and no dependency uses; evaluations take
+    /// parameters after this only.
+    fn prepare<E: Real>(&self, values: &mut [Vec<E>]) {
+        for (layer, weights) in self.layers.iter().zip(values.iter_mut().step_by(2)) {
+            layer.staircase.clear_forbidden(weights);
+        }
     }
 }

@@ -6,7 +6,7 @@
 use crate::activation::Activation;
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
-use crate::operation::{LANES, Operation, Recorded, apply};
+use crate::operation::{LANES, Operation, Recorded, apply_with};
 use crate::tensor::{Batch, Mode, SplitTape, check_columns, columns};
 use crate::{Error, Real, Result};
 
@@ -237,7 +237,8 @@ impl<E: Real> Mlp<E> {
         }
         let operation = WithTangents { kernel: self.kernel().clone(), tangents: got / inputs };
         let (input, mut tape) = input.split_tape();
-        let mut outputs = apply(operation, &[&input, directions], self.tensors(), &mut tape)?;
+        let mut outputs =
+            apply_with(operation, &[&input, directions], self.tensors(), self.values(), &mut tape)?;
         let tangent = outputs.remove(1);
         Ok(Tangents { value: outputs.remove(0), tangent, tape })
     }

@@ -1,12 +1,13 @@
 //! Networks: a kernel over blocks of rows, and the tensors it works with.
 
 use std::fmt::Debug;
+use std::sync::{Arc, OnceLock};
 
 use rand::RngExt;
 
-use crate::operation::{LANES, Operation, Recorded, apply};
+use crate::operation::{LANES, Operation, Recorded, apply_with};
 use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, PutTape, SplitTape, batch, check_columns};
+use crate::tensor::{Batch, Mode, PutTape, SplitTape, Values, batch, check_columns};
 use crate::{Error, Real, Result, Stream};
 
 /// Name and shape of one tensor of a network.
@@ -28,6 +29,9 @@ pub struct Layout {
 pub trait Layouts: Clone + Debug + Send + Sync + 'static {
     /// The tensors, in the order in which the kernel takes them.
     fn layout(&self) -> Vec<Layout>;
+
+    /// Adjusts a copy of the values before they are used: a mask sets to zero what it forbids.
+    fn prepare<E: Real>(&self, _values: &mut [Vec<E>]) {}
 }
 
 /// A network over one block of [`LANES`] rows, feature by feature; it owns no tensors, so that
@@ -75,6 +79,8 @@ pub enum LastLayer {
 pub struct Network<E: Real, K: Layouts> {
     kernel: K,
     parameters: Vec<Batch<E>>,
+    /// Their values, prepared by the kernel when first asked for, until the parameters change.
+    values: OnceLock<Arc<Vec<Vec<E>>>>,
 }
 
 impl<E: Real, K: Layouts> Network<E, K> {
@@ -92,7 +98,7 @@ impl<E: Real, K: Layouts> Network<E, K> {
                 .collect();
             parameters.push(batch(values, part.rows, part.columns)?);
         }
-        Ok(Self { kernel, parameters })
+        Ok(Self { kernel, parameters, values: OnceLock::new() })
     }
 
     /// The kernel, for use inside a larger fused operation.
@@ -105,15 +111,26 @@ impl<E: Real, K: Layouts> Network<E, K> {
         &self.parameters
     }
 
+    /// The values of the tensors as the kernel takes them.
+    pub fn values(&self) -> Arc<Vec<Vec<E>>> {
+        let prepared = || {
+            let mut values = self.parameters.iter().map(Values::values).collect::<Vec<_>>();
+            self.kernel.prepare(&mut values);
+            Arc::new(values)
+        };
+        Arc::clone(self.values.get_or_init(prepared))
+    }
+
     /// Adds `offset` to the bias of the last layer, one value an output.
     ///
     /// # Errors
     /// [`Error::Dimension`] if there are not as many values as outputs.
     pub fn offset_last_bias(&mut self, offset: &[f64]) -> Result<()> {
+        self.values.take();
         let Some(bias) = self.parameters.last_mut() else {
             return Ok(());
         };
-        let mut values = crate::tensor::Values::values(bias);
+        let mut values = bias.values();
         if values.len() != offset.len() {
             let (expected, got) = (values.len(), offset.len());
             return Err(Error::Dimension { op: "bias of the last layer", expected, got });
@@ -134,7 +151,8 @@ impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
         check_columns("network", &input, self.kernel.inputs())?;
         let (input, mut tape) = input.split_tape();
         let operation = Alone(self.kernel.clone());
-        let mut outputs = apply(operation, &[&input], &self.parameters, &mut tape)?;
+        let mut outputs =
+            apply_with(operation, &[&input], &self.parameters, self.values(), &mut tape)?;
         Ok(outputs.remove(0).put_tape(tape))
     }
 }
@@ -147,6 +165,7 @@ impl<E: Real, K: Layouts> Parameters<E> for Network<E, K> {
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
+        self.values.take();
         for (part, tensor) in self.kernel.layout().iter().zip(&mut self.parameters) {
             f(&part.name, Role::Learned, tensor)?;
         }

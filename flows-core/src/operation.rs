@@ -7,6 +7,8 @@
 //! adds parameter gradients within a task of one or more blocks and then over tasks in
 //! order, so results depend neither on the number of threads nor on a row's batch mates.
 
+use std::sync::Arc;
+
 use dfdx::tensor::CpuError;
 use rayon::prelude::*;
 
@@ -19,6 +21,9 @@ pub const LANES: usize = 128;
 /// Blocks that share one buffer of parameter gradients; a fixed number, because it decides the
 /// order of the sums.
 const BLOCKS_PER_TASK: usize = 1;
+
+/// Values of a parameter's gradient that a thread sums up at a time.
+const TOGETHER: usize = 1 << 15;
 
 /// A differentiable operation on rows, fused: one tape entry, however much happens inside.
 ///
@@ -33,10 +38,6 @@ pub trait Operation<E: Real>: Send + Sync + 'static {
 
     /// Columns of each output.
     fn output_widths(&self) -> Vec<usize>;
-
-    /// Adjusts the parameters once, before all blocks: what a mask forbids is set to zero, say. The
-    /// blocks of the backward pass see the adjusted parameters too.
-    fn prepare(&self, _parameters: &mut [Vec<E>]) {}
 
     /// Computes one block; `outputs` come filled with zeros.
     ///
@@ -83,6 +84,23 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
     parameters: &[Batch<E>],
     tape: &mut T,
 ) -> Result<Vec<Batch<E>>> {
+    let values = Arc::new(parameters.iter().map(Values::values).collect());
+    apply_with(operation, inputs, parameters, values, tape)
+}
+
+/// As [`apply`], where the values of the parameters are at hand: their copy need not be made anew in
+/// every call, and may differ from the parameters where that makes no difference to the operation (a
+/// weight that a mask forbids, say).
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_with<E: Real, O: Operation<E>, T: Mode<E>>(
+    operation: O,
+    inputs: &[&Batch<E>],
+    parameters: &[Batch<E>],
+    values: Arc<Vec<Vec<E>>>,
+    tape: &mut T,
+) -> Result<Vec<Batch<E>>> {
     let rows = inputs.first().map_or(0, |input| input.rows());
     for input in inputs {
         if input.rows() != rows {
@@ -91,10 +109,8 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
         }
     }
     let widths = operation.output_widths();
-    let mut parameter_values: Vec<Vec<E>> = parameters.iter().map(Values::values).collect();
-    operation.prepare(&mut parameter_values);
     let tasks = pack(inputs, rows);
-    let views: Vec<&[E]> = parameter_values.iter().map(Vec::as_slice).collect();
+    let views: Vec<&[E]> = values.iter().map(Vec::as_slice).collect();
     let numbered: Vec<_> = tasks.into_iter().enumerate().collect();
     let done = run(numbered, |(index, task)| {
         forward_task::<E, O, T>(&operation, index * BLOCKS_PER_TASK, task, &views, &widths)
@@ -110,7 +126,7 @@ pub fn apply<E: Real, O: Operation<E>, T: Mode<E>>(
             operation,
             inputs: inputs.iter().map(|&input| input.clone()).collect(),
             parameters: parameters.to_vec(),
-            parameter_values,
+            parameter_values: values,
             outputs: outputs.clone(),
             tasks: done,
         };
@@ -244,7 +260,7 @@ struct Record<E: Real, O: Operation<E>> {
     operation: O,
     inputs: Vec<Batch<E>>,
     parameters: Vec<Batch<E>>,
-    parameter_values: Vec<Vec<E>>,
+    parameter_values: Arc<Vec<Vec<E>>>,
     outputs: Vec<Batch<E>>,
     tasks: Vec<Task<E, O::Workspace>>,
 }
@@ -266,7 +282,7 @@ impl<E: Real, O: Operation<E>> Record<E, O> {
         };
         let tasks: Vec<(usize, Task<E, O::Workspace>)> =
             self.tasks.into_iter().enumerate().collect();
-        let mut done: Vec<TaskGradient<E>> = if tasks.len() < 2 {
+        let done: Vec<TaskGradient<E>> = if tasks.len() < 2 {
             tasks.into_iter().map(work).collect()
         } else {
             tasks.into_par_iter().map(work).collect()
@@ -276,11 +292,8 @@ impl<E: Real, O: Operation<E>> Record<E, O> {
             let values = unpack(blocks, rows, columns(input));
             accumulate(gradients.get_or_alloc_mut(input)?, &values);
         }
-        sum_in_order(&mut done);
-        if let Some(total) = done.into_iter().next() {
-            for (parameter, values) in self.parameters.iter().zip(total.parameters) {
-                accumulate(gradients.get_or_alloc_mut(parameter)?, &values);
-            }
+        for (slot, parameter) in self.parameters.iter().enumerate() {
+            add_in_order(&done, slot, gradients.get_or_alloc_mut(parameter)?);
         }
         Ok(())
     }
@@ -336,14 +349,11 @@ fn gradient_to_lanes<E: Real>(values: &[E], width: usize, start: usize) -> Vec<E
     lanes
 }
 
-/// Adds the parameter gradients of all tasks to the first one's, in order of the tasks.
-fn sum_in_order<E: Real>(tasks: &mut [TaskGradient<E>]) {
-    let Some((first, rest)) = tasks.split_first_mut() else {
-        return;
-    };
-    first.parameters.par_iter_mut().enumerate().for_each(|(slot, total)| {
-        for task in rest.iter() {
-            accumulate(total, &task.parameters[slot]);
+/// Adds the tasks' gradients of one parameter to `total`, in order of the tasks.
+fn add_in_order<E: Real>(tasks: &[TaskGradient<E>], slot: usize, total: &mut [E]) {
+    total.par_chunks_mut(TOGETHER).enumerate().for_each(|(chunk, total)| {
+        for task in tasks {
+            accumulate(total, &task.parameters[slot][chunk * TOGETHER..]);
         }
     });
 }

@@ -51,6 +51,8 @@ pub fn per_row<E: Real>(values: Vec<E>) -> Result<PerRow<E>> {
 pub trait Values<E> {
     /// The values, row by row.
     fn values(&self) -> Vec<E>;
+    /// Writes the values to the front of `buffer`, which grows if it has to, and returns that front.
+    fn read_into<'a>(&self, buffer: &'a mut Vec<E>) -> &'a mut [E];
     /// Number of rows.
     fn rows(&self) -> usize;
 }
@@ -61,6 +63,11 @@ impl<E: Real, T> Values<E> for Batch<E, T> {
         let mut values = vec![E::zero(); rows * dim];
         Cpu::copy_into(self, &mut values);
         values
+    }
+
+    fn read_into<'a>(&self, buffer: &'a mut Vec<E>) -> &'a mut [E] {
+        let (rows, dim) = *self.shape();
+        front(buffer, rows * dim, |values| Cpu::copy_into(self, values))
     }
 
     fn rows(&self) -> usize {
@@ -75,9 +82,21 @@ impl<E: Real, T> Values<E> for PerRow<E, T> {
         values
     }
 
+    fn read_into<'a>(&self, buffer: &'a mut Vec<E>) -> &'a mut [E] {
+        front(buffer, self.shape().0, |values| Cpu::copy_into(self, values))
+    }
+
     fn rows(&self) -> usize {
         self.shape().0
     }
+}
+
+/// The first `count` values of a buffer, which grows if it has to, after `write`.
+fn front<E: Real>(buffer: &mut Vec<E>, count: usize, write: impl FnOnce(&mut [E])) -> &mut [E] {
+    buffer.resize(buffer.len().max(count), E::zero());
+    let values = &mut buffer[..count];
+    write(values);
+    values
 }
 
 /// Number of columns.

@@ -5,7 +5,7 @@ mod sampling;
 
 use flows_core::activation::Activation;
 use flows_core::masked::{Hidden, MaskedKernel};
-use flows_core::operation::{apply, column};
+use flows_core::operation::{Operation, apply_with, column};
 use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::tensor::{check_columns, set_values};
 use flows_core::{
@@ -149,6 +149,16 @@ impl<E: Real, T: Transformer<E>> Autoregressive<E, T> {
         context.check("context of an autoregressive layer", expected, input.rows())
     }
 
+    fn run<O: Operation<E>, M: Mode<E>>(
+        &self,
+        operation: O,
+        inputs: &[&Batch<E>],
+        tape: &mut M,
+    ) -> Result<Vec<Batch<E>>> {
+        let tensors = self.conditioner.tensors();
+        apply_with(operation, inputs, tensors, self.conditioner.values(), tape)
+    }
+
     fn wiring(&self) -> Wiring<T> {
         let kernel = self.conditioner.kernel().clone();
         Wiring { features: self.features.clone(), kernel, transformer: self.transformer.clone() }
@@ -196,7 +206,7 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
         let (z, mut tape) = z.split_tape();
         let mut inputs = vec![&z];
         inputs.extend(context.features());
-        let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
+        let mut outputs = self.run(operation, &inputs, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(passes.largest()) };
         Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
@@ -208,7 +218,7 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
         let mut inputs = vec![&x];
         inputs.extend(context.features());
         let operation = Density { wiring: self.wiring() };
-        let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
+        let mut outputs = self.run(operation, &inputs, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::passes(1) })
     }

@@ -1,7 +1,7 @@
 //! Coupling layers: part of the features conditions the transformation of the rest (review,
 //! Section 3.1.2).
 
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
+use flows_core::operation::{LANES, Operation, Recorded, apply_with, column};
 use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::tensor::check_columns;
 use flows_core::{
@@ -93,7 +93,9 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Coupling<E, K, T> {
             transformer: self.transformer.clone(),
             iterations: iterations.clone(),
         };
-        let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
+        let tensors = self.conditioner.tensors();
+        let mut outputs =
+            apply_with(operation, &inputs, tensors, self.conditioner.values(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(1) };
         Ok(Mapped { value: outputs.remove(0), log_det, tape, work })

@@ -4,7 +4,7 @@ mod gru;
 
 use std::ops::Range;
 
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
+use flows_core::operation::{LANES, Operation, Recorded, apply_with, column};
 use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::tensor::check_columns;
 use flows_core::{
@@ -89,7 +89,9 @@ impl<E: Real, T: Transformer<E>> Recurrent<E, T> {
             transformer: self.transformer.clone(),
             iterations: iterations.clone(),
         };
-        let mut outputs = apply(operation, &inputs, self.conditioner.tensors(), &mut tape)?;
+        let tensors = self.conditioner.tensors();
+        let mut outputs =
+            apply_with(operation, &inputs, tensors, self.conditioner.values(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(1) };
         Ok(Mapped { value: outputs.remove(0), log_det, tape, work })

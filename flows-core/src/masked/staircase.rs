@@ -19,6 +19,8 @@ pub(super) struct Staircase {
     /// Degree of each row, and of each column.
     fed: Vec<usize>,
     seen: Vec<usize>,
+    /// Columns that each row may see.
+    ends: Vec<usize>,
     bands: Vec<Range<usize>>,
     strips: Vec<Range<usize>>,
     /// Where a graph forbids more than degrees do: whether row i may see column j.
@@ -34,7 +36,8 @@ impl Staircase {
         let degrees = |units: &[Unit]| units.iter().map(|unit| unit.degree).collect::<Vec<_>>();
         let (fed, seen) = (degrees(fed), degrees(seen));
         let (bands, strips) = (runs(&fed), runs(&seen));
-        Self { fed, seen, bands, strips, allowed }
+        let ends = fed.iter().map(|reach| seen.partition_point(|degree| degree <= reach)).collect();
+        Self { fed, seen, ends, bands, strips, allowed }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -71,7 +74,7 @@ impl Staircase {
 
     /// Number of columns that any of these rows may see.
     pub(super) fn seen_by(&self, rows: &Range<usize>) -> usize {
-        rows.clone().last().map_or(0, |row| self.end(row))
+        rows.clone().last().map_or(0, |row| self.ends[row])
     }
 
     /// The first row that may see any of these columns.
@@ -83,16 +86,12 @@ impl Staircase {
         rows.len() * self.seen_by(&rows)
     }
 
-    fn end(&self, row: usize) -> usize {
-        self.seen.partition_point(|&degree| degree <= self.fed[row])
-    }
-
     /// Zeroes what row `row` may not see among columns `0..upto`.
     fn clear_row<E: Real>(&self, row: usize, upto: usize, weights: &mut [E]) {
         let columns = self.columns();
         let values = &mut weights[row * columns..row * columns + upto];
         match &self.allowed {
-            None => values[self.end(row).min(upto)..].fill(E::zero()),
+            None => values[self.ends[row].min(upto)..].fill(E::zero()),
             Some(allowed) => {
                 let allowed = &allowed[row * columns..row * columns + upto];
                 for (value, &allowed) in values.iter_mut().zip(allowed) {

@@ -1,5 +1,6 @@
 //! Adam and AdamW.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::elementwise::vectorised;
@@ -64,6 +65,9 @@ struct Factors<E> {
     keep: E,
 }
 
+/// Values that a thread updates at a time; tensors that are not larger stay on one thread.
+const TOGETHER: usize = 1 << 15;
+
 impl<E: Real> Adam<E> {
     /// Moments zero for every learned tensor of `model`.
     pub fn new(config: AdamConfig, model: &impl Parameters<E>) -> Self {
@@ -89,6 +93,7 @@ impl<E: Real> Adam<E> {
     ) -> Result<()> {
         self.steps += 1;
         let factors = self.factors(rate, scale);
+        let mut buffer = Vec::new();
         let mut moments = self.first.iter_mut().zip(&mut self.second);
         model.visit_mut(&mut |_, role, tensor| {
             if role == Role::Fixed {
@@ -97,9 +102,9 @@ impl<E: Real> Adam<E> {
             let Some((first, second)) = moments.next() else {
                 return Ok(());
             };
-            let mut values = tensor.values();
-            step(&mut values, gradients.get_or_alloc_mut(tensor)?, first, second, factors);
-            set_values(tensor, &values)
+            let values = tensor.read_into(&mut buffer);
+            step(values, gradients.get_or_alloc_mut(tensor)?, first, second, factors);
+            set_values(tensor, values)
         })
     }
 
@@ -122,6 +127,20 @@ impl<E: Real> Adam<E> {
 }
 
 fn step<E: Real>(
+    values: &mut [E],
+    gradient: &[E],
+    first: &mut [E],
+    second: &mut [E],
+    f: Factors<E>,
+) {
+    let moments = first.par_chunks_mut(TOGETHER).zip(second.par_chunks_mut(TOGETHER));
+    let chunks = values.par_chunks_mut(TOGETHER).zip(gradient.par_chunks(TOGETHER));
+    chunks.zip(moments).for_each(|((values, gradient), (first, second))| {
+        step_chunk(values, gradient, first, second, f);
+    });
+}
+
+fn step_chunk<E: Real>(
     values: &mut [E],
     gradient: &[E],
     first: &mut [E],

@@ -24,10 +24,6 @@ impl<E: Real, T: Transformer<E>> Operation<E> for Density<T> {
         vec![self.wiring.features.len(), 1]
     }
 
-    fn prepare(&self, parameters: &mut [Vec<E>]) {
-        self.wiring.kernel.prepare(parameters);
-    }
-
     fn forward(
         &self,
         inputs: &[&[E]],

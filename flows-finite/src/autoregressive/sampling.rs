@@ -136,10 +136,6 @@ impl<E: Real, T: Transformer<E>> Operation<E> for SamplingOperation<T> {
         vec![self.wiring.features.len(), 1]
     }
 
-    fn prepare(&self, parameters: &mut [Vec<E>]) {
-        self.wiring.kernel.prepare(parameters);
-    }
-
     fn forward(
         &self,
         inputs: &[&[E]],
