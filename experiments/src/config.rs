@@ -275,8 +275,20 @@ fn replaces(key: &str, below: &Table, above: &Table) -> bool {
     if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
         return true;
     }
-    matches!(key, "budget" | "conditioner" | "solver" | "divergence" | "scale")
-        && above.keys().any(|k| !below.contains_key(k))
+    const TAGGED: [&str; 11] = [
+        "budget",
+        "conditioner",
+        "solver",
+        "divergence",
+        "scale",
+        "transformer",
+        "sampling",
+        "layer",
+        "norm",
+        "training",
+        "reporting",
+    ];
+    TAGGED.contains(&key) && above.keys().any(|k| !below.contains_key(k))
 }
 
 #[cfg(test)]
@@ -318,18 +330,19 @@ mod tests {
             "[data]\nspilt = 1",
             "[data.split]\nkind = \"every_tenth\"\nfraction = 1",
             "[flow]\nkind = \"nsf_coupling\"\nbin = 4",
-            "[flow]\nkind = \"glow\"",
+            "[flow]\nkind = \"wavenet\"",
             "[flow]\nkind = \"ffjord\"\n[flow.training]\nsolvr = 1",
             "[flow]\nkind = \"ffjord\"\n[flow.reporting.solver.dopri5]\nrtol = 1e-3\natol = 1e-3\nx = 1",
             "[budget]\nhours = 1",
-            "preset = \"glow\"",
+            "preset = \"wavenet\"",
             "preset = 3",
             "seed = ",
         ];
         for file in files {
             let error = parse(file).expect_err(file);
             assert!(error.is::<Usage>(), "{file}: {error:#}");
-            let wrong = ["sead", "batch", "rate", "spilt", "fraction", "bin", "glow", "solvr", "x"];
+            let wrong =
+                ["sead", "batch", "rate", "spilt", "fraction", "bin", "wavenet", "solvr", "x"];
             let named = wrong.iter().chain(&["hours", "preset", "TOML"]);
             assert!(named.into_iter().any(|w| error.to_string().contains(w)), "{error:#}");
         }

@@ -14,11 +14,11 @@ pub fn run() -> Result<()> {
     say("flow presets (compare --flows, fit --flow)")?;
     for preset in preset::ALL.iter() {
         let (name, family) = (preset.name, preset.family.to_string());
-        say(&format!("  {name:<14} {family:<11} {}", preset.description))?;
+        say(&format!("  {name:<18} {family:<11} {}", preset.description))?;
     }
     say("\nproblems (compare --problems)")?;
     for problem in Problem::all() {
-        say(&format!("  {:<14} {}", problem.name(), problem.description()))?;
+        say(&format!("  {:<18} {}", problem.name(), problem.description()))?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ fn kernel(inputs: usize, outputs: usize) -> flows_core::Result<MlpKernel> {
 fn bijectors(c: &mut Criterion) {
     bench(c, "affine_coupling", |dim| {
         let mask = Mask::halves(dim, false).unwrap();
-        let affine = Affine::new(Scale::Bounded(3.0));
+        let affine = Affine::new(Scale::Bounded(3.0)).unwrap();
         let mut rng = stream(1, "init");
         BoxBijector::new(Coupling::new(&mask, 0, affine, kernel, &mut rng).unwrap())
     });

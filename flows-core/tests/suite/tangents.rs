@@ -11,8 +11,13 @@ use flows_core::{
     Traced, Values, normals, stream,
 };
 
-const ALL: [Activation; 4] =
-    [Activation::Relu, Activation::Tanh, Activation::Softplus, Activation::Silu];
+const ALL: [Activation; 5] = [
+    Activation::Relu,
+    Activation::Tanh,
+    Activation::Softplus,
+    Activation::Silu,
+    Activation::LipSwish,
+];
 const WIDTHS: [usize; 4] = [3, 5, 4, 2];
 const INPUTS: usize = WIDTHS[0];
 const OUTPUTS: usize = WIDTHS[3];
@@ -33,6 +38,7 @@ fn plain(activation: Activation, a: f64) -> f64 {
         Activation::Tanh => a.tanh(),
         Activation::Softplus => a.exp().ln_1p(),
         Activation::Silu => a / (1.0 + (-a).exp()),
+        Activation::LipSwish => a / (1.1 + 1.1 * (-a).exp()),
     }
 }
 

@@ -4,9 +4,10 @@ use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
+use super::mixing::Mixing;
 use super::transformer::TransformerConfig;
 use super::{Direction, layers};
-use crate::{ActNorm, Autoregressive, LuLinear, Order, Sampling};
+use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 
 /// Masked autoregressive layers; with another transformer another flow of the literature.
 ///
@@ -19,7 +20,8 @@ use crate::{ActNorm, Autoregressive, LuLinear, Order, Sampling};
 /// | `parts` | none | parts of a layer; none: as many as features | 1 to D |
 /// | `sampling` | incremental | see [`Sampling`] | |
 /// | `fast` | density | which direction is the parallel one | density, sampling |
-/// | `linear` | false | an LU linear layer on the data side of each layer | |
+/// | `mixing` | none | the linear map on the data side of each layer, see [`Mixing`] | |
+/// | `batch_norm` | false | batch norm on the data side of each layer, as in MAF's experiments | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,8 +40,10 @@ pub struct AutoregressiveFlow {
     pub sampling: Sampling,
     /// The direction that takes one pass.
     pub fast: Direction,
-    /// Whether an LU linear layer stands on the data side of each layer.
-    pub linear: bool,
+    /// The linear map on the data side of each layer.
+    pub mixing: Mixing,
+    /// Whether batch norm stands on the data side of each layer.
+    pub batch_norm: bool,
     /// Whether act-norm stands on the data side of the flow.
     pub act_norm: bool,
 }
@@ -67,7 +71,8 @@ impl Default for AutoregressiveFlow {
             parts: None,
             sampling: Sampling::default(),
             fast: Direction::default(),
-            linear: false,
+            mixing: Mixing::None,
+            batch_norm: false,
             act_norm: true,
         }
     }
@@ -93,8 +98,9 @@ impl AutoregressiveFlow {
                 Direction::Density => BoxBijector::new(layer),
                 Direction::Sampling => BoxBijector::new(Inverse(layer)),
             });
-            if self.linear {
-                parts.push(BoxBijector::new(LuLinear::new(dim)?));
+            parts.extend(self.mixing.build(dim, rng)?);
+            if self.batch_norm {
+                parts.push(BoxBijector::new(BatchNorm::new(dim)?));
             }
         }
         if self.act_norm {
@@ -109,8 +115,7 @@ impl AutoregressiveFlow {
     /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
     pub fn weights(&self, dim: usize) -> Result<f64> {
         let network = self.conditioner.weights(dim, dim * self.transformer.arity()?);
-        let linear = if self.linear { 2.0 * (dim as f64).powi(2) } else { 0.0 };
-        Ok(self.layers as f64 * (network + linear))
+        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
     }
 
     fn order(&self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Order> {

@@ -4,9 +4,10 @@ use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
+use super::mixing::Mixing;
 use super::transformer::TransformerConfig;
 use super::{Direction, layers};
-use crate::{ActNorm, LuLinear, Mask};
+use crate::{ActNorm, Mask};
 
 /// Coupling layers with any transformer, mask and conditioner.
 ///
@@ -17,7 +18,7 @@ use crate::{ActNorm, LuLinear, Mask};
 /// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
 /// | `mask` | halves | see [`MaskConfig`] | |
 /// | `formula` | sampling | the direction in which the transformer is its own formula; the other one is its inverse | density, sampling |
-/// | `linear` | true | an LU linear layer on the base side of each coupling | |
+/// | `mixing` | lu | the linear map on the base side of each coupling, see [`Mixing`] | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,8 +33,8 @@ pub struct CouplingFlow {
     pub mask: MaskConfig,
     /// The direction in which the transformer is its own formula.
     pub formula: Direction,
-    /// Whether an LU linear layer stands on the base side of each coupling.
-    pub linear: bool,
+    /// The linear map on the base side of each coupling.
+    pub mixing: Mixing,
     /// Whether act-norm stands on the data side of the flow.
     pub act_norm: bool,
 }
@@ -59,7 +60,7 @@ impl Default for CouplingFlow {
             conditioner: Conditioner::default(),
             mask: MaskConfig::default(),
             formula: Direction::Sampling,
-            linear: true,
+            mixing: Mixing::Lu,
             act_norm: true,
         }
     }
@@ -77,9 +78,7 @@ impl CouplingFlow {
         let transformer = self.transformer.build()?;
         let mut parts = Vec::new();
         for layer in 0..layers(self.layers)? {
-            if self.linear {
-                parts.push(BoxBijector::new(LuLinear::new(dim)?));
-            }
+            parts.extend(self.mixing.build(dim, rng)?);
             let mask = self.mask.build(dim, layer, rng)?;
             let coupling =
                 self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?;
@@ -101,8 +100,7 @@ impl CouplingFlow {
     pub fn weights(&self, dim: usize) -> Result<f64> {
         let arity = self.transformer.arity()?;
         let network = self.conditioner.weights(dim, dim * arity);
-        let linear = if self.linear { 2.0 * (dim as f64).powi(2) } else { 0.0 };
-        Ok(self.layers as f64 * (network + linear))
+        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::conditioner::Conditioner;
 use super::couplings::{CouplingFlow, MaskConfig};
+use super::mixing::Mixing;
 use super::transformer::{NoSettings, TransformerConfig};
 
 impl CouplingFlow {
@@ -18,7 +19,7 @@ impl CouplingFlow {
             transformer: TransformerConfig::Additive(NoSettings {}),
             conditioner: Conditioner::perceptron(vec![128; 5]),
             mask: MaskConfig::Alternating,
-            linear: false,
+            mixing: Mixing::None,
             ..Self::default()
         }
     }

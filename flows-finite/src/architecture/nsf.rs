@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::autoregressive::AutoregressiveFlow;
 use super::conditioner::Conditioner;
 use super::couplings::CouplingFlow;
+use super::mixing::Mixing;
 use super::transformer::{SplineConfig, TransformerConfig};
 use crate::Tails;
 
@@ -76,7 +77,7 @@ impl NsfCoupling {
             layers: self.layers,
             transformer: TransformerConfig::RationalQuadratic(spline),
             conditioner: self.conditioner.clone(),
-            linear: self.linear,
+            mixing: if self.linear { Mixing::Lu } else { Mixing::None },
             act_norm: self.act_norm,
             ..CouplingFlow::default()
         }
@@ -93,6 +94,6 @@ impl AutoregressiveFlow {
     #[must_use]
     pub fn nsf() -> Self {
         let transformer = TransformerConfig::RationalQuadratic(SplineConfig::default());
-        Self { layers: 4, transformer, linear: true, ..Self::default() }
+        Self { layers: 4, transformer, mixing: Mixing::Lu, ..Self::default() }
     }
 }

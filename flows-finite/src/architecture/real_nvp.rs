@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::couplings::CouplingFlow;
+use super::mixing::Mixing;
 use super::transformer::{AffineConfig, TransformerConfig};
 use crate::Scale;
 
@@ -70,7 +71,7 @@ impl RealNvp {
             layers: self.layers,
             transformer: TransformerConfig::Affine(affine),
             conditioner: self.conditioner.clone(),
-            linear: self.linear,
+            mixing: if self.linear { Mixing::Lu } else { Mixing::None },
             act_norm: self.act_norm,
             ..CouplingFlow::default()
         }

@@ -94,7 +94,7 @@ impl<T> SamplingOperation<T> {
                             let gap = image[lane] - z[lane];
                             let size = gap.abs() / (E::one() + z[lane].abs());
                             // NaN counts as far away.
-                            let larger = !(size <= residual[lane]);
+                            let larger = size > residual[lane] || size.is_nan();
                             residual[lane] = if larger { size } else { residual[lane] };
                             slopes[lane] += slope[lane];
                             let moved = x[lane] - relaxation * gap * exp(-slope[lane]);
@@ -113,7 +113,7 @@ impl<T> SamplingOperation<T> {
                 return Ok(());
             }
         }
-        let row = worst.iter().position(|&worst| !(worst <= tolerance)).unwrap_or(0);
+        let row = worst.iter().position(|&w| w > tolerance || w.is_nan()).unwrap_or(0);
         Err(Error::NotConverged {
             method: "Newton sampling of an autoregressive layer",
             row,

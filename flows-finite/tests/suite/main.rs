@@ -1,7 +1,9 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
+#![allow(clippy::print_stdout, reason = "measured errors are shown with --nocapture")]
 
 mod act_norm;
 mod affine;
+mod architectures;
 mod autoregressive;
 mod base_update;
 mod batch_norm;

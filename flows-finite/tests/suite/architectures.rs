@@ -1,0 +1,140 @@
+//! Every architecture: ten layers undone in single precision, the edges of dimension and of input.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_core::tensor::{batch, set_values};
+use flows_core::{
+    Bijector, BoxBijector, Context, Inverse, Parameters, Purpose, Real, Role, Values, normals,
+    stream,
+};
+use flows_finite::Shape;
+use flows_finite::architecture::{
+    AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
+    LemmaFlow, NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+};
+
+/// All of them with ten layers, or as many as they have at all, and conditioners of `width`.
+fn all<E: Real>(dim: usize, width: usize) -> Vec<(&'static str, BoxBijector<E>)> {
+    let conditioner = Conditioner::perceptron(vec![width; 2]);
+    let ten = |flow: AutoregressiveFlow| AutoregressiveFlow {
+        layers: 10,
+        conditioner: conditioner.clone(),
+        ..flow
+    };
+    let masked = [
+        ("maf", ten(AutoregressiveFlow::maf())),
+        ("iaf", ten(AutoregressiveFlow::iaf())),
+        ("nsf-autoregressive", ten(AutoregressiveFlow::nsf())),
+        ("naf", ten(AutoregressiveFlow::naf())),
+        ("umnn-maf", ten(AutoregressiveFlow::umnn())),
+        ("sos", AutoregressiveFlow { layers: 2, ..ten(AutoregressiveFlow::sum_of_squares()) }),
+    ];
+    let rng = &mut stream(1, "init");
+    let mut built = Vec::new();
+    let mut add = |name, chain: flows_core::Result<flows_core::Chain<E>>| {
+        built.push((name, BoxBijector::new(chain.unwrap())));
+    };
+    for (name, flow) in masked {
+        add(name, flow.build(dim, 0, rng));
+    }
+    let nice =
+        CouplingFlow { layers: 10, conditioner: conditioner.clone(), ..CouplingFlow::nice() };
+    add("nice", nice.build(dim, 0, rng));
+    let real_nvp = RealNvp { conditioner: conditioner.clone(), ..RealNvp::default() };
+    add("real-nvp", real_nvp.build(dim, 0, rng));
+    let nsf = NsfCoupling { layers: 10, conditioner: conditioner.clone(), ..Default::default() };
+    add("nsf-coupling", nsf.build(dim, 0, rng));
+    add("glow", Glow { steps: 10, conditioner, ..Glow::default() }.build(dim, 0, rng));
+    let block = BlockNaf { layers: 10, hidden: vec![4, 4], act_norm: true };
+    add("b-naf", block.build(dim, 0, rng));
+    add("tan", RecurrentFlow { layers: 10, hidden: 8, ..Default::default() }.build(dim, 0, rng));
+    let rotations = GaussianizationFlow { layers: 10, ..Default::default() };
+    add("gaussianization", rotations.build(dim, 0, rng));
+    for (name, flow) in [
+        ("planar", LemmaFlow::planar()),
+        ("radial", LemmaFlow::radial()),
+        ("sylvester", LemmaFlow::sylvester()),
+    ] {
+        add(name, LemmaFlow { layers: 10, ..flow }.build(dim, 0, rng));
+    }
+    let residual = ResidualFlow { hidden: vec![16; 2], ..ResidualFlow::default() };
+    add("residual-flow", residual.build(dim, 0, rng));
+    let shape = Shape { channels: 1, height: 4, width: dim / 4 };
+    if shape.dim() == dim && shape.width.is_multiple_of(4) && shape.width > 0 {
+        let image = GlowImage { shape, depth: 5, hidden: 8, ..GlowImage::default() };
+        add("glow-image", image.build(dim, 0, rng));
+    }
+    for (_, bijector) in &mut built {
+        bijector.set_purpose(Purpose::Reporting);
+    }
+    built
+}
+
+/// Moves every learned value by `size` N(0, 1).
+fn moved<E: Real>(mut bijector: BoxBijector<E>, size: f64) -> BoxBijector<E> {
+    let mut rng = stream(2, "move");
+    let result = bijector.visit_mut(&mut |_, role, tensor| {
+        if role == Role::Fixed {
+            return Ok(());
+        }
+        let noise = normals::<f64>(tensor.values().len(), &mut rng);
+        let values = tensor.values().into_iter().zip(noise);
+        set_values(tensor, &values.map(|(v, n)| v + E::of(size * n)).collect::<Vec<E>>())
+    });
+    result.unwrap();
+    bijector.set_purpose(Purpose::Reporting);
+    bijector
+}
+
+#[test]
+fn ten_layers_of_every_architecture_are_undone_in_single_precision() {
+    for dim in [2, 16] {
+        for (name, bijector) in all::<f32>(dim, 32) {
+            // As in the test of the presets: ten log-scales that add up to one or two.
+            let bijector = moved(bijector, 0.03);
+            // Logistic tails become normal ones by a square root; the way from base to data squares
+            // them in each layer, which no precision survives ten times. Its draws are data.
+            let bijector = if name == "gaussianization" {
+                BoxBijector::new(Inverse(bijector))
+            } else {
+                bijector
+            };
+            let rows = 500;
+            let z: Vec<f32> = normals(rows * dim, &mut stream(5, "z"));
+            let there = bijector.forward(batch(z.clone(), rows, dim).unwrap(), &Context::none());
+            let there = there.unwrap_or_else(|error| panic!("{name}, dim {dim}: {error}"));
+            let back = bijector.inverse(there.value, &Context::none()).unwrap();
+            let pairs = back.value.values().into_iter().zip(z);
+            let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+            assert!(worst <= 1e-4, "{name}, dim {dim}: {worst:e}");
+        }
+    }
+}
+
+#[test]
+fn densities_are_finite_or_a_clear_error_at_the_edges() {
+    fn check<E: Real>() {
+        for dim in [1, 16, 256] {
+            for (name, bijector) in all::<E>(dim, 256) {
+                // The exact log-det of a contractive layer takes D tangents and D^3 a row.
+                if dim == 256 && name == "residual-flow" {
+                    continue;
+                }
+                for size in [0.0, 4.0, 1e6, 1e30, 1e-40] {
+                    for value in [size, -size] {
+                        let x = batch(vec![E::of(value); dim], 1, dim).unwrap();
+                        match bijector.inverse(x, &Context::none()) {
+                            Ok(out) => {
+                                let all = [out.value.values(), out.log_det.values()].concat();
+                                let finite = all.iter().all(|v| v.is_finite());
+                                assert!(finite, "{name}, dim {dim}, {}: {value:e}", E::NAME);
+                            }
+                            Err(error) => assert!(error.to_string().len() > 20, "{name}: {error}"),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
