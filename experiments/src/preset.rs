@@ -170,7 +170,7 @@ fn others() -> Vec<Preset> {
             [
                 "sos",
                 "SOS",
-                "3 masked layers of sum-of-squares polynomials, 2 x 128 ReLU (Jaini et al. 2019)",
+                "2 masked layers of sum-of-squares polynomials, 2 x 128 ReLU (Jaini et al. 2019)",
             ],
             autoregressive(AutoregressiveFlow::sum_of_squares()),
             1e-3,

@@ -112,7 +112,7 @@ fn names_and_numbers_that_do_not_exist_are_wrong_usage() {
     for (flags, words) in [
         ("--problems moon", ["unknown problem \"moon\"", "moons"]),
         ("--problems moons,moons", ["moons", "twice"]),
-        ("--flows glow", ["unknown preset \"glow\"", "real-nvp"]),
+        ("--flows wavenet", ["unknown preset \"wavenet\"", "real-nvp"]),
         ("--flows ffjord,ffjord", ["ffjord", "twice"]),
         ("--seeds 0", ["--seeds", "got 0"]),
         ("--seeds 18446744073709551615", ["--seeds", "got 18446744073709551615"]),

@@ -36,7 +36,7 @@ fn transformers() -> Vec<(TransformerConfig, bool)> {
         T::LogisticMixture(mixture),
         T::Gaussianization(mixture),
         // As many steps as differences at 1e-6 ask for, where the integrand has a kink.
-        T::Integrated(IntegratedConfig { hidden: 3, steps: 300 }),
+        T::Integrated(IntegratedConfig { hidden: 3, steps: 600 }),
         T::SumOfSquares(SumOfSquaresConfig { polynomials: 2, degree: 1 }),
     ];
     for tails in [Tails::Identity, Tails::Linear] {
