@@ -60,12 +60,13 @@ impl Costs {
     }
 }
 
-/// Whether log-determinants are exact or unbiased estimates, as set at present.
+/// Whether log-determinants are exact or estimates, as set at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogDet {
     /// Exact but for rounding and, where there is one, a solver's tolerance.
     Exact,
-    /// Unbiased, with noise from probes that stay fixed until they are drawn again.
+    /// With noise from probes that stay fixed until they are drawn again; unbiased, unless the
+    /// bijector says that it cuts off a series.
     Estimate,
 }
 
