@@ -283,6 +283,8 @@ fn failed(
         kl_standard_error: None,
         log_prob_rows_per_second: None,
         sample_rows_per_second: None,
+        solver_error_nats: None,
+        trace_noise_nats: None,
         status: Some(status),
     };
     RunSummary { message: Some(message), ..RunSummary::from(row) }

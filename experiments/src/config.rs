@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use flows_bench::table::{EveryTenth, SplitRule};
-use flows_continuous::Ffjord;
+use flows_continuous::ContinuousFlow;
 use flows_core::train::{Budget, TrainConfig};
 use flows_core::{Base, Bijector, BoxBijector, Chain, Flow, Real, stream};
 use flows_finite::ActNorm;
 use flows_finite::architecture::{
-    AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
-    LemmaFlow, NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+    AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
+    NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
 };
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -119,8 +119,8 @@ pub enum FlowConfig {
     DeterminantLemma(LemmaFlow),
     /// Contractive residual layers.
     Residual(ResidualFlow),
-    /// A perceptron field; act-norm stands on its data side.
-    Ffjord(Ffjord),
+    /// The flow of a vector field; act-norm stands on its data side.
+    Continuous(ContinuousFlow),
 }
 
 impl RunConfig {
@@ -191,10 +191,11 @@ impl RunConfig {
             FlowConfig::GlowImage(config) => boxed(config.build(dim, 0, &mut rng)),
             FlowConfig::DeterminantLemma(config) => boxed(config.build(dim, 0, &mut rng)),
             FlowConfig::Residual(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Ffjord(config) => boxed(config.build(dim, 0, &mut rng).and_then(|field| {
-                let parts = vec![BoxBijector::new(field), BoxBijector::new(ActNorm::new(dim)?)];
-                Chain::new(dim, parts)
-            })),
+            FlowConfig::Continuous(config) => {
+                boxed(config.build(dim, 0, &mut rng).and_then(|flow| {
+                    Chain::new(dim, vec![flow, BoxBijector::new(ActNorm::new(dim)?)])
+                }))
+            }
         };
         let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
@@ -219,9 +220,7 @@ impl RunConfig {
             FlowConfig::GlowImage(config) => Ok(config.weights()),
             FlowConfig::DeterminantLemma(config) => Ok(config.weights(dim)),
             FlowConfig::Residual(config) => Ok(config.weights(dim)),
-            FlowConfig::Ffjord(config) => {
-                Ok(Conditioner::perceptron(config.hidden.clone()).weights(dim, dim))
-            }
+            FlowConfig::Continuous(config) => Ok(config.weights(dim)),
         };
         let weights = weights.map_err(|error| Usage(format!("flow: {error}")))?;
         if weights > MOST_WEIGHTS {
@@ -275,9 +274,15 @@ fn replaces(key: &str, below: &Table, above: &Table) -> bool {
     if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
         return true;
     }
-    const TAGGED: [&str; 11] = [
+    const TAGGED: [&str; 17] = [
         "budget",
         "conditioner",
+        "coupling",
+        "field",
+        "gradient",
+        "objective",
+        "path",
+        "time",
         "solver",
         "divergence",
         "scale",
@@ -331,8 +336,8 @@ mod tests {
             "[data.split]\nkind = \"every_tenth\"\nfraction = 1",
             "[flow]\nkind = \"nsf_coupling\"\nbin = 4",
             "[flow]\nkind = \"wavenet\"",
-            "[flow]\nkind = \"ffjord\"\n[flow.training]\nsolvr = 1",
-            "[flow]\nkind = \"ffjord\"\n[flow.reporting.solver.dopri5]\nrtol = 1e-3\natol = 1e-3\nx = 1",
+            "[flow]\nkind = \"continuous\"\n[flow.training]\nsolvr = 1",
+            "[flow]\nkind = \"continuous\"\n[flow.reporting.solver.dopri5]\nrtol = 1e-3\natol = 1e-3\nx = 1",
             "[budget]\nhours = 1",
             "preset = \"wavenet\"",
             "preset = 3",

@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, Flow, Purpose, Real, Stream, Values, stream};
 
-use crate::config::{FlowConfig, RunConfig};
+use crate::account::{ErrorAccount, account};
+use crate::config::RunConfig;
 use crate::problem::{ProblemData, cast};
-use flows_continuous::Solver;
-use flows_core::train::Checkpoint;
 
 /// Cells of a density image along each side.
 pub const IMAGE_CELLS: usize = 160;
@@ -79,8 +78,8 @@ pub struct Evaluation {
     pub sample_rows_per_second: f64,
     /// Whether log-densities are exact or estimates.
     pub log_det: flows_core::LogDet,
-    /// Change of the mean log-density at a tenth of the solver's tolerance.
-    pub solver_error: Option<f64>,
+    /// What a log-likelihood of a continuous flow is off by.
+    pub account: Option<ErrorAccount>,
     /// Log-density at the cells of the image.
     pub image: Option<Vec<f64>>,
     /// A few thousand draws, in the data's own units.
@@ -140,7 +139,7 @@ pub fn evaluate<E: Real>(
         evaluations: work.evaluations() as f64 / chunks,
         log_prob_rows_per_second,
         sample_rows_per_second,
-        solver_error: solver_error(flow, config, audit)?,
+        account: account(flow, config, audit)?,
         image,
         draws,
     })
@@ -196,28 +195,4 @@ fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
         }
     }
     Ok(largest)
-}
-
-/// Difference of the mean log-density from that at a tenth of the tolerance, or the least that the
-/// precision allows, for continuous flows.
-fn solver_error<E: Real>(flow: &Flow<E>, config: &RunConfig, values: &[E]) -> Result<Option<f64>> {
-    let FlowConfig::Ffjord(field) = &config.flow else { return Ok(None) };
-    let Solver::Dopri5(mut solver) = field.reporting.solver else { return Ok(None) };
-    // Single precision cannot be asked for more than its rounding.
-    let least = 8.0 * E::epsilon().as_f64();
-    solver.rtol = (solver.rtol / 10.0).max(least).min(solver.rtol);
-    solver.atol = (solver.atol / 10.0).max(least).min(solver.atol);
-    let mut tighter = field.clone();
-    tighter.reporting.solver = Solver::Dopri5(solver);
-    let config = RunConfig { flow: FlowConfig::Ffjord(tighter), ..config.clone() };
-    let mut exact = config.build::<E>(flow.dim())?;
-    let mut weights = Checkpoint::new();
-    weights.add_model("flow", flow);
-    weights.restore_model("flow", &mut exact).context("copying weights")?;
-    exact.bijector_mut().set_purpose(Purpose::Reporting);
-    let mean = |flow: &Flow<E>| -> Result<f64> {
-        let log_prob = flow.evaluate(values, &Context::none())?.0;
-        Ok(log_prob.iter().sum::<f64>() / log_prob.len() as f64)
-    };
-    Ok(Some((mean(flow)? - mean(&exact)?).abs()))
 }

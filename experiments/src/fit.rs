@@ -169,7 +169,8 @@ pub fn summarise<E: Real>(
         log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second),
         sample_rows_per_second: Some(evaluation.sample_rows_per_second),
         accuracy: (family == Family::Continuous).then(|| preset::accuracy(&config.flow)).flatten(),
-        solver_error_nats: evaluation.solver_error,
+        solver_error_nats: evaluation.account.map(|account| account.solver),
+        trace_noise_nats: evaluation.account.map(|account| account.trace),
     }
 }
 

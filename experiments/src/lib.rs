@@ -1,5 +1,6 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
+pub mod account;
 pub mod cli;
 pub mod compare;
 pub mod config;

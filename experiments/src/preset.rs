@@ -1,9 +1,10 @@
 //! Flow presets: named configs with the training settings that suit them.
 
+mod continuous;
+
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use flows_continuous::Ffjord;
 use flows_core::train::{AdamConfig, TrainConfig};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
@@ -13,6 +14,8 @@ use flows_finite::architecture::{
 use crate::Usage;
 use crate::config::FlowConfig;
 use crate::record::Family;
+
+pub use continuous::accuracy;
 
 /// A flow that can be asked for by name.
 #[derive(Clone, Debug)]
@@ -34,8 +37,9 @@ pub struct Preset {
 }
 
 /// All presets, in the order of reports.
-pub static ALL: LazyLock<Vec<Preset>> =
-    LazyLock::new(|| couplings().into_iter().chain(others()).chain([ffjord()]).collect());
+pub static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
+    couplings().into_iter().chain(others()).chain(continuous::presets()).collect()
+});
 
 fn train(learning_rate: f64) -> TrainConfig {
     TrainConfig {
@@ -247,20 +251,6 @@ fn others() -> Vec<Preset> {
     ]
 }
 
-fn ffjord() -> Preset {
-    Preset {
-        name: "ffjord",
-        title: "FFJORD",
-        family: Family::Continuous,
-        description: "one ODE on [0, 1], field of 3 x 64 tanh on state and time, trained with \
-                      one Rademacher probe at tolerance 1e-3, reported with the exact trace at \
-                      1e-5 (Grathwohl et al. 2019)",
-        flow: FlowConfig::Ffjord(Ffjord::default()),
-        train: train(1e-2),
-        quick: true,
-    }
-}
-
 /// What `fit` takes if nothing is asked for.
 const DEFAULT: &str = "nsf-coupling";
 
@@ -291,29 +281,7 @@ impl Preset {
 /// The family of an architecture.
 pub fn family(flow: &FlowConfig) -> Family {
     match flow {
-        FlowConfig::Ffjord(_) => Family::Continuous,
+        FlowConfig::Continuous(_) => Family::Continuous,
         _ => Family::Finite,
     }
-}
-
-/// Solver and divergence of both purposes in words, for continuous flows.
-pub fn accuracy(flow: &FlowConfig) -> Option<crate::record::Accuracy> {
-    let FlowConfig::Ffjord(config) = flow else { return None };
-    let words = |accuracy: &flows_continuous::Accuracy| {
-        use flows_continuous::{Divergence, Solver};
-        let solver = match accuracy.solver {
-            Solver::Euler(s) => format!("{} Euler steps", s.steps),
-            Solver::Midpoint(s) => format!("{} midpoint steps", s.steps),
-            Solver::Rk4(s) => format!("{} RK4 steps", s.steps),
-            Solver::Dopri5(s) => format!("Dopri5 rtol {:e} atol {:e}", s.rtol, s.atol),
-        };
-        match accuracy.divergence {
-            Divergence::Exact => format!("{solver}, exact trace"),
-            Divergence::Hutchinson(h) => format!("{solver}, {} Hutchinson probe(s)", h.probes),
-        }
-    };
-    Some(crate::record::Accuracy {
-        train: words(&config.training),
-        report: words(&config.reporting),
-    })
 }

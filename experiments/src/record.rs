@@ -230,9 +230,12 @@ pub struct RunSummary {
     /// Integration accuracy, for continuous flows.
     #[serde(default)]
     pub accuracy: Option<Accuracy>,
-    /// Change of the mean log-density when the solver's tolerance is tightened.
+    /// Change of the mean log-density when the solver's tolerance is halved.
     #[serde(default)]
     pub solver_error_nats: Option<f64>,
+    /// Standard deviation over probes of one row's log-density, with the trace that training uses.
+    #[serde(default)]
+    pub trace_noise_nats: Option<f64>,
 }
 
 /// One row of `summary.csv`, in the order of its columns.
@@ -273,6 +276,12 @@ pub struct SummaryRow {
     /// Rows a second.
     #[serde(default)]
     pub sample_rows_per_second: Option<f64>,
+    /// Nats, for continuous flows.
+    #[serde(default)]
+    pub solver_error_nats: Option<f64>,
+    /// Nats, for continuous flows.
+    #[serde(default)]
+    pub trace_noise_nats: Option<f64>,
     /// How the run ended.
     #[serde(default)]
     pub status: Option<Status>,

@@ -253,7 +253,8 @@ impl<'a> Curve<'a> {
             self.rows.push(MetricsRow {
                 step: progress.step,
                 seconds: progress.seconds,
-                train_nats: Some(progress.train_nats),
+                train_nats: progress.train_nats,
+                matching_loss: progress.matching_loss,
                 validation_nats: validation,
                 learning_rate: Some(progress.learning_rate),
                 gradient_norm: Some(progress.gradient_norm),

@@ -1,11 +1,10 @@
 //! The workloads on which flow libraries are timed against each other, in single precision.
 
-use flows_continuous::{Accuracy, Adaptive, Divergence, Ffjord, Hutchinson, Solver, TimeInput};
-use flows_core::activation::Activation;
+use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Hutchinson, Solver};
 use flows_core::tensor::{Batch, batch};
 use flows_core::train::{Adam, AdamConfig};
 use flows_core::{
-    Base, Bijector, BoxBijector, Context, Error, Flow, Parameters, Purpose, Result, Stream,
+    Base, Bijector, BoxBijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
     forward_kl, normals, stream,
 };
 use flows_finite::Scale;
@@ -150,15 +149,9 @@ impl Workload {
                     solver: Solver::Dopri5(Adaptive::new(1e-5, 1e-5)),
                     divergence: Divergence::Hutchinson(Hutchinson::default()),
                 };
-                let config = Ffjord {
-                    hidden: vec![64; 3],
-                    activation: Activation::Tanh,
-                    time: TimeInput::Concat,
-                    end_time: 1.0,
-                    training: accuracy,
-                    reporting: accuracy,
-                };
-                BoxBijector::new(config.build(dim, 0, rng)?)
+                let (training, reporting) = (accuracy, accuracy);
+                let config = ContinuousFlow { training, reporting, ..ContinuousFlow::default() };
+                config.build(dim, 0, rng)?
             }
         })
     }
@@ -236,13 +229,13 @@ impl Prepared {
     /// # Errors
     /// [`Error::NonFinite`] if the loss is not finite.
     pub fn train_step(&mut self) -> Result<()> {
-        let (loss, mut gradients, _) =
+        let Loss { value, mut gradient, .. } =
             forward_kl(&self.flow, self.data.clone(), Context::default())?;
-        if !loss.is_finite() {
+        if !value.is_finite() {
             let (quantity, advice) = ("loss", "the workload is fixed: this is a defect");
             return Err(Error::NonFinite { quantity, row: 0, advice });
         }
-        self.adam.update(&mut self.flow, &mut gradients, 1.0, 1.0)
+        self.adam.update(&mut self.flow, &mut gradient, 1.0, 1.0)
     }
 
     /// Log-densities without gradient.

@@ -1,23 +1,63 @@
-//! Adaptive Dormand–Prince 5(4): the one file that knows `ode_solvers`.
+//! Adaptive Dormand–Prince 5(4) and 8(5,3): the one file that knows `ode_solvers`.
 //!
 //! Reference: Dormand, Prince, J. Comput. Appl. Math. 6 (1980) 19–26; Hairer, Nørsett, Wanner,
-//! *Solving Ordinary Differential Equations I*, 2nd ed. 1993, II.4 (step size); Hairer, Wanner,
-//! volume II, 2nd ed. 1996, IV.2 (stiffness test). Comments say where the package differs.
+//! *Solving Ordinary Differential Equations I*, 2nd ed. 1993, II.4 (step size), II.5 (methods),
+//! II.10 (error estimate of DOP853); Hairer, Wanner, volume II, 2nd ed. 1996, IV.2 (stiffness
+//! test). Comments say where the package differs.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use ode_solvers::dop_shared::{FloatNumber, IntegrationError};
-use ode_solvers::{DVector, Dopri5, OutputType, System};
+use ode_solvers::{DVector, Dop853, Dopri5, OutputType, System};
 use serde::{Deserialize, Serialize};
 
 use flows_core::Real;
 
-use crate::monitor::{Monitor, STAGES};
-use crate::{FieldError, Solution, SolveError, Status};
+use crate::monitor::Monitor;
+use crate::{FieldError, Keep, Solution, SolveError, Status};
 
 /// The package counts evaluations in a `u32`, which must not overflow.
 const MOST_EVALUATIONS: usize = u32::MAX as usize / 2;
+
+/// Accepted steps between two searches for stiffness.
+const STIFFNESS: usize = 1000;
+
+/// An explicit Runge–Kutta method that estimates its own error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Order 5, error estimate of order 4; 6 evaluations an attempted step.
+    Dopri5,
+    /// Order 8, error estimates of orders 5 and 3; 11 evaluations an attempted step and one more if
+    /// it is accepted. Worth it for tolerances below some 1e-6.
+    Dop853,
+}
+
+impl Method {
+    /// Evaluations in an attempted step; the first velocity is known.
+    pub(crate) const fn stages(self) -> usize {
+        match self {
+            Self::Dopri5 => 6,
+            Self::Dop853 => 11,
+        }
+    }
+
+    /// Evaluations at the end of an accepted step. The last stage of DOPRI5 serves as one.
+    pub(crate) const fn velocities_at_end(self) -> usize {
+        match self {
+            Self::Dopri5 => 0,
+            Self::Dop853 => 1,
+        }
+    }
+
+    /// Order, as an exponent.
+    pub(crate) const fn order(self) -> f64 {
+        match self {
+            Self::Dopri5 => 5.0,
+            Self::Dop853 => 8.0,
+        }
+    }
+}
 
 /// Settings of an adaptive solve.
 ///
@@ -30,7 +70,8 @@ const MOST_EVALUATIONS: usize = u32::MAX as usize / 2;
 ///
 /// A step is accepted if the root of the *mean* over all components of
 /// (errorᵢ / (atol + rtol max(|yᵢ|, |yᵢ′|)))² is at most 1. One component of n may thus be wrong by
-/// √n tolerances, and a row's accuracy depends on the rows solved with it.
+/// √n tolerances, and a row's accuracy depends on the rows solved with it. With such norms e₅ and
+/// e₃ of its two estimates, the error of DOP853 is e₅² / √(e₅² + e₃²/100).
 ///
 /// The estimate of the first step takes two evaluations, of which the solve reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -80,24 +121,67 @@ impl Adaptive {
         }
         Ok(())
     }
+
+    /// Solves y' = field(t, y) from `y0` at `t0` to `t1`, in either direction.
+    ///
+    /// `field(t, y, dy)` writes the velocity into every entry of `dy`; what `dy` holds before is
+    /// arbitrary. t always lies between `t0` and `t1`. The solve ends at the first error of the
+    /// field and at the first velocity or state that is not finite, and never calls the field more
+    /// than `max_evaluations` times. Stiffness is looked for after every thousandth step.
+    ///
+    /// An interval of length zero and an empty state return `y0` without an evaluation. In `f32`,
+    /// step sizes are `f32` too, and the interval is as long as its nearest `f32` says.
+    ///
+    /// # Cost
+    /// Memory: what `keep` says, and some 80 copies of the state at most. To that end the package is
+    /// started again from the last state after 40 steps and then after every 50. It forgets the
+    /// length of the step to come (the last one is repeated) and the last error (DOPRI5 makes the
+    /// step after that up to a third shorter): about one evaluation in a hundred more.
+    ///
+    /// # Errors
+    /// [`SolveError::Tolerance`], [`SolveError::Parameter`] for settings outside their table,
+    /// [`SolveError::Interval`] for a time or a length that is not finite. Everything that happens
+    /// during the solve is in [`Solution::status`] instead.
+    pub fn solve<E, F>(
+        &self,
+        method: Method,
+        keep: Keep,
+        [t0, t1]: [f64; 2],
+        y0: Vec<E>,
+        field: F,
+    ) -> Result<Solution<E>, SolveError>
+    where
+        E: Real,
+        F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+    {
+        self.check::<E>()?;
+        let length = E::of((t1 - t0).abs());
+        if !length.is_finite() || (length.is_zero() && t0 != t1) {
+            return Err(SolveError::Interval { t0, t1 });
+        }
+        let bound = self.max_evaluations.min(MOST_EVALUATIONS);
+        let mut monitor = Monitor::new(method, keep, [t0, t1], bound, y0, field);
+        // The package divides by the interval and by the number of components.
+        if t0 == t1 || monitor.state().is_empty() {
+            if t0 != t1 {
+                monitor.accept(monitor.length(), &[], &[]);
+            }
+            return Ok(monitor.into_solution(Status::Finished.into()));
+        }
+        // The package wants `f64: From<E>`, a bound that every generic caller would have to
+        // repeat. E is one of two types, so it is named here instead.
+        Ok(if TypeId::of::<E>() == TypeId::of::<f32>() {
+            run::<E, f32, F>(self, method, monitor)
+        } else {
+            run::<E, f64, F>(self, method, monitor)
+        })
+    }
 }
 
-/// Solves y' = field(t, y) from `y0` at `t0` to `t1`, in either direction.
-///
-/// `field(t, y, dy)` writes the velocity into every entry of `dy`; what `dy` holds before is
-/// arbitrary. t always lies between `t0` and `t1`. The solve ends at the first error of the field
-/// and at the first velocity or state that is not finite, and never calls the field more than
-/// `max_evaluations` times. Stiffness is looked for after every thousandth step.
-///
-/// An interval of length zero and an empty state return `y0` without an evaluation. In `f32`, step
-/// sizes are `f32` too, and the interval is as long as its nearest `f32` says.
-///
-/// Memory: one copy of the state per accepted step, until the solve returns.
+/// [`Adaptive::solve`] with [`Method::Dopri5`], keeping the state at every step.
 ///
 /// # Errors
-/// [`SolveError::Tolerance`], [`SolveError::Parameter`] for settings outside their table,
-/// [`SolveError::Interval`] for a time or a length that is not finite. Everything that happens
-/// during the solve is in [`Solution::status`] instead.
+/// Those of [`Adaptive::solve`].
 pub fn dopri5<E, F>(
     settings: &Adaptive,
     t0: f64,
@@ -109,84 +193,52 @@ where
     E: Real,
     F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
 {
-    settings.check::<E>()?;
-    let length = E::of((t1 - t0).abs());
-    if !length.is_finite() || (length.is_zero() && t0 != t1) {
-        return Err(SolveError::Interval { t0, t1 });
-    }
-    let bound = settings.max_evaluations.min(MOST_EVALUATIONS);
-    let mut monitor = Monitor::new(t0, t1, bound, field);
-    // The package divides by the interval and by the number of components.
-    if t0 == t1 || y0.is_empty() {
-        if t0 != t1 {
-            monitor.accept(monitor.length());
-        }
-        return Ok(monitor.into_solution(y0, Status::Finished.into()));
-    }
-    // The package wants `f64: From<E>`, a bound that every generic caller would have to repeat. E
-    // is one of two types, so it is named here instead.
-    Ok(if TypeId::of::<E>() == TypeId::of::<f32>() {
-        solve::<E, f32, F>(settings, monitor, y0)
-    } else {
-        solve::<E, f64, F>(settings, monitor, y0)
-    })
+    settings.solve(Method::Dopri5, Keep::Everything, [t0, t1], y0, field)
+}
+
+/// [`Adaptive::solve`] with [`Method::Dop853`], keeping the state at every step.
+///
+/// # Errors
+/// Those of [`Adaptive::solve`].
+pub fn dop853<E, F>(
+    settings: &Adaptive,
+    t0: f64,
+    t1: f64,
+    y0: Vec<E>,
+    field: F,
+) -> Result<Solution<E>, SolveError>
+where
+    E: Real,
+    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+{
+    settings.solve(Method::Dop853, Keep::Everything, [t0, t1], y0, field)
 }
 
 /// The solve proper, with `T` the same type as `E`.
-fn solve<E, T, F>(settings: &Adaptive, mut monitor: Monitor<E, F>, y0: Vec<E>) -> Solution<E>
+fn run<E, T, F>(settings: &Adaptive, method: Method, mut monitor: Monitor<E, F>) -> Solution<E>
 where
     E: Real,
     T: Real + FloatNumber,
     F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
     f64: From<T>,
 {
-    let length = monitor.length();
-    let estimate = match settings.first_step {
-        Some(step) => Ok(step.min(length)),
-        None => monitor.first_step(settings.rtol, settings.atol, &y0),
-    };
-    let first_step = match estimate {
+    let mut step = match monitor.start(settings) {
         Ok(step) => step,
-        Err(ending) => return monitor.into_solution(y0, ending),
+        Err(ending) => return monitor.into_solution(ending),
     };
-    let scalar = T::of;
-    // A first step of zero would start the package's own estimate, whose norms are sums over the
-    // components, so that it shrinks as the state grows.
-    let first_step = scalar(first_step).max(T::min_positive_value());
-    let bound = monitor.bound();
     let shared = RefCell::new(monitor);
-    let mut stepper = Dopri5::from_param(
-        Shared(&shared),
-        // Elapsed time, which starts at zero and increases in both directions: the package tests
-        // for stiffness only while time increases (its h λ keeps the sign of h), and `f32` resolves
-        // times near zero best.
-        T::zero(),
-        scalar(length),
-        T::zero(), // interval of dense output, unused
-        DVector::from_vec(recast::<E, T>(&y0)),
-        scalar(settings.rtol),
-        scalar(settings.atol),
-        scalar(0.9),    // safety factor
-        scalar(0.04),   // beta of the PI controller
-        scalar(0.2),    // smallest and
-        scalar(10.0),   // largest ratio of successive steps
-        scalar(length), // largest step; does not apply to the first one
-        first_step,
-        // Attempts, rejected ones included; only a guard, with room for those after a halt.
-        u32::try_from(bound / STAGES + 2000).unwrap_or(u32::MAX),
-        1000, // steps between stiffness tests
-        // The default, `Dense`, extrapolates the end point from an early step. `Sparse` is right,
-        // but keeps every accepted state.
-        OutputType::Sparse,
-    );
-    let outcome = stepper.integrate();
-    // After a halt the package may have accepted one more step, made of zero velocities, which the
-    // monitor does not count. The states begin with y0.
-    let reached = shared.borrow().accepted();
-    let named = |state: &DVector<T>| recast::<T, E>(state.as_slice());
-    let state = named(&stepper.y_out()[reached]);
-    let earlier = stepper.y_out()[..reached].iter().map(named).collect();
-    drop(stepper);
+    let outcome = loop {
+        let segment = Segment::<T>::new(settings, method, step, &shared.borrow());
+        let system = Shared { monitor: &shared, method, elapsed: Cell::new(0.0) };
+        let outcome = match method {
+            Method::Dopri5 => segment.dopri5(system),
+            Method::Dop853 => segment.dop853(system),
+        };
+        if !shared.borrow().paused() {
+            break outcome;
+        }
+        step = shared.borrow().step();
+    };
     let status = match outcome {
         Ok(_) => Status::Finished,
         Err(IntegrationError::MaxNumStepReached { .. }) => Status::EvaluationBound,
@@ -195,11 +247,128 @@ where
     };
     let mut monitor = shared.into_inner();
     let ending = monitor.halted().unwrap_or(status.into());
-    Solution { earlier, ..monitor.into_solution(state, ending) }
+    monitor.into_solution(ending)
+}
+
+/// What the package is given at the start and at every new start.
+struct Segment<T> {
+    /// Elapsed time, which starts at zero and increases in both directions: the package tests for
+    /// stiffness only while time increases (its h λ keeps the sign of h), and `f32` resolves times
+    /// near zero best.
+    start: T,
+    length: T,
+    state: DVector<T>,
+    rtol: T,
+    atol: T,
+    step: T,
+    /// Most attempts, rejected ones included; only a guard, with room for those after a halt.
+    attempts: u32,
+    /// Accepted steps of this segment after which to look for stiffness.
+    stiffness: u32,
+}
+
+impl<T: Real + FloatNumber> Segment<T>
+where
+    f64: From<T>,
+{
+    fn new<E, F>(settings: &Adaptive, method: Method, step: f64, monitor: &Monitor<E, F>) -> Self
+    where
+        E: Real,
+        F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+    {
+        let scalar = <T as Real>::of;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            start: scalar(monitor.elapsed()),
+            length: scalar(monitor.length()),
+            state: monitor.state().iter().map(|y| scalar(y.as_f64())).collect::<Vec<T>>().into(),
+            rtol: scalar(settings.rtol),
+            atol: scalar(settings.atol),
+            // A step of zero would start the package's own estimate, whose norms are sums, so that
+            // it shrinks as the state grows.
+            step: scalar(step).max(T::min_positive_value()),
+            attempts: count(monitor.bound() / method.stages() + 2000),
+            stiffness: count(STIFFNESS - monitor.accepted() % STIFFNESS),
+        }
+    }
+
+    /// Steps until the end or a stop, with the step size control of the book and its constants.
+    fn dopri5(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
+        let scalar = <T as Real>::of;
+        let mut stepper = Dopri5::from_param(
+            system,
+            self.start,
+            self.length,
+            T::zero(), // interval of dense output, unused
+            self.state,
+            self.rtol,
+            self.atol,
+            scalar(0.9),  // safety factor
+            scalar(0.04), // beta of the PI controller
+            scalar(0.2),  // smallest and
+            scalar(10.0), // largest ratio of successive steps
+            self.length,  // largest step; does not apply to the first one
+            self.step,
+            self.attempts,
+            self.stiffness,
+            // The default, `Dense`, extrapolates the end point from an early step, and costs
+            // DOP853 three evaluations a step. `Sparse` keeps every state of a segment.
+            OutputType::Sparse,
+        );
+        stepper.integrate().map(|_| ())
+    }
+
+    /// The same for DOP853.
+    fn dop853(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
+        let scalar = <T as Real>::of;
+        let mut stepper = Dop853::from_param(
+            system,
+            self.start,
+            self.length,
+            T::zero(),
+            self.state,
+            self.rtol,
+            self.atol,
+            scalar(0.9),
+            T::zero(), // no PI controller
+            scalar(0.333),
+            scalar(6.0),
+            self.length,
+            self.step,
+            self.attempts,
+            self.stiffness,
+            OutputType::Sparse,
+        );
+        stepper.integrate().map(|_| ())
+    }
 }
 
 /// The package owns its system and gives none back.
-struct Shared<'a, E, F>(&'a RefCell<Monitor<E, F>>);
+struct Shared<'a, E, F> {
+    monitor: &'a RefCell<Monitor<E, F>>,
+    method: Method,
+    /// Elapsed time of the last evaluation.
+    elapsed: Cell<f64>,
+}
+
+impl<E, F> Shared<'_, E, F>
+where
+    E: Real,
+    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+{
+    /// The package asks for the twelfth stage of DOP853 at the start of the step, because its c₁₂
+    /// is 0 instead of 1; a field that depends on time would then be solved to order 1. No other
+    /// stage after the first is there, and the stage before is 6/7 of the step away.
+    fn corrected(&self, elapsed: f64) -> f64 {
+        let start = self.monitor.borrow().elapsed();
+        let eleventh = self.elapsed.replace(elapsed);
+        if self.method == Method::Dop853 && elapsed == start && eleventh > start {
+            start + (eleventh - start) * (7.0 / 6.0)
+        } else {
+            elapsed
+        }
+    }
+}
 
 impl<E, T, F> System<T, DVector<T>> for Shared<'_, E, F>
 where
@@ -208,22 +377,24 @@ where
     F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
 {
     fn system(&self, elapsed: T, y: &DVector<T>, dy: &mut DVector<T>) {
-        // Both are vectors of E under its other name.
-        let y = (y as &dyn Any).downcast_ref::<DVector<E>>();
+        let elapsed = self.corrected(elapsed.as_f64());
         let dy = (dy as &mut dyn Any).downcast_mut::<DVector<E>>();
-        debug_assert!(y.is_some() && dy.is_some(), "T is E");
-        if let (Some(y), Some(dy)) = (y, dy) {
-            let elapsed = elapsed.as_f64();
-            self.0.borrow_mut().deliver(elapsed, y.as_slice(), dy.as_mut_slice());
+        if let (Some(y), Some(dy)) = (renamed::<E, T>(y), dy) {
+            self.monitor.borrow_mut().deliver(elapsed, y, dy.as_mut_slice());
         }
     }
 
-    fn solout(&mut self, elapsed: T, _: &DVector<T>, _: &DVector<T>) -> bool {
-        !self.0.borrow_mut().accept(elapsed.as_f64())
+    fn solout(&mut self, elapsed: T, y: &DVector<T>, dy: &DVector<T>) -> bool {
+        let (Some(y), Some(dy)) = (renamed::<E, T>(y), renamed::<E, T>(dy)) else {
+            return true;
+        };
+        !self.monitor.borrow_mut().accept(elapsed.as_f64(), y, dy)
     }
 }
 
-/// The same numbers under the other name of their type.
-fn recast<A: Real, B: Real>(values: &[A]) -> Vec<B> {
-    values.iter().map(|value| B::of(value.as_f64())).collect()
+/// The same vector under the other name of its type.
+fn renamed<E: Real, T: Real>(vector: &DVector<T>) -> Option<&[E]> {
+    let vector = (vector as &dyn Any).downcast_ref::<DVector<E>>();
+    debug_assert!(vector.is_some(), "T is E");
+    vector.map(DVector::as_slice)
 }

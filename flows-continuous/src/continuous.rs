@@ -1,88 +1,40 @@
 //! Continuous-time flows: the solution map of an ODE as a bijector (review, Section 4).
 
-use std::num::NonZeroUsize;
+use std::sync::Arc;
 
-use flows_core::operation::{apply, column};
-use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
+use flows_core::operation::{apply_with, column};
+use flows_core::parameters::{Role, Visitor, VisitorMut, visit_part, visit_part_mut};
+use flows_core::rowwise::{scaled, sum};
 use flows_core::tensor::{batch, check_columns, per_row};
 use flows_core::{
     Batch, Bijector, Context, Cost, Costs, Error, LogDet, Mapped, Mode, Network, Parameters,
-    Purpose, Real, Result, SplitTape, Stream, Values, Work, stream,
+    Purpose, PutTape, Real, Result, SplitTape, Stream, Traced, Values, Work, stream,
 };
-use rand::Rng;
-use serde::{Deserialize, Serialize};
+use rand::{Rng, RngExt};
 
-use crate::batched::{BatchedField, State};
-use crate::divergence::Divergence;
+use crate::batched::{BatchedRates, State};
 use crate::field::FieldKernel;
-use crate::fixed_step::{integrate, uniform_mesh};
-use crate::replay::Replay;
-use crate::solution::{Failure, SolveError, Status};
-use crate::tableau::{DORMAND_PRINCE, EULER, MIDPOINT, RK4, Tableau};
-use crate::{Adaptive, dopri5};
-
-/// How the ODE is solved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Solver {
-    /// Equal steps of Euler's method.
-    Euler(Steps),
-    /// Equal steps of the midpoint rule.
-    Midpoint(Steps),
-    /// Equal steps of the classical fourth-order method.
-    Rk4(Steps),
-    /// Dormand-Prince 5(4) with steps chosen for the tolerance; one step size for the batch.
-    Dopri5(Adaptive),
-}
-
-/// Most equal steps of a solve; training keeps the state at each.
-const MOST_STEPS: usize = 1_000_000;
-
-impl Solver {
-    fn check<E: Real>(&self) -> Result<()> {
-        match self {
-            Self::Dopri5(settings) => settings.check::<E>().map_err(wrong),
-            Self::Euler(Steps { steps })
-            | Self::Midpoint(Steps { steps })
-            | Self::Rk4(Steps { steps })
-                if steps.get() > MOST_STEPS =>
-            {
-                let (name, requirement) = ("steps of the solver", "at most 1000000");
-                Err(Error::Parameter { name, requirement, value: steps.get() as f64 })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Number of equal steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Steps {
-    /// Steps over the whole interval.
-    pub steps: NonZeroUsize,
-}
-
-/// A solver with a divergence: what one purpose uses.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Accuracy {
-    /// How the ODE is solved.
-    pub solver: Solver,
-    /// How the trace of the Jacobian is computed.
-    pub divergence: Divergence,
-}
+use crate::fixed_step::uniform_mesh;
+use crate::path::spacing;
+use crate::penalty::Penalties;
+use crate::rates::Rates;
+use crate::row_batch::{RowBatch, solve_batch};
+use crate::row_wise::RowReport;
+use crate::solution::{Keep, Status};
+use crate::solve::{Counts, Course, GradientMethod, Solve};
+use crate::solver::{Accuracy, Solver, refused, stopped};
+use crate::velocity::Velocity;
 
 /// x = z(t1) with dz/dt = f(t, z), z(t0) = z; the inverse integrates from t1 back to t0.
 ///
 /// ```text
 /// log |det dx/dz| = integral over [t0, t1] of tr df/dz
 /// ```
-/// Gradients are those of the discrete solve: the accepted steps are replayed backwards.
 ///
 /// # Accuracy
-/// Values and log-dets to about the tolerance of the solver; rows share step sizes, so that a row's
-/// result depends on its batch mates within the tolerance.
+/// Values and log-dets to about the tolerance of the solver. With the row-wise solver and an exact
+/// trace a row's log-density has the same bits in any batch; with the other adaptive solvers rows
+/// share step sizes and it depends on its batch mates within the tolerance.
 ///
 /// # Reference
 /// Chen et al., *Neural Ordinary Differential Equations*, NeurIPS 2018, eq. 8.
@@ -93,8 +45,25 @@ pub struct Continuous<E: Real, K: FieldKernel<E>> {
     times: [f64; 2],
     training: Accuracy,
     reporting: Accuracy,
+    gradient: GradientMethod,
+    penalties: Penalties,
+    /// ln t1, where it is learned; t0 is then 0.
+    end_time: Option<Batch<E>>,
+    /// Largest change of the length of the interval in training, as a fraction of it.
+    jitter: f64,
+    /// The change at present.
+    jittered: f64,
     purpose: Purpose,
     probe_seed: u64,
+}
+
+/// Which way a flow is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Base to data, from t0 to t1.
+    Forward,
+    /// Data to base, from t1 to t0.
+    Inverse,
 }
 
 impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
@@ -102,8 +71,8 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
     /// for reported numbers; it starts out set for reporting.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for times that are not finite or coincide, without probes, or for a
-    /// setting of a solver outside its range.
+    /// [`Error::Parameter`] for times that are not finite or coincide, for a divergence that the
+    /// field cannot give, or for a setting of a solver outside its range.
     pub fn new(
         field: Network<E, K>,
         times: [f64; 2],
@@ -116,10 +85,103 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             return Err(Error::Parameter { name, requirement, value: length });
         }
         for accuracy in [training, reporting] {
-            accuracy.divergence.check()?;
+            accuracy.divergence.check(field.kernel().dim(), field.kernel().structure())?;
             accuracy.solver.check::<E>()?;
         }
-        Ok(Self { field, times, training, reporting, purpose: Purpose::Reporting, probe_seed: 0 })
+        Ok(Self {
+            field,
+            times,
+            training,
+            reporting,
+            gradient: GradientMethod::default(),
+            penalties: Penalties::default(),
+            end_time: None,
+            jitter: 0.0,
+            jittered: 0.0,
+            purpose: Purpose::Reporting,
+            probe_seed: 0,
+        })
+    }
+
+    /// With another way to compute gradients than the replay.
+    #[must_use]
+    pub fn with_gradient(mut self, gradient: GradientMethod) -> Self {
+        self.gradient = gradient;
+        self
+    }
+
+    /// With penalties on the path, in training.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a weight that is negative or not finite, or one that the field or
+    /// the training divergence cannot serve.
+    pub fn with_penalties(mut self, penalties: Penalties) -> Result<Self> {
+        penalties.check(self.training.divergence, self.field.kernel().structure())?;
+        self.penalties = penalties;
+        Ok(self)
+    }
+
+    /// Learns the end time, which starts where it was set; the starting time must be 0.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless the interval is [0, t1] with t1 > 0.
+    pub fn with_learned_end_time(mut self) -> Result<Self> {
+        let [t0, t1] = self.times;
+        if t0 != 0.0 || t1 < 0.0 {
+            let (name, requirement) =
+                ("starting time", "0, with a later end, where that is learned");
+            return Err(Error::Parameter { name, requirement, value: t0 });
+        }
+        self.end_time = Some(batch(vec![E::of(t1.ln())], 1, 1)?);
+        Ok(self)
+    }
+
+    /// Draws the length of the interval anew for each training step, uniformly within this fraction
+    /// of it on either side.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless the fraction is in [0, 1).
+    ///
+    /// # Reference
+    /// Ghosh, Behl, Dupont, Torr, Namboodiri, *STEER: Simple Temporal Regularization For Neural
+    /// ODEs*, NeurIPS 2020. <https://arxiv.org/abs/2006.10711>
+    pub fn with_jitter(mut self, fraction: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&fraction) {
+            let (name, requirement) = ("jitter of the end time", "at least 0 and below 1");
+            return Err(Error::Parameter { name, requirement, value: fraction });
+        }
+        self.jitter = fraction;
+        Ok(self)
+    }
+
+    /// The solve of each row, with the row-wise solver of the purpose set at present.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with another solver; as [`Bijector::forward`] for the shapes. A row
+    /// that stops early is a report.
+    pub fn row_reports(
+        &self,
+        input: &Batch<E>,
+        context: &Context<E>,
+        direction: Direction,
+    ) -> Result<Vec<RowReport>> {
+        self.check(input, context)?;
+        let Solver::RowWise(settings) = self.accuracy().solver else {
+            let advice = "only the row-wise solver solves rows one by one";
+            return Err(Error::Unavailable { what: "a report for each row", advice });
+        };
+        let rates = self.rates(true, &[]);
+        let probes = self.probes(input.rows());
+        let features = context.features().map(Values::values).unwrap_or_default();
+        let values = self.field.values();
+        let parameters: Vec<&[E]> = values.iter().map(Vec::as_slice).collect();
+        let rows = RowBatch {
+            start: &input.values(),
+            context: &features,
+            probes: &probes,
+            parameters: &parameters,
+        };
+        Ok(solve_batch(&rates, (settings, self.interval(direction)), &rows).1)
     }
 
     fn accuracy(&self) -> Accuracy {
@@ -129,51 +191,35 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         }
     }
 
-    /// The probes of all rows, the same until they are drawn again.
-    fn probes(&self, rows: usize) -> Option<Vec<E>> {
-        let dim = self.field.kernel().dim();
-        let divergence = self.accuracy().divergence;
-        (divergence != Divergence::Exact)
-            .then(|| divergence.draw(rows, dim, &mut stream(self.probe_seed, "probes")))
+    /// Where a solve starts and ends.
+    fn interval(&self, direction: Direction) -> [f64; 2] {
+        let [t0, mut t1] = self.times;
+        if let Some(end) = &self.end_time {
+            t1 = end.values().first().map_or(t1, |ln| ln.as_f64().exp());
+        }
+        if self.purpose == Purpose::Training {
+            t1 = t0 + (t1 - t0) * (1.0 + self.jittered);
+        }
+        match direction {
+            Direction::Forward => [t0, t1],
+            Direction::Inverse => [t1, t0],
+        }
     }
 
-    fn map<T: Mode<E>>(
-        &self,
-        input: Batch<E, T>,
-        context: &Context<E>,
-        [t0, t1]: [f64; 2],
-    ) -> Result<Mapped<E, T>> {
-        let dim = self.field.kernel().dim();
-        self.check(&input, context)?;
-        let Accuracy { solver, divergence } = self.accuracy();
-        let (input, mut tape) = input.split_tape();
-        let rows = input.rows();
-        let probes = self.probes(rows);
-        let tensors: Vec<Vec<E>> = self.field.tensors().iter().map(Values::values).collect();
-        let features = context.features().map(Values::values).unwrap_or_default();
-        let field = BatchedField::new(self.field.kernel(), &tensors, &features, rows);
-        let mut field = field.with_divergence(divergence, probes.as_deref().unwrap_or(&[]));
-        let state = State::new(dim + 1, rows);
-        let start = (state.pack(&input.values(), dim), T::OWNS_TAPE);
-        let path = solve(solver, [t0, t1], start, |t, y, dy| {
-            field.evaluate(t, y, dy);
-        })?;
-        let work = path.work;
-        if !T::OWNS_TAPE {
-            let (value, log_det) = state.unpack(path.last(), dim);
-            let (value, log_det) = (batch(value, rows, dim)?, per_row(log_det)?);
-            return Ok(Mapped { value, log_det, tape, work });
+    fn rates(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Rates<E, K> {
+        Rates {
+            kernel: self.field.kernel().clone(),
+            divergence: with_trace.then_some(self.accuracy().divergence),
+            penalties: penalties.iter().map(|(penalty, _)| *penalty).collect(),
+            precision: std::marker::PhantomData,
         }
-        let trajectory = batch(state.trajectory(&path.states), rows, (dim + 1) * path.mesh.len())?;
-        let probes = probes.map(|p| batch(p, rows, dim * divergence.tangents(dim))).transpose()?;
-        let mut inputs = vec![&input, &trajectory];
-        inputs.extend(&probes);
-        inputs.extend(context.features());
-        let (kernel, tableau) = (self.field.kernel().clone(), solver.tableau());
-        let replay = Replay { kernel, tableau, mesh: path.mesh, divergence };
-        let mut outputs = apply(replay, &inputs, self.field.tensors(), &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+    }
+
+    /// The probes of all rows, the same until they are drawn again.
+    fn probes(&self, rows: usize) -> Vec<E> {
+        let kernel = self.field.kernel();
+        let mut rng = stream(self.probe_seed, "probes");
+        self.accuracy().divergence.draw(rows, kernel.dim(), kernel.structure(), &mut rng)
     }
 
     fn check<T>(&self, input: &Batch<E, T>, context: &Context<E>) -> Result<()> {
@@ -181,125 +227,207 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         let features = self.field.kernel().context_dim();
         context.check("context of a continuous flow", features, input.rows())
     }
-}
 
-impl Solver {
-    fn tableau(self) -> &'static Tableau {
-        match self {
-            Self::Euler(_) => &EULER,
-            Self::Midpoint(_) => &MIDPOINT,
-            Self::Rk4(_) => &RK4,
-            Self::Dopri5(_) => &DORMAND_PRINCE,
+    fn map<T: Mode<E>>(
+        &self,
+        input: Batch<E, T>,
+        context: &Context<E>,
+        direction: Direction,
+    ) -> Result<Mapped<E, T>> {
+        self.check(&input, context)?;
+        let (input, mut tape) = input.split_tape();
+        let training = T::OWNS_TAPE && self.purpose == Purpose::Training;
+        let penalties = if training { self.penalties.active() } else { Vec::new() };
+        let rates = self.rates(true, &penalties);
+        let solved = self.solve(rates, &input, context, direction, &mut tape)?;
+        let (mut outputs, work) = solved;
+        let mut others = outputs.split_off(1).into_iter();
+        let value = outputs.remove(0);
+        let log_det = match others.next() {
+            Some(log_det) => column(log_det, &mut tape)?,
+            None => per_row(Vec::new())?,
+        };
+        let mut terms = Vec::with_capacity(penalties.len());
+        for (integral, (_, weight)) in others.zip(&penalties) {
+            let integral = column(integral, &mut tape)?;
+            terms.push(scaled(integral, *weight, &mut tape)?);
         }
+        let penalty = if terms.is_empty() { None } else { Some(sum(terms, &mut tape)?) };
+        Ok(Mapped { value, log_det, penalty, tape, work })
+    }
+
+    /// The end, the log-det and the penalties of a solve, one batch each.
+    fn solve<T: Mode<E>>(
+        &self,
+        rates: Rates<E, K>,
+        input: &Batch<E>,
+        context: &Context<E>,
+        direction: Direction,
+        tape: &mut T,
+    ) -> Result<(Vec<Batch<E>>, Work)> {
+        let (solver, times) = (self.accuracy().solver, self.interval(direction));
+        let probes = match rates.divergence {
+            None => Vec::new(),
+            Some(_) => self.probes(input.rows()),
+        };
+        let features = context.features().map(Values::values).unwrap_or_default();
+        let values = self.field.values();
+        let parameters: Vec<&[E]> = values.iter().map(Vec::as_slice).collect();
+        let rows = RowBatch {
+            start: &input.values(),
+            context: &features,
+            probes: &probes,
+            parameters: &parameters,
+        };
+        let (course, happened, known) = match solver {
+            Solver::RowWise(settings) if !T::OWNS_TAPE => {
+                return unrecorded(&rates, (settings, times), &rows);
+            }
+            Solver::RowWise(settings) => (Course::RowWise(settings), None, None),
+            Solver::Dopri5(_) | Solver::Dop853(_) => {
+                let (course, trajectory, work) =
+                    self.shared(&rates, solver, times, &rows, T::OWNS_TAPE)?;
+                (course, Some(trajectory), Some(work))
+            }
+            _ => {
+                let steps = solver.equal_steps().unwrap_or(std::num::NonZeroUsize::MIN);
+                let mesh = uniform_mesh(times[0], times[1], steps).map_err(refused)?;
+                (Course::Mesh(mesh), None, None)
+            }
+        };
+        let noise = probes.len().checked_div(input.rows()).unwrap_or(0);
+        let probes = match noise {
+            0 => None,
+            _ => Some(batch(probes, input.rows(), noise)?),
+        };
+        let counts = Counts::default();
+        let operation = Solve {
+            rates,
+            solver,
+            times,
+            course,
+            gradient: self.gradient,
+            learns_end: self.end_time.is_some(),
+            recorded: T::OWNS_TAPE,
+            counts: counts.clone(),
+        };
+        let inputs: Vec<&Batch<E>> =
+            [Some(input), happened.as_ref(), probes.as_ref(), context.features()]
+                .into_iter()
+                .flatten()
+                .collect();
+        let mut tensors = self.field.tensors().to_vec();
+        let mut all = values;
+        if let Some(end) = &self.end_time {
+            tensors.push(end.clone());
+            Arc::make_mut(&mut all).push(end.values());
+        }
+        let outputs = apply_with(operation, &inputs, &tensors, all, tape)?;
+        Ok((outputs, known.unwrap_or_else(|| counts.work())))
+    }
+
+    /// A solve with one step size for the batch: its steps, and row by row the states kept of it and
+    /// its end.
+    fn shared(
+        &self,
+        rates: &Rates<E, K>,
+        solver: Solver,
+        times: [f64; 2],
+        rows: &RowBatch<'_, E>,
+        recorded: bool,
+    ) -> Result<(Course, Batch<E>, Work)> {
+        let (dim, width) = (rates.kernel.dim(), rates.width());
+        let count = rows.start.len() / dim;
+        let given = (rows.context, rows.probes);
+        let start = (times[0], rows.start);
+        let mut field = BatchedRates::new(rates, rows.parameters, start, given);
+        let sketched = field.sketched;
+        let settings = solver.adaptive().unwrap_or(crate::Adaptive::new(1e-6, 1e-6));
+        let state = State::new(width, count);
+        let keep = match self.gradient {
+            GradientMethod::Replay(_) if recorded => Keep::Everything,
+            _ => Keep::Last,
+        };
+        let packed = state.pack(rows.start, dim);
+        let velocity = |t: f64, y: &[E], dy: &mut [E]| {
+            field.evaluate(t, y, dy);
+            Ok(())
+        };
+        let solution =
+            settings.solve(solver.method(), keep, times, packed, velocity).map_err(refused)?;
+        let work = Work {
+            field_evaluations: solution.evaluations as u64 + sketched,
+            steps_accepted: solution.accepted as u64,
+            steps_rejected: solution.rejected as u64,
+            ..Work::default()
+        };
+        if solution.status != Status::Finished {
+            let evaluations = work.field_evaluations;
+            return Err(stopped(None, solution.time, solution.status, evaluations));
+        }
+        let every = match self.gradient {
+            GradientMethod::Replay(kept) => spacing(solution.earlier.len(), kept.checkpoints),
+            GradientMethod::Adjoint => 1,
+        };
+        let kept: Vec<&Vec<E>> = solution.earlier.iter().step_by(every).collect();
+        let stride = kept.len() * dim + width;
+        let mut trajectory = vec![E::zero(); count * stride];
+        for (index, flat) in kept.iter().enumerate() {
+            state.unpack(flat, (0, dim), &mut trajectory, (index * dim, stride));
+        }
+        let end = (kept.len() * dim, stride);
+        state.unpack(&solution.state, (0, width), &mut trajectory, end);
+        let course = Course::Happened { mesh: solution.mesh, every };
+        Ok((course, batch(trajectory, count, stride)?, work))
     }
 }
 
-/// States at the mesh of a solve.
-struct Path<E> {
-    mesh: Vec<f64>,
-    states: Vec<Vec<E>>,
-    work: Work,
-}
-
-impl<E> Path<E> {
-    fn last(&self) -> &[E] {
-        self.states.last().map_or(&[], Vec::as_slice)
+/// The row-wise solver without a tape: any row takes any free place.
+fn unrecorded<E: Real, K: FieldKernel<E>>(
+    rates: &Rates<E, K>,
+    (settings, times): (crate::Adaptive, [f64; 2]),
+    rows: &RowBatch<'_, E>,
+) -> Result<(Vec<Batch<E>>, Work)> {
+    let (values, reports) = solve_batch(rates, (settings, times), rows);
+    if let Some(row) = reports.iter().position(|report| report.status != Status::Finished) {
+        let report = reports[row];
+        return Err(stopped(Some(row), report.time, report.status, report.evaluations));
     }
-}
-
-fn solve<E: Real>(
-    solver: Solver,
-    [t0, t1]: [f64; 2],
-    (start, keep): (Vec<E>, bool),
-    mut field: impl FnMut(f64, &[E], &mut [E]),
-) -> Result<Path<E>> {
-    let mut velocity = |t: f64, y: &[E], dy: &mut [E]| {
-        field(t, y, dy);
-        Ok(())
+    let mean = |count: fn(&RowReport) -> u64| {
+        reports.iter().map(count).sum::<u64>().div_ceil(reports.len().max(1) as u64)
     };
-    match solver {
-        Solver::Dopri5(settings) => {
-            let solution = dopri5(&settings, t0, t1, start, velocity).map_err(wrong)?;
-            let work = Work {
-                field_evaluations: solution.evaluations as u64,
-                steps_accepted: solution.accepted as u64,
-                steps_rejected: solution.rejected as u64,
-                ..Work::default()
-            };
-            if solution.status != Status::Finished {
-                return Err(stopped(solution.time, solution.status, work));
-            }
-            let mut states = solution.earlier;
-            states.push(solution.state);
-            Ok(Path { mesh: solution.mesh, states, work })
-        }
-        Solver::Euler(Steps { steps })
-        | Solver::Midpoint(Steps { steps })
-        | Solver::Rk4(Steps { steps }) => {
-            let mesh = uniform_mesh(t0, t1, steps).map_err(wrong)?;
-            // The states between serve the gradient only.
-            let mut states = if keep { vec![start.clone()] } else { Vec::new() };
-            let (mut y, mut evaluations) = (start, 0);
-            for ends in mesh.windows(2) {
-                evaluations +=
-                    integrate(solver.tableau(), ends, &mut y, &mut velocity).map_err(wrong)?;
-                if keep {
-                    states.push(y.clone());
-                }
-            }
-            if !keep {
-                states.push(y);
-            }
-            let work = Work {
-                field_evaluations: evaluations as u64,
-                steps_accepted: steps.get() as u64,
-                ..Work::default()
-            };
-            Ok(Path { mesh, states, work })
-        }
+    let work = Work {
+        field_evaluations: mean(|r| r.evaluations),
+        steps_accepted: mean(|r| r.accepted),
+        steps_rejected: mean(|r| r.rejected),
+        ..Work::default()
+    };
+    let (dim, width) = (rates.kernel.dim(), rates.width());
+    let part = |from: usize, count: usize| {
+        let row = |row: &[E]| row[from..from + count].to_vec();
+        batch(values.chunks(width).flat_map(row).collect(), reports.len(), count)
+    };
+    let mut outputs = vec![part(0, dim)?];
+    for other in dim..width {
+        outputs.push(part(other, 1)?);
     }
-}
-
-fn stopped(time: f64, status: Status, work: Work) -> Error {
-    Error::Stopped {
-        method: "the ODE solver",
-        reached: format!("time {time:.4} after {} evaluations", work.field_evaluations),
-        status: status.to_string(),
-        advice: status.advice(),
-    }
-}
-
-fn wrong(error: SolveError) -> Error {
-    match error {
-        SolveError::Tolerance { name, value, .. } => {
-            let requirement = match name {
-                "rtol" => "above rounding: at least 9e-16 in f64, 4.8e-7 in f32",
-                _ => "above rounding: at least 2.3e-16 in f64, 1.2e-7 in f32",
-            };
-            Error::Parameter { name, requirement, value }
-        }
-        SolveError::Parameter { name, requirement, value } => {
-            Error::Parameter { name, requirement, value }
-        }
-        SolveError::Failed(Failure::NonFinite { time, .. }) => {
-            stopped(time, Status::NonFinite, Work::default())
-        }
-        other => Error::Stopped {
-            method: "the ODE solver",
-            reached: "its start".into(),
-            status: other.to_string(),
-            advice: "check the time interval and the solver settings",
-        },
-    }
+    Ok((outputs, work))
 }
 
 impl<E: Real, K: FieldKernel<E>> Parameters<E> for Continuous<E, K> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         visit_part(&self.field, "field", f);
+        if let Some(end) = &self.end_time {
+            f("log_end_time", Role::Learned, end);
+        }
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        visit_part_mut(&mut self.field, "field", f)
+        visit_part_mut(&mut self.field, "field", f)?;
+        match &mut self.end_time {
+            Some(end) => f("log_end_time", Role::Learned, end),
+            None => Ok(()),
+        }
     }
 }
 
@@ -313,26 +441,19 @@ impl<E: Real, K: FieldKernel<E>> Bijector<E> for Continuous<E, K> {
     }
 
     fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(z, context, self.times)
+        self.map(z, context, Direction::Forward)
     }
 
     fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        let [t0, t1] = self.times;
-        self.map(x, context, [t1, t0])
+        self.map(x, context, Direction::Inverse)
     }
 
     fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
         self.check(&z, context)?;
-        let (dim, rows) = (self.field.kernel().dim(), z.rows());
-        let tensors: Vec<Vec<E>> = self.field.tensors().iter().map(Values::values).collect();
-        let features = context.features().map(Values::values).unwrap_or_default();
-        let mut field = BatchedField::new(self.field.kernel(), &tensors, &features, rows);
-        let state = State::new(dim, rows);
-        let start = (state.pack(&z.values(), dim), false);
-        let path = solve(self.accuracy().solver, self.times, start, |t, y, dy| {
-            field.evaluate(t, y, dy);
-        })?;
-        Ok((batch(state.unpack(path.last(), dim).0, rows, dim)?, path.work))
+        let rates = self.rates(false, &[]);
+        let none = &mut flows_core::NoneTape;
+        let (mut outputs, work) = self.solve(rates, &z, context, Direction::Forward, none)?;
+        Ok((outputs.remove(0), work))
     }
 
     fn log_det(&self) -> LogDet {
@@ -345,5 +466,25 @@ impl<E: Real, K: FieldKernel<E>> Bijector<E> for Continuous<E, K> {
 
     fn resample_probes(&mut self, rng: &mut Stream) {
         self.probe_seed = rng.next_u64();
+        self.jittered = self.jitter * rng.random_range(-1.0..=1.0);
+    }
+
+    fn velocity(
+        &self,
+        points: Batch<E, Traced<E>>,
+        fractions: &[E],
+        context: &Context<E>,
+    ) -> Result<Option<Batch<E, Traced<E>>>> {
+        self.check(&points, context)?;
+        let [t0, t1] = self.interval(Direction::Forward);
+        let (points, mut tape) = points.split_tape();
+        let at = |&s: &E| E::of(t0 + (t1 - t0) * s.as_f64());
+        let time = batch(fractions.iter().map(at).collect(), fractions.len(), 1)?;
+        let operation = Velocity { kernel: self.field.kernel().clone(), length: t1 - t0 };
+        let inputs: Vec<&Batch<E>> =
+            [&points, &time].into_iter().chain(context.features()).collect();
+        let tensors = self.field.tensors();
+        let mut outputs = apply_with(operation, &inputs, tensors, self.field.values(), &mut tape)?;
+        Ok(Some(outputs.remove(0).put_tape(tape)))
     }
 }

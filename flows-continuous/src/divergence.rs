@@ -5,7 +5,10 @@ use flows_core::{Error, LogDet, Real, Result, Stream, normals};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// Distribution of probe vectors; both have mean 0 and covariance I.
+use crate::field::Structure;
+use crate::orthogonal::{orthonormalise, project_out};
+
+/// Distribution of probe vectors; all have mean 0 and covariance I.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
@@ -14,16 +17,29 @@ pub enum Probe {
     Rademacher,
     /// Standard normal: variance 2 |A|_F^2.
     Gaussian,
+    /// The probes of a row are orthogonal, of length sqrt(D) and uniform in direction: at most D of
+    /// them, and with D the trace is exact.
+    Orthogonal,
 }
 
 /// How the divergence is computed.
+///
+/// Every way but the last two is a sum of w u^T J u over directions u with weights w, so that one
+/// pass with tangents serves them all; probes are fixed for a whole solve, which keeps the ODE
+/// deterministic and the estimate unbiased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Divergence {
     /// All D tangents in one widened product.
     Exact,
-    /// The mean of v^T J v over probes v, unbiased; probes are fixed for a whole solve.
+    /// The mean of v^T J v over probes v, unbiased.
     Hutchinson(Hutchinson),
+    /// Exact on the range of a sketch of the Jacobian, estimated off it; unbiased.
+    HutchPlusPlus(HutchPlusPlus),
+    /// Exact, in closed form: what the field knows by its structure.
+    Closed,
+    /// Hutchinson's estimator in the narrow layer of the field: tr(AB) = tr(BA); unbiased.
+    Bottleneck(Hutchinson),
 }
 
 /// Hutchinson's estimator.
@@ -46,24 +62,71 @@ impl Default for Hutchinson {
     }
 }
 
-impl Divergence {
-    /// # Errors
-    /// [`Error::Parameter`] without probes, or with more than are of any use.
-    pub fn check(self) -> Result<()> {
-        match self {
-            Self::Hutchinson(Hutchinson { probes, .. }) if !(1..=1_000).contains(&probes) => {
-                let (name, requirement) = ("probes", "between 1 and 1000");
-                Err(Error::Parameter { name, requirement, value: probes as f64 })
-            }
-            _ => Ok(()),
-        }
-    }
+/// Hutch++: with Q an orthonormal basis of J S for a random sketch S,
+/// ```text
+/// tr J ~ tr(Q^T J Q) + mean over probes g of g^T (I - Q Q^T) J (I - Q Q^T) g
+/// ```
+/// unbiased for any Q that does not depend on g. Q is computed where the solve starts and then held
+/// fixed; gradients take it as a constant, which leaves them unbiased for the same reason.
+///
+/// # Reference
+/// Meyer, Musco, Musco, Woodruff, *Hutch++: Optimal Stochastic Trace Estimation*, SOSA 2021.
+/// <https://arxiv.org/abs/2010.09649>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HutchPlusPlus {
+    /// Columns of the sketch; at most D.
+    pub sketch: usize,
+    /// Probes off its range.
+    pub probes: usize,
+    /// Distribution of probes and sketch.
+    pub distribution: Probe,
+}
 
-    /// Tangents behind each value.
-    pub(crate) fn tangents(self, dim: usize) -> usize {
+impl Default for HutchPlusPlus {
+    fn default() -> Self {
+        Self { sketch: 1, probes: 1, distribution: Probe::default() }
+    }
+}
+
+/// Most probes of a row.
+const MOST_PROBES: usize = 1_000;
+
+impl Divergence {
+    /// Whether a field of this dimension and structure can be asked.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without probes, with more than are of any use, or for a field that lacks
+    /// the structure.
+    pub fn check(self, dim: usize, structure: Structure) -> Result<()> {
+        let refuse = |name, requirement, value: usize| {
+            Err(Error::Parameter { name, requirement, value: value as f64 })
+        };
+        if structure == Structure::Potential && self != Self::Closed {
+            let name = "divergence of a potential field";
+            return refuse(name, "`closed`: its trace is exact at no more cost", 0);
+        }
         match self {
-            Self::Exact => dim,
-            Self::Hutchinson(Hutchinson { probes, .. }) => probes,
+            Self::Exact => Ok(()),
+            Self::Closed if structure.is_exact() => Ok(()),
+            Self::Closed => refuse(
+                "divergence `closed`",
+                "asked of a field with a closed trace (potential, planar, equivariant)",
+                0,
+            ),
+            Self::Hutchinson(Hutchinson { probes, distribution }) => {
+                check_probes(probes, distribution, dim)
+            }
+            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, distribution }) => {
+                if sketch == 0 || sketch > dim {
+                    return refuse("sketch", "between 1 and the number of features", sketch);
+                }
+                check_probes(probes, distribution, dim)
+            }
+            Self::Bottleneck(Hutchinson { probes, distribution }) => match structure {
+                Structure::Bottleneck(width) => check_probes(probes, distribution, width),
+                _ => refuse("divergence `bottleneck`", "asked of a field with a narrow layer", 0),
+            },
         }
     }
 
@@ -71,59 +134,129 @@ impl Divergence {
     #[must_use]
     pub fn log_det(self) -> LogDet {
         match self {
-            Self::Exact => LogDet::Exact,
-            Self::Hutchinson(_) => LogDet::Estimate,
+            Self::Exact | Self::Closed => LogDet::Exact,
+            _ => LogDet::Estimate,
         }
     }
 
-    /// Factor of the sum over tangents.
-    pub(crate) fn weight(self) -> f64 {
+    /// Whether the field is asked for its structure instead of tangents.
+    pub(crate) fn is_structural(self) -> bool {
+        matches!(self, Self::Closed | Self::Bottleneck(_))
+    }
+
+    /// Tangents behind each value.
+    pub(crate) fn tangents(self, dim: usize) -> usize {
         match self {
-            Self::Exact => 1.0,
-            Self::Hutchinson(Hutchinson { probes, .. }) => 1.0 / probes as f64,
+            Self::Exact => dim,
+            Self::Hutchinson(Hutchinson { probes, .. }) => probes,
+            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) => sketch + probes,
+            Self::Closed | Self::Bottleneck(_) => 0,
         }
     }
 
-    /// The probes of `rows` rows, row by row, probe after probe; nothing for the exact trace.
-    pub(crate) fn draw<E: Real>(self, rows: usize, dim: usize, rng: &mut Stream) -> Vec<E> {
-        let Self::Hutchinson(Hutchinson { probes, distribution }) = self else {
-            return Vec::new();
+    /// Weight of a direction in the sum.
+    pub(crate) fn weight(self, direction: usize) -> f64 {
+        match self {
+            Self::Hutchinson(Hutchinson { probes, .. }) => 1.0 / probes as f64,
+            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) if direction >= sketch => {
+                1.0 / probes as f64
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Random numbers of a row.
+    pub(crate) fn noise(self, dim: usize, structure: Structure) -> usize {
+        match (self, structure) {
+            (Self::Bottleneck(Hutchinson { probes, .. }), Structure::Bottleneck(width)) => {
+                probes * width
+            }
+            (Self::Hutchinson(_) | Self::HutchPlusPlus(_), _) => self.tangents(dim) * dim,
+            _ => 0,
+        }
+    }
+
+    /// The probes of `rows` rows, row by row, probe after probe.
+    pub(crate) fn draw<E: Real>(
+        self,
+        rows: usize,
+        dim: usize,
+        structure: Structure,
+        rng: &mut Stream,
+    ) -> Vec<E> {
+        let count = rows * self.noise(dim, structure);
+        let (distribution, width) = match (self, structure) {
+            (Self::Bottleneck(h), Structure::Bottleneck(width)) => (h.distribution, width),
+            (Self::HutchPlusPlus(h), _) => (h.distribution, dim),
+            (Self::Hutchinson(h), _) => (h.distribution, dim),
+            _ => return Vec::new(),
         };
-        let count = rows * probes * dim;
         match distribution {
             Probe::Gaussian => normals(count, rng),
             Probe::Rademacher => (0..count)
                 .map(|_| if rng.random::<bool>() { E::one() } else { -E::one() })
                 .collect(),
+            Probe::Orthogonal => {
+                let mut values: Vec<E> = normals(count, rng);
+                let length = E::of((width as f64).sqrt());
+                // Sketch and probes of one row are made orthogonal together: all are directions.
+                for row in values.chunks_exact_mut(count / rows) {
+                    for group in row.chunks_mut(width * width) {
+                        orthonormalise(group, width, 1);
+                    }
+                    row.iter_mut().for_each(|v| *v = *v * length);
+                }
+                values
+            }
         }
     }
 
     /// Writes the directions of a block behind the values of `state`, `(dim, (1 + P) LANES)`:
-    /// unit vectors, or the `probes`, `(P dim, LANES)`.
-    pub(crate) fn write_directions<E: Real>(self, dim: usize, probes: &[E], state: &mut [E]) {
+    /// unit vectors, or `probes`, `(P dim, LANES)`. For Hutch++, `sketched` turns the first
+    /// directions, the sketch, into their images under the Jacobian.
+    pub(crate) fn write_directions<E: Real>(
+        self,
+        dim: usize,
+        probes: &[E],
+        state: &mut [E],
+        sketched: impl FnOnce(&[E]) -> Vec<E>,
+    ) {
         let tangents = self.tangents(dim);
-        for (i, row) in state.chunks_exact_mut((1 + tangents) * LANES).enumerate() {
-            for (p, target) in row[LANES..].chunks_exact_mut(LANES).enumerate() {
-                match self {
-                    Self::Exact => target.fill(if p == i { E::one() } else { E::zero() }),
-                    Self::Hutchinson(_) => {
-                        let source = (p * dim + i) * LANES;
-                        target.copy_from_slice(&probes[source..source + LANES]);
-                    }
+        if let Self::HutchPlusPlus(HutchPlusPlus { sketch, .. }) = self {
+            let (sketch, others) = probes.split_at(sketch * dim * LANES);
+            let mut basis = sketched(sketch);
+            orthonormalise(&mut basis, dim, LANES);
+            let mut others = others.to_vec();
+            for probe in others.chunks_exact_mut(dim * LANES) {
+                project_out(&basis, probe, dim, LANES);
+            }
+            basis.extend(others);
+            return write_probes(&basis, dim, tangents, state);
+        }
+        if self == Self::Exact {
+            for (i, row) in state.chunks_exact_mut((1 + tangents) * LANES).enumerate() {
+                for (p, target) in row[LANES..].chunks_exact_mut(LANES).enumerate() {
+                    target.fill(if p == i { E::one() } else { E::zero() });
                 }
             }
+        } else {
+            write_probes(probes, dim, tangents, state);
         }
     }
 
     /// Sum over tangents of direction times velocity tangent, for every lane.
     pub(crate) fn trace<E: Real>(self, dim: usize, state: &[E], velocity: &[E], trace: &mut [E]) {
         let stride = (1 + self.tangents(dim)) * LANES;
-        let weight = E::of(self.weight());
         trace.fill(E::zero());
-        for (i, (state, velocity)) in
-            state.chunks_exact(stride).zip(velocity.chunks_exact(stride)).enumerate()
-        {
-            for (direction, tangent) in self.groups(i, &state[LANES..], &velocity[LANES..]) {
+        let rows = state.chunks_exact(stride).zip(velocity.chunks_exact(stride));
+        for (i, (state, velocity)) in rows.enumerate() {
+            let pairs =
+                state[LANES..].chunks_exact(LANES).zip(velocity[LANES..].chunks_exact(LANES));
+            for (p, (direction, tangent)) in pairs.enumerate() {
+                if self == Self::Exact && p != i {
+                    continue;
+                }
+                let weight = E::of(self.weight(p));
                 for ((sum, &direction), &tangent) in trace.iter_mut().zip(direction).zip(tangent) {
                     *sum += weight * direction * tangent;
                 }
@@ -131,7 +264,7 @@ impl Divergence {
         }
     }
 
-    /// Writes the gradient of the velocity's tangents that the gradient of the trace asks for.
+    /// Adds the gradient of the velocity's tangents that the gradient of the trace asks for.
     pub(crate) fn pull<E: Real>(
         self,
         dim: usize,
@@ -140,33 +273,76 @@ impl Divergence {
         d_velocity: &mut [E],
     ) {
         let stride = (1 + self.tangents(dim)) * LANES;
-        let weight = E::of(self.weight());
-        for (state, gradient) in state.chunks_exact(stride).zip(d_velocity.chunks_exact_mut(stride))
-        {
+        let rows = state.chunks_exact(stride).zip(d_velocity.chunks_exact_mut(stride));
+        for (i, (state, gradient)) in rows.enumerate() {
             let directions = state[LANES..].chunks_exact(LANES);
-            for (direction, gradient) in directions.zip(gradient[LANES..].chunks_exact_mut(LANES)) {
+            let groups = directions.zip(gradient[LANES..].chunks_exact_mut(LANES));
+            for (p, (direction, gradient)) in groups.enumerate() {
+                if self == Self::Exact && p != i {
+                    continue;
+                }
+                let weight = E::of(self.weight(p));
                 for ((gradient, &direction), &outer) in
                     gradient.iter_mut().zip(direction).zip(d_trace)
                 {
-                    *gradient = weight * direction * outer;
+                    *gradient += weight * direction * outer;
                 }
             }
         }
     }
 
-    /// The pairs of direction and tangent of feature `i` that are not zero.
-    fn groups<'a, E>(
+    /// Adds the weighted squares of the velocity's tangents: |J|_F^2, exact or estimated.
+    pub(crate) fn frobenius<E: Real>(self, dim: usize, velocity: &[E], sum: &mut [E]) {
+        let stride = (1 + self.tangents(dim)) * LANES;
+        for row in velocity.chunks_exact(stride).take(dim) {
+            for (p, tangent) in row[LANES..].chunks_exact(LANES).enumerate() {
+                let weight = E::of(self.weight(p));
+                for (sum, &tangent) in sum.iter_mut().zip(tangent) {
+                    *sum += weight * tangent * tangent;
+                }
+            }
+        }
+    }
+
+    /// Adds the gradient of [`frobenius`](Self::frobenius): 2 w times tangent.
+    pub(crate) fn pull_frobenius<E: Real>(
         self,
-        i: usize,
-        directions: &'a [E],
-        tangents: &'a [E],
-    ) -> impl Iterator<Item = (&'a [E], &'a [E])> {
-        let exact = self == Self::Exact;
-        directions
-            .chunks_exact(LANES)
-            .zip(tangents.chunks_exact(LANES))
-            .enumerate()
-            .filter(move |(p, _)| !exact || *p == i)
-            .map(|(_, pair)| pair)
+        dim: usize,
+        velocity: &[E],
+        outer: &[E],
+        d_velocity: &mut [E],
+    ) {
+        let stride = (1 + self.tangents(dim)) * LANES;
+        let rows = velocity.chunks_exact(stride).zip(d_velocity.chunks_exact_mut(stride));
+        for (velocity, gradient) in rows.take(dim) {
+            let tangents = velocity[LANES..].chunks_exact(LANES);
+            let groups = tangents.zip(gradient[LANES..].chunks_exact_mut(LANES));
+            for (p, (tangent, gradient)) in groups.enumerate() {
+                let weight = E::of(2.0 * self.weight(p));
+                for ((gradient, &tangent), &outer) in gradient.iter_mut().zip(tangent).zip(outer) {
+                    *gradient += weight * tangent * outer;
+                }
+            }
+        }
+    }
+}
+
+fn check_probes(probes: usize, distribution: Probe, width: usize) -> Result<()> {
+    let refuse =
+        |requirement| Err(Error::Parameter { name: "probes", requirement, value: probes as f64 });
+    match distribution {
+        _ if !(1..=MOST_PROBES).contains(&probes) => refuse("between 1 and 1000"),
+        Probe::Orthogonal if probes > width => refuse("at most one a feature where orthogonal"),
+        _ => Ok(()),
+    }
+}
+
+/// Puts probes, `(P dim, LANES)`, behind the values of a state.
+fn write_probes<E: Copy>(probes: &[E], dim: usize, tangents: usize, state: &mut [E]) {
+    for (i, row) in state.chunks_exact_mut((1 + tangents) * LANES).enumerate() {
+        for (p, target) in row[LANES..].chunks_exact_mut(LANES).enumerate() {
+            let source = (p * dim + i) * LANES;
+            target.copy_from_slice(&probes[source..source + LANES]);
+        }
     }
 }

@@ -1,22 +1,54 @@
 #![doc = include_str!("../README.md")]
 
 mod adaptive;
+mod adjoint;
 mod batched;
+mod bottleneck_field;
 mod continuous;
+mod continuous_flow;
 mod divergence;
-mod ffjord;
+mod equivariant_field;
 mod field;
 mod fixed_step;
+mod lanes;
+mod mlp_field;
 mod monitor;
-mod replay;
+mod orthogonal;
+mod path;
+mod penalty;
+mod planar_field;
+mod potential_field;
+mod potential_gradient;
+mod potential_trace;
+mod radial_functions;
+mod rates;
+mod row_batch;
+mod row_wise;
+mod runge_kutta;
 mod solution;
+mod solve;
+mod solver;
 mod tableau;
+mod time_gate;
+mod velocity;
 
-pub use adaptive::{Adaptive, dopri5};
-pub use continuous::{Accuracy, Continuous, Solver, Steps};
-pub use divergence::{Divergence, Hutchinson, Probe};
-pub use ffjord::Ffjord;
-pub use field::{FieldGradients, FieldKernel, Instant, MlpField, MlpFieldWorkspace, TimeInput};
+pub use adaptive::{Adaptive, Method, dop853, dopri5};
+pub use bottleneck_field::{BottleneckField, BottleneckWorkspace};
+pub use continuous::{Continuous, Direction};
+pub use continuous_flow::{
+    BottleneckConfig, ContinuousFlow, EquivariantConfig, FieldConfig, PerceptronField,
+    PlanarConfig, PotentialConfig,
+};
+pub use divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
+pub use equivariant_field::{EquivariantField, EquivariantWorkspace};
+pub use field::{FieldGradients, FieldKernel, Instant, Structure};
 pub use fixed_step::{integrate, uniform_mesh};
-pub use solution::{Failure, FieldError, Solution, SolveError, Status};
-pub use tableau::{DORMAND_PRINCE, EULER, MIDPOINT, RK4, Tableau};
+pub use mlp_field::{Fourier, MlpField, MlpFieldWorkspace, TimeInput};
+pub use penalty::{Penalties, Penalty};
+pub use planar_field::{PlanarField, PlanarWorkspace};
+pub use potential_field::{PotentialField, PotentialWorkspace};
+pub use row_wise::RowReport;
+pub use solution::{Failure, FieldError, Keep, Solution, SolveError, Status};
+pub use solve::{Checkpoints, GradientMethod};
+pub use solver::{Accuracy, EqualSteps, Solver};
+pub use tableau::{DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau};

@@ -1,29 +1,48 @@
 //! A vector field under watch: counted, bounded, checked, and halted at the first thing wrong.
 //!
 //! The adaptive stepper knows neither errors of a field nor a way to be stopped between two
-//! accepted steps; both are made up for here. The stepper sees elapsed time, |t − t0|.
+//! accepted steps; both are made up for here. The stepper sees elapsed time, |t − t0|, and is
+//! stopped after every few steps, because it keeps all its states; what is to be kept is kept here.
 
-use crate::fixed_step::evaluate;
-use crate::solution::first_non_finite;
 use flows_core::Real;
 
-use crate::{Failure, FieldError, Solution, Status};
+use crate::adaptive::Method;
+use crate::fixed_step::evaluate;
+use crate::solution::first_non_finite;
+use crate::{Adaptive, Failure, FieldError, Keep, Solution, Status};
 
-/// Velocities in an attempted step; the seventh stage of an accepted one is the first of the next.
-pub(crate) const STAGES: usize = 6;
+/// Accepted steps between two pauses, which bounds the states that the stepper holds.
+const SEGMENT: usize = 50;
+
+/// Steps before the first pause. Stiffness is looked for after every thousandth step and in some
+/// that follow: with this offset they lie in one segment.
+const FIRST_SEGMENT: usize = 40;
 
 /// A vector field with everything that happened to it.
 pub(crate) struct Monitor<E, F> {
     field: F,
+    method: Method,
+    keep: Keep,
     t0: f64,
     t1: f64,
     bound: usize,
     evaluations: usize,
-    /// Velocities delivered to the stepper.
+    /// Velocities delivered to the stepper, but for the first of each segment.
     delivered: usize,
-    /// Times of the accepted steps, after `t0`.
+    accepted: usize,
+    /// Number of accepted steps at which to pause.
+    pause: usize,
+    /// Elapsed time at `state`.
+    elapsed: f64,
+    /// Length of the last accepted step.
+    step: f64,
+    /// State after the last accepted step.
+    state: Vec<E>,
+    /// Kept states before that.
+    earlier: Vec<Vec<E>>,
+    /// Times of `earlier` and `state`.
     mesh: Vec<f64>,
-    /// Velocity at the start, if the estimate of the first step has it already.
+    /// Velocity at `state`, for the start of a segment.
     first: Option<Vec<E>>,
     /// Set once; from then on the field is not called.
     halt: Option<Ending>,
@@ -56,15 +75,30 @@ where
     E: Real,
     F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
 {
-    /// Watches `field` between `t0` and `t1`, for at most `bound` evaluations.
-    pub(crate) fn new(t0: f64, t1: f64, bound: usize, field: F) -> Self {
+    /// Watches `field` from `y0`, between the two times and for at most `bound` evaluations.
+    pub(crate) fn new(
+        method: Method,
+        keep: Keep,
+        [t0, t1]: [f64; 2],
+        bound: usize,
+        y0: Vec<E>,
+        field: F,
+    ) -> Self {
         Self {
             field,
+            method,
+            keep,
             t0,
             t1,
             bound,
             evaluations: 0,
             delivered: 0,
+            accepted: 0,
+            pause: FIRST_SEGMENT,
+            elapsed: 0.0,
+            step: 0.0,
+            state: y0,
+            earlier: Vec::new(),
             mesh: vec![t0],
             first: None,
             halt: None,
@@ -83,7 +117,27 @@ where
 
     /// Steps accepted before any halt.
     pub(crate) fn accepted(&self) -> usize {
-        self.mesh.len() - 1
+        self.accepted
+    }
+
+    /// Elapsed time at the last accepted state.
+    pub(crate) fn elapsed(&self) -> f64 {
+        self.elapsed
+    }
+
+    /// Length of the last accepted step.
+    pub(crate) fn step(&self) -> f64 {
+        self.step
+    }
+
+    /// The last accepted state.
+    pub(crate) fn state(&self) -> &[E] {
+        &self.state
+    }
+
+    /// Whether the stepper was stopped only to be started again.
+    pub(crate) fn paused(&self) -> bool {
+        self.first.is_some()
     }
 
     /// Takes the reason of a halt.
@@ -91,18 +145,49 @@ where
         self.halt.take()
     }
 
-    /// Notes the end of an accepted step; false after a halt, when there is nothing to note.
-    pub(crate) fn accept(&mut self, elapsed: f64) -> bool {
-        let running = self.halt.is_none();
-        if running {
-            self.mesh.push(self.time(elapsed));
+    /// Evaluates the velocity at the start and gives the length of the first step.
+    pub(crate) fn start(&mut self, settings: &Adaptive) -> Result<f64, Ending> {
+        let y0 = self.state.clone();
+        let mut f0 = vec![E::zero(); y0.len()];
+        self.velocity(self.t0, &y0, &mut f0)?;
+        let step = match settings.first_step {
+            Some(step) => step.min(self.length()),
+            None => self.first_step(settings, &y0, &f0)?,
+        };
+        self.first = Some(f0);
+        Ok(step)
+    }
+
+    /// Notes an accepted step with the velocity at its end; false if the stepper is to stop.
+    pub(crate) fn accept(&mut self, elapsed: f64, y: &[E], dy: &[E]) -> bool {
+        if self.halt.is_some() {
+            return false; // the step is made of zero velocities
         }
-        running
+        match self.keep {
+            Keep::Everything => self.earlier.push(self.state.clone()),
+            Keep::Last => self.mesh.clear(),
+        }
+        self.mesh.push(self.time(elapsed));
+        self.state.copy_from_slice(y);
+        self.accepted += 1;
+        self.step = elapsed - self.elapsed;
+        self.elapsed = elapsed;
+        // The last step may end within rounding of the end, from where no other can be taken.
+        let pause = self.accepted >= self.pause && self.length() - elapsed > self.step;
+        if pause {
+            self.pause += SEGMENT;
+            self.first = Some(dy.to_vec());
+        }
+        !pause
     }
 
     /// Writes the velocity per unit of elapsed time. A halted field stands still: the stepper asks
     /// whether to go on only after an accepted step, and at rest a short enough one is accepted.
     pub(crate) fn deliver(&mut self, elapsed: f64, y: &[E], dy: &mut [E]) {
+        if let Some(first) = self.first.take() {
+            dy.copy_from_slice(&first);
+            return;
+        }
         if self.halt.is_none() {
             match self.stage(self.time(elapsed), y, dy) {
                 Ok(()) => self.delivered += 1,
@@ -114,33 +199,8 @@ where
         }
     }
 
-    /// Length of the first step after Hairer, Nørsett, Wanner II.4, "starting step size", with
-    /// mean norms, and with fractions of the interval in place of the book's absolute 1e-6.
-    pub(crate) fn first_step(&mut self, rtol: f64, atol: f64, y0: &[E]) -> Result<f64, Ending> {
-        let norm = |of: &dyn Fn(usize) -> E| {
-            let square = |i: usize| (of(i).as_f64() / (atol + rtol * y0[i].as_f64().abs())).powi(2);
-            ((0..y0.len()).map(square).sum::<f64>() / y0.len() as f64).sqrt()
-        };
-        let length = self.length();
-        let mut f0 = vec![E::zero(); y0.len()];
-        self.velocity(self.t0, y0, &mut f0)?;
-        let (d0, d1) = (norm(&|i| y0[i]), norm(&|i| f0[i]));
-        // A state or velocity near zero says nothing about the scale of time.
-        let scale = if d0 < 1e-5 || d1 < 1e-5 { 1e-3 * length } else { 0.01 * d0 / d1 };
-        let h0 = scale.min(length);
-
-        let h = E::of(h0);
-        let y1: Vec<E> = y0.iter().zip(&f0).map(|(y, f)| *y + h * *f).collect();
-        let mut f1 = vec![E::zero(); y0.len()];
-        self.velocity(self.time(h0), &y1, &mut f1)?;
-        let d2 = norm(&|i| f1[i] - f0[i]) / h0;
-        let h1 = (0.01 / d1.max(d2)).powf(1.0 / 5.0); // infinite at rest
-        self.first = Some(f0);
-        Ok((100.0 * h0).min(h1).min(length))
-    }
-
     /// The solve as its caller sees it.
-    pub(crate) fn into_solution(mut self, state: Vec<E>, ending: Ending) -> Solution<E> {
+    pub(crate) fn into_solution(mut self, ending: Ending) -> Solution<E> {
         let Ending { status, failure } = ending;
         // Elapsed time need not round to the end of the interval.
         if status == Status::Finished
@@ -148,16 +208,15 @@ where
         {
             *last = self.t1;
         }
-        let accepted = self.accepted();
-        let attempts = self.delivered.saturating_sub(1) / STAGES;
+        let attempts = self.in_attempts() / self.method.stages();
         Solution {
-            state,
-            earlier: Vec::new(),
-            time: self.mesh[accepted],
+            state: self.state,
+            earlier: self.earlier,
+            time: self.mesh.last().copied().unwrap_or(self.t0),
             mesh: self.mesh,
             status,
-            accepted,
-            rejected: attempts.saturating_sub(accepted),
+            accepted: self.accepted,
+            rejected: attempts.saturating_sub(self.accepted),
             evaluations: self.evaluations,
             failure,
         }
@@ -172,14 +231,16 @@ where
         }
     }
 
+    /// Velocities delivered within attempted steps.
+    fn in_attempts(&self) -> usize {
+        self.delivered.saturating_sub(self.accepted * self.method.velocities_at_end())
+    }
+
     fn stage(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), Ending> {
-        if let Some(first) = self.first.take() {
-            dy.copy_from_slice(&first);
-            return Ok(());
-        }
         // The stepper tests for underflow against the rounding of `f64` even in `f32`, and never
-        // at time zero. At the second stage, a fifth of the step has passed.
-        if self.delivered % STAGES == 1 && self.mesh.last() == Some(&time) {
+        // at time zero. At the second stage, some of the step has passed.
+        let second = self.in_attempts().is_multiple_of(self.method.stages());
+        if second && self.mesh.last() == Some(&time) {
             return Err(Status::StepUnderflow.into());
         }
         self.velocity(time, y, dy)
@@ -200,37 +261,62 @@ where
         }
         Ok(())
     }
+
+    /// Length of the first step after Hairer, Nørsett, Wanner II.4, "starting step size", with
+    /// mean norms, and with fractions of the interval in place of the book's absolute 1e-6.
+    fn first_step(&mut self, settings: &Adaptive, y0: &[E], f0: &[E]) -> Result<f64, Ending> {
+        let Adaptive { rtol, atol, .. } = *settings;
+        let norm = |of: &dyn Fn(usize) -> E| {
+            let square = |i: usize| (of(i).as_f64() / (atol + rtol * y0[i].as_f64().abs())).powi(2);
+            ((0..y0.len()).map(square).sum::<f64>() / y0.len() as f64).sqrt()
+        };
+        let length = self.length();
+        let (d0, d1) = (norm(&|i| y0[i]), norm(&|i| f0[i]));
+        // A state or velocity near zero says nothing about the scale of time.
+        let scale = if d0 < 1e-5 || d1 < 1e-5 { 1e-3 * length } else { 0.01 * d0 / d1 };
+        let h0 = scale.min(length);
+
+        let h = E::of(h0);
+        let y1: Vec<E> = y0.iter().zip(f0).map(|(y, f)| *y + h * *f).collect();
+        let mut f1 = vec![E::zero(); y0.len()];
+        self.velocity(self.time(h0), &y1, &mut f1)?;
+        let d2 = norm(&|i| f1[i] - f0[i]) / h0;
+        let h1 = (0.01 / d1.max(d2)).powf(1.0 / self.method.order()); // infinite at rest
+        Ok((100.0 * h0).min(h1).min(length))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at_rest(_: f64, _: &[f64], dy: &mut [f64]) -> Result<(), FieldError> {
-        dy.fill(0.0);
-        Ok(())
+    type Velocity = fn(f64, &[f64], &mut [f64]) -> Result<(), FieldError>;
+
+    fn monitor(span: [f64; 2], bound: usize, keep: Keep) -> Monitor<f64, Velocity> {
+        let field: Velocity = |_, _, dy| {
+            dy.fill(3.0);
+            Ok(())
+        };
+        Monitor::new(Method::Dopri5, keep, span, bound, vec![1.0], field)
     }
 
     #[test]
     fn time_stays_within_the_interval_in_both_directions() {
-        let forward = Monitor::new(0.1, 0.4, 1, at_rest);
+        let forward = monitor([0.1, 0.4], 1, Keep::Last);
         assert_eq!((forward.time(0.0), forward.time(0.5)), (0.1, 0.4));
-        let backward = Monitor::new(0.4, 0.1, 1, at_rest);
+        let backward = monitor([0.4, 0.1], 1, Keep::Last);
         assert_eq!((backward.time(0.0), backward.time(0.5)), (0.4, 0.1));
     }
 
     #[test]
     fn a_halted_field_is_not_called_and_accepts_nothing() {
-        let mut monitor = Monitor::new(0.0, 1.0, 1, |_: f64, _: &[f64], dy: &mut [f64]| {
-            dy.fill(3.0);
-            Ok(())
-        });
+        let mut monitor = monitor([0.0, 1.0], 1, Keep::Everything);
         let mut dy = [7.0];
-        monitor.deliver(0.0, &[1.0], &mut dy);
+        monitor.deliver(0.1, &[1.0], &mut dy);
         assert_eq!(dy, [3.0]);
         monitor.deliver(0.2, &[1.0], &mut dy);
         assert_eq!(dy, [0.0]);
-        assert!(!monitor.accept(1.0));
+        assert!(!monitor.accept(1.0, &[1.0], &dy));
         let ending = monitor.halted();
         assert!(ending.is_some_and(|ending| ending.status == Status::EvaluationBound));
         assert_eq!((monitor.evaluations, monitor.accepted()), (1, 0));
@@ -238,10 +324,51 @@ mod tests {
 
     #[test]
     fn the_first_velocity_is_not_computed_twice() {
-        let mut monitor = Monitor::new(0.0, 1.0, 9, at_rest);
-        assert!(monitor.first_step(1e-6, 1e-6, &[1.0]).is_ok_and(|step| step > 0.0));
+        let mut monitor = monitor([0.0, 1.0], 9, Keep::Everything);
+        assert!(monitor.start(&Adaptive::new(1e-6, 1e-6)).is_ok_and(|step| step > 0.0));
         let mut dy = [7.0];
         monitor.deliver(0.0, &[1.0], &mut dy);
-        assert_eq!((dy, monitor.evaluations), ([0.0], 2));
+        assert_eq!((dy, monitor.evaluations, monitor.delivered), ([3.0], 2, 0));
+    }
+
+    /// Accepts `steps` equal steps and gives the longest run of them without a pause.
+    fn longest_segment(monitor: &mut Monitor<f64, Velocity>, steps: usize) -> usize {
+        let (mut longest, mut current) = (0, 0);
+        for i in 1..=steps {
+            current += 1;
+            longest = longest.max(current);
+            let time = i as f64 / steps as f64;
+            if !monitor.accept(time, &[time], &[3.0]) {
+                assert!(monitor.paused() && monitor.step() > 0.0 && monitor.elapsed() == time);
+                monitor.deliver(time, &[time], &mut [0.0]); // as the next segment does
+                assert!(!monitor.paused());
+                current = 0;
+            }
+        }
+        longest
+    }
+
+    #[test]
+    fn the_states_held_do_not_grow_with_the_steps_unless_all_are_kept() {
+        for steps in [10, 100, 1_000, 10_000] {
+            let mut last = monitor([0.0, 1.0], 1, Keep::Last);
+            assert_eq!(longest_segment(&mut last, steps), steps.min(SEGMENT));
+            assert_eq!((last.accepted(), last.earlier.capacity()), (steps, 0));
+            assert!(last.mesh.len() == 1 && last.mesh.capacity() == 1 && last.state == [1.0]);
+            assert_eq!(last.evaluations, 0);
+
+            let mut all = monitor([0.0, 1.0], 1, Keep::Everything);
+            assert_eq!(longest_segment(&mut all, steps), steps.min(SEGMENT));
+            assert_eq!((all.earlier.len(), all.mesh.len()), (steps, steps + 1));
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_made_where_no_step_is_left() {
+        let mut monitor = monitor([0.0, 1.0], 1, Keep::Last);
+        for i in 1..FIRST_SEGMENT {
+            assert!(monitor.accept(i as f64 / FIRST_SEGMENT as f64, &[1.0], &[3.0]));
+        }
+        assert!(monitor.accept(1.0 - 1e-16, &[1.0], &[3.0]) && !monitor.paused());
     }
 }

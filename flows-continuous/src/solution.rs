@@ -14,9 +14,11 @@ use flows_core::Real;
 pub struct Solution<E> {
     /// State at `time`.
     pub state: Vec<E>,
-    /// States at the times of `mesh` but for the last one, which is `state`.
+    /// States at the times of `mesh` but for the last one, which is `state`; none with
+    /// [`Keep::Last`].
     pub earlier: Vec<Vec<E>>,
-    /// Times of the accepted steps, the starting time first, `time` last; `accepted + 1` entries.
+    /// Times of the accepted steps, the starting time first, `time` last; `accepted + 1` entries,
+    /// or `time` alone with [`Keep::Last`].
     pub mesh: Vec<f64>,
     /// Why the solve ended.
     pub status: Status,
@@ -37,6 +39,15 @@ impl<E: Real> Solution<E> {
     pub fn is_finished(&self) -> bool {
         self.status == Status::Finished
     }
+}
+
+/// What a solve keeps of the states it goes through; the steps are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keep {
+    /// The state and time of every accepted step: memory grows with the number of steps.
+    Everything,
+    /// The last state and time: memory does not depend on the number of steps.
+    Last,
 }
 
 /// Why a solve ended.

@@ -30,7 +30,9 @@ pub(crate) trait Curve {
     fn keep<E: Real>(argument: E) -> E;
     fn value<E: Real>(kept: E) -> E;
     fn slope<E: Real>(kept: E) -> E;
-    fn curvature<E: Real>(kept: E) -> E;
+    /// Curvature; where the image is kept, curvature over slope, because kept tangents are then
+    /// images too.
+    fn twist<E: Real>(kept: E) -> E;
 }
 
 pub(crate) struct ReluCurve;
@@ -62,7 +64,7 @@ impl Curve for ReluCurve {
     }
 
     #[inline(always)]
-    fn curvature<E: Real>(_: E) -> E {
+    fn twist<E: Real>(_: E) -> E {
         E::zero()
     }
 }
@@ -86,8 +88,8 @@ impl Curve for TanhCurve {
     }
 
     #[inline(always)]
-    fn curvature<E: Real>(h: E) -> E {
-        -(h + h) * (E::one() - h * h)
+    fn twist<E: Real>(h: E) -> E {
+        -(h + h)
     }
 }
 
@@ -110,7 +112,7 @@ impl Curve for SoftplusCurve {
     }
 
     #[inline(always)]
-    fn curvature<E: Real>(a: E) -> E {
+    fn twist<E: Real>(a: E) -> E {
         let s = sigmoid(a);
         s * (E::one() - s)
     }
@@ -136,7 +138,7 @@ impl Curve for SiluCurve {
     }
 
     #[inline(always)]
-    fn curvature<E: Real>(a: E) -> E {
+    fn twist<E: Real>(a: E) -> E {
         // (2 + a (1 - 2s)) s (1 - s)
         let s = sigmoid(a);
         s * (E::one() - s) * (E::of(2.0) + a * (E::one() - s - s))
@@ -162,14 +164,15 @@ impl Curve for LipSwishCurve {
     }
 
     #[inline(always)]
-    fn curvature<E: Real>(a: E) -> E {
-        SiluCurve::curvature(a) * E::of(1.0 / STEEPEST)
+    fn twist<E: Real>(a: E) -> E {
+        SiluCurve::twist(a) * E::of(1.0 / STEEPEST)
     }
 }
 
 impl Activation {
     /// Whether layers keep the argument of the activation instead of its image.
-    pub(crate) fn keeps_argument(self) -> bool {
+    #[must_use]
+    pub fn keeps_argument(self) -> bool {
         match self {
             Self::Relu => ReluCurve::KEEPS_ARGUMENT,
             Self::Tanh => TanhCurve::KEEPS_ARGUMENT,
@@ -179,9 +182,10 @@ impl Activation {
         }
     }
 
-    /// For each row of `kept`, `stride` apart and holding `lanes` arguments: adds the row's bias
-    /// and replaces the arguments by what is kept of them.
-    pub(crate) fn keep<E: Real>(self, kept: &mut [E], bias: &[E], lanes: usize, stride: usize) {
+    /// For each row of `kept`, `stride` apart and holding `lanes` arguments with their tangents
+    /// behind them: adds the row's bias and replaces the arguments by what is kept of them. Where
+    /// that is the image, the tangents become those of the image.
+    pub fn keep<E: Real>(self, kept: &mut [E], bias: &[E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => keep::<E, ReluCurve>(kept, bias, lanes, stride),
             Self::Tanh => keep::<E, TanhCurve>(kept, bias, lanes, stride),
@@ -191,8 +195,8 @@ impl Activation {
         }
     }
 
-    /// Images of the kept arguments and, behind them in each row, slope times tangent.
-    pub(crate) fn images<E: Real>(self, kept: &[E], out: &mut [E], lanes: usize, stride: usize) {
+    /// Images of what was kept and, behind them in each row, their tangents.
+    pub fn images<E: Real>(self, kept: &[E], out: &mut [E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => images::<E, ReluCurve>(kept, out, lanes, stride),
             Self::Tanh => images::<E, TanhCurve>(kept, out, lanes, stride),
@@ -203,8 +207,9 @@ impl Activation {
     }
 
     /// Turns gradients of images (and of their tangents) into gradients of arguments, in place:
-    /// `da' = s dh'` and `da = s dh + sum of s2 a' dh'`, s and s2 the slope and the curvature.
-    pub(crate) fn pull<E: Real>(self, kept: &[E], gradient: &mut [E], lanes: usize, stride: usize) {
+    /// `da' = s dh'` and `da = s dh + sum of s2 a' dh'`, s and s2 the slope and the curvature; with
+    /// the image's tangent h' = s a' that is `s2 / s h' dh'`.
+    pub fn pull<E: Real>(self, kept: &[E], gradient: &mut [E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => pull::<E, ReluCurve>(kept, gradient, lanes, stride),
             Self::Tanh => pull::<E, TanhCurve>(kept, gradient, lanes, stride),
@@ -220,8 +225,17 @@ fn keep<E: Real, C: Curve>(kept: &mut [E], bias: &[E], lanes: usize, stride: usi
         #[inline(always)]
         || {
             for (row, &bias) in kept.chunks_exact_mut(stride).zip(bias) {
-                for value in &mut row[..lanes] {
+                let (values, tangents) = row.split_at_mut(lanes);
+                for value in &mut *values {
                     *value = C::keep(*value + bias);
+                }
+                if C::KEEPS_ARGUMENT {
+                    continue;
+                }
+                for tangent in tangents.chunks_exact_mut(lanes) {
+                    for (tangent, &kept) in tangent.iter_mut().zip(&*values) {
+                        *tangent = C::slope(kept) * *tangent;
+                    }
                 }
             }
         },
@@ -242,7 +256,8 @@ fn images<E: Real, C: Curve>(kept: &[E], out: &mut [E], lanes: usize, stride: us
                     images.chunks_exact_mut(lanes).zip(tangents.chunks_exact(lanes))
                 {
                     for ((image, &tangent), &kept) in image.iter_mut().zip(tangent).zip(arguments) {
-                        *image = C::slope(kept) * tangent;
+                        let slope = if C::KEEPS_ARGUMENT { C::slope(kept) } else { E::one() };
+                        *image = slope * tangent;
                     }
                 }
             }
@@ -266,7 +281,7 @@ fn pull<E: Real, C: Curve>(kept: &[E], gradient: &mut [E], lanes: usize, stride:
                 {
                     for lane in 0..lanes {
                         let kept = arguments[lane];
-                        values[lane] += C::curvature(kept) * tangent[lane] * image[lane];
+                        values[lane] += C::twist(kept) * tangent[lane] * image[lane];
                         image[lane] = C::slope(kept) * image[lane];
                     }
                 }

@@ -13,10 +13,19 @@ pub struct Mapped<E: Real, T = NoneTape> {
     pub value: Batch<E>,
     /// `log |det d value / d input|` in nats, `(rows,)`
     pub log_det: PerRow<E>,
+    /// What the bijector adds to the training loss, nats a row; nothing outside training.
+    pub penalty: Option<PerRow<E>>,
     /// The one tape.
     pub tape: T,
     /// What the computation took.
     pub work: Work,
+}
+
+impl<E: Real, T> Mapped<E, T> {
+    /// Without a penalty.
+    pub fn new(value: Batch<E>, log_det: PerRow<E>, tape: T, work: Work) -> Self {
+        Self { value, log_det, penalty: None, tape, work }
+    }
 }
 
 /// How a direction is computed, from cheap to unavailable.
@@ -130,6 +139,29 @@ pub trait Bijector<E: Real>: Parameters<E> {
     /// Draws new probe noise for estimated log-dets; it then stays fixed.
     fn resample_probes(&mut self, _rng: &mut Stream) {}
 
+    /// For the flow of a vector field, which can be trained without solving it (flow matching): the
+    /// velocity at `points`, `(rows, dim)`, a fraction of the way from base to data each, per unit of
+    /// that fraction. None for everything else.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn velocity(
+        &self,
+        _points: Batch<E, Traced<E>>,
+        _fractions: &[E],
+        _context: &Context<E>,
+    ) -> Result<Option<Batch<E, Traced<E>>>> {
+        Ok(None)
+    }
+
+    /// Data as the vector field sees them at its end: mapped back through what stands between.
+    ///
+    /// # Errors
+    /// As [`inverse`](Self::inverse).
+    fn to_field(&self, x: Batch<E>, _context: &Context<E>) -> Result<Batch<E>> {
+        Ok(x)
+    }
+
     /// Sets parameters that are initialised from data (act-norm) and returns the batch in base
     /// space, so that the next part of a chain can do the same.
     ///
@@ -194,6 +226,19 @@ impl<E: Real> Bijector<E> for BoxBijector<E> {
         self.0.erased_resample_probes(rng);
     }
 
+    fn velocity(
+        &self,
+        points: Batch<E, Traced<E>>,
+        fractions: &[E],
+        context: &Context<E>,
+    ) -> Result<Option<Batch<E, Traced<E>>>> {
+        self.0.erased_velocity(points, fractions, context)
+    }
+
+    fn to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        self.0.erased_to_field(x, context)
+    }
+
     fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
         self.0.erased_initialise(x, context)
     }
@@ -217,6 +262,13 @@ pub(crate) mod erased {
         ) -> Result<(Batch<E>, Work)>;
         fn erased_set_purpose(&mut self, purpose: Purpose);
         fn erased_resample_probes(&mut self, rng: &mut Stream);
+        fn erased_velocity(
+            &self,
+            points: Batch<E, Traced<E>>,
+            fractions: &[E],
+            context: &Context<E>,
+        ) -> Result<Option<Batch<E, Traced<E>>>>;
+        fn erased_to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>>;
         fn erased_initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>>;
         fn forward_plain(&self, z: Batch<E>, context: &Context<E>) -> Result<Mapped<E>>;
         fn inverse_plain(&self, x: Batch<E>, context: &Context<E>) -> Result<Mapped<E>>;
@@ -259,6 +311,19 @@ pub(crate) mod erased {
 
         fn erased_resample_probes(&mut self, rng: &mut Stream) {
             self.resample_probes(rng);
+        }
+
+        fn erased_velocity(
+            &self,
+            points: Batch<E, Traced<E>>,
+            fractions: &[E],
+            context: &Context<E>,
+        ) -> Result<Option<Batch<E, Traced<E>>>> {
+            self.velocity(points, fractions, context)
+        }
+
+        fn erased_to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+            self.to_field(x, context)
         }
 
         fn erased_initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {

@@ -3,7 +3,7 @@
 use crate::bijector::{Bijector, BoxBijector, Costs, LogDet, Mapped, Purpose};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::rowwise::sum;
-use crate::tensor::{Batch, Mode, PutTape, SplitTape, Values, check_columns, per_row};
+use crate::tensor::{Batch, Mode, PutTape, SplitTape, Traced, Values, check_columns, per_row};
 use crate::{Context, Error, Real, Result, Stream, Work};
 
 /// Bijectors applied one after another; `forward` runs them first to last.
@@ -35,11 +35,13 @@ impl<E: Real> Chain<E> {
     ) -> Result<Mapped<E, T>> {
         check_columns("chain", &input, self.dim)?;
         let mut log_dets = Vec::with_capacity(self.parts.len());
+        let mut penalties = Vec::new();
         let mut work = Work::default();
         let (mut value, mut tape) = input.split_tape();
         for part in parts {
             let mapped = step(part, value.put_tape(tape))?;
             log_dets.push(mapped.log_det);
+            penalties.extend(mapped.penalty);
             (value, tape) = (mapped.value, mapped.tape);
             work += mapped.work;
         }
@@ -48,7 +50,11 @@ impl<E: Real> Chain<E> {
         } else {
             sum(log_dets, &mut tape)?
         };
-        Ok(Mapped { value, log_det, tape, work })
+        let penalty = match penalties.len() {
+            0 | 1 => penalties.pop(),
+            _ => Some(sum(penalties, &mut tape)?),
+        };
+        Ok(Mapped { value, log_det, penalty, tape, work })
     }
 }
 
@@ -106,6 +112,24 @@ impl<E: Real> Bijector<E> for Chain<E> {
         for part in &mut self.parts {
             part.resample_probes(rng);
         }
+    }
+
+    fn velocity(
+        &self,
+        points: Batch<E, Traced<E>>,
+        fractions: &[E],
+        context: &Context<E>,
+    ) -> Result<Option<Batch<E, Traced<E>>>> {
+        self.parts.first().map_or(Ok(None), |part| part.velocity(points, fractions, context))
+    }
+
+    fn to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        let Some((first, others)) = self.parts.split_first() else { return Ok(x) };
+        let x = others
+            .iter()
+            .rev()
+            .try_fold(x, |x, part| Ok::<_, Error>(part.inverse(x, context)?.value))?;
+        first.to_field(x, context)
     }
 
     fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {

@@ -56,10 +56,12 @@ pub enum Error {
         advice: &'static str,
     },
     /// An iteration or an integration stopped before its tolerance was met.
-    #[error("{method} stopped at {reached} ({status}); {advice}")]
+    #[error("{method} stopped at {}{reached} ({status}); {advice}", in_row(*row))]
     Stopped {
         /// Name of the numerical method.
         method: &'static str,
+        /// The row that it stopped for, from 0, where rows are computed one by one.
+        row: Option<usize>,
         /// How far it came, with its unit.
         reached: String,
         /// Why it stopped.
@@ -114,6 +116,14 @@ pub enum Error {
         /// What there is.
         got: String,
     },
+    /// Something that this object cannot do.
+    #[error("{what} is not available here: {advice}")]
+    Unavailable {
+        /// What was asked for.
+        what: &'static str,
+        /// What to do instead.
+        advice: &'static str,
+    },
     /// The caller's progress callback or batch source failed.
     #[error("{0}")]
     Caller(String),
@@ -126,11 +136,18 @@ impl Error {
     /// The same error, its row counted from `first` rows earlier: blocks of rows count from 0.
     #[must_use]
     pub(crate) fn shifted(mut self, first: usize) -> Self {
-        if let Self::NonFinite { row, .. } | Self::NotConverged { row, .. } = &mut self {
+        if let Self::NonFinite { row, .. }
+        | Self::NotConverged { row, .. }
+        | Self::Stopped { row: Some(row), .. } = &mut self
+        {
             *row += first;
         }
         self
     }
+}
+
+fn in_row(row: Option<usize>) -> String {
+    row.map_or_else(String::new, |row| format!("row {row}, "))
 }
 
 impl From<CpuError> for Error {

@@ -1,12 +1,10 @@
 //! A flow: a base distribution and a bijector (review, Section 2.1).
 
 use crate::base::Base;
-use crate::bijector::{Bijector, BoxBijector};
+use crate::bijector::{Bijector, BoxBijector, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
-use crate::rowwise::sum;
-use crate::tensor::{
-    Batch, Mode, NoneTape, PerRow, PutTape, SplitTape, Traced, Values, batch, columns,
-};
+use crate::rowwise::{negated, sum};
+use crate::tensor::{Batch, Mode, NoneTape, PerRow, PutTape, SplitTape, Values, batch, columns};
 use crate::{Context, Error, Real, Result, Stream, Work};
 
 /// Rows evaluated at a time by [`Flow::evaluate`], which bounds its memory.
@@ -24,6 +22,8 @@ pub struct Flow<E: Real> {
 pub struct LogProb<E: Real, T = NoneTape> {
     /// Nats, `(rows,)`
     pub value: PerRow<E>,
+    /// What the bijector adds to the training loss, nats a row.
+    pub penalty: Option<PerRow<E>>,
     /// The one tape.
     pub tape: T,
     /// What it took.
@@ -37,6 +37,8 @@ pub struct Sampled<E: Real, T = NoneTape> {
     pub value: Batch<E>,
     /// Nats, `(rows,)`
     pub log_prob: PerRow<E>,
+    /// What the bijector adds to the training loss, nats a row.
+    pub penalty: Option<PerRow<E>>,
     /// The one tape.
     pub tape: T,
     /// What it took.
@@ -91,7 +93,7 @@ impl<E: Real> Flow<E> {
         let mapped = self.bijector.inverse(x, &context)?;
         let (base, mut tape) = self.base.log_prob(mapped.value.put_tape(mapped.tape))?;
         let value = sum(vec![base, mapped.log_det], &mut tape)?;
-        Ok(LogProb { value, tape, work: mapped.work })
+        Ok(LogProb { value, penalty: mapped.penalty, tape, work: mapped.work })
     }
 
     /// Draws `rows` points, `(rows, dim)`.
@@ -128,7 +130,8 @@ impl<E: Real> Flow<E> {
         let mut tape = mapped.tape;
         let minus = negated(mapped.log_det, &mut tape)?;
         let log_prob = sum(vec![base, minus], &mut tape)?;
-        Ok(Sampled { value: mapped.value, log_prob, tape, work: mapped.work })
+        let Mapped { value, penalty, work, .. } = mapped;
+        Ok(Sampled { value, log_prob, penalty, tape, work })
     }
 
     /// Log-densities of many rows (stored row by row) without a tape, a few thousand at a time.
@@ -176,21 +179,6 @@ impl<E: Real> Flow<E> {
     }
 }
 
-fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {
-    let result = crate::tensor::per_row(term.values().iter().map(|&v| -v).collect())?;
-    if T::OWNS_TAPE {
-        let output = result.clone();
-        tape.add_backward_op(move |gradients| {
-            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-            for (sum, value) in gradients.get_or_alloc_mut(&term)?.iter_mut().zip(incoming) {
-                *sum -= value;
-            }
-            Ok(())
-        });
-    }
-    Ok(result)
-}
-
 impl<E: Real> Parameters<E> for Flow<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         visit_part(&self.base, "base", f);
@@ -201,19 +189,4 @@ impl<E: Real> Parameters<E> for Flow<E> {
         visit_part_mut(&mut self.base, "base", f)?;
         visit_part_mut(&mut self.bijector, "bijector", f)
     }
-}
-
-/// Forward KL up to the entropy of the data: the mean negative log-likelihood in nats, and its
-/// gradient for every parameter (review, Section 2.3.1).
-///
-/// # Errors
-/// As [`Flow::log_prob`].
-pub fn forward_kl<E: Real>(
-    flow: &Flow<E>,
-    x: Batch<E>,
-    context: Context<E, Traced<E>>,
-) -> Result<(f64, crate::tensor::Gradient<E>, Work)> {
-    let result = flow.log_prob(x.put_tape(Traced::default()), context)?;
-    let (loss, scalar) = crate::rowwise::negative_mean(result.value, result.tape)?;
-    Ok((loss, crate::rowwise::backward(scalar)?, result.work))
 }

@@ -100,7 +100,7 @@ impl MlpKernel {
         images: &'a mut Vec<E>,
         stride: usize,
     ) -> &'a [E] {
-        if stride == LANES && !self.activation.keeps_argument() {
+        if !self.activation.keeps_argument() {
             return kept;
         }
         images.resize(kept.len(), E::zero());

@@ -37,6 +37,38 @@ pub fn sum<E: Real, T: Mode<E>>(terms: Vec<PerRow<E>>, tape: &mut T) -> Result<P
     Ok(total)
 }
 
+/// Minus a value a row.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`] is the tensor library's.
+pub fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {
+    scaled(term, -1.0, tape)
+}
+
+/// A value a row times a number.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`] is the tensor library's.
+pub fn scaled<E: Real, T: Mode<E>>(
+    term: PerRow<E>,
+    factor: f64,
+    tape: &mut T,
+) -> Result<PerRow<E>> {
+    let factor = E::of(factor);
+    let result = per_row(term.values().iter().map(|&v| factor * v).collect())?;
+    if T::OWNS_TAPE {
+        let output = result.clone();
+        tape.add_backward_op(move |gradients| {
+            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
+            for (sum, value) in gradients.get_or_alloc_mut(&term)?.iter_mut().zip(incoming) {
+                *sum += factor * value;
+            }
+            Ok(())
+        });
+    }
+    Ok(result)
+}
+
 /// Minus the mean over rows, in double precision whatever the tensors hold.
 ///
 /// # Errors

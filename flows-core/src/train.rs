@@ -9,7 +9,7 @@ mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
-pub use config::TrainConfig;
+pub use config::{Objective, SimulationFree, TrainConfig};
 pub use schedule::{Budget, Schedule};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::{Outcome, Progress, Trainer, Validation};

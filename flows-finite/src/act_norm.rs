@@ -42,7 +42,7 @@ impl<E: Real> ActNorm<E> {
         let operation = ActNormOperation::<INVERSE> { dim: columns(&self.shift) };
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 
     fn initialise_from(&mut self, x: &Batch<E>) -> Result<()> {

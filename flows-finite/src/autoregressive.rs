@@ -209,7 +209,7 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
         let mut outputs = self.run(operation, &inputs, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(passes.largest()) };
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
     }
 
     fn inverse<M: Mode<E>>(&self, x: Batch<E, M>, context: &Context<E>) -> Result<Mapped<E, M>> {
@@ -220,6 +220,6 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
         let operation = Density { wiring: self.wiring() };
         let mut outputs = self.run(operation, &inputs, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::passes(1) })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::passes(1)))
     }
 }

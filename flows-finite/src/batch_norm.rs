@@ -114,7 +114,7 @@ impl<E: Real> BatchNorm<E> {
         let operation = Normalisation::<INVERSE> { dim };
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 
     /// Mean and deviation sqrt(v + eps) of a batch, which are left for the running ones.

@@ -123,7 +123,7 @@ impl<E: Real> BlockAutoregressive<E> {
         let mut outputs = apply(operation, &inputs, &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(1) };
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
     }
 }
 

@@ -98,7 +98,7 @@ impl<E: Real, K: NetworkKernel<E>, T: Transformer<E>> Coupling<E, K, T> {
             apply_with(operation, &inputs, tensors, self.conditioner.values(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::passes(1) };
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
     }
 }
 

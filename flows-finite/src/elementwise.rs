@@ -54,7 +54,7 @@ impl<E: Real, T: Transformer<E>> Elementwise<E, T> {
         let mut outputs = apply(operation, &[&input], self.theta.as_slice(), &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
         let work = Work { iterations: iterations.largest(), ..Work::default() };
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
     }
 }
 

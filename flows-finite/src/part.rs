@@ -77,9 +77,9 @@ impl<B> Part<B> {
     ) -> Result<Mapped<E, T>> {
         let (input, mut tape) = input.split_tape();
         let chosen = self.gather(&input, &mut tape)?;
-        let Mapped { value, log_det, mut tape, work } = inner(chosen.put_tape(tape))?;
+        let Mapped { value, log_det, penalty, mut tape, work } = inner(chosen.put_tape(tape))?;
         let value = self.scatter(&input, &value, &mut tape)?;
-        Ok(Mapped { value, log_det, tape, work })
+        Ok(Mapped { value, log_det, penalty, tape, work })
     }
 }
 

@@ -95,10 +95,13 @@ impl<B> Pixelwise<B> {
         let (input, mut tape) = input.split_tape();
         let points = self.split(&input, &mut tape)?;
         let repeated = self.repeat(context, &mut tape)?;
-        let Mapped { value, log_det, mut tape, work } = inner(points.put_tape(tape), &repeated)?;
+        let inner = inner(points.put_tape(tape), &repeated)?;
+        let Mapped { value, log_det, penalty, mut tape, work } = inner;
         let value = self.merge(&value, &mut tape)?;
         let log_det = sum_of_pixels(log_det, self.shape.pixels(), &mut tape)?;
-        Ok(Mapped { value, log_det, tape, work })
+        let pixels = self.shape.pixels();
+        let penalty = penalty.map(|p| sum_of_pixels(p, pixels, &mut tape)).transpose()?;
+        Ok(Mapped { value, log_det, penalty, tape, work })
     }
 }
 

@@ -51,7 +51,7 @@ impl StickBreaking {
         let operation = StickBreakingOperation::<INVERSE> { dim: self.dim };
         let mut outputs = apply(operation, &[&input], &[], &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

@@ -21,6 +21,8 @@ impl From<&RunSummary> for SummaryRow {
             kl_standard_error: run.kl_standard_error,
             log_prob_rows_per_second: run.log_prob_rows_per_second,
             sample_rows_per_second: run.sample_rows_per_second,
+            solver_error_nats: run.solver_error_nats,
+            trace_noise_nats: run.trace_noise_nats,
             status: Some(run.status),
         }
     }
@@ -55,7 +57,8 @@ impl From<SummaryRow> for RunSummary {
             log_prob_rows_per_second: row.log_prob_rows_per_second,
             sample_rows_per_second: row.sample_rows_per_second,
             accuracy: None,
-            solver_error_nats: None,
+            solver_error_nats: row.solver_error_nats,
+            trace_noise_nats: row.trace_noise_nats,
         }
     }
 }

@@ -23,6 +23,9 @@ pub struct MetricsRow {
     pub gradient_norm: Option<f64>,
     /// Network passes or evaluations of the vector field.
     pub evaluations: Option<f64>,
+    /// Loss of flow matching of the training batch, on the steps that minimise it.
+    #[serde(default)]
+    pub matching_loss: Option<f64>,
 }
 
 impl fmt::Display for Family {

@@ -171,6 +171,7 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
             report: accuracy("8, rtol 1e-7"),
         }),
         solver_error_nats: known(4.1e-6).filter(|_| slow),
+        trace_noise_nats: known(0.31).filter(|_| slow),
     }
 }
 
@@ -186,6 +187,7 @@ fn curve(run: &RunSummary, index: usize) -> Vec<MetricsRow> {
             step: i * 13,
             seconds,
             train_nats: Some(loss + 0.05 * noise.normal()),
+            matching_loss: None,
             validation_nats: i.is_multiple_of(8).then(|| loss + 0.004 * noise.normal()),
             learning_rate: Some(1e-3),
             gradient_norm: Some(0.3 + 0.1 * noise.uniform()),

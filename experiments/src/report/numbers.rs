@@ -16,6 +16,7 @@ pub(super) struct Numbers {
     pub(super) normalisation: Option<f64>,
     pub(super) round_trip_error: Option<f64>,
     pub(super) solver_error: Option<f64>,
+    pub(super) trace_noise: Option<f64>,
     pub(super) log_prob_rows_per_second: Option<f64>,
     pub(super) sample_rows_per_second: Option<f64>,
     /// Such as `exact, f32`.
@@ -38,6 +39,7 @@ impl Numbers {
             normalisation: run.normalisation,
             round_trip_error: run.round_trip_error,
             solver_error: run.solver_error_nats,
+            trace_noise: run.trace_noise_nats,
             log_prob_rows_per_second: run.log_prob_rows_per_second,
             sample_rows_per_second: run.sample_rows_per_second,
             log_det: words.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -62,6 +64,7 @@ impl Numbers {
             normalisation: average(|run| run.normalisation),
             round_trip_error: largest(|run| run.round_trip_error),
             solver_error: largest(|run| run.solver_error),
+            trace_noise: largest(|run| run.trace_noise),
             log_prob_rows_per_second: average(|run| run.log_prob_rows_per_second),
             sample_rows_per_second: average(|run| run.sample_rows_per_second),
             log_det: runs.first().map(|run| run.log_det.clone()).unwrap_or_default(),

@@ -18,7 +18,7 @@ struct Cell {
     value: Option<f64>,
 }
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     Column { head: "KL (nats)", cell: |row| estimate(row.kl) },
     Column { head: "NLL (nats)", cell: |row| estimate(row.nll) },
     Column { head: "Para\u{ad}meters", cell: |row| number(row.parameters, format::count) },
@@ -28,6 +28,7 @@ const COLUMNS: [Column; 13] = [
     Column { head: "Normali\u{ad}sation", cell: |row| number(row.normalisation, format::number) },
     Column { head: "Round-trip error", cell: |row| number(row.round_trip_error, format::small) },
     Column { head: "Solver error (nats)", cell: |row| number(row.solver_error, format::small) },
+    Column { head: "Trace noise (nats)", cell: |row| number(row.trace_noise, format::small) },
     Column {
         head: "Log-densities / s",
         cell: |row| number(row.log_prob_rows_per_second, format::rate),
@@ -60,8 +61,8 @@ pub(super) fn of_problem(results: &ProblemResults) -> String {
         (head, Numbers::over_seeds(flow))
     });
     let caption = format!(
-        "{}: means over finished runs ± standard error; of the round-trip and the solver error, the \
-         largest.",
+        "{}: means over finished runs ± standard error; of the round-trip error, the solver \
+         error (tolerance halved) and the trace noise (one row, training's estimate), the largest.",
         escape(&results.problem.title)
     );
     let id = format!("table-{}", results.problem.name);

@@ -55,7 +55,7 @@ fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_writt
         (ode, "end_time = 0", "end_time"),
         (ode, "end_time = -1", "end_time"),
         (ode, "end_time = nan", "end_time"),
-        (ode, "hidden = [9000000000000000000]", "widths"),
+        (ode, "[flow.field.perceptron]\nhidden = [9000000000000000000]", "widths"),
         (ode, "[flow.training.solver.rk4]\nsteps = 0", "flow"),
         (ode, "[flow.training.solver.rk4]\nsteps = 1000000000000", "steps"),
         (ode, "[flow.training.solver.dopri5]\nrtol = 0\natol = 1e-4", "rtol"),

@@ -1,7 +1,9 @@
 //! Densities integrate to one over the plane, and draws come with the density they are drawn from.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_continuous::{Accuracy, Adaptive, Divergence, Ffjord, Solver};
+use flows_continuous::{
+    Accuracy, Adaptive, ContinuousFlow, Divergence, FieldConfig, PerceptronField, Solver,
+};
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
@@ -36,11 +38,12 @@ fn flows() -> Vec<Case> {
         solver: Solver::Dopri5(Adaptive::new(SOLVER, SOLVER)),
         divergence: Divergence::Exact,
     };
-    let ffjord = Ffjord { hidden, reporting: accuracy, ..Ffjord::default() };
+    let field = FieldConfig::Perceptron(PerceptronField { hidden, ..PerceptronField::default() });
+    let ffjord = ContinuousFlow { field, reporting: accuracy, ..ContinuousFlow::default() };
     let parts = [
         ("nsf-coupling", BoxBijector::new(spline.build(2, 0, rng).unwrap()), 0.2, 1e-12, 1200),
         ("real-nvp", BoxBijector::new(real_nvp.build(2, 0, rng).unwrap()), 0.2, 1e-12, 400),
-        ("ffjord", BoxBijector::new(ffjord.build(2, 0, rng).unwrap()), 0.8, SOLVER, 160),
+        ("ffjord", ffjord.build(2, 0, rng).unwrap(), 0.8, SOLVER, 160),
     ];
     let finished = |(name, mut bijector, size, error, cells): (_, BoxBijector<f64>, _, _, _)| {
         perturb(&mut bijector, size, &mut stream(2, "perturb")).unwrap();

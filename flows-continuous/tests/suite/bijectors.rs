@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Divergence, Hutchinson, MlpField, Probe, Solver, Steps,
+    Accuracy, Adaptive, Continuous, Divergence, EqualSteps, Hutchinson, MlpField, Probe, Solver,
     TimeInput,
 };
 use flows_core::activation::Activation;
@@ -57,7 +57,7 @@ fn estimated_log_dets_have_exact_gradients_of_their_own() {
 fn fixed_steps_have_the_gradients_of_the_discrete_map() {
     // Round trip and log-det are off by the truncation error: order 1, 2 and 4 of a step of 0.8/40
     // times derivatives of order one; gradients are those of the discrete solve, to differences.
-    let steps = Steps { steps: NonZeroUsize::new(40).unwrap() };
+    let steps = EqualSteps { steps: NonZeroUsize::new(40).unwrap() };
     for (solver, error) in
         [(Solver::Euler(steps), 0.2), (Solver::Midpoint(steps), 4e-3), (Solver::Rk4(steps), 2e-6)]
     {

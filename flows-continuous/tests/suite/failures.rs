@@ -4,8 +4,8 @@
 use std::num::NonZeroUsize;
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Divergence, Ffjord, Hutchinson, MlpField, Solver, Steps,
-    TimeInput,
+    Accuracy, Adaptive, Continuous, ContinuousFlow, Divergence, EqualSteps, Hutchinson, MlpField,
+    Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
@@ -32,8 +32,10 @@ fn network<E: Real>(hidden: &[usize]) -> Network<E, MlpField> {
 fn linear<E: Real>(rate: f64, solver: Solver) -> Continuous<E, MlpField> {
     let mut flow = Continuous::new(network(&[]), [0.0, 1.0], exact(solver), exact(solver)).unwrap();
     let result = flow.visit_mut(&mut |name, _, tensor| {
-        let matrix = [E::of(rate), E::zero(), E::zero(), E::of(rate)];
-        let values = if name == "field.weight0" { &matrix[..] } else { &[E::zero(); 2] };
+        let (rate, zero) = (E::of(rate), E::zero());
+        // The last column is that of the time.
+        let matrix = [rate, zero, zero, zero, rate, zero];
+        let values = if name == "field.weight0" { &matrix[..] } else { &[zero; 2] };
         set_values(tensor, values)
     });
     result.unwrap();
@@ -112,7 +114,7 @@ fn a_field_that_explodes_is_reported() {
         &["forward", "value", "taped forward"],
         is_stopped,
     );
-    let steps = Steps { steps: NonZeroUsize::new(200).unwrap() };
+    let steps = EqualSteps { steps: NonZeroUsize::new(200).unwrap() };
     // Each of 200 steps multiplies by 1e4: that is 1e800.
     for solver in [Solver::Euler(steps), Solver::Midpoint(steps), Solver::Rk4(steps)] {
         let ways = ["forward", "value", "taped forward"];
@@ -158,7 +160,7 @@ fn an_interval_without_a_length_is_refused() {
 
 #[test]
 fn rows_that_are_not_numbers_are_reported_and_not_waited_for() {
-    let steps = Steps { steps: NonZeroUsize::new(10).unwrap() };
+    let steps = EqualSteps { steps: NonZeroUsize::new(10).unwrap() };
     for odd in [f64::NAN, f64::INFINITY] {
         let mut values = points::<f64>(200).values();
         values[150 * 2] = odd;
@@ -220,7 +222,7 @@ fn a_batch_of_another_width_is_an_error() {
 fn an_end_time_that_is_not_positive_is_refused() {
     // Documented as > 0; a negative end would exchange the directions without a word.
     for end_time in [0.0, -1.0, f64::NAN] {
-        let config = Ffjord { end_time, ..Ffjord::default() };
+        let config = ContinuousFlow { end_time, ..ContinuousFlow::default() };
         assert!(config.build::<f64>(2, 0, &mut stream(1, "init")).is_err(), "{end_time} was taken");
     }
 }

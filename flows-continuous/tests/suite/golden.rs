@@ -46,30 +46,20 @@ const ACCURACY: Accuracy = Accuracy {
     divergence: Divergence::Exact,
 };
 
-/// A field with given layers (weight `(units, inputs)` and bias each); the last `time_columns`
-/// inputs of the first layer are the time.
+/// A field with given layers, weight `(units, inputs)` and bias each.
 fn flow(
     layers: &[(Vec<f64>, Vec<f64>)],
-    dim: usize,
-    time_columns: usize,
+    (dim, time): (usize, TimeInput),
     times: [f64; 2],
 ) -> Continuous<f64, MlpField> {
     let hidden: Vec<usize> = layers[..layers.len() - 1].iter().map(|(_, b)| b.len()).collect();
-    let kernel = MlpField::new(dim, 0, &hidden, Activation::Tanh, TimeInput::Concat).unwrap();
+    let kernel = MlpField::new(dim, 0, &hidden, Activation::Tanh, time).unwrap();
     let field = Network::new(kernel, LastLayer::Random, &mut stream(0, "init")).unwrap();
     let mut flow = Continuous::new(field, times, ACCURACY, ACCURACY).unwrap();
-    let (first, columns) = (&layers[0].0, dim + time_columns);
-    let rows = || first.chunks(columns);
-    let state: Vec<f64> = rows().flat_map(|row| row[..dim].to_vec()).collect();
-    let time: Vec<f64> = rows().map(|row| row[dim..].iter().sum()).collect();
-    flow.visit_mut(&mut |name, _, tensor| match name {
-        "field.weight0" => set_values(tensor, &state),
-        "field.time0" => set_values(tensor, &time),
-        _ => {
-            let (kind, layer) = name.split_at(name.len() - 1);
-            let (weight, bias) = &layers[layer.parse::<usize>().unwrap()];
-            set_values(tensor, if kind == "field.weight" { weight } else { bias })
-        }
+    flow.visit_mut(&mut |name, _, tensor| {
+        let (kind, layer) = name.split_at(name.len() - 1);
+        let (weight, bias) = &layers[layer.parse::<usize>().unwrap()];
+        set_values(tensor, if kind == "field.weight" { weight } else { bias })
     })
     .unwrap();
     flow
@@ -82,7 +72,7 @@ fn golden_linear_ode() {
         let dim = case["inputs"][0].as_array().unwrap().len();
         let times = [&case["parameters"]["t0"], &case["parameters"]["t1"]].map(|t| t.as_f64());
         let layers = [(matrix, vec![0.0; dim])];
-        let flow = flow(&layers, dim, 0, times.map(Option::unwrap));
+        let flow = flow(&layers, (dim, TimeInput::None), times.map(Option::unwrap));
         let inputs = flat(&case["inputs"]);
         let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
         let out = flow.forward(z, &Context::none()).unwrap();
@@ -104,7 +94,7 @@ fn golden_mlp_ode() {
             .collect();
         let dim = case["inputs"][0].as_array().unwrap().len();
         let times = [&case["parameters"]["t0"], &case["parameters"]["t1"]].map(|t| t.as_f64());
-        let flow = flow(&layers, dim, 1, times.map(Option::unwrap));
+        let flow = flow(&layers, (dim, TimeInput::Concat), times.map(Option::unwrap));
         let inputs = flat(&case["inputs"]);
         let rows = inputs.len() / dim;
         let z = batch(inputs, rows, dim).unwrap();
@@ -132,20 +122,10 @@ fn golden_mlp_ode() {
             .collect();
         flow.visit(&mut |name, _, tensor| {
             let got = gradient_of(&mut gradients, tensor).unwrap();
-            let column = |range: std::ops::Range<usize>| -> Vec<f64> {
-                let rows = expected[0].0.chunks(dim + 1);
-                rows.flat_map(|row| row[range.clone()].to_vec()).collect()
-            };
-            let want = match name {
-                "field.weight0" => column(0..dim),
-                "field.time0" => column(dim..dim + 1),
-                _ => {
-                    let (kind, layer) = name.split_at(name.len() - 1);
-                    let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
-                    if kind == "field.weight" { weight.clone() } else { bias.clone() }
-                }
-            };
-            close(name, &got, &want);
+            let (kind, layer) = name.split_at(name.len() - 1);
+            let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
+            let want = if kind == "field.weight" { weight } else { bias };
+            close(name, &got, want);
         });
     }
 }

@@ -3,14 +3,16 @@
 
 use std::ops::ControlFlow;
 
-use flows_continuous::Ffjord;
+use flows_continuous::{ContinuousFlow, FieldConfig, PerceptronField};
 use flows_core::train::{Budget, Outcome, SamplerSource, TrainConfig, Trainer, Validation};
 use flows_core::{Base, BoxBijector, Context, Flow, Parameters, Stream, Values, normals, stream};
 
 const STEPS: u64 = 8;
 
 fn trainer(seed: u64) -> Trainer<f32> {
-    let config = Ffjord { hidden: vec![8], ..Ffjord::default() };
+    let perceptron = PerceptronField { hidden: vec![8], ..PerceptronField::default() };
+    let field = FieldConfig::Perceptron(perceptron);
+    let config = ContinuousFlow { field, ..ContinuousFlow::default() };
     let bijector = config.build(2, 0, &mut stream(seed, "init")).unwrap();
     let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(bijector)).unwrap();
     let config = TrainConfig {
@@ -35,7 +37,7 @@ fn run(trainer: &mut Trainer<f32>, cut: Option<(u64, &std::path::Path)>) -> Vec<
     let mut seen = Vec::new();
     let outcome = trainer.run(&source, Some(&validation), |trainer, progress| {
         let nats = progress.validation_nats.unwrap_or_default();
-        seen.push([progress.train_nats.to_bits(), nats.to_bits()]);
+        seen.push([progress.train_nats.unwrap().to_bits(), nats.to_bits()]);
         match cut {
             Some((step, path)) if step == progress.step => {
                 trainer.save(path)?;

@@ -29,9 +29,13 @@ fn linear(
     let exact = accuracy(1e-10, Divergence::Exact);
     let mut flow = Continuous::new(field, times, training, exact).unwrap();
     let result = flow.visit_mut(&mut |name, _, tensor| match name {
-        "field.weight0" => set_values(tensor, matrix),
+        "field.weight0" => {
+            // The last column is that of the time.
+            let rows = matrix.chunks(dim).zip(drift);
+            let wide: Vec<f64> = rows.flat_map(|(row, d)| [row, &[*d]].concat()).collect();
+            set_values(tensor, &wide)
+        }
         "field.bias0" => set_values(tensor, bias),
-        "field.time0" => set_values(tensor, drift),
         other => panic!("a linear field has no {other}"),
     });
     result.unwrap();

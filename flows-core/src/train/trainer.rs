@@ -12,9 +12,10 @@ use super::config::TrainConfig;
 use super::schedule::Budget;
 use super::source::{Minibatch, Source};
 use crate::bijector::{Bijector, Purpose};
+use crate::objective::{Loss, flow_matching, forward_kl};
 use crate::parameters::{Parameters, Role};
 use crate::tensor::{Values, batch, set_values};
-use crate::{Batch, Context, Error, Flow, Real, Result, Work, forward_kl, stream};
+use crate::{Batch, Context, Error, Flow, Real, Result, Work, stream};
 
 /// Rows held back to validate on.
 #[derive(Debug, Clone)]
@@ -34,8 +35,10 @@ pub struct Progress {
     pub seconds: f64,
     /// Fraction of the budget used.
     pub fraction: f64,
-    /// Mean negative log-likelihood of the minibatch, nats.
-    pub train_nats: f64,
+    /// Mean negative log-likelihood of the minibatch, nats, where the step computed it.
+    pub train_nats: Option<f64>,
+    /// Loss of flow matching, squared velocity a feature, where the step was one of it.
+    pub matching_loss: Option<f64>,
     /// Mean negative log-likelihood of the validation rows, where this step validated.
     pub validation_nats: Option<f64>,
     /// Learning rate of the step.
@@ -202,14 +205,24 @@ impl<E: Real> Trainer<E> {
         let context = context.features().map_or_else(Context::default, |features| {
             Context::of(crate::PutTape::put_tape(features.clone(), crate::Traced::default()))
         });
-        let (loss, mut gradients, work) = forward_kl(&self.flow, x, context)
-            .map_err(|error| self.diverged(&error.to_string()))?;
+        let fraction = self.budget.progress(index, self.state.seconds);
+        let matching = self.config.objective.matching(fraction);
+        let loss = match &matching {
+            None => forward_kl(&self.flow, x, context),
+            Some(settings) => {
+                let mut rng = stream(self.seed, &format!("matching {index}"));
+                flow_matching(&self.flow, settings, x, context, &mut rng)
+            }
+        };
+        let Loss { value: loss, gradient: mut gradients, work } = match loss {
+            Err(error @ Error::Unavailable { .. }) => return Err(Stop::Source(error)),
+            loss => loss.map_err(|error| self.diverged(&error.to_string()))?,
+        };
         let norm = gradient_norm(&self.flow, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };
             return Err(self.diverged(&format!("the {what} is not finite")));
         }
-        let fraction = self.budget.progress(index, self.state.seconds);
         let rate = self.config.schedule.factor(fraction);
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut self.flow, &mut gradients, rate, scale).map_err(Stop::Source)?;
@@ -219,7 +232,8 @@ impl<E: Real> Trainer<E> {
             step: self.state.steps,
             seconds: self.state.seconds,
             fraction,
-            train_nats: loss,
+            train_nats: matching.is_none().then_some(loss),
+            matching_loss: matching.is_some().then_some(loss),
             validation_nats: None,
             learning_rate: rate * self.config.optimiser.learning_rate,
             gradient_norm: norm,

@@ -1,5 +1,7 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
 mod checkpoint;
+mod coupling;
+mod matching;
 mod tangents;
 mod training;

@@ -118,7 +118,7 @@ fn steps_are_those_of_adam_on_the_clipped_gradient_under_the_schedule() {
             }
             // Numbers of order ten after twelve steps of a few roundings each: 1e-12 is ample.
             let pairs = [
-                (progress.train_nats, nats),
+                (progress.train_nats.unwrap(), nats),
                 (progress.gradient_norm, norm),
                 (progress.learning_rate, rate),
                 (weights[0], at[0]),

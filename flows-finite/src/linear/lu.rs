@@ -116,7 +116,7 @@ impl<E: Real> LuLinear<E> {
             [&self.lower, &self.upper, &self.log_diagonal, &self.bias].map(Clone::clone);
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

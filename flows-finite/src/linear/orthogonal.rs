@@ -77,7 +77,7 @@ impl<E: Real> Orthogonal<E> {
         let operation = MatrixProduct::<TRANSPOSED> { dim: self.dim };
         let mut outputs = apply(operation, &[&input], &[matrix], &mut tape)?;
         let log_det = per_row(vec![E::zero(); input.rows()])?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

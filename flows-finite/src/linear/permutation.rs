@@ -85,7 +85,7 @@ impl<E: Real> Permutation<E> {
         let (input, mut tape) = input.split_tape();
         let mut outputs = apply(Reorder { order }, &[&input], &[], &mut tape)?;
         let log_det = per_row(vec![E::zero(); input.rows()])?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

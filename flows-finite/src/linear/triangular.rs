@@ -50,7 +50,7 @@ impl<E: Real> Triangular<E> {
         let operation = TriangularOperation::<INVERSE> { triangle: self.triangle, dim };
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

@@ -135,7 +135,7 @@ impl<E: Real> Contractive<E> {
         let log_det = column(outputs.remove(1), &mut tape)?;
         let iterations = iterations.largest();
         let work = Work { iterations, ..Work::passes(passes + iterations) };
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
     }
 }
 

@@ -67,7 +67,7 @@ impl<E: Real> Radial<E> {
         let operation = RadialOperation::<INVERSE> { dim: columns(&self.centre) };
         let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
         let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped { value: outputs.remove(0), log_det, tape, work: Work::default() })
+        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
     }
 }
 

@@ -88,7 +88,7 @@ fn the_update_never_increases_the_negative_log_likelihood() {
 fn the_gradient_of_the_base_is_zero_at_the_update() {
     let (mut flow, x) = (flow(1), data(1));
     let slope = |flow: &Flow<f64>| -> Vec<f64> {
-        let (_, mut gradients, _) = forward_kl(flow, x.clone(), Context::default()).unwrap();
+        let mut gradients = forward_kl(flow, x.clone(), Context::default()).unwrap().gradient;
         let mut all = Vec::new();
         flow.base().visit(&mut |_, _, t| all.extend(gradient_of(&mut gradients, t).unwrap()));
         all

@@ -161,7 +161,7 @@ fn values_and_gradients_agree_with_loops() {
             values = values.max(distance(&value.values(), &expected));
 
             let log_det = per_row(vec![0.0; rows]).unwrap();
-            let mapped = Mapped { value, log_det, tape, work: Work::default() };
+            let mapped = Mapped::new(value, log_det, tape, Work::default());
             all.push(input.clone());
             let mut exact = from_tape(mapped, &all);
             let d_input = exact.pop().unwrap();

@@ -5,8 +5,8 @@ use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Flow, Parameters, Real, Role, Values, forward_kl,
-    normals, stream,
+    Base, Bijector, BoxBijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Values,
+    forward_kl, normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::Shape;
@@ -136,7 +136,8 @@ fn gradient_steps_lower_the_loss() {
     let mut flow = Flow::new(Base::standard_normal(dim), BoxBijector::new(chain)).unwrap();
     let mut losses = Vec::new();
     for _ in 0..60 {
-        let (loss, mut gradients, _) = forward_kl(&flow, x.clone(), Context::default()).unwrap();
+        let Loss { value: loss, gradient: mut gradients, .. } =
+            forward_kl(&flow, x.clone(), Context::default()).unwrap();
         losses.push(loss);
         flow.visit_mut(&mut |_, role, tensor| {
             if role == Role::Fixed {

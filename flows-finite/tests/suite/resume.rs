@@ -32,7 +32,8 @@ type Report = (u64, [u64; 4], Option<u64>);
 
 fn report_of(progress: &Progress) -> Report {
     let Progress { step, fraction, train_nats, learning_rate, gradient_norm, .. } = *progress;
-    let numbers = [fraction, train_nats, learning_rate, gradient_norm].map(f64::to_bits);
+    let nats = train_nats.unwrap();
+    let numbers = [fraction, nats, learning_rate, gradient_norm].map(f64::to_bits);
     (step, numbers, progress.validation_nats.map(f64::to_bits))
 }
 

@@ -4,8 +4,8 @@
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, gradient_of};
 use flows_core::{
-    Base, Batch, Bijector, BoxBijector, Context, Flow, Mapped, Parameters, Real, Role, Stream,
-    Values, forward_kl, normals, stream,
+    Base, Batch, Bijector, BoxBijector, Context, Flow, Loss, Mapped, Parameters, Real, Role,
+    Stream, Values, forward_kl, normals, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 
@@ -84,7 +84,7 @@ fn both<E: Real>(flow: &Flow<E>, (x, code): (Batch<E>, Context<E>)) -> [Mapped<E
 fn slope_of_rows<E: Real>(flow: &Flow<E>, x: &Batch<E>, code: &Context<E>) -> Vec<E> {
     use flows_core::{PutTape, Traced};
     let code = code.features().unwrap().clone().put_tape(Traced::default());
-    let (_, mut gradients, _) = forward_kl(flow, x.clone(), Context::of(code)).unwrap();
+    let mut gradients = forward_kl(flow, x.clone(), Context::of(code)).unwrap().gradient;
     gradient_of(&mut gradients, x).unwrap()
 }
 
@@ -161,7 +161,7 @@ fn values_and_gradients_do_not_depend_on_the_number_of_threads() {
                 all.push(bits(&draws.values()));
                 let code = code.features().unwrap().clone();
                 let taped = flows_core::PutTape::put_tape(code, flows_core::Traced::default());
-                let (loss, mut gradients, _) =
+                let Loss { value: loss, gradient: mut gradients, .. } =
                     forward_kl(&flow, x.clone(), Context::of(taped)).unwrap();
                 all.push(vec![loss.to_bits()]);
                 all.push(bits(&gradient_of(&mut gradients, &x).unwrap()));

@@ -1,0 +1,346 @@
+//! Continuous flows by config: a field, an interval, and how both are worked out.
+
+use std::any::Any;
+
+use flows_core::activation::Activation;
+use flows_core::{BoxBijector, Error, LastLayer, Network, Real, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use crate::adaptive::Adaptive;
+use crate::bottleneck_field::BottleneckField;
+use crate::continuous::Continuous;
+use crate::divergence::{Divergence, HutchPlusPlus, Hutchinson};
+use crate::equivariant_field::EquivariantField;
+use crate::field::FieldKernel;
+use crate::mlp_field::{MlpField, TimeInput};
+use crate::penalty::Penalties;
+use crate::planar_field::PlanarField;
+use crate::potential_field::PotentialField;
+use crate::solve::GradientMethod;
+use crate::solver::{Accuracy, EqualSteps, Solver};
+
+/// A continuous flow.
+///
+/// | field | default | meaning | range |
+/// |---|---|---|---|
+/// | `field` | perceptron | the vector field, see [`FieldConfig`] | |
+/// | `end_time` | 1 | the interval is [0, end_time] | > 0 |
+/// | `learn_end_time` | false | whether the end time is learned | |
+/// | `jitter` | 0 | STEER: fraction by which training changes the interval | [0, 1) |
+/// | `training` | Dopri5 1e-3, one Rademacher probe | for gradients | |
+/// | `reporting` | row-wise 1e-5 / 1e-6, exact trace | for reported densities and samples | |
+/// | `gradient` | replay | replay or adjoint, see [`GradientMethod`] | |
+/// | `penalties` | none | on the path, in training, see [`Penalties`] | >= 0 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContinuousFlow {
+    /// End of the time interval that starts at 0.
+    pub end_time: f64,
+    /// Whether the end time is learned.
+    pub learn_end_time: bool,
+    /// Fraction by which training changes the length of the interval at random.
+    pub jitter: f64,
+    /// The vector field.
+    pub field: FieldConfig,
+    /// Accuracy of gradients.
+    pub training: Accuracy,
+    /// Accuracy of reported numbers.
+    pub reporting: Accuracy,
+    /// How gradients are computed.
+    pub gradient: GradientMethod,
+    /// Penalties on the path.
+    pub penalties: Penalties,
+}
+
+/// A vector field by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldConfig {
+    /// A perceptron on state and time.
+    Perceptron(PerceptronField),
+    /// Minus the gradient of a potential (OT-Flow); its divergence is `closed`.
+    Potential(PotentialConfig),
+    /// A sum of gated planar fields.
+    Planar(PlanarConfig),
+    /// A perceptron with a narrow linear layer, for the divergence `bottleneck`.
+    Bottleneck(BottleneckConfig),
+    /// Pairwise forces between particles.
+    Equivariant(EquivariantConfig),
+}
+
+impl Default for FieldConfig {
+    fn default() -> Self {
+        Self::Perceptron(PerceptronField::default())
+    }
+}
+
+/// Settings of [`MlpField`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PerceptronField {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Activation of the hidden layers; smooth, because its curvature is differentiated.
+    pub activation: Activation,
+    /// How time enters.
+    pub time: TimeInput,
+}
+
+impl Default for PerceptronField {
+    fn default() -> Self {
+        Self { hidden: vec![64; 3], activation: Activation::Tanh, time: TimeInput::Concat }
+    }
+}
+
+/// Settings of [`PotentialField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PotentialConfig {
+    /// Units of each of its two layers.
+    pub width: usize,
+    /// Rank of the quadratic form, cut off at the number of features.
+    pub rank: usize,
+}
+
+impl Default for PotentialConfig {
+    fn default() -> Self {
+        Self { width: 32, rank: 10 }
+    }
+}
+
+/// Settings of [`PlanarField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanarConfig {
+    /// Number of planar terms.
+    pub terms: usize,
+}
+
+impl Default for PlanarConfig {
+    fn default() -> Self {
+        Self { terms: 64 }
+    }
+}
+
+/// Settings of [`BottleneckField`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BottleneckConfig {
+    /// Widths of the hidden layers on either side of the narrow one.
+    pub hidden: Vec<usize>,
+    /// Units of the narrow layer.
+    pub narrow: usize,
+    /// Activation of the hidden layers.
+    pub activation: Activation,
+}
+
+impl Default for BottleneckConfig {
+    fn default() -> Self {
+        Self { hidden: vec![64], narrow: 4, activation: Activation::Tanh }
+    }
+}
+
+/// Settings of [`EquivariantField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EquivariantConfig {
+    /// Coordinates of a particle; the features are those of one particle after another.
+    pub space: usize,
+    /// Radial functions of the force.
+    pub functions: usize,
+}
+
+impl Default for EquivariantConfig {
+    fn default() -> Self {
+        Self { space: 2, functions: 16 }
+    }
+}
+
+impl Default for ContinuousFlow {
+    fn default() -> Self {
+        let hutchinson = Divergence::Hutchinson(Hutchinson::default());
+        Self {
+            end_time: 1.0,
+            learn_end_time: false,
+            jitter: 0.0,
+            field: FieldConfig::default(),
+            training: Accuracy {
+                solver: Solver::Dopri5(Adaptive::new(1e-3, 1e-3)),
+                divergence: hutchinson,
+            },
+            reporting: Accuracy {
+                solver: Solver::RowWise(Adaptive::new(1e-5, 1e-6)),
+                divergence: Divergence::Exact,
+            },
+            gradient: GradientMethod::default(),
+            penalties: Penalties::default(),
+        }
+    }
+}
+
+impl ContinuousFlow {
+    /// FFJORD: a perceptron field, solved adaptively, with Hutchinson's trace in training.
+    ///
+    /// # Reference
+    /// Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, *FFJORD*, ICLR 2019.
+    /// <https://arxiv.org/abs/1810.01367>
+    #[must_use]
+    pub fn ffjord() -> Self {
+        Self::default()
+    }
+
+    /// FFJORD with Hutch++ in place of Hutchinson's estimator.
+    #[must_use]
+    pub fn ffjord_hutch_plus_plus() -> Self {
+        let divergence = Divergence::HutchPlusPlus(HutchPlusPlus::default());
+        let training = Accuracy { divergence, ..Self::default().training };
+        Self { training, ..Self::default() }
+    }
+
+    /// RNODE: four equal RK4 steps in training, kinetic energy and Frobenius norm weighted 0.01.
+    ///
+    /// # Reference
+    /// Finlay, Jacobsen, Nurbekyan, Oberman, *How to Train Your Neural ODE*, ICML 2020.
+    /// <https://arxiv.org/abs/2002.02798>
+    #[must_use]
+    pub fn rnode() -> Self {
+        let solver = Solver::Rk4(EqualSteps { steps: nonzero(4) });
+        let training = Accuracy { solver, ..Self::default().training };
+        let penalties = Penalties { kinetic: 0.01, frobenius: 0.01, ..Penalties::default() };
+        Self { training, penalties, ..Self::default() }
+    }
+
+    /// OT-Flow: a potential field with exact trace, eight equal RK4 steps in training, and the
+    /// weights of the paper's 8gaussians: transport cost 1, likelihood 30, residual 1.
+    ///
+    /// # Reference
+    /// Onken, Fung, Li, Ruthotto, *OT-Flow*, AAAI 2021. <https://arxiv.org/abs/2006.00104>
+    #[must_use]
+    pub fn ot_flow() -> Self {
+        let divergence = Divergence::Closed;
+        let (transport, likelihood, residual) = (1.0, 30.0, 1.0);
+        Self {
+            field: FieldConfig::Potential(PotentialConfig::default()),
+            training: Accuracy {
+                solver: Solver::Rk4(EqualSteps { steps: nonzero(8) }),
+                divergence,
+            },
+            reporting: Accuracy { divergence, ..Self::default().reporting },
+            // The transport cost is half the kinetic energy.
+            penalties: Penalties {
+                kinetic: 0.5 * transport / likelihood,
+                hamilton_jacobi: residual / likelihood,
+                ..Penalties::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Builds the flow for `dim` features and `context_dim` conditioning features.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a value outside the table above, or a field, divergence and penalty
+    /// that do not go together.
+    pub fn build<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> Result<BoxBijector<E>> {
+        // Compiled here for both precisions, not again in every program.
+        let built: Box<dyn Any> = if E::NAME == f32::NAME {
+            Box::new(self.build_32(dim, context_dim, rng)?)
+        } else {
+            Box::new(self.build_64(dim, context_dim, rng)?)
+        };
+        let (what, advice) = ("a precision beside f32 and f64", "use one of them");
+        built.downcast().map(|built| *built).map_err(|_| Error::Unavailable { what, advice })
+    }
+
+    fn build_32(&self, dim: usize, context: usize, rng: &mut Stream) -> Result<BoxBijector<f32>> {
+        self.compose(dim, context, rng)
+    }
+
+    fn build_64(&self, dim: usize, context: usize, rng: &mut Stream) -> Result<BoxBijector<f64>> {
+        self.compose(dim, context, rng)
+    }
+
+    fn compose<E: Real>(
+        &self,
+        dim: usize,
+        context: usize,
+        rng: &mut Stream,
+    ) -> Result<BoxBijector<E>> {
+        match &self.field {
+            FieldConfig::Perceptron(PerceptronField { hidden, activation, time }) => {
+                self.flow(MlpField::new(dim, context, hidden, *activation, *time)?, rng)
+            }
+            FieldConfig::Potential(PotentialConfig { width, rank }) => {
+                self.flow(PotentialField::new(dim, context, *width, (*rank).min(dim))?, rng)
+            }
+            FieldConfig::Planar(PlanarConfig { terms }) => {
+                self.flow(PlanarField::new(dim, context, *terms)?, rng)
+            }
+            FieldConfig::Bottleneck(BottleneckConfig { hidden, narrow, activation }) => {
+                self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)
+            }
+            FieldConfig::Equivariant(EquivariantConfig { space, functions }) => {
+                if *space == 0 || !dim.is_multiple_of(*space) || context > 0 {
+                    let name = "space of an equivariant field";
+                    let requirement = "a divisor of the number of features, without a context";
+                    return Err(Error::Parameter { name, requirement, value: *space as f64 });
+                }
+                self.flow(EquivariantField::new(dim / space, *space, *functions)?, rng)
+            }
+        }
+    }
+
+    fn flow<E: Real, K: FieldKernel<E>>(
+        &self,
+        kernel: K,
+        rng: &mut Stream,
+    ) -> Result<BoxBijector<E>> {
+        if !(self.end_time > 0.0 && self.end_time.is_finite()) {
+            let (name, requirement) = ("end_time", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value: self.end_time });
+        }
+        let field = Network::new(kernel, LastLayer::Random, rng)?;
+        let times = [0.0, self.end_time];
+        let mut flow = Continuous::new(field, times, self.training, self.reporting)?
+            .with_gradient(self.gradient)
+            .with_penalties(self.penalties)?
+            .with_jitter(self.jitter)?;
+        if self.learn_end_time {
+            flow = flow.with_learned_end_time()?;
+        }
+        Ok(BoxBijector::new(flow))
+    }
+
+    /// About how many weights the flow has, to refuse one that cannot fit in memory.
+    #[must_use]
+    pub fn weights(&self, dim: usize) -> f64 {
+        let chain = |widths: &[usize]| -> f64 {
+            widths.windows(2).map(|pair| (pair[0] as f64 + 1.0) * pair[1] as f64).sum()
+        };
+        match &self.field {
+            FieldConfig::Perceptron(PerceptronField { hidden, .. }) => {
+                chain(&[&[dim + 1], hidden.as_slice(), &[dim]].concat())
+            }
+            FieldConfig::Potential(PotentialConfig { width, rank }) => {
+                chain(&[dim + 1, *width, *width, *rank]) + *rank as f64 * dim as f64
+            }
+            FieldConfig::Planar(PlanarConfig { terms }) => chain(&[2 * dim + 3, *terms]),
+            FieldConfig::Bottleneck(BottleneckConfig { hidden, narrow, .. }) => {
+                let half = hidden.as_slice();
+                chain(&[&[dim + 1], half, &[*narrow + 1], half, &[dim]].concat())
+            }
+            FieldConfig::Equivariant(EquivariantConfig { functions, .. }) => {
+                4.0 * *functions as f64
+            }
+        }
+    }
+}
+
+fn nonzero(steps: usize) -> std::num::NonZeroUsize {
+    std::num::NonZeroUsize::MIN.saturating_add(steps - 1)
+}

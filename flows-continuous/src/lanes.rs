@@ -1,0 +1,38 @@
+//! Sums over the lanes of a block.
+
+use flows_core::Real;
+use flows_core::operation::LANES;
+
+/// Partial sums that are carried side by side; it divides the number of lanes.
+const ABREAST: usize = 16;
+
+/// Sum of a product over the lanes.
+#[inline(always)]
+pub(crate) fn dot<E: Real>(a: &[E], b: &[E]) -> E {
+    let mut sums = [E::zero(); ABREAST];
+    for (a, b) in a.chunks_exact(ABREAST).zip(b.chunks_exact(ABREAST)) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().copied().sum()
+}
+
+/// Sum over the lanes.
+#[inline(always)]
+pub(crate) fn total<E: Real>(lanes: &[E]) -> E {
+    let mut sums = [E::zero(); ABREAST];
+    for chunk in lanes.chunks_exact(ABREAST) {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    sums.iter().copied().sum()
+}
+
+/// Adds to `totals[i]` the sum of row i.
+pub(crate) fn add_totals<E: Real>(rows: &[E], totals: &mut [E]) {
+    for (row, sum) in rows.chunks_exact(LANES).zip(totals) {
+        *sum += total(row);
+    }
+}

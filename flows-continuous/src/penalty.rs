@@ -1,0 +1,83 @@
+//! Penalties on the path of a continuous flow, which make it easier to integrate.
+
+use flows_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::divergence::Divergence;
+use crate::field::Structure;
+
+/// Weights of the path integrals that are added to the training loss, in nats per unit of each.
+///
+/// | field | integrand | source |
+/// |---|---|---|
+/// | `kinetic` | \|f\|^2, the squared speed | RNODE, eq. 7; twice the transport cost of OT-Flow |
+/// | `frobenius` | \|J\|_F^2, exact or estimated with the probes of the trace | RNODE, eq. 8 |
+/// | `hamilton_jacobi` | \|residual of the Hamilton-Jacobi-Bellman equation\| | OT-Flow, eq. 7 |
+///
+/// All default to 0, which costs nothing; `frobenius` needs tangents, `hamilton_jacobi` a potential
+/// field.
+///
+/// # Reference
+/// Finlay, Jacobsen, Nurbekyan, Oberman, *How to Train Your Neural ODE*, ICML 2020.
+/// <https://arxiv.org/abs/2002.02798>
+/// Onken, Fung, Li, Ruthotto, *OT-Flow*, AAAI 2021. <https://arxiv.org/abs/2006.00104>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Penalties {
+    /// Weight of the kinetic energy.
+    pub kinetic: f64,
+    /// Weight of the squared Frobenius norm of the Jacobian.
+    pub frobenius: f64,
+    /// Weight of the Hamilton-Jacobi-Bellman residual.
+    pub hamilton_jacobi: f64,
+}
+
+/// An integrand beside velocity and trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Penalty {
+    /// Squared speed.
+    Kinetic,
+    /// Squared Frobenius norm of the Jacobian.
+    Frobenius,
+    /// Absolute residual of the Hamilton-Jacobi-Bellman equation.
+    HamiltonJacobi,
+}
+
+impl Penalties {
+    /// The integrands with a weight, and their weights.
+    #[must_use]
+    pub fn active(self) -> Vec<(Penalty, f64)> {
+        let all = [
+            (Penalty::Kinetic, self.kinetic),
+            (Penalty::Frobenius, self.frobenius),
+            (Penalty::HamiltonJacobi, self.hamilton_jacobi),
+        ];
+        all.into_iter().filter(|(_, weight)| *weight != 0.0).collect()
+    }
+
+    /// Whether the weights are sound, and field and divergence can give what they weigh.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] otherwise.
+    pub fn check(self, divergence: Divergence, structure: Structure) -> Result<()> {
+        let refuse = |name, requirement, value| Err(Error::Parameter { name, requirement, value });
+        for (name, weight) in [
+            ("weight of the kinetic energy", self.kinetic),
+            ("weight of the Frobenius norm", self.frobenius),
+            ("weight of the Hamilton-Jacobi residual", self.hamilton_jacobi),
+        ] {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                return refuse(name, "finite and not negative", weight);
+            }
+        }
+        let requirement = "0 unless the divergence is taken with tangents (exact, hutchinson, ..)";
+        if self.frobenius > 0.0 && divergence.is_structural() {
+            return refuse("weight of the Frobenius norm", requirement, self.frobenius);
+        }
+        if self.hamilton_jacobi > 0.0 && structure != Structure::Potential {
+            let (name, value) = ("weight of the Hamilton-Jacobi residual", self.hamilton_jacobi);
+            return refuse(name, "0 unless the field is that of a potential", value);
+        }
+        Ok(())
+    }
+}

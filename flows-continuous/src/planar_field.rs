@@ -1,0 +1,337 @@
+//! The continuous planar flow.
+
+use flows_core::activation::Activation;
+use flows_core::elementwise::{sigmoid, vectorised};
+use flows_core::matmul::{Destination, Matrix, product, product_within};
+use flows_core::operation::LANES;
+use flows_core::{Error, Layout, Layouts, Real, Result};
+
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add, add_product};
+use crate::lanes::{dot, total};
+
+/// A sum of M planar fields that the time switches on and off,
+/// ```text
+/// f = sum_m s_m u_m tanh(w_m . z + v_m . context + b_m),   s_m = sigmoid(g_m t + c_m)
+/// tr J = sum_m s_m tanh'(.) (u_m . w_m)
+/// ```
+/// whose trace is exact at the cost of the velocity.
+///
+/// Tensors: `weight` (w, v) `(M, dim + context)`, `bias` b, `gate_slope` g and `gate_bias` c
+/// `(1, M)`, `direction` u `(dim, M)`, the last layer.
+///
+/// Cost of a row: O(M (dim + context)), widened by one such pass a tangent.
+///
+/// # Reference
+/// Chen, Rubanova, Bettencourt, Duvenaud, *Neural Ordinary Differential Equations*, NeurIPS 2018,
+/// section 4, equations 10 and 11. <https://arxiv.org/abs/1806.07366>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanarField {
+    dim: usize,
+    context_dim: usize,
+    width: usize,
+}
+
+/// What one evaluation of a planar field leaves.
+#[derive(Debug, Default)]
+pub struct PlanarWorkspace<E> {
+    /// tanh and its tangents, `(M, stride)`.
+    bent: Vec<E>,
+    /// The same times s, and what becomes of its gradient.
+    gated: Vec<E>,
+    d_gated: Vec<E>,
+    d_context: Vec<E>,
+}
+
+impl PlanarField {
+    /// A sum of `width` planar fields.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if `dim` or `width` is 0.
+    pub fn new(dim: usize, context_dim: usize, width: usize) -> Result<Self> {
+        for (name, value) in [("dimension", dim), ("width", width)] {
+            if value == 0 {
+                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
+            }
+        }
+        Ok(Self { dim, context_dim, width })
+    }
+
+    fn inputs(&self) -> usize {
+        self.dim + self.context_dim
+    }
+
+    fn planes<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Planes<'a, E> {
+        Planes {
+            dim: self.dim,
+            weight: Matrix::new(parameters[0], self.width, self.inputs()),
+            slope: parameters[2],
+            bias: parameters[3],
+            direction: Matrix::new(parameters[4], self.dim, self.width),
+        }
+    }
+}
+
+impl Layouts for PlanarField {
+    fn layout(&self) -> Vec<Layout> {
+        let (width, inputs) = (self.width, self.inputs());
+        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| Layout {
+            name: name.to_owned(),
+            rows,
+            columns,
+            fan_in,
+            last: name == "direction",
+        };
+        vec![
+            part("weight", width, inputs, inputs),
+            part("bias", 1, width, inputs),
+            part("gate_slope", 1, width, 1),
+            part("gate_bias", 1, width, 1),
+            part("direction", self.dim, width, width),
+        ]
+    }
+}
+
+impl<E: Real> FieldKernel<E> for PlanarField {
+    type Workspace = PlanarWorkspace<E>;
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn context_dim(&self) -> usize {
+        self.context_dim
+    }
+
+    fn structure(&self) -> Structure {
+        Structure::Closed
+    }
+
+    fn forward(
+        &self,
+        at: Instant<'_, E>,
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        velocity: &mut [E],
+    ) {
+        let (stride, planes) = (at.stride(), self.planes(parameters));
+        let PlanarWorkspace { bent, gated, .. } = workspace;
+        bent.resize(self.width * stride, E::zero());
+        let [own, conditional] = planes.weights();
+        let state = Matrix::new(at.state, self.dim, stride);
+        product(own, state, bent, Destination::Replace);
+        if self.context_dim > 0 {
+            let context = Matrix::new(at.context, self.context_dim, LANES);
+            product_within(conditional, context, bent, stride, Destination::Add);
+        }
+        Activation::Tanh.keep(bent, parameters[1], LANES, stride);
+        gated.clear();
+        gated.extend_from_slice(bent);
+        let (velocity, row) = velocity.split_at_mut(self.dim * stride);
+        planes.gate(at.time, gated, stride);
+        let gated = Matrix::new(&*gated, self.width, stride);
+        product(planes.direction, gated, velocity, Destination::Replace);
+        if at.structure.is_some() {
+            planes.trace(at.time, bent, row);
+        }
+    }
+
+    fn backward(
+        &self,
+        at: Instant<'_, E>,
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        gradients: FieldGradients<'_, '_, E>,
+    ) {
+        let (stride, planes) = (at.stride(), self.planes(parameters));
+        let FieldGradients { velocity, time, state, context, parameters: sums } = gradients;
+        let [weight, bias, slope, gate_bias, direction] = sums else {
+            return;
+        };
+        let PlanarWorkspace { bent, gated, d_gated, d_context } = workspace;
+        let (velocity, row) = velocity.split_at(self.dim * stride);
+        let zeros = [E::zero(); LANES];
+        let tau = if at.structure.is_some() { row } else { &zeros };
+        let outer = Matrix::new(velocity, self.dim, stride);
+        let turned = Matrix::new(&*gated, self.width, stride).transposed();
+        product(outer, turned, direction, Destination::Add);
+        d_gated.resize(self.width * stride, E::zero());
+        product(planes.direction.transposed(), outer, d_gated, Destination::Replace);
+        let into = PlaneSums { weight, bias, slope, gate_bias, direction, time };
+        planes.pull((at.time, tau), bent, d_gated, stride, into);
+
+        let outer = Matrix::new(&*d_gated, self.width, stride);
+        let [own, conditional] = planes.weights();
+        let turned = Matrix::new(at.state, self.dim, stride).transposed();
+        product_within(outer, turned, weight, self.inputs(), Destination::Add);
+        product(own.transposed(), outer, state, Destination::Replace);
+        if self.context_dim > 0 {
+            let outer = outer.part(0..self.width, 0..LANES);
+            let turned = Matrix::new(at.context, self.context_dim, LANES).transposed();
+            let target = &mut weight[self.dim..];
+            product_within(outer, turned, target, self.inputs(), Destination::Add);
+            d_context.resize(context.len(), E::zero());
+            product(conditional.transposed(), outer, d_context, Destination::Replace);
+            add(context, d_context);
+        }
+    }
+}
+
+/// Weights, gates and directions of the planes.
+struct Planes<'a, E> {
+    dim: usize,
+    weight: Matrix<'a, E>,
+    slope: &'a [E],
+    bias: &'a [E],
+    direction: Matrix<'a, E>,
+}
+
+/// Gradients of the planes' tensors and of the time; added to.
+struct PlaneSums<'a, E> {
+    weight: &'a mut [E],
+    bias: &'a mut [E],
+    slope: &'a mut [E],
+    gate_bias: &'a mut [E],
+    direction: &'a mut [E],
+    time: &'a mut [E],
+}
+
+impl<'a, E: Real> Planes<'a, E> {
+    fn width(&self) -> usize {
+        self.slope.len()
+    }
+
+    /// Columns of the weight.
+    fn inputs(&self) -> usize {
+        self.weight.values().len() / self.width()
+    }
+
+    /// The weight's columns of the state and of the context.
+    fn weights(&self) -> [Matrix<'a, E>; 2] {
+        let part = |columns| self.weight.part(0..self.width(), columns);
+        [part(0..self.dim), part(self.dim..self.inputs())]
+    }
+
+    /// w and u of one plane, feature by feature.
+    #[inline(always)]
+    fn plane(&self, unit: usize) -> impl Iterator<Item = (E, E)> {
+        let w = &self.weight.values()[unit * self.inputs()..][..self.dim];
+        let u = self.direction.values()[unit..].iter().step_by(self.width());
+        w.iter().copied().zip(u.copied())
+    }
+
+    /// s of one plane.
+    #[inline(always)]
+    fn opening(&self, unit: usize, time: &[E]) -> [E; LANES] {
+        let mut opening = [E::zero(); LANES];
+        for (s, &t) in opening.iter_mut().zip(time) {
+            *s = sigmoid(self.slope[unit] * t + self.bias[unit]);
+        }
+        opening
+    }
+
+    /// Multiplies values and tangents by s.
+    fn gate(&self, time: &[E], rows: &mut [E], stride: usize) {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (unit, row) in rows.chunks_exact_mut(stride).enumerate() {
+                    let opening = self.opening(unit, time);
+                    for group in row.chunks_exact_mut(LANES) {
+                        for (value, &s) in group.iter_mut().zip(&opening) {
+                            *value *= s;
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// The trace, `sum s D (u . w)` with D = 1 - T^2.
+    fn trace(&self, time: &[E], bent: &[E], trace: &mut [E]) {
+        vectorised(
+            #[inline(always)]
+            || {
+                trace.fill(E::zero());
+                for (unit, bent) in bent.chunks_exact(LANES).enumerate() {
+                    let opening = self.opening(unit, time);
+                    let kappa: E = self.plane(unit).map(|(w, u)| w * u).sum();
+                    for ((trace, &t), &s) in trace.iter_mut().zip(bent).zip(&opening) {
+                        *trace += s * (E::one() - t * t) * kappa;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Turns the gradient G of s T and its tangents into that of the argument of T, in place, with
+    /// tau the gradient of the trace, D = 1 - T^2 and kappa = u . w:
+    /// ```text
+    /// dT = s G - 2 tau s kappa T,   ds = sum over value and tangents of T G + tau D kappa
+    /// dg = sum of ds s' t,   dc = sum of ds s',   dt = sum of ds s' g,   s' = s (1 - s)
+    /// dkappa = sum of tau s D,   du = dkappa w,   dw = dkappa u
+    /// ```
+    fn pull(
+        &self,
+        (time, tau): (&[E], &[E]),
+        bent: &[E],
+        gradient: &mut [E],
+        stride: usize,
+        mut into: PlaneSums<'_, E>,
+    ) {
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = bent.chunks_exact(stride).zip(gradient.chunks_exact_mut(stride));
+                for (unit, (bent, outer)) in rows.enumerate() {
+                    let opening = self.opening(unit, time);
+                    let mut d_opening = [E::zero(); LANES];
+                    let groups = bent.chunks_exact(LANES).zip(outer.chunks_exact_mut(LANES));
+                    for (bent, outer) in groups {
+                        add_product(&mut d_opening, bent, outer);
+                        for (outer, &s) in outer.iter_mut().zip(&opening) {
+                            *outer *= s;
+                        }
+                    }
+                    let at = (&opening, tau, bent);
+                    self.pull_trace(unit, at, outer, &mut d_opening, &mut into);
+                    for (d_opening, &s) in d_opening.iter_mut().zip(&opening) {
+                        *d_opening *= s * (E::one() - s);
+                    }
+                    into.slope[unit] += dot(&d_opening, time);
+                    into.gate_bias[unit] += total(&d_opening);
+                    add_product(into.time, &d_opening, &[self.slope[unit]; LANES]);
+                }
+            },
+        );
+        Activation::Tanh.pull(bent, gradient, LANES, stride);
+        for (row, sum) in gradient.chunks_exact(stride).zip(into.bias) {
+            *sum += total(&row[..LANES]);
+        }
+    }
+
+    /// What the trace adds to dT and ds of one plane, and to du and dw.
+    #[inline(always)]
+    fn pull_trace(
+        &self,
+        unit: usize,
+        (opening, tau, bent): (&[E; LANES], &[E], &[E]),
+        outer: &mut [E],
+        d_opening: &mut [E; LANES],
+        into: &mut PlaneSums<'_, E>,
+    ) {
+        let kappa: E = self.plane(unit).map(|(w, u)| w * u).sum();
+        let mut straight = [E::zero(); LANES];
+        for lane in 0..LANES {
+            let (t, s) = (bent[lane], opening[lane]);
+            let bend = tau[lane] * (E::one() - t * t);
+            straight[lane] = bend * s;
+            outer[lane] -= E::of(2.0) * tau[lane] * s * kappa * t;
+            d_opening[lane] += bend * kappa;
+        }
+        let d_kappa = total(&straight);
+        for (feature, (w, u)) in self.plane(unit).enumerate() {
+            into.weight[unit * self.inputs() + feature] += d_kappa * u;
+            into.direction[feature * self.width() + unit] += d_kappa * w;
+        }
+    }
+}

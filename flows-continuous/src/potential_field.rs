@@ -1,0 +1,180 @@
+//! Fields that are minus the gradient of a potential.
+
+use flows_core::operation::LANES;
+use flows_core::{Error, Layout, Layouts, Real, Result};
+
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add};
+use crate::potential_gradient::{Potential, PotentialGradient, PotentialSums};
+use crate::potential_trace::HessianTrace;
+
+/// The field of OT-Flow, v = -grad_z Phi(s) with s = (z, t, context) and the potential
+/// ```text
+/// Phi(s) = w . u1 + |A s|^2 / 2 + b . s
+/// u0 = sigma(K0 s + b0),   u1 = u0 + sigma(K1 u0 + b1),   sigma(x) = ln(e^x + e^-x)
+/// ```
+/// a residual network of two layers with step h = 1 beside a quadratic form of low rank.
+///
+/// Tensors: `weight0` K0 `(width, dim + 1 + context)`, `bias0` b0 `(1, width)`, `weight1` K1
+/// `(width, width)`, `bias1` b1 `(1, width)`, `output` w `(1, width)`, `quadratic` A
+/// `(rank, dim + 1 + context)`, `linear` b `(1, dim + 1)`; a potential that is linear in the context
+/// moves nothing. A last layer of zeros means w and b: A = 0 would be stationary and stays random.
+///
+/// Rows of its own: the exact trace of the Jacobian, and the signed residual of the
+/// Hamilton-Jacobi-Bellman equation,
+/// ```text
+/// -lap_z Phi,   d_t Phi - |grad_z Phi|^2 / 2
+/// ```
+/// The second is zero for an optimal potential, in whichever direction time runs: its gradient in z
+/// is minus the acceleration of a particle, so that where it vanishes paths are straight.
+///
+/// It takes no tangents. Cost of a row: O(width^2 + width inputs), with the structure
+/// O(width^2 dim); the error of the trace is rounding.
+///
+/// # Reference
+/// Onken, Fung, Li, Ruthotto, *OT-Flow: Fast and Accurate Continuous Normalizing Flows via Optimal
+/// Transport*, AAAI 2021, equations 9 to 15. <https://arxiv.org/abs/2006.00104>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PotentialField {
+    dim: usize,
+    context_dim: usize,
+    width: usize,
+    rank: usize,
+}
+
+/// What one evaluation of a potential field leaves.
+#[derive(Debug, Default)]
+pub struct PotentialWorkspace<E> {
+    gradient: PotentialGradient<E>,
+    trace: HessianTrace<E>,
+}
+
+impl PotentialField {
+    /// A potential of two layers of `width` units and a quadratic form of the given rank; the paper
+    /// takes min(10, dim).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if `dim`, `width` or `rank` is 0.
+    pub fn new(dim: usize, context_dim: usize, width: usize, rank: usize) -> Result<Self> {
+        for (name, value) in [("dimension", dim), ("width", width), ("rank", rank)] {
+            if value == 0 {
+                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
+            }
+        }
+        Ok(Self { dim, context_dim, width, rank })
+    }
+
+    /// Features of s.
+    fn inputs(&self) -> usize {
+        self.dim + 1 + self.context_dim
+    }
+
+    fn potential<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Potential<'a, E> {
+        Potential {
+            dim: self.dim,
+            inputs: self.inputs(),
+            inner: parameters[0],
+            inner_bias: parameters[1],
+            outer: parameters[2],
+            outer_bias: parameters[3],
+            output: parameters[4],
+            quadratic: parameters[5],
+            linear: parameters[6],
+        }
+    }
+}
+
+impl Layouts for PotentialField {
+    fn layout(&self) -> Vec<Layout> {
+        let (width, inputs) = (self.width, self.inputs());
+        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| Layout {
+            name: name.to_owned(),
+            rows,
+            columns,
+            fan_in,
+            last: matches!(name, "output" | "linear"),
+        };
+        vec![
+            part("weight0", width, inputs, inputs),
+            part("bias0", 1, width, inputs),
+            part("weight1", width, width, width),
+            part("bias1", 1, width, width),
+            part("output", 1, width, width),
+            part("quadratic", self.rank, inputs, inputs),
+            part("linear", 1, self.dim + 1, inputs),
+        ]
+    }
+}
+
+impl<E: Real> FieldKernel<E> for PotentialField {
+    type Workspace = PotentialWorkspace<E>;
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn context_dim(&self) -> usize {
+        self.context_dim
+    }
+
+    fn structure(&self) -> Structure {
+        Structure::Potential
+    }
+
+    fn forward(
+        &self,
+        at: Instant<'_, E>,
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        velocity: &mut [E],
+    ) {
+        let potential = self.potential(parameters);
+        let PotentialWorkspace { gradient, trace } = workspace;
+        gradient.forward(&potential, [at.state, at.time, at.context]);
+        let (velocity, rows) = velocity.split_at_mut(self.dim * LANES);
+        for (velocity, &slope) in velocity.iter_mut().zip(&gradient.slope) {
+            *velocity = -slope;
+        }
+        if at.structure.is_some() {
+            let (row, residual) = rows.split_at_mut(LANES);
+            trace.forward(&potential, &gradient.units, row);
+            residual.copy_from_slice(&gradient.slope[self.dim * LANES..]);
+            for part in velocity.chunks_exact(LANES) {
+                for (residual, &v) in residual.iter_mut().zip(part) {
+                    *residual -= E::of(0.5) * v * v;
+                }
+            }
+        }
+    }
+
+    fn backward(
+        &self,
+        at: Instant<'_, E>,
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        gradients: FieldGradients<'_, '_, E>,
+    ) {
+        let FieldGradients { velocity, time, state, context, parameters: sums } = gradients;
+        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = sums else {
+            return;
+        };
+        let mut sums =
+            PotentialSums { inner, inner_bias, outer, outer_bias, output, quadratic, linear };
+        let potential = self.potential(parameters);
+        let PotentialWorkspace { gradient, trace } = workspace;
+        let (velocity, rows) = velocity.split_at(self.dim * LANES);
+        gradient.clear_gradients();
+        let mut residual = &[E::zero(); LANES][..];
+        if at.structure.is_some() {
+            let (row, rest) = rows.split_at(LANES);
+            residual = rest;
+            let (units, d_units) = (&gradient.units, &mut gradient.d_units);
+            trace.backward(&potential, units, row, d_units, &mut sums);
+        }
+        let d_inputs = gradient.backward(&potential, velocity, residual, &mut sums);
+        let (d_state, rest) = d_inputs.split_at(self.dim * LANES);
+        let (d_time, d_context) = rest.split_at(LANES);
+        state.copy_from_slice(d_state);
+        add(time, d_time);
+        add(context, d_context);
+    }
+}

@@ -1,0 +1,513 @@
+//! Dormand-Prince 5(4) where each row has its own time and step size.
+//!
+//! All active rows share one batched evaluation a stage; a row that arrives makes place for the next
+//! one. What happens in a lane depends on nothing but its row, so a row's result has the same bits
+//! alone and in any batch.
+//!
+//! Reference: Hairer, Nørsett, Wanner, *Solving Ordinary Differential Equations I*, 2nd ed. 1993,
+//! II.4 (error norm, first and later step sizes); Hairer, Wanner, volume II, 2nd ed. 1996, IV.2
+//! (stiffness test).
+
+use std::num::NonZeroUsize;
+
+use flows_core::Real;
+use flows_core::operation::LANES;
+
+use crate::Status;
+use crate::adaptive::Adaptive;
+use crate::field::FieldKernel;
+use crate::path::{Path, RowStep, Steps};
+use crate::rates::{Given, Rates, RatesWorkspace};
+use crate::tableau::DORMAND_PRINCE;
+
+/// Stages of an attempt beside the first, which the step before it left.
+const NEW_STAGES: u64 = 6;
+
+/// Weights of the difference between the solutions of order 5 and 4.
+const ERROR: [f64; 7] = [
+    71.0 / 57600.0,
+    0.0,
+    -71.0 / 16695.0,
+    71.0 / 1920.0,
+    -17253.0 / 339200.0,
+    22.0 / 525.0,
+    -1.0 / 40.0,
+];
+
+/// Steps before stiffness is looked for.
+const PATIENCE: u64 = 1_000;
+
+/// What became of one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowReport {
+    /// Why its solve ended.
+    pub status: Status,
+    /// Last time reached.
+    pub time: f64,
+    /// Steps taken.
+    pub accepted: u64,
+    /// Steps tried again with a smaller one.
+    pub rejected: u64,
+    /// Evaluations of the field for this row.
+    pub evaluations: u64,
+}
+
+/// Rows that wait to be solved, a block at a time.
+pub(crate) struct Waiting<E> {
+    /// Index of each row in the batch.
+    pub(crate) rows: Vec<usize>,
+    /// `(width, LANES)`
+    pub(crate) state: Vec<E>,
+    /// `(context dim, LANES)`
+    pub(crate) context: Vec<E>,
+    /// `(noise, LANES)`
+    pub(crate) probes: Vec<E>,
+}
+
+/// A row that arrived, or gave up.
+pub(crate) struct Done<'a, E> {
+    pub(crate) row: usize,
+    /// The row's column of the block.
+    pub(crate) lane: usize,
+    /// State, log-det and penalties of all lanes, `(width, LANES)`.
+    pub(crate) block: &'a [E],
+    pub(crate) report: RowReport,
+}
+
+/// The course of one lane.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    row: usize,
+    /// Elapsed time, and what is left of it at most in one step.
+    elapsed: f64,
+    step: f64,
+    /// Error of the last accepted step, for the step controller.
+    error: f64,
+    rejected_before: bool,
+    stiff: u32,
+    smooth: u32,
+    report: RowReport,
+}
+
+/// The solver's rows abreast.
+struct Lanes<'a, E: Real, K: FieldKernel<E>> {
+    rates: &'a Rates<E, K>,
+    parameters: &'a [&'a [E]],
+    settings: Adaptive,
+    times: [f64; 2],
+    lanes: Vec<Option<Lane>>,
+    /// `(width, LANES)`
+    state: Vec<E>,
+    next: Vec<E>,
+    /// Rates of the stages, `(width, LANES)` each; the first are those of the state.
+    stages: Vec<Vec<E>>,
+    /// State of the latest stage.
+    inner: Vec<E>,
+    context: Vec<E>,
+    probes: Vec<E>,
+    workspace: RatesWorkspace<E, K::Workspace>,
+}
+
+/// A block of rows ready to take their places: with directions, first rates and first step sizes.
+struct Ready<E, W> {
+    waiting: Waiting<E>,
+    lanes: Vec<Lane>,
+    rates: Vec<E>,
+    workspace: RatesWorkspace<E, W>,
+    next: usize,
+}
+
+/// Solves all rows that `fetch` hands out, block after block, and gives each to `done`.
+///
+/// With a `record`, the rows of the one block keep their places and their steps are written down.
+pub(crate) fn solve_rows<E: Real, K: FieldKernel<E>>(
+    rates: &Rates<E, K>,
+    parameters: &[&[E]],
+    (settings, times): (Adaptive, [f64; 2]),
+    mut fetch: impl FnMut() -> Option<Waiting<E>>,
+    mut record: Option<&mut Recorder<E>>,
+    mut done: impl FnMut(Done<'_, E>),
+) {
+    let mut lanes = Lanes::new(rates, parameters, settings, times);
+    let mut ready: Option<Ready<E, K::Workspace>> = None;
+    loop {
+        lanes.fill(&mut ready, &mut fetch);
+        if lanes.lanes.iter().all(Option::is_none) {
+            return;
+        }
+        let errors = lanes.attempt();
+        for lane in 0..LANES {
+            let ended = lanes.control(lane, errors[lane], record.as_deref_mut());
+            if let Some((row, report)) = ended {
+                done(Done { row, lane, block: &lanes.state, report });
+            }
+        }
+    }
+}
+
+impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
+    fn new(
+        rates: &'a Rates<E, K>,
+        parameters: &'a [&'a [E]],
+        settings: Adaptive,
+        times: [f64; 2],
+    ) -> Self {
+        let block = vec![E::zero(); rates.width() * LANES];
+        Self {
+            rates,
+            parameters,
+            settings,
+            times,
+            lanes: vec![None; LANES],
+            next: block.clone(),
+            stages: vec![block.clone(); ERROR.len()],
+            inner: block.clone(),
+            state: block,
+            context: vec![E::zero(); rates.kernel.context_dim() * LANES],
+            probes: Vec::new(),
+            workspace: RatesWorkspace::default(),
+        }
+    }
+
+    fn length(&self) -> f64 {
+        (self.times[1] - self.times[0]).abs()
+    }
+
+    /// 1 forwards in time, -1 backwards.
+    fn sign(&self) -> f64 {
+        (self.times[1] - self.times[0]).signum()
+    }
+
+    /// Puts waiting rows into free lanes.
+    fn fill(
+        &mut self,
+        ready: &mut Option<Ready<E, K::Workspace>>,
+        fetch: &mut impl FnMut() -> Option<Waiting<E>>,
+    ) {
+        for lane in 0..LANES {
+            if self.lanes[lane].is_some() {
+                continue;
+            }
+            if ready.as_ref().is_none_or(|block| block.next == block.lanes.len()) {
+                *ready = fetch().map(|waiting| self.prepare(waiting));
+            }
+            let Some(block) = ready else { return };
+            self.seat(lane, block);
+        }
+    }
+
+    fn seat(&mut self, lane: usize, block: &mut Ready<E, K::Workspace>) {
+        let from = block.next;
+        block.next += 1;
+        self.lanes[lane] = Some(block.lanes[from]);
+        move_lane(&block.waiting.state, from, &mut self.state, lane);
+        move_lane(&block.rates, from, &mut self.stages[0], lane);
+        move_lane(&block.waiting.context, from, &mut self.context, lane);
+        self.probes.resize(block.waiting.probes.len(), E::zero());
+        move_lane(&block.waiting.probes, from, &mut self.probes, lane);
+        self.workspace.take_lane(&block.workspace, from, lane);
+    }
+
+    /// First rates, and the first step size after Hairer, Nørsett, Wanner II.4 with fractions of the
+    /// interval in place of absolute times.
+    fn prepare(&self, waiting: Waiting<E>) -> Ready<E, K::Workspace> {
+        let Adaptive { rtol, atol, first_step, .. } = self.settings;
+        let given = Given {
+            parameters: self.parameters,
+            context: &waiting.context,
+            probes: &waiting.probes,
+        };
+        let mut workspace = RatesWorkspace::default();
+        let mut time = vec![E::of(self.times[0]); LANES];
+        let sketched = self.rates.start((&time, &waiting.state), given, &mut workspace);
+        let mut rates = vec![E::zero(); waiting.state.len()];
+        self.rates.forward(&time, &waiting.state, given, &mut workspace, &mut rates);
+        let norm = |of: &dyn Fn(usize) -> f64, lane: usize| {
+            let entries = (lane..waiting.state.len()).step_by(LANES);
+            let scale = |i: usize| atol + rtol * waiting.state[i].as_f64().abs();
+            let squares = entries.map(|i| (of(i) / scale(i)).powi(2)).sum::<f64>();
+            (squares / (waiting.state.len() / LANES) as f64).sqrt()
+        };
+        let length = self.length();
+        let mut steps = vec![0.0; LANES];
+        let mut moved = waiting.state.clone();
+        for lane in 0..LANES {
+            let state = norm(&|i| waiting.state[i].as_f64(), lane);
+            let rate = norm(&|i| rates[i].as_f64(), lane);
+            // A state or velocity near zero says nothing about the scale of time.
+            let small = state < 1e-5 || rate < 1e-5;
+            let guess = if small { 1e-3 * length } else { 0.01 * state / rate };
+            steps[lane] = guess.min(length);
+            let signed = E::of(self.sign() * steps[lane]);
+            time[lane] += signed;
+            for i in (lane..moved.len()).step_by(LANES) {
+                moved[i] += signed * rates[i];
+            }
+        }
+        let mut second = rates.clone();
+        if first_step.is_none() {
+            self.rates.forward(&time, &moved, given, &mut workspace, &mut second);
+        }
+        let lanes = waiting.rows.iter().enumerate().map(|(lane, &row)| {
+            let change = norm(&|i| second[i].as_f64() - rates[i].as_f64(), lane) / steps[lane];
+            let rate = norm(&|i| rates[i].as_f64(), lane);
+            let from_rates = (0.01 / rate.max(change)).powf(0.2);
+            let estimate = (100.0 * steps[lane]).min(from_rates);
+            let evaluations = sketched + 1 + u64::from(first_step.is_none());
+            Lane::at_start(
+                row,
+                self.times[0],
+                first_step.unwrap_or(estimate).min(length),
+                evaluations,
+            )
+        });
+        let lanes = lanes.collect();
+        Ready { waiting, lanes, rates, workspace, next: 0 }
+    }
+
+    /// Tries a step in every lane; returns the error of each, in units of the tolerance.
+    fn attempt(&mut self) -> Vec<f64> {
+        let (sign, start, length) = (self.sign(), self.times[0], self.length());
+        let mut steps = vec![0.0; LANES];
+        for (step, lane) in steps.iter_mut().zip(&mut self.lanes) {
+            if let Some(lane) = lane {
+                let left = length - lane.elapsed;
+                // A step that nearly arrives is stretched, so that none of rounding's size remains.
+                lane.step = if 1.01 * lane.step >= left { left } else { lane.step };
+                *step = sign * lane.step;
+            }
+        }
+        let given =
+            Given { parameters: self.parameters, context: &self.context, probes: &self.probes };
+        let mut time = vec![E::zero(); LANES];
+        for stage in 1..ERROR.len() {
+            let last = stage + 1 == ERROR.len();
+            let (c, weights) = match last {
+                true => (1.0, DORMAND_PRINCE.b),
+                false => (DORMAND_PRINCE.c[stage], DORMAND_PRINCE.a[stage]),
+            };
+            for ((time, lane), step) in time.iter_mut().zip(&self.lanes).zip(&steps) {
+                let elapsed = lane.map_or(0.0, |lane| lane.elapsed);
+                *time = E::of(start + sign * elapsed + c * step);
+            }
+            let target = if last { &mut self.next } else { &mut self.inner };
+            target.copy_from_slice(&self.state);
+            combine(target, &steps, weights, &self.stages);
+            let (_, rest) = self.stages.split_at_mut(stage);
+            if let Some(rates) = rest.first_mut() {
+                self.rates.forward(&time, target, given, &mut self.workspace, rates);
+            }
+        }
+        self.errors(&steps)
+    }
+
+    fn errors(&self, steps: &[f64]) -> Vec<f64> {
+        let mut error = vec![E::zero(); self.state.len()];
+        combine(&mut error, steps, &ERROR, &self.stages);
+        let (rtol, atol) = (E::of(self.settings.rtol), E::of(self.settings.atol));
+        let mut squares = vec![E::zero(); LANES];
+        let rows = error.chunks_exact(LANES).zip(self.state.chunks_exact(LANES));
+        for ((error, before), after) in rows.zip(self.next.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let size = before[lane].abs().max(after[lane].abs());
+                let ratio = error[lane] / (atol + rtol * size);
+                squares[lane] += ratio * ratio;
+            }
+        }
+        let count = (self.state.len() / LANES).max(1) as f64;
+        squares.iter().map(|s| (s.as_f64() / count).sqrt()).collect()
+    }
+
+    /// Accepts or rejects a lane's step and chooses the next; returns the row where it ended.
+    fn control(
+        &mut self,
+        index: usize,
+        error: f64,
+        record: Option<&mut Recorder<E>>,
+    ) -> Option<(usize, RowReport)> {
+        let mut lane = self.lanes[index]?;
+        lane.report.evaluations += NEW_STAGES;
+        let status = if !error.is_finite() || !self.is_finite(index) {
+            Some(Status::NonFinite)
+        } else if error <= 1.0 {
+            if let Some(record) = record {
+                let time = self.times[0] + self.sign() * lane.elapsed;
+                let step = (E::of(time), E::of(self.sign() * lane.step));
+                record.note(index, lane.report.accepted as usize, step, &self.state);
+            }
+            self.accept(index, &mut lane, error)
+        } else {
+            lane.report.rejected += 1;
+            lane.rejected_before = true;
+            lane.step /= (error.powf(0.17) / 0.9).min(5.0);
+            self.limit(&lane)
+        };
+        lane.report.time = self.times[0] + self.sign() * lane.elapsed;
+        if status == Some(Status::Finished) {
+            lane.report.time = self.times[1];
+        }
+        let Some(status) = status else {
+            self.lanes[index] = Some(lane);
+            return None;
+        };
+        lane.report.status = status;
+        self.lanes[index] = None;
+        Some((lane.row, lane.report))
+    }
+
+    fn accept(&mut self, index: usize, lane: &mut Lane, error: f64) -> Option<Status> {
+        let arrived = lane.step >= self.length() - lane.elapsed;
+        let stiff = self.is_stiff(index, lane);
+        lane.elapsed += lane.step;
+        lane.report.accepted += 1;
+        // PI controller with beta = 0.04, safety factor 0.9, ratios between 0.2 and 10.
+        let ratio = error.powf(0.17) / lane.error.powf(0.04) / 0.9;
+        let next = lane.step / ratio.clamp(0.1, 5.0);
+        lane.step = if lane.rejected_before { next.min(lane.step) } else { next };
+        lane.error = error.max(1e-4);
+        lane.rejected_before = false;
+        move_lane(&self.next, index, &mut self.state, index);
+        let (first, others) = self.stages.split_at_mut(1);
+        if let (Some(first), Some(last)) = (first.first_mut(), others.last()) {
+            move_lane(last, index, first, index);
+        }
+        match (arrived, stiff) {
+            (true, _) => Some(Status::Finished),
+            (_, true) => Some(Status::Stiff),
+            _ => self.limit(lane),
+        }
+    }
+
+    /// Why a lane may not try again.
+    fn limit(&self, lane: &Lane) -> Option<Status> {
+        let bound = self.settings.max_evaluations as u64;
+        if lane.report.evaluations + NEW_STAGES > bound {
+            return Some(Status::EvaluationBound);
+        }
+        let scale = self.times[0].abs().max(self.times[1].abs()).max(self.length());
+        (lane.step <= 0.5 * E::epsilon().as_f64() * scale).then_some(Status::StepUnderflow)
+    }
+
+    fn is_finite(&self, index: usize) -> bool {
+        self.stages.iter().all(|s| s[index..].iter().step_by(LANES).all(|v| v.is_finite()))
+            && self.next[index..].iter().step_by(LANES).all(|v| v.is_finite())
+    }
+
+    /// Whether stability limits the step: h |df/dy| along the last two stages stayed beyond 3.25 for
+    /// fifteen steps.
+    fn is_stiff(&self, index: usize, lane: &mut Lane) -> bool {
+        if lane.report.accepted < PATIENCE {
+            return false;
+        }
+        let distance = |a: &[E], b: &[E]| -> f64 {
+            let entries = (index..a.len()).step_by(LANES);
+            entries.map(|i| (a[i] - b[i]).as_f64().powi(2)).sum::<f64>().sqrt()
+        };
+        let (before, last) = (&self.stages[ERROR.len() - 2], &self.stages[ERROR.len() - 1]);
+        let moved = distance(&self.next, &self.inner);
+        if moved > 0.0 && lane.step * distance(last, before) / moved > 3.25 {
+            (lane.stiff, lane.smooth) = (lane.stiff + 1, 0);
+        } else {
+            lane.smooth += 1;
+            if lane.smooth == 6 {
+                lane.stiff = 0;
+            }
+        }
+        lane.stiff == 15
+    }
+}
+
+impl Lane {
+    fn at_start(row: usize, time: f64, step: f64, evaluations: u64) -> Self {
+        let status = Status::Finished;
+        let report = RowReport { status, time, accepted: 0, rejected: 0, evaluations };
+        Self {
+            row,
+            elapsed: 0.0,
+            step,
+            error: 1e-4,
+            rejected_before: false,
+            stiff: 0,
+            smooth: 0,
+            report,
+        }
+    }
+}
+
+/// Writes down the steps of a block whose rows keep their lanes.
+#[derive(Debug)]
+pub(crate) struct Recorder<E> {
+    dim: usize,
+    checkpoints: NonZeroUsize,
+    path: Path<E>,
+}
+
+impl<E: Real> Recorder<E> {
+    /// For states of `dim` rows, of which at most about `checkpoints` are kept.
+    pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize) -> Self {
+        let path = Path { steps: Steps::Rows(Vec::new()), ..Path::none() };
+        Self { dim, checkpoints, path }
+    }
+
+    /// Notes that a lane takes its step number `step` from its column of `state`.
+    fn note(&mut self, lane: usize, step: usize, (time, length): (E, E), state: &[E]) {
+        let Steps::Rows(steps) = &mut self.path.steps else { return };
+        if steps.len() == step {
+            let still = || vec![E::zero(); LANES];
+            steps.push(RowStep { time: still(), length: still() });
+        }
+        (steps[step].time[lane], steps[step].length[lane]) = (time, length);
+        if !step.is_multiple_of(self.path.every) {
+            return;
+        }
+        let place = step / self.path.every;
+        if place == self.checkpoints.get() {
+            // Too many: every other one goes.
+            let kept = std::mem::take(&mut self.path.states).into_iter().step_by(2);
+            self.path.states = kept.collect();
+            self.path.every *= 2;
+            return self.note(lane, step, (time, length), state);
+        }
+        if self.path.states.len() == place {
+            self.path.states.push(vec![E::zero(); self.dim * LANES]);
+        }
+        move_lane(&state[..self.dim * LANES], lane, &mut self.path.states[place], lane);
+    }
+
+    /// The path; lanes stand still at `end` behind their last step.
+    pub(crate) fn finish(mut self, end: &[E], time: f64) -> Path<E> {
+        let Steps::Rows(steps) = &mut self.path.steps else { return self.path };
+        for lane in 0..LANES {
+            let taken = steps.iter().take_while(|s| s.length[lane] != E::zero()).count();
+            for step in &mut steps[taken..] {
+                step.time[lane] = E::of(time);
+            }
+            for state in self.path.states.iter_mut().skip(taken.div_ceil(self.path.every)) {
+                move_lane(&end[..self.dim * LANES], lane, state, lane);
+            }
+        }
+        self.path
+    }
+}
+
+/// Copies one lane of every row.
+pub(crate) fn move_lane<E: Copy>(source: &[E], from: usize, target: &mut [E], to: usize) {
+    let rows = source.chunks_exact(LANES).zip(target.chunks_exact_mut(LANES));
+    rows.for_each(|(source, target)| target[to] = source[from]);
+}
+
+/// Adds to `y` the step of each lane times the weighted sum of the stages.
+fn combine<E: Real>(y: &mut [E], steps: &[f64], weights: &[f64], stages: &[Vec<E>]) {
+    let mut factors = [E::zero(); LANES];
+    for (weight, stage) in weights.iter().zip(stages) {
+        if *weight == 0.0 {
+            continue;
+        }
+        for (factor, step) in factors.iter_mut().zip(steps) {
+            *factor = E::of(weight * step);
+        }
+        for (row, stage) in y.chunks_exact_mut(LANES).zip(stage.chunks_exact(LANES)) {
+            crate::field::add_product(row, &factors, stage);
+        }
+    }
+}

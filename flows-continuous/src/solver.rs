@@ -1,0 +1,189 @@
+//! Choice of a solver and of what it works out.
+
+use std::num::NonZeroUsize;
+
+use flows_core::{Error, Real, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::adaptive::{Adaptive, Method};
+use crate::divergence::Divergence;
+use crate::solution::{Failure, SolveError, Status};
+use crate::tableau::{
+    DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau,
+};
+
+/// How the ODE is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// Equal steps of Euler's method, order 1.
+    Euler(EqualSteps),
+    /// Equal steps of the midpoint rule, order 2.
+    Midpoint(EqualSteps),
+    /// Equal steps of Heun's method, order 2.
+    Heun(EqualSteps),
+    /// Equal steps of Ralston's method, order 2.
+    Ralston(EqualSteps),
+    /// Equal steps of the classical method of order 4.
+    Rk4(EqualSteps),
+    /// Dormand-Prince 5(4) with steps chosen for the tolerance; one step size for the batch.
+    Dopri5(Adaptive),
+    /// Dormand-Prince 8(5,3), likewise.
+    Dop853(Adaptive),
+    /// Dormand-Prince 5(4) where each row has its own time and step size, so that its result does
+    /// not depend on its batch.
+    RowWise(Adaptive),
+}
+
+/// Number of equal steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EqualSteps {
+    /// Steps over the whole interval.
+    pub steps: NonZeroUsize,
+}
+
+/// A solver with a divergence: what one purpose uses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accuracy {
+    /// How the ODE is solved.
+    pub solver: Solver,
+    /// How the trace of the Jacobian is computed.
+    pub divergence: Divergence,
+}
+
+/// Most equal steps of a solve.
+const MOST_STEPS: usize = 1_000_000;
+
+/// Evaluations that the row-wise solver needs for its first step.
+const FIRST_STEP: usize = 9;
+
+impl Solver {
+    pub(crate) fn check<E: Real>(&self) -> Result<()> {
+        match self {
+            Self::Dopri5(settings) | Self::Dop853(settings) => {
+                settings.check::<E>().map_err(refused)
+            }
+            Self::RowWise(settings) => {
+                if settings.max_evaluations < FIRST_STEP {
+                    let (name, requirement) = ("max_evaluations", "at least 9, for the first step");
+                    let value = settings.max_evaluations as f64;
+                    return Err(Error::Parameter { name, requirement, value });
+                }
+                settings.check::<E>().map_err(refused)
+            }
+            _ => match self.equal_steps() {
+                Some(steps) if steps.get() > MOST_STEPS => {
+                    let (name, requirement) = ("steps of the solver", "at most 1000000");
+                    Err(Error::Parameter { name, requirement, value: steps.get() as f64 })
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// The number of equal steps, for solvers that take them.
+    #[must_use]
+    pub fn equal_steps(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Euler(s)
+            | Self::Midpoint(s)
+            | Self::Heun(s)
+            | Self::Ralston(s)
+            | Self::Rk4(s) => Some(s.steps),
+            _ => None,
+        }
+    }
+
+    /// The settings of a solver that chooses its steps.
+    #[must_use]
+    pub fn adaptive(&self) -> Option<Adaptive> {
+        match self {
+            Self::Dopri5(a) | Self::Dop853(a) | Self::RowWise(a) => Some(*a),
+            _ => None,
+        }
+    }
+
+    /// The same solver with half the tolerance, but not below what the precision allows, or twice
+    /// the number of steps.
+    #[must_use]
+    pub fn halved<E: Real>(self) -> Self {
+        let least = 8.0 * E::epsilon().as_f64();
+        let tighter = |a: Adaptive| Adaptive {
+            rtol: (0.5 * a.rtol).max(least).min(a.rtol),
+            atol: (0.5 * a.atol).max(least).min(a.atol),
+            ..a
+        };
+        let double = |s: EqualSteps| EqualSteps { steps: s.steps.saturating_mul(const { two() }) };
+        match self {
+            Self::Euler(s) => Self::Euler(double(s)),
+            Self::Midpoint(s) => Self::Midpoint(double(s)),
+            Self::Heun(s) => Self::Heun(double(s)),
+            Self::Ralston(s) => Self::Ralston(double(s)),
+            Self::Rk4(s) => Self::Rk4(double(s)),
+            Self::Dopri5(a) => Self::Dopri5(tighter(a)),
+            Self::Dop853(a) => Self::Dop853(tighter(a)),
+            Self::RowWise(a) => Self::RowWise(tighter(a)),
+        }
+    }
+
+    /// The method whose steps are taken.
+    pub(crate) fn tableau(&self) -> &'static Tableau {
+        match self {
+            Self::Euler(_) => &EULER,
+            Self::Midpoint(_) => &MIDPOINT,
+            Self::Heun(_) => &HEUN,
+            Self::Ralston(_) => &RALSTON,
+            Self::Rk4(_) => &RK4,
+            Self::Dopri5(_) | Self::RowWise(_) => &DORMAND_PRINCE,
+            Self::Dop853(_) => &DORMAND_PRINCE_8,
+        }
+    }
+
+    /// The method of `ode_solvers` where one step size serves many rows.
+    pub(crate) fn method(&self) -> Method {
+        if matches!(self, Self::Dop853(_)) { Method::Dop853 } else { Method::Dopri5 }
+    }
+}
+
+const fn two() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(1)
+}
+
+/// A solve that stopped early, as an error.
+pub(crate) fn stopped(row: Option<usize>, time: f64, status: Status, evaluations: u64) -> Error {
+    Error::Stopped {
+        method: "the ODE solver",
+        row,
+        reached: format!("time {time:.4} after {evaluations} evaluations"),
+        status: status.to_string(),
+        advice: status.advice(),
+    }
+}
+
+/// A solve that could not begin, as an error.
+pub(crate) fn refused(error: SolveError) -> Error {
+    match error {
+        SolveError::Tolerance { name, value, .. } => {
+            let requirement = match name {
+                "rtol" => "above rounding: at least 9e-16 in f64, 4.8e-7 in f32",
+                _ => "above rounding: at least 2.3e-16 in f64, 1.2e-7 in f32",
+            };
+            Error::Parameter { name, requirement, value }
+        }
+        SolveError::Parameter { name, requirement, value } => {
+            Error::Parameter { name, requirement, value }
+        }
+        SolveError::Failed(Failure::NonFinite { time, .. }) => {
+            stopped(None, time, Status::NonFinite, 0)
+        }
+        other => Error::Stopped {
+            method: "the ODE solver",
+            row: None,
+            reached: "its start".into(),
+            status: other.to_string(),
+            advice: "check the time interval and the solver settings",
+        },
+    }
+}

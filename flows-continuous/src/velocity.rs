@@ -1,0 +1,67 @@
+//! The velocity of a field at given points and times, as a differentiable operation: what flow
+//! matching regresses.
+
+use flows_core::operation::{LANES, Operation, Recorded};
+use flows_core::{Real, Result};
+
+use crate::field::{FieldGradients, FieldKernel, Instant};
+
+/// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, context where there is one.
+#[derive(Debug)]
+pub(crate) struct Velocity<K> {
+    pub(crate) kernel: K,
+    pub(crate) length: f64,
+}
+
+impl<E: Real, K: FieldKernel<E>> Operation<E> for Velocity<K> {
+    type Workspace = K::Workspace;
+
+    fn name(&self) -> &'static str {
+        "vector field"
+    }
+
+    fn output_widths(&self) -> Vec<usize> {
+        vec![self.kernel.dim()]
+    }
+
+    fn forward(
+        &self,
+        inputs: &[&[E]],
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        outputs: &mut [&mut [E]],
+    ) -> Result<()> {
+        let length = E::of(self.length);
+        self.kernel.forward(at(inputs), parameters, workspace, outputs[0]);
+        outputs[0].iter_mut().for_each(|v| *v = *v * length);
+        Ok(())
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E, Self::Workspace>,
+        output_gradients: &[&[E]],
+        input_gradients: &mut [&mut [E]],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let length = E::of(self.length);
+        let mut velocity: Vec<E> = output_gradients[0].iter().map(|&v| v * length).collect();
+        let [state, time, context @ ..] = input_gradients else { return };
+        let mut none: &mut [E] = &mut [];
+        let context = context.first_mut().unwrap_or(&mut none);
+        let gradients = FieldGradients {
+            velocity: &mut velocity,
+            time,
+            state,
+            context,
+            parameters: parameter_gradients,
+        };
+        self.kernel.backward(at(block.inputs), block.parameters, block.workspace, gradients);
+    }
+}
+
+fn at<'a, E>(inputs: &[&'a [E]]) -> Instant<'a, E> {
+    let context = inputs.get(2).copied().unwrap_or(&[]);
+    debug_assert_eq!(inputs[1].len(), LANES, "one time a row");
+    Instant { time: inputs[1], tangents: 0, state: inputs[0], context, structure: None }
+}
