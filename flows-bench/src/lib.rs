@@ -2,4 +2,5 @@
 
 pub mod table;
 pub mod toys;
+pub mod trace_cost;
 pub mod workload;

@@ -16,11 +16,14 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 
 use crate::field::{FieldKernel, add_product};
-use crate::fixed_step::{integrate, uniform_mesh};
+use crate::fixed_step::{integrate, uniform_time};
 use crate::rates::{Given, RateGradients, Rates, RatesWorkspace};
 use crate::runge_kutta::SolveGradients;
 use crate::solution::Keep;
 use crate::solver::Solver;
+
+/// Equal steps that share one mesh.
+const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
 pub(crate) struct Adjoint<'a, E, K> {
@@ -86,7 +89,7 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
     fn integrate(
         &self,
         mut y: Vec<E>,
-        velocity: impl FnMut(f64, &[E], &mut [E]) -> Result<(), crate::FieldError>,
+        mut velocity: impl FnMut(f64, &[E], &mut [E]) -> Result<(), crate::FieldError>,
     ) -> Vec<E> {
         let [t0, t1] = self.times;
         let size = y.len();
@@ -100,11 +103,17 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
                 }
             }
             (None, Some(steps)) => {
-                let mesh = uniform_mesh(t1, t0, steps).unwrap_or_default();
-                match integrate(self.solver.tableau(), &mesh, &mut y, velocity) {
-                    Ok(_) => y,
-                    Err(_) => none(),
+                // A few steps at a time: their mesh takes memory.
+                for first in (0..steps.get()).step_by(TOGETHER) {
+                    let last = (first + TOGETHER).min(steps.get());
+                    let time = |index| uniform_time([t1, t0], steps, index);
+                    let mesh: Vec<f64> = (first..=last).map(time).collect();
+                    let tableau = self.solver.tableau();
+                    if integrate(tableau, &mesh, &mut y, &mut velocity).is_err() {
+                        return none();
+                    }
                 }
+                y
             }
             (None, None) => none(),
         }

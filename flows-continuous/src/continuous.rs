@@ -14,7 +14,6 @@ use rand::{Rng, RngExt};
 
 use crate::batched::{BatchedRates, State};
 use crate::field::FieldKernel;
-use crate::fixed_step::uniform_mesh;
 use crate::path::spacing;
 use crate::penalty::Penalties;
 use crate::rates::Rates;
@@ -22,7 +21,7 @@ use crate::row_batch::{RowBatch, solve_batch};
 use crate::row_wise::RowReport;
 use crate::solution::{Keep, Status};
 use crate::solve::{Counts, Course, GradientMethod, Solve};
-use crate::solver::{Accuracy, Solver, refused, stopped};
+use crate::solver::{Accuracy, Solver, check_interval, refused, stopped};
 use crate::velocity::Velocity;
 
 /// x = z(t1) with dz/dt = f(t, z), z(t0) = z; the inverse integrates from t1 back to t0.
@@ -79,11 +78,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         training: Accuracy,
         reporting: Accuracy,
     ) -> Result<Self> {
-        let length = times[1] - times[0];
-        if !length.is_finite() || length == 0.0 {
-            let (name, requirement) = ("length of the time interval", "finite and not 0");
-            return Err(Error::Parameter { name, requirement, value: length });
-        }
+        check_interval(times)?;
         for accuracy in [training, reporting] {
             accuracy.divergence.check(field.kernel().dim(), field.kernel().structure())?;
             accuracy.solver.check::<E>()?;
@@ -101,6 +96,12 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             purpose: Purpose::Reporting,
             probe_seed: 0,
         })
+    }
+
+    /// The field with its weights; a copy can be run as
+    /// [`ResidualSteps`](crate::ResidualSteps).
+    pub fn field(&self) -> &Network<E, K> {
+        &self.field
     }
 
     /// With another way to compute gradients than the replay.
@@ -247,10 +248,13 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             Some(log_det) => column(log_det, &mut tape)?,
             None => per_row(Vec::new())?,
         };
+        // Backwards in time the solver's integrals are negative; a path costs the same either way.
+        let [start, end] = self.interval(direction);
+        let sign = (end - start).signum();
         let mut terms = Vec::with_capacity(penalties.len());
         for (integral, (_, weight)) in others.zip(&penalties) {
             let integral = column(integral, &mut tape)?;
-            terms.push(scaled(integral, *weight, &mut tape)?);
+            terms.push(scaled(integral, sign * weight, &mut tape)?);
         }
         let penalty = if terms.is_empty() { None } else { Some(sum(terms, &mut tape)?) };
         Ok(Mapped { value, log_det, penalty, tape, work })
@@ -291,8 +295,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             }
             _ => {
                 let steps = solver.equal_steps().unwrap_or(std::num::NonZeroUsize::MIN);
-                let mesh = uniform_mesh(times[0], times[1], steps).map_err(refused)?;
-                (Course::Mesh(mesh), None, None)
+                (Course::Equal(steps), None, None)
             }
         };
         let noise = probes.len().checked_div(input.rows()).unwrap_or(0);

@@ -204,7 +204,7 @@ impl Divergence {
                     for group in row.chunks_mut(width * width) {
                         orthonormalise(group, width, 1);
                     }
-                    row.iter_mut().for_each(|v| *v = *v * length);
+                    row.iter_mut().for_each(|v| *v *= length);
                 }
                 values
             }

@@ -7,6 +7,12 @@ use flows_core::Real;
 use crate::solution::first_non_finite;
 use crate::{Failure, FieldError, SolveError, Tableau};
 
+/// Time number `index` of `steps` equal steps from `t0` to `t1`; both ends are exact.
+pub(crate) fn uniform_time([t0, t1]: [f64; 2], steps: NonZeroUsize, index: usize) -> f64 {
+    let n = steps.get();
+    if index >= n { t1 } else { t0 + (t1 - t0) * (index as f64 / n as f64) }
+}
+
 /// Times of `steps` equal steps from `t0` to `t1`, in either direction; both ends are exact.
 ///
 /// An interval of length zero gives the one-point mesh `[t0]`, which asks for no step.
@@ -21,10 +27,7 @@ pub fn uniform_mesh(t0: f64, t1: f64, steps: NonZeroUsize) -> Result<Vec<f64>, S
     if length == 0.0 {
         return Ok(vec![t0]);
     }
-    let n = steps.get();
-    let mut mesh: Vec<f64> = (0..n).map(|i| t0 + length * (i as f64 / n as f64)).collect();
-    mesh.push(t1);
-    Ok(mesh)
+    Ok((0..=steps.get()).map(|index| uniform_time([t0, t1], steps, index)).collect())
 }
 
 /// Advances `y` from the first to the last time of `mesh`, one step of `tableau` between

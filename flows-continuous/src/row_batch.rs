@@ -21,6 +21,9 @@ pub(crate) struct RowBatch<'a, E> {
     pub(crate) parameters: &'a [&'a [E]],
 }
 
+/// Rows in the order in which one thread finished them, and their values.
+type Solved<E> = (Vec<(usize, RowReport)>, Vec<E>);
+
 /// Solves every row; returns state, log-det and penalties row by row, and what became of each.
 ///
 /// Threads take the next rows as their places get free; that changes no result, because a row's
@@ -56,8 +59,7 @@ pub(crate) fn solve_batch<E: Real, K: FieldKernel<E>>(
         (order, values)
     };
     let workers = rayon::current_num_threads().min(blocks.len());
-    let done: Vec<(Vec<(usize, RowReport)>, Vec<E>)> =
-        (0..workers).into_par_iter().map(work).collect();
+    let done: Vec<Solved<E>> = (0..workers).into_par_iter().map(work).collect();
     let unsolved = RowReport {
         status: Status::Finished,
         time: times[1],

@@ -136,8 +136,8 @@ pub(crate) fn solve_rows<E: Real, K: FieldKernel<E>>(
             return;
         }
         let errors = lanes.attempt();
-        for lane in 0..LANES {
-            let ended = lanes.control(lane, errors[lane], record.as_deref_mut());
+        for (lane, error) in errors.into_iter().enumerate() {
+            let ended = lanes.control(lane, error, record.as_deref_mut());
             if let Some((row, report)) = ended {
                 done(Done { row, lane, block: &lanes.state, report });
             }
@@ -305,7 +305,7 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
         let mut error = vec![E::zero(); self.state.len()];
         combine(&mut error, steps, &ERROR, &self.stages);
         let (rtol, atol) = (E::of(self.settings.rtol), E::of(self.settings.atol));
-        let mut squares = vec![E::zero(); LANES];
+        let mut squares = [E::zero(); LANES];
         let rows = error.chunks_exact(LANES).zip(self.state.chunks_exact(LANES));
         for ((error, before), after) in rows.zip(self.next.chunks_exact(LANES)) {
             for lane in 0..LANES {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::adaptive::Adaptive;
 use crate::adjoint::Adjoint;
 use crate::field::FieldKernel;
+use crate::fixed_step::uniform_time;
 use crate::path::{Path, Steps, directions, spacing};
 use crate::rates::{Given, Rates};
 use crate::row_wise::{Recorder, Waiting, move_lane, solve_rows};
@@ -53,8 +54,8 @@ impl Default for GradientMethod {
 /// Where the end of a block comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Course {
-    /// Equal steps over this mesh, taken here.
-    Mesh(Vec<f64>),
+    /// So many equal steps, taken here.
+    Equal(NonZeroUsize),
     /// The row-wise solver, run here.
     RowWise(Adaptive),
     /// A solve that has happened; one more input holds its checkpoints, so many steps apart, and its
@@ -142,7 +143,7 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Solve<E, K> {
         let mut state = inputs[0].to_vec();
         state.resize(self.rates.width() * LANES, E::zero());
         let path = match &self.course {
-            Course::Mesh(mesh) => self.follow(mesh, &mut state, given)?,
+            Course::Equal(steps) => self.follow(*steps, &mut state, given)?,
             Course::RowWise(settings) => self.rows(*settings, &mut state, given)?,
             Course::Happened { mesh, every } => {
                 let size = self.rates.kernel.dim() * LANES;
@@ -228,34 +229,35 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
         }
     }
 
-    /// Takes the steps of a mesh.
-    fn follow(&self, mesh: &[f64], state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
+    /// Takes equal steps.
+    fn follow(&self, steps: NonZeroUsize, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
         let dim = self.rates.kernel.dim();
-        let start = (mesh[0], &state[..dim * LANES]);
+        let start = (self.times[0], &state[..dim * LANES]);
         let (workspace, sketched) = directions(&self.rates, start, given);
         let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &workspace);
-        let steps = mesh.len() - 1;
+        let time = |index: usize| uniform_time(self.times, steps, index);
         let mut path = Path::none();
         let kept = NonZeroUsize::new(self.checkpoints());
         if let Some(kept) = kept {
-            path.steps = Steps::Shared(mesh.to_vec());
-            path.every = spacing(steps, kept);
+            path.steps = Steps::Shared((0..=steps.get()).map(time).collect());
+            path.every = spacing(steps.get(), kept);
         }
-        for (step, ends) in mesh.windows(2).enumerate() {
+        for step in 0..steps.get() {
+            let (now, next) = (time(step), time(step + 1));
             if kept.is_some() && step.is_multiple_of(path.every) {
                 path.states.push(state[..dim * LANES].to_vec());
             }
-            let (time, length) = ([E::of(ends[0]); LANES], [E::of(ends[1] - ends[0]); LANES]);
-            stepper.evaluate(&time, &length, state, given);
-            stepper.advance(&length, state);
+            let (times, lengths) = ([E::of(now); LANES], [E::of(next - now); LANES]);
+            stepper.evaluate(&times, &lengths, state, given);
+            stepper.advance(&lengths, state);
             if let Some(index) = state.iter().position(|v| !v.is_finite()) {
                 let evaluations = ((step + 1) * self.solver.tableau().stages()) as u64;
                 let row = Some(index % LANES);
-                return Err(stopped(row, ends[1], Status::NonFinite, evaluations));
+                return Err(stopped(row, next, Status::NonFinite, evaluations));
             }
         }
-        let evaluations = sketched + (steps * self.solver.tableau().stages()) as u64;
-        self.counts.add(1, evaluations, steps as u64, 0);
+        let evaluations = sketched + (steps.get() * self.solver.tableau().stages()) as u64;
+        self.counts.add(1, evaluations, steps.get() as u64, 0);
         Ok(path)
     }
 

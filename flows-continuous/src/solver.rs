@@ -151,6 +151,16 @@ const fn two() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1)
 }
 
+/// Whether an interval has a finite length that is not zero.
+pub(crate) fn check_interval(times: [f64; 2]) -> Result<()> {
+    let length = times[1] - times[0];
+    if length.is_finite() && length != 0.0 {
+        return Ok(());
+    }
+    let (name, requirement) = ("length of the time interval", "finite and not 0");
+    Err(Error::Parameter { name, requirement, value: length })
+}
+
 /// A solve that stopped early, as an error.
 pub(crate) fn stopped(row: Option<usize>, time: f64, status: Status, evaluations: u64) -> Error {
     Error::Stopped {

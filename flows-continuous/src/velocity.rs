@@ -33,7 +33,7 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Velocity<K> {
     ) -> Result<()> {
         let length = E::of(self.length);
         self.kernel.forward(at(inputs), parameters, workspace, outputs[0]);
-        outputs[0].iter_mut().for_each(|v| *v = *v * length);
+        outputs[0].iter_mut().for_each(|v| *v *= length);
         Ok(())
     }
 

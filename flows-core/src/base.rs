@@ -12,6 +12,11 @@ use crate::{Error, Real, Result, Stream, normals};
 /// ln(2 pi) / 2
 const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_8;
 
+/// Log-density of N(0, I) at a point, in double precision.
+pub(crate) fn standard_normal_log_density<E: Real>(point: &[E]) -> f64 {
+    point.iter().map(|v| -0.5 * v.as_f64().powi(2) - HALF_LN_TWO_PI).sum()
+}
+
 /// The distribution that a flow transforms.
 #[derive(Clone, Debug)]
 pub enum Base<E: Real> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod activation;
+mod augmented;
 mod base;
 mod bijector;
 mod chain;
@@ -28,6 +29,7 @@ pub mod testing;
 pub mod train;
 mod work;
 
+pub use augmented::{Augmented, AugmentedSource, Bound};
 pub use base::{Base, DiagonalNormal, StandardNormal, UniformBox};
 pub use bijector::{Bijector, BoxBijector, Cost, Costs, LogDet, Mapped, Purpose};
 pub use chain::Chain;

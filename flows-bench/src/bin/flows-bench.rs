@@ -1,5 +1,6 @@
 //! Times the workloads: one JSON line for each workload and operation.
 //!
+//! `flows-bench trace` prints, for 2 to 256 features, what the trace of a Jacobian costs: one line each.
 //! `flows-bench [NAME ..] [--repetitions N] [--seconds S]` runs all workloads, or those named, each
 //! operation N times (5) for S seconds (1) from the initial weights, and prints median and minimum of
 //! the mean milliseconds.
@@ -7,6 +8,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use flows_bench::trace_cost::{DIMS, trace_cost};
 use flows_bench::workload::{Prepared, Workload};
 use mimalloc::MiMalloc;
 use serde::Serialize;
@@ -32,6 +34,8 @@ struct Line {
 
 struct Plan {
     workloads: Vec<Workload>,
+    /// Whether the cost of the trace is timed too.
+    trace: bool,
     repetitions: usize,
     seconds: f64,
 }
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan, String> {
-    let mut plan = Plan { workloads: Vec::new(), repetitions: 5, seconds: 1.0 };
+    let mut plan = Plan { workloads: Vec::new(), trace: false, repetitions: 5, seconds: 1.0 };
     while let Some(argument) = arguments.next() {
         let mut value = || {
             let text = arguments.next().unwrap_or_default();
@@ -65,10 +69,11 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan, String> {
         match argument.as_str() {
             "--repetitions" => plan.repetitions = (value()? as usize).max(1),
             "--seconds" => plan.seconds = value()?,
+            "trace" => plan.trace = true,
             name => plan.workloads.push(name.parse()?),
         }
     }
-    if plan.workloads.is_empty() {
+    if plan.workloads.is_empty() && !plan.trace {
         plan.workloads = Workload::ALL.to_vec();
     }
     Ok(plan)
@@ -80,6 +85,11 @@ fn run(plan: &Plan) -> flows_core::Result<()> {
         ("log_prob", Prepared::log_prob),
         ("sample", Prepared::sample),
     ];
+    if plan.trace {
+        for dim in DIMS {
+            print(&trace_cost(dim, plan.repetitions)?);
+        }
+    }
     for &workload in &plan.workloads {
         for (op, operation) in operations {
             let mut means = Vec::with_capacity(plan.repetitions);
@@ -127,7 +137,7 @@ fn rounded(milliseconds: f64) -> f64 {
 }
 
 #[expect(clippy::print_stdout, reason = "the lines are the program's result")]
-fn print(line: &Line) {
+fn print(line: &impl Serialize) {
     if let Ok(text) = serde_json::to_string(line) {
         println!("{text}");
     }

@@ -1,0 +1,286 @@
+//! A stack of residual layers as one operation, in either direction.
+
+use std::sync::Arc;
+
+use flows_core::elementwise::vectorised;
+use flows_core::operation::{LANES, Operation, Recorded};
+use flows_core::{Error, Real, Result, Tally};
+
+use crate::continuous::Direction;
+use crate::elimination::eliminate;
+use crate::field::{FieldKernel, add};
+use crate::fixed_point::solve;
+use crate::jacobian_pass::{JacobianPass, PassGradients};
+use crate::rates::Given;
+
+/// The layers z' = z + h f(t, z) between the times of a mesh, with the log-det of all, or their
+/// inverses, last to first.
+///
+/// Inputs: start `(dim)`, context where there is one. Outputs: the end and, where wanted, the
+/// log-det. With M = I + h J at z and gradients g of z, g' of z', a of the log-det of the map,
+/// ```text
+/// d log |det M| = tr(M^-1 dM),   so that the gradient of J is h M^-T
+/// forward:  g = M^T g' + a d log |det M| / dz
+///           dtheta = h (df/dtheta)^T g' + a d log |det M| / dtheta
+/// inverse:  g' = M^-T (g - a d log |det M| / dz)
+///           dtheta = -h (df/dtheta)^T g' - a d log |det M| / dtheta
+/// ```
+/// the inverse by the implicit function theorem. A layer leaves its z; the backward pass evaluates
+/// it there once more, that of the inverse twice.
+#[derive(Debug)]
+pub(crate) struct ResidualOperation<K> {
+    pub(crate) kernel: K,
+    pub(crate) mesh: Arc<[f64]>,
+    pub(crate) direction: Direction,
+    pub(crate) with_log_det: bool,
+    /// Whether a backward pass may follow.
+    pub(crate) recorded: bool,
+    pub(crate) iterations: Tally,
+}
+
+/// z of each layer, `(dim, LANES)`, in the order in which the layers were computed.
+#[derive(Debug)]
+pub(crate) struct ResidualWorkspace<E>(Vec<E>);
+
+impl<E> Default for ResidualWorkspace<E> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// Time and length of a layer.
+#[derive(Clone, Copy)]
+struct Layer {
+    time: f64,
+    length: f64,
+}
+
+impl<K> ResidualOperation<K> {
+    /// In the order in which they are computed.
+    fn layers(&self) -> Vec<Layer> {
+        let layer = |ends: &[f64]| Layer { time: ends[0], length: ends[1] - ends[0] };
+        let forward = self.mesh.windows(2).map(layer);
+        match self.direction {
+            Direction::Forward => forward.collect(),
+            Direction::Inverse => forward.rev().collect(),
+        }
+    }
+
+    /// Turns the log-det of the layers into that of the map.
+    fn finish<E: Real>(&self, value: &[E], log_det: Option<&mut &mut [E]>) -> Result<()> {
+        check_finite("value of the residual steps", value)?;
+        let Some(log_det) = log_det else { return Ok(()) };
+        if self.direction == Direction::Inverse {
+            log_det.iter_mut().for_each(|log_det| *log_det = -*log_det);
+        }
+        check_finite("log-det of the residual steps", log_det)
+    }
+}
+
+impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
+    type Workspace = ResidualWorkspace<E>;
+
+    fn name(&self) -> &'static str {
+        "residual steps"
+    }
+
+    fn output_widths(&self) -> Vec<usize> {
+        if self.with_log_det { vec![self.kernel.dim(), 1] } else { vec![self.kernel.dim()] }
+    }
+
+    fn forward(
+        &self,
+        inputs: &[&[E]],
+        parameters: &[&[E]],
+        workspace: &mut Self::Workspace,
+        outputs: &mut [&mut [E]],
+    ) -> Result<()> {
+        let [z, log_det @ ..] = outputs else { return Ok(()) };
+        let mut pass = JacobianPass::new(&self.kernel, given(inputs, parameters));
+        let mut matrix = Vec::new();
+        let mut shift = vec![E::zero(); z.len()];
+        let mut iterations = 0;
+        workspace.0.clear();
+        z.copy_from_slice(inputs[0]);
+        for Layer { time, length } in self.layers() {
+            let h = E::of(length);
+            if self.direction == Direction::Inverse {
+                iterations += solve(z, |z, shift| {
+                    pass.evaluate(time, z);
+                    pass.scaled_velocity(h, shift);
+                })?;
+            }
+            if self.recorded {
+                workspace.0.extend_from_slice(z);
+            }
+            if let Some(log_det) = log_det.first_mut() {
+                pass.evaluate_jacobian(time, z);
+                write_matrix(&pass, h, 1, &mut matrix);
+                eliminate(self.kernel.dim(), &mut matrix, log_det);
+            } else {
+                pass.evaluate(time, z);
+            }
+            if self.direction == Direction::Forward {
+                pass.scaled_velocity(h, &mut shift);
+                add(z, &shift);
+            }
+        }
+        self.iterations.note(iterations);
+        self.finish(z, log_det.first_mut())
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E, Self::Workspace>,
+        output_gradients: &[&[E]],
+        input_gradients: &mut [&mut [E]],
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let [d_value, d_log_det] = output_gradients else { return };
+        let [d_state, others @ ..] = input_gradients else { return };
+        let mut none: &mut [E] = &mut [];
+        let context = others.first_mut().unwrap_or(&mut none);
+        d_state.copy_from_slice(d_value);
+        let given = given(block.inputs, block.parameters);
+        let mut backward = Backward {
+            pass: JacobianPass::new(&self.kernel, given),
+            matrix: Vec::new(),
+            scaled: vec![E::zero(); d_state.len()],
+            d_log_det,
+        };
+        let states = block.workspace.0.chunks_exact(d_state.len());
+        for (layer, z) in self.layers().into_iter().zip(states).rev() {
+            let into =
+                PassGradients { state: d_state, context, parameters: &mut *parameter_gradients };
+            match self.direction {
+                Direction::Forward => backward.pull_forward(layer, z, into),
+                Direction::Inverse => backward.pull_inverse(layer, z, into),
+            }
+        }
+    }
+}
+
+fn given<'a, E>(inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
+    Given { parameters, context: inputs.get(1).copied().unwrap_or(&[]), probes: &[] }
+}
+
+fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
+    let advice = "take more steps, or check the input and the weights";
+    match (0..values.len()).filter(|&i| !values[i].is_finite()).map(|i| i % LANES).min() {
+        Some(row) => Err(Error::NonFinite { quantity, row, advice }),
+        None => Ok(()),
+    }
+}
+
+/// The first of `blocks` square blocks, M^T = I + h J^T, with the unit matrix as a second one.
+fn write_matrix<E: Real, K: FieldKernel<E>>(
+    pass: &JacobianPass<'_, E, K>,
+    h: E,
+    blocks: usize,
+    matrix: &mut Vec<E>,
+) {
+    matrix.clear();
+    for (i, row) in pass.transposed().enumerate() {
+        let first = matrix.len();
+        for entry in row {
+            matrix.extend(entry.iter().map(|&entry| h * entry));
+        }
+        let width = matrix.len() - first;
+        matrix.resize(first + blocks * width, E::zero());
+        for block in 0..blocks {
+            let diagonal = first + block * width + i * LANES;
+            matrix[diagonal..diagonal + LANES].iter_mut().for_each(|entry| *entry += E::one());
+        }
+    }
+}
+
+/// Buffers of the backward pass.
+struct Backward<'a, E: Real, K: FieldKernel<E>> {
+    pass: JacobianPass<'a, E, K>,
+    matrix: Vec<E>,
+    /// A gradient times a length, `(dim, LANES)`.
+    scaled: Vec<E>,
+    d_log_det: &'a [E],
+}
+
+impl<E: Real, K: FieldKernel<E>> Backward<'_, E, K> {
+    fn pull_forward(&mut self, layer: Layer, z: &[E], into: PassGradients<'_, '_, E>) {
+        let h = E::of(layer.length);
+        let mut inverse = self.inverse(layer, z);
+        scale(&mut inverse, self.d_log_det, h);
+        self.scaled.iter_mut().zip(&*into.state).for_each(|(scaled, &d)| *scaled = h * d);
+        self.pass.pull((&self.scaled, &inverse), into);
+        self.matrix = inverse;
+    }
+
+    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: PassGradients<'_, '_, E>) {
+        let h = E::of(layer.length);
+        let inverse = self.inverse(layer, z);
+        let PassGradients { state, context, parameters } = into;
+        let mut d_jacobian = inverse.clone();
+        scale(&mut d_jacobian, self.d_log_det, -h);
+        let log_det = PassGradients {
+            state: &mut *state,
+            context: &mut *context,
+            parameters: &mut *parameters,
+        };
+        self.pass.pull((&[], &d_jacobian), log_det);
+        multiply(&inverse, state, &mut self.scaled);
+        state.copy_from_slice(&self.scaled);
+        self.scaled.iter_mut().for_each(|d| *d = -h * *d);
+        self.pass.evaluate(layer.time, z);
+        // The state's share of this is in M^-T already.
+        d_jacobian.truncate(state.len());
+        let implicit = PassGradients { state: &mut d_jacobian, context, parameters };
+        self.pass.pull((&self.scaled, &[]), implicit);
+        self.matrix = inverse;
+    }
+
+    /// Evaluates a layer and returns M^-T, `(dim, dim, LANES)`.
+    fn inverse(&mut self, layer: Layer, z: &[E]) -> Vec<E> {
+        self.pass.evaluate_jacobian(layer.time, z);
+        let mut matrix = std::mem::take(&mut self.matrix);
+        write_matrix(&self.pass, E::of(layer.length), 2, &mut matrix);
+        let mut log_det = [E::zero(); LANES];
+        eliminate(z.len() / LANES, &mut matrix, &mut log_det);
+        // The second block of each row, moved to the front.
+        for row in 0..z.len() / LANES {
+            let source = (2 * row + 1) * z.len();
+            matrix.copy_within(source..source + z.len(), row * z.len());
+        }
+        matrix.truncate(z.len() / LANES * z.len());
+        matrix
+    }
+}
+
+/// Multiplies each row by `factors` and `h`.
+fn scale<E: Real>(rows: &mut [E], factors: &[E], h: E) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(LANES) {
+                for (value, &factor) in row.iter_mut().zip(factors) {
+                    *value *= h * factor;
+                }
+            }
+        },
+    );
+}
+
+/// The product of each lane's matrix and vector.
+fn multiply<E: Real>(matrix: &[E], vector: &[E], product: &mut [E]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = matrix.chunks_exact(vector.len());
+            for (sum, row) in product.chunks_exact_mut(LANES).zip(rows) {
+                sum.fill(E::zero());
+                for (entries, values) in row.chunks_exact(LANES).zip(vector.chunks_exact(LANES)) {
+                    for ((sum, &entry), &value) in sum.iter_mut().zip(entries).zip(values) {
+                        *sum += entry * value;
+                    }
+                }
+            }
+        },
+    );
+}

@@ -1,0 +1,81 @@
+//! Memory of gradients over the number of steps, counted by the allocator of this test.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+#![allow(clippy::print_stdout, reason = "measured bytes are shown with --nocapture")]
+
+use std::num::NonZeroUsize;
+
+use flows_continuous::{
+    Accuracy, Adaptive, Checkpoints, Continuous, Divergence, EqualSteps, GradientMethod, MlpField,
+    Solver, TimeInput,
+};
+use flows_core::activation::Activation;
+use flows_core::rowwise::{backward, negative_mean};
+use flows_core::tensor::batch;
+use flows_core::{Bijector, Context, LastLayer, Network, PutTape, Traced, normals, stream};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Most bytes in use, above those before, while a gradient is computed; and the steps it took.
+fn bytes(solver: Solver, gradient: GradientMethod, times: [f64; 2]) -> (usize, u64) {
+    let field = MlpField::new(2, 0, &[8], Activation::Tanh, TimeInput::Concat).unwrap();
+    let field = Network::new(field, LastLayer::Random, &mut stream(1, "init")).unwrap();
+    let accuracy = Accuracy { solver, divergence: Divergence::Exact };
+    let flow = Continuous::<f64, _>::new(field, times, accuracy, accuracy).unwrap();
+    let flow = flow.with_gradient(gradient);
+    let z = batch(normals(256, &mut stream(2, "z")), 128, 2).unwrap();
+    let run = || {
+        let out = flow.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
+        let (_, loss) = negative_mean(out.log_det, out.tape).unwrap();
+        drop(backward(loss).unwrap());
+        out.work.steps_accepted
+    };
+    run();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    let steps = run();
+    (MEMORY.peak_usage() - before, steps)
+}
+
+fn rk4(steps: usize) -> Solver {
+    Solver::Rk4(EqualSteps { steps: NonZeroUsize::new(steps).unwrap() })
+}
+
+fn replay(checkpoints: usize) -> GradientMethod {
+    let checkpoints = NonZeroUsize::new(checkpoints).unwrap();
+    GradientMethod::Replay(Checkpoints { checkpoints })
+}
+
+/// One test, because the allocator counts for the whole process.
+#[test]
+fn the_adjoint_needs_the_same_memory_for_any_number_of_steps() {
+    let counts = [10, 100, 1_000, 10_000];
+    let times = [0.0, 1.0];
+    let adjoint = counts.map(|steps| bytes(rk4(steps), GradientMethod::Adjoint, times).0);
+    let kept = counts.map(|steps| bytes(rk4(steps), replay(10_000), times).0);
+    let few = counts.map(|steps| bytes(rk4(steps), replay(10), times).0);
+    // The time of each step is written down, and states between two checkpoints come and go.
+    println!("adjoint {adjoint:?}\nevery state {kept:?}\nten states {few:?}");
+    for bytes in adjoint {
+        assert!(bytes <= adjoint[0] + adjoint[0] / 20, "{adjoint:?}");
+    }
+    assert!(kept[3] > 20 * kept[0], "a state a step shows in the count: {kept:?}");
+    // 10,000 steps with ten states: a thousand states at a time instead of ten thousand.
+    assert!(few[3] < kept[3] / 5, "{few:?} {kept:?}");
+
+    // Longer intervals take more steps of the adaptive solvers, the same tolerance.
+    for solver in [
+        Solver::Dopri5(Adaptive::new(1e-10, 1e-10)),
+        Solver::Dop853(Adaptive::new(1e-12, 1e-12)),
+        Solver::RowWise(Adaptive::new(1e-10, 1e-10)),
+    ] {
+        let short = bytes(solver, GradientMethod::Adjoint, [0.0, 1.0]);
+        let long = bytes(solver, GradientMethod::Adjoint, [0.0, 40.0]);
+        println!("{solver:?}: {short:?} {long:?} (bytes, steps)");
+        assert!(long.1 > 5 * short.1, "{solver:?}: {short:?} {long:?}");
+        // The package keeps up to fifty states of 2 x 129 numbers a row before it starts again.
+        let segment = 60 * 2 * 128 * (2 * 2 + 1 + 60) * 8;
+        assert!(long.0 < short.0 + segment, "{solver:?}: {short:?} {long:?}");
+    }
+}

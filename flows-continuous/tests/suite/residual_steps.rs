@@ -1,0 +1,297 @@
+//! Residual steps pass the one check of the workspace, and are what they bridge to.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+use std::num::NonZeroUsize;
+
+use flows_continuous::{
+    Accuracy, Adaptive, Continuous, Divergence, EqualSteps, MlpField, PlanarField, PotentialField,
+    ResidualSteps, Solver, TimeInput,
+};
+use flows_core::activation::Activation;
+use flows_core::parameters::Parameters;
+use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::{
+    Batch, Bijector, Context, Cost, Error, LastLayer, Layouts, Network, PutTape, Real, Traced,
+    Values, normals, stream,
+};
+
+use crate::field_case::distance;
+
+const TIMES: [f64; 2] = [0.2, 1.0];
+
+fn count(steps: usize) -> NonZeroUsize {
+    NonZeroUsize::new(steps).unwrap()
+}
+
+fn perceptron(dim: usize, context: usize) -> MlpField {
+    MlpField::new(dim, context, &[7, 5], Activation::Tanh, TimeInput::ConcatSquash).unwrap()
+}
+
+/// A network away from the identity, the same one in either precision but for rounding.
+fn network<E: Real, K: Layouts>(kernel: K) -> Network<E, K> {
+    let mut rng = stream(5, "init");
+    let mut wide = Network::<f64, K>::new(kernel.clone(), LastLayer::Random, &mut rng).unwrap();
+    perturb(&mut wide, 0.8, &mut rng).unwrap();
+    let mut values = wide.values().to_vec().into_iter();
+    let mut field = Network::new(kernel, LastLayer::Random, &mut rng).unwrap();
+    let copy = &mut |_: &str, _, tensor: &mut Batch<E>| {
+        let values: Vec<E> = values.next().unwrap().into_iter().map(E::of).collect();
+        set_values(tensor, &values)
+    };
+    field.visit_mut(copy).unwrap();
+    field
+}
+
+fn layers<E: Real>(dim: usize, context: usize, steps: usize) -> ResidualSteps<E, MlpField> {
+    ResidualSteps::new(network(perceptron(dim, context)), TIMES, count(steps)).unwrap()
+}
+
+/// The ODE with the weights of [`layers`].
+fn ode(dim: usize, context: usize, solver: Solver) -> Continuous<f64, MlpField> {
+    let accuracy = Accuracy { solver, divergence: Divergence::Exact };
+    Continuous::new(network(perceptron(dim, context)), TIMES, accuracy, accuracy).unwrap()
+}
+
+/// dz/dt = A z.
+fn linear<E: Real>(matrix: [f64; 4]) -> Network<E, MlpField> {
+    let kernel = MlpField::new(2, 0, &[], Activation::Tanh, TimeInput::None).unwrap();
+    let mut field = Network::new(kernel, LastLayer::Random, &mut stream(1, "init")).unwrap();
+    let (matrix, zero) = (matrix.map(E::of), [E::zero(); 2]);
+    let set = &mut |name: &str, _, tensor: &mut Batch<E>| {
+        set_values(tensor, if name == "weight0" { &matrix } else { &zero })
+    };
+    field.visit_mut(set).unwrap();
+    field
+}
+
+fn points<E: Real>(rows: usize, dim: usize, seed: u64) -> Batch<E> {
+    batch(normals(rows * dim, &mut stream(seed, "points")), rows, dim).unwrap()
+}
+
+fn wide<E: Real>(values: &impl Values<E>) -> Vec<f64> {
+    values.values().iter().map(|v| v.as_f64()).collect()
+}
+
+#[test]
+fn residual_steps_are_bijective() {
+    // The inverse ends at 8 epsilon, 2e-15, times h L / (1 - h L), below 10 here, in each layer.
+    let tolerance = Tolerance { round_trip: 1e-12, ..Tolerance::default() };
+    for (dim, context) in [(1, 0), (1, 1), (2, 0), (2, 2), (3, 0), (3, 2)] {
+        for steps in [1, 3] {
+            let mut steps = layers::<f64>(dim, context, steps);
+            check_bijector(&mut steps, context, normal_point(1.0), tolerance);
+        }
+    }
+    // Another field, and time that runs backwards.
+    let field = network(PlanarField::new(3, 1, 4).unwrap());
+    let mut planar = ResidualSteps::new(field, [1.0, 0.2], count(2)).unwrap();
+    check_bijector(&mut planar, 1, normal_point(1.0), tolerance);
+}
+
+#[test]
+fn the_log_det_needs_no_contraction() {
+    // One step of 3 with the rotation dz/dt = (-b, a): M = [[1, -3], [3, 1]], then with
+    // dz/dt = -(a, b) / 3, the singular M = 0.
+    let one = |matrix| ResidualSteps::new(linear::<f64>(matrix), [0.0, 3.0], count(1)).unwrap();
+    let rotation = one([0.0, -1.0, 1.0, 0.0]);
+    let out = rotation.forward(points(5, 2, 1), &Context::none()).unwrap();
+    assert!(out.log_det.values().iter().all(|l| (l - 10_f64.ln()).abs() < 1e-15));
+    let third = -1.0 / 3.0;
+    let singular = one([third, 0.0, 0.0, third]);
+    let error = singular.forward(points(5, 2, 1), &Context::none()).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 0, .. }), "{error}");
+}
+
+#[test]
+fn values_are_those_of_euler_steps_of_the_ode() {
+    for (dim, context) in [(1, 0), (2, 1), (3, 0)] {
+        let (z, context) = (points::<f64>(200, dim, 1), points::<f64>(200, context, 2));
+        let context =
+            if context.values().is_empty() { Context::none() } else { Context::of(context) };
+        for steps in [1, 7, 40] {
+            let equal = EqualSteps { steps: count(steps) };
+            let euler = ode(dim, context.dim(), Solver::Euler(equal));
+            // The same weights by way of the other bijector.
+            let layers = ResidualSteps::new(euler.field().clone(), TIMES, count(steps)).unwrap();
+            let (got, euler) = (
+                layers.forward(z.clone(), &context).unwrap(),
+                euler.forward(z.clone(), &context).unwrap(),
+            );
+            let far = distance(&wide(&got.value), &wide(&euler.value));
+            assert!(far <= 1e-15 * steps as f64, "{far:e}");
+            let (alone, work) = layers.forward_value(z.clone(), &context).unwrap();
+            assert_eq!(alone.values(), got.value.values());
+            assert_eq!((work, work.field_evaluations), (got.work, steps as u64));
+        }
+    }
+}
+
+/// Slope of the regression of the logarithm of the error on that of the number of steps.
+fn slope(errors: &[(usize, f64)]) -> f64 {
+    let points: Vec<_> = errors.iter().map(|&(n, e)| ((n as f64).ln(), e.ln())).collect();
+    let mean =
+        |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).sum::<f64>() / points.len() as f64;
+    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+    let covariance: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    covariance / points.iter().map(|p| (p.0 - x).powi(2)).sum::<f64>()
+}
+
+#[test]
+fn layers_tend_to_the_ode_like_one_over_their_number() {
+    let (z, none) = (points::<f64>(100, 2, 1), Context::none());
+    let tight = Solver::Dop853(Adaptive::new(1e-12, 1e-12));
+    let exact = ode(2, 0, tight).forward(z.clone(), &none).unwrap();
+    let mut gaps = [Vec::new(), Vec::new(), Vec::new()];
+    for steps in [16, 32, 64, 128] {
+        let got = layers::<f64>(2, 0, steps).forward(z.clone(), &none).unwrap();
+        let euler = ode(2, 0, Solver::Euler(EqualSteps { steps: count(steps) }));
+        let trace = wide(&euler.forward(z.clone(), &none).unwrap().log_det);
+        let (value, log_det) = (wide(&got.value), wide(&got.log_det));
+        gaps[0].push((steps, distance(&value, &wide(&exact.value))));
+        gaps[1].push((steps, distance(&log_det, &wide(&exact.log_det))));
+        gaps[2].push((steps, distance(&log_det, &trace)));
+    }
+    for gaps in gaps {
+        assert!((slope(&gaps) + 1.0).abs() < 0.2, "{gaps:?}");
+    }
+}
+
+#[test]
+fn the_inverse_is_exact_where_reversed_time_is_not() {
+    // Euler's steps back in time miss the start by O(h^2) a step; the fixed point does not.
+    let (z, none) = (points::<f64>(50, 2, 1), Context::none());
+    let steps = layers::<f64>(2, 0, 10);
+    let x = steps.forward(z.clone(), &none).unwrap().value;
+    let out = steps.inverse(x.clone(), &none).unwrap();
+    let euler = ode(2, 0, Solver::Euler(EqualSteps { steps: count(10) }));
+    let reversed = euler.inverse(x, &none).unwrap().value;
+    let far = [out.value.clone(), reversed].map(|back| distance(&wide(&back), &wide(&z)));
+    assert!(far[0] < 1e-13 && far[1] > 1e-4, "{far:?}");
+    assert_eq!(out.work.field_evaluations, 10 + out.work.iterations);
+    assert_eq!(steps.costs().inverse, Cost::Iterative);
+}
+
+#[test]
+fn rows_do_not_depend_on_their_batch() {
+    fn check<E: Real>() {
+        let steps = layers::<E>(3, 2, 4);
+        let (all, features) = (points::<E>(300, 3, 1), points::<E>(300, 2, 2));
+        let (z, c) = (all.values(), features.values());
+        let context = Context::of(features);
+        let forward = steps.forward(all.clone(), &context).unwrap();
+        let inverse = steps.inverse(all, &context).unwrap();
+        for row in [0, 127, 128, 299] {
+            let one = batch(z[3 * row..][..3].to_vec(), 1, 3).unwrap();
+            let its = Context::of(batch(c[2 * row..][..2].to_vec(), 1, 2).unwrap());
+            let alone =
+                [steps.forward(one.clone(), &its).unwrap(), steps.inverse(one, &its).unwrap()];
+            for (alone, batch) in alone.iter().zip([&forward, &inverse]) {
+                assert_eq!(alone.value.values(), batch.value.values()[3 * row..][..3]);
+                assert_eq!(alone.log_det.values(), batch.log_det.values()[row..=row]);
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
+fn a_field_too_steep_to_invert_is_reported() {
+    // z' = z + h rate z: the fixed point overflows for h rate = 3, and never ends for 1, where it
+    // goes to and fro between two values.
+    fn check<E: Real>(rate: f64, bound: u64) {
+        let field = linear::<E>([rate, 0.0, 0.0, rate]);
+        let steps = ResidualSteps::new(field.clone(), [0.0, 1.0], count(1)).unwrap();
+        let mut values = vec![E::zero(); 2 * 200];
+        values[2 * 150] = E::one();
+        let x = batch(values, 200, 2).unwrap();
+        let taped = x.clone().put_tape(Traced::default());
+        let results = [
+            steps.inverse(x.clone(), &Context::none()).err(),
+            steps.inverse(taped, &Context::none()).err(),
+        ];
+        for error in results {
+            match error.unwrap() {
+                Error::NotConverged { row, residual, iterations, advice, .. } => {
+                    assert_eq!(row, 150);
+                    assert!(residual.is_finite() && residual >= 0.9, "{residual}");
+                    assert!(iterations <= bound, "{iterations}");
+                    assert!(advice.contains("take more steps"), "{advice}");
+                }
+                other => panic!("{other}"),
+            }
+        }
+        // What the advice says: with h rate = 0.1, the inverse of (1 + h rate)^n.
+        let more = ResidualSteps::new(field, [0.0, 1.0], count((10.0 * rate) as usize));
+        more.unwrap().inverse(x, &Context::none()).unwrap();
+    }
+    check::<f32>(1.0, 1000);
+    check::<f64>(1.0, 1000);
+    // 3^n exceeds the largest number of f32 at 81, of f64 at 647.
+    check::<f32>(3.0, 82);
+    check::<f64>(3.0, 648);
+}
+
+#[test]
+fn single_precision_is_double_precision_rounded() {
+    // Ten layers of a few roundings each, of weights and points rounded once.
+    let (z, context) = (points::<f32>(100, 3, 1), points::<f32>(100, 2, 2));
+    let cast = |batch: &Batch<f32>, dim| flows_core::tensor::batch(wide(batch), 100, dim).unwrap();
+    let (z64, c64) = (cast(&z, 3), Context::of(cast(&context, 2)));
+    let context = Context::of(context);
+    let (single, double) = (layers::<f32>(3, 2, 10), layers::<f64>(3, 2, 10));
+    for (single, double) in [
+        (single.forward(z.clone(), &context).unwrap(), double.forward(z64.clone(), &c64).unwrap()),
+        (single.inverse(z, &context).unwrap(), double.inverse(z64, &c64).unwrap()),
+    ] {
+        let value = distance(&wide(&single.value), &wide(&double.value));
+        let log_det = distance(&wide(&single.log_det), &wide(&double.log_det));
+        assert!(value < 40.0 * 6e-8 && log_det < 40.0 * 6e-8, "{value:e} {log_det:e}");
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_reported() {
+    let steps = layers::<f64>(2, 0, 3);
+    for odd in [f64::NAN, f64::INFINITY] {
+        let mut values = points::<f64>(200, 2, 1).values();
+        values[2 * 150 + 1] = odd;
+        let z = batch(values, 200, 2).unwrap();
+        let none = Context::none();
+        let results = [
+            steps.forward(z.clone(), &none).err(),
+            steps.inverse(z.clone(), &none).err(),
+            steps.forward_value(z, &none).err(),
+        ];
+        for error in results {
+            assert!(matches!(error, Some(Error::NonFinite { row: 150, .. })), "{error:?}");
+        }
+    }
+    let mut field = network::<f64, _>(perceptron(2, 0));
+    let poison = &mut |name: &str, _, tensor: &mut Batch<f64>| {
+        let size = tensor.values().len();
+        if name == "bias0" { set_values(tensor, &vec![f64::NAN; size]) } else { Ok(()) }
+    };
+    field.visit_mut(poison).unwrap();
+    let broken = ResidualSteps::new(field, TIMES, count(3)).unwrap();
+    assert!(broken.forward(points(3, 2, 1), &Context::none()).is_err());
+    assert!(broken.inverse(points(3, 2, 1), &Context::none()).is_err());
+}
+
+#[test]
+fn what_cannot_be_run_as_layers_is_refused() {
+    let potential = network::<f64, _>(PotentialField::new(2, 0, 4, 1).unwrap());
+    let error = ResidualSteps::new(potential, TIMES, count(3)).unwrap_err().to_string();
+    assert!(error.contains("potential") && error.contains("`Continuous`"), "{error}");
+    for times in [[0.0, 0.0], [0.0, f64::NAN], [f64::NEG_INFINITY, 0.0]] {
+        assert!(ResidualSteps::new(network::<f64, _>(perceptron(2, 0)), times, count(3)).is_err());
+    }
+    let many = ResidualSteps::new(network::<f64, _>(perceptron(2, 0)), TIMES, count(1_000_001));
+    assert!(many.is_err());
+    let steps = layers::<f64>(2, 1, 3);
+    assert!(steps.forward(points(3, 2, 1), &Context::none()).is_err());
+    assert!(steps.forward(points(3, 3, 1), &Context::of(points(3, 1, 1))).is_err());
+    let empty = steps.inverse(points(0, 2, 1), &Context::of(points(0, 1, 1))).unwrap();
+    assert_eq!(empty.value.values(), Vec::<f64>::new());
+}
