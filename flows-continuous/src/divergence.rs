@@ -17,8 +17,8 @@ pub enum Probe {
     Rademacher,
     /// Standard normal: variance 2 |A|_F^2.
     Gaussian,
-    /// The probes of a row are orthogonal, of length sqrt(D) and uniform in direction: at most D of
-    /// them, and with D the trace is exact.
+    /// The probes of a row are orthogonal, of length sqrt(D) and uniform in direction. No more than D
+    /// are drawn, and with D the trace is exact.
     Orthogonal,
 }
 
@@ -62,6 +62,16 @@ impl Default for Hutchinson {
     }
 }
 
+impl Hutchinson {
+    /// Probes that are drawn for vectors of `width` entries.
+    fn count(self, width: usize) -> usize {
+        match self.distribution {
+            Probe::Orthogonal => self.probes.min(width),
+            _ => self.probes,
+        }
+    }
+}
+
 /// Hutch++: with Q an orthonormal basis of J S for a random sketch S,
 /// ```text
 /// tr J ~ tr(Q^T J Q) + mean over probes g of g^T (I - Q Q^T) J (I - Q Q^T) g
@@ -86,6 +96,13 @@ pub struct HutchPlusPlus {
 impl Default for HutchPlusPlus {
     fn default() -> Self {
         Self { sketch: 1, probes: 1, distribution: Probe::default() }
+    }
+}
+
+impl HutchPlusPlus {
+    /// The estimator off the range of the sketch.
+    fn off(self) -> Hutchinson {
+        Hutchinson { probes: self.probes, distribution: self.distribution }
     }
 }
 
@@ -114,17 +131,15 @@ impl Divergence {
                 "asked of a field with a closed trace (potential, planar, equivariant)",
                 0,
             ),
-            Self::Hutchinson(Hutchinson { probes, distribution }) => {
-                check_probes(probes, distribution, dim)
-            }
-            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, distribution }) => {
+            Self::Hutchinson(Hutchinson { probes, .. }) => check_probes(probes),
+            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) => {
                 if sketch == 0 || sketch > dim {
                     return refuse("sketch", "between 1 and the number of features", sketch);
                 }
-                check_probes(probes, distribution, dim)
+                check_probes(probes)
             }
-            Self::Bottleneck(Hutchinson { probes, distribution }) => match structure {
-                Structure::Bottleneck(width) => check_probes(probes, distribution, width),
+            Self::Bottleneck(Hutchinson { probes, .. }) => match structure {
+                Structure::Bottleneck(_) => check_probes(probes),
                 _ => refuse("divergence `bottleneck`", "asked of a field with a narrow layer", 0),
             },
         }
@@ -148,19 +163,17 @@ impl Divergence {
     pub(crate) fn tangents(self, dim: usize) -> usize {
         match self {
             Self::Exact => dim,
-            Self::Hutchinson(Hutchinson { probes, .. }) => probes,
-            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) => sketch + probes,
+            Self::Hutchinson(h) => h.count(dim),
+            Self::HutchPlusPlus(h) => h.sketch + h.off().count(dim),
             Self::Closed | Self::Bottleneck(_) => 0,
         }
     }
 
     /// Weight of a direction in the sum.
-    pub(crate) fn weight(self, direction: usize) -> f64 {
+    fn weight(self, dim: usize, direction: usize) -> f64 {
         match self {
-            Self::Hutchinson(Hutchinson { probes, .. }) => 1.0 / probes as f64,
-            Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) if direction >= sketch => {
-                1.0 / probes as f64
-            }
+            Self::Hutchinson(h) => 1.0 / h.count(dim) as f64,
+            Self::HutchPlusPlus(h) if direction >= h.sketch => 1.0 / h.off().count(dim) as f64,
             _ => 1.0,
         }
     }
@@ -168,9 +181,7 @@ impl Divergence {
     /// Random numbers of a row.
     pub(crate) fn noise(self, dim: usize, structure: Structure) -> usize {
         match (self, structure) {
-            (Self::Bottleneck(Hutchinson { probes, .. }), Structure::Bottleneck(width)) => {
-                probes * width
-            }
+            (Self::Bottleneck(h), Structure::Bottleneck(width)) => h.count(width) * width,
             (Self::Hutchinson(_) | Self::HutchPlusPlus(_), _) => self.tangents(dim) * dim,
             _ => 0,
         }
@@ -199,11 +210,15 @@ impl Divergence {
             Probe::Orthogonal => {
                 let mut values: Vec<E> = normals(count, rng);
                 let length = E::of((width as f64).sqrt());
-                // Sketch and probes of one row are made orthogonal together: all are directions.
-                for row in values.chunks_exact_mut(count / rows) {
-                    for group in row.chunks_mut(width * width) {
-                        orthonormalise(group, width, 1);
-                    }
+                // Probes that were orthogonal to the sketch would depend on it.
+                let sketch = match self {
+                    Self::HutchPlusPlus(h) => h.sketch * dim,
+                    _ => 0,
+                };
+                for row in values.chunks_exact_mut(self.noise(dim, structure)) {
+                    let (sketch, probes) = row.split_at_mut(sketch);
+                    orthonormalise(sketch, width, 1);
+                    orthonormalise(probes, width, 1);
                     row.iter_mut().for_each(|v| *v *= length);
                 }
                 values
@@ -256,7 +271,7 @@ impl Divergence {
                 if self == Self::Exact && p != i {
                     continue;
                 }
-                let weight = E::of(self.weight(p));
+                let weight = E::of(self.weight(dim, p));
                 for ((sum, &direction), &tangent) in trace.iter_mut().zip(direction).zip(tangent) {
                     *sum += weight * direction * tangent;
                 }
@@ -281,7 +296,7 @@ impl Divergence {
                 if self == Self::Exact && p != i {
                     continue;
                 }
-                let weight = E::of(self.weight(p));
+                let weight = E::of(self.weight(dim, p));
                 for ((gradient, &direction), &outer) in
                     gradient.iter_mut().zip(direction).zip(d_trace)
                 {
@@ -296,7 +311,7 @@ impl Divergence {
         let stride = (1 + self.tangents(dim)) * LANES;
         for row in velocity.chunks_exact(stride).take(dim) {
             for (p, tangent) in row[LANES..].chunks_exact(LANES).enumerate() {
-                let weight = E::of(self.weight(p));
+                let weight = E::of(self.weight(dim, p));
                 for (sum, &tangent) in sum.iter_mut().zip(tangent) {
                     *sum += weight * tangent * tangent;
                 }
@@ -318,7 +333,7 @@ impl Divergence {
             let tangents = velocity[LANES..].chunks_exact(LANES);
             let groups = tangents.zip(gradient[LANES..].chunks_exact_mut(LANES));
             for (p, (tangent, gradient)) in groups.enumerate() {
-                let weight = E::of(2.0 * self.weight(p));
+                let weight = E::of(2.0 * self.weight(dim, p));
                 for ((gradient, &tangent), &outer) in gradient.iter_mut().zip(tangent).zip(outer) {
                     *gradient += weight * tangent * outer;
                 }
@@ -327,14 +342,12 @@ impl Divergence {
     }
 }
 
-fn check_probes(probes: usize, distribution: Probe, width: usize) -> Result<()> {
-    let refuse =
-        |requirement| Err(Error::Parameter { name: "probes", requirement, value: probes as f64 });
-    match distribution {
-        _ if !(1..=MOST_PROBES).contains(&probes) => refuse("between 1 and 1000"),
-        Probe::Orthogonal if probes > width => refuse("at most one a feature where orthogonal"),
-        _ => Ok(()),
+fn check_probes(probes: usize) -> Result<()> {
+    if (1..=MOST_PROBES).contains(&probes) {
+        return Ok(());
     }
+    let (name, requirement) = ("probes", "between 1 and 1000");
+    Err(Error::Parameter { name, requirement, value: probes as f64 })
 }
 
 /// Puts probes, `(P dim, LANES)`, behind the values of a state.

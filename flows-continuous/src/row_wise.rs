@@ -287,8 +287,10 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
                 false => (DORMAND_PRINCE.c[stage], DORMAND_PRINCE.a[stage]),
             };
             for ((time, lane), step) in time.iter_mut().zip(&self.lanes).zip(&steps) {
-                let elapsed = lane.map_or(0.0, |lane| lane.elapsed);
-                *time = E::of(start + sign * elapsed + c * step);
+                let elapsed = sign * lane.map_or(0.0, |lane| lane.elapsed);
+                // The last stage is the first of the next step, at the very time that starts it.
+                let at = if last { start + (elapsed + step) } else { start + elapsed + c * step };
+                *time = E::of(at);
             }
             let target = if last { &mut self.next } else { &mut self.inner };
             target.copy_from_slice(&self.state);

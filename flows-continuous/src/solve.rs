@@ -282,7 +282,8 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
                 let report = done.report;
                 move_lane(done.block, done.lane, state, done.row);
                 self.counts.add(1, report.evaluations, report.accepted, report.rejected);
-                if report.status != Status::Finished && failure.is_none() {
+                let first = failure.is_none_or(|(row, _)| done.row < row);
+                if report.status != Status::Finished && first {
                     failure = Some((done.row, report));
                 }
             },

@@ -152,7 +152,8 @@ pub fn column<E: Real, T: Mode<E>>(wide: Batch<E>, tape: &mut T) -> Result<PerRo
     Ok(narrow)
 }
 
-/// Runs `work` on every task: on all threads where there is more than one, in order of the tasks.
+/// Runs `work` on every task: on all threads where there is more than one, in order of the tasks. Of
+/// several errors the first one is reported, whichever thread was faster.
 fn run<A: Send, B: Send>(
     tasks: Vec<A>,
     work: impl Fn(A) -> Result<B> + Sync + Send,
@@ -160,7 +161,8 @@ fn run<A: Send, B: Send>(
     if tasks.len() < 2 {
         return tasks.into_iter().map(work).collect();
     }
-    tasks.into_par_iter().map(work).collect()
+    let done: Vec<Result<B>> = tasks.into_par_iter().map(work).collect();
+    done.into_iter().collect()
 }
 
 struct Block<E, W> {
