@@ -77,7 +77,8 @@ impl Hutchinson {
 /// tr J ~ tr(Q^T J Q) + mean over probes g of g^T (I - Q Q^T) J (I - Q Q^T) g
 /// ```
 /// unbiased for any Q that does not depend on g. Q is computed where the solve starts and then held
-/// fixed; gradients take it as a constant, which leaves them unbiased for the same reason.
+/// fixed; gradients take it as a constant, which leaves them unbiased for the same reason. With a
+/// sketch of D columns the trace is exact, unless signs happen to be parallel.
 ///
 /// # Reference
 /// Meyer, Musco, Musco, Woodruff, *Hutch++: Optimal Stochastic Trace Estimation*, SOSA 2021.

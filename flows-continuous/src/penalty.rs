@@ -14,7 +14,8 @@ use crate::field::Structure;
 /// | `frobenius` | \|J\|_F^2, exact or estimated with the probes of the trace | RNODE, eq. 8 |
 /// | `hamilton_jacobi` | \|residual of the Hamilton-Jacobi-Bellman equation\| | OT-Flow, eq. 7 |
 ///
-/// All default to 0, which costs nothing; `frobenius` needs tangents, `hamilton_jacobi` a potential
+/// The last one has a kink where its residual changes sign: an adaptive solver's gradient is accurate
+/// to about the root of its tolerance there. All default to 0, which costs nothing; `frobenius` needs tangents, `hamilton_jacobi` a potential
 /// field.
 ///
 /// # Reference

@@ -35,8 +35,14 @@ const TERMS: [(&str, &str); 9] = [
     ),
     (
         "Solver error",
-        "Change of the mean log-density when the tolerance of the solver is tightened. A continuous flow \
-         whose solver error is not small against its KL has not been measured.",
+        "Change of the mean log-density when the tolerance of the solver is halved (the number of equal \
+         steps doubled). A continuous flow whose solver error is not small against its KL has not been \
+         measured.",
+    ),
+    (
+        "Trace noise",
+        "Standard deviation, over probes, of the log-density of one row with the trace that training \
+         used; zero where that is exact. Reported densities carry it only where they use that trace.",
     ),
     (
         "Log-det",

@@ -190,9 +190,6 @@ fn probes_of_the_narrow_layer_are_unbiased_with_less_variance_than_those_of_the_
         for (seen, form) in [(&inner, &narrow), (&outer, &wide)] {
             let [[mean, mean_error], [spread, spread_error]] = moments(seen);
             let expected = variance(form, signs);
-            println!(
-                "signs {signs}: variance {spread:.4} (formula {expected:.4}), mean {mean:.4} ({trace:.4})"
-            );
             assert!((mean - trace).abs() < 4.0 * mean_error, "{mean} {trace}");
             assert!((spread - expected).abs() < 4.0 * spread_error, "{spread} {expected}");
         }

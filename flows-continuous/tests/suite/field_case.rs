@@ -62,7 +62,6 @@ pub(crate) fn distance(got: &[f64], expected: &[f64]) -> f64 {
 #[track_caller]
 pub(crate) fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
     let far = distance(got, expected);
-    println!("{what}: {far:.1e} (allowed {tolerance:.0e})");
     assert!(far <= tolerance, "{what}: {far:e} > {tolerance:e}");
 }
 

@@ -6,19 +6,19 @@ use flows_core::activation::Activation;
 use flows_core::rowwise::{backward, negative_mean, sum};
 use flows_core::tensor::{batch, gradient_of, set_values};
 use flows_core::{
-    Base, Bijector, Context, LastLayer, Network, Parameters, PutTape, Traced, Values, stream,
+    Base, Batch, Bijector, Context, LastLayer, Network, Parameters, PutTape, Traced, Values, stream,
 };
 use serde_json::Value;
 
 /// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-fn golden(name: &str) -> Vec<Value> {
+pub(crate) fn golden(name: &str) -> Vec<Value> {
     let folder = std::env::var("FLOWS_GOLDEN")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
     let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
 }
 
-fn flat(value: &Value) -> Vec<f64> {
+pub(crate) fn flat(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
         number => vec![number.as_f64().unwrap()],
@@ -26,7 +26,7 @@ fn flat(value: &Value) -> Vec<f64> {
 }
 
 /// 1e-6 at rtol 1e-9, as the solver's tolerance allows.
-fn close(what: &str, got: &[f64], expected: &[f64]) {
+pub(crate) fn close(what: &str, got: &[f64], expected: &[f64]) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (got, expected) in got.iter().zip(expected) {
         assert!(
@@ -46,16 +46,18 @@ const ACCURACY: Accuracy = Accuracy {
     divergence: Divergence::Exact,
 };
 
-/// A field with given layers, weight `(units, inputs)` and bias each.
+/// A field with given layers, weight `(units, inputs)` and bias each; accuracies of training and
+/// reporting.
 fn flow(
     layers: &[(Vec<f64>, Vec<f64>)],
     (dim, time): (usize, TimeInput),
     times: [f64; 2],
+    [training, reporting]: [Accuracy; 2],
 ) -> Continuous<f64, MlpField> {
     let hidden: Vec<usize> = layers[..layers.len() - 1].iter().map(|(_, b)| b.len()).collect();
     let kernel = MlpField::new(dim, 0, &hidden, Activation::Tanh, time).unwrap();
     let field = Network::new(kernel, LastLayer::Random, &mut stream(0, "init")).unwrap();
-    let mut flow = Continuous::new(field, times, ACCURACY, ACCURACY).unwrap();
+    let mut flow = Continuous::new(field, times, training, reporting).unwrap();
     flow.visit_mut(&mut |name, _, tensor| {
         let (kind, layer) = name.split_at(name.len() - 1);
         let (weight, bias) = &layers[layer.parse::<usize>().unwrap()];
@@ -65,67 +67,86 @@ fn flow(
     flow
 }
 
+/// The interval, rows and features of a case.
+fn shape(case: &Value) -> ([f64; 2], usize, usize) {
+    let times = [&case["parameters"]["t0"], &case["parameters"]["t1"]].map(|t| t.as_f64().unwrap());
+    let rows = case["inputs"].as_array().unwrap();
+    (times, rows.len(), rows[0].as_array().unwrap().len())
+}
+
+/// The inputs of a case.
+pub(crate) fn inputs(case: &Value) -> Batch<f64> {
+    let (_, rows, dim) = shape(case);
+    batch(flat(&case["inputs"]), rows, dim).unwrap()
+}
+
+/// The flow of a case of linear_ode.json.
+pub(crate) fn linear_flow(case: &Value, accuracy: Accuracy) -> Continuous<f64, MlpField> {
+    let (times, _, dim) = shape(case);
+    let layers = [(flat(&case["parameters"]["A"]), vec![0.0; dim])];
+    flow(&layers, (dim, TimeInput::None), times, [accuracy; 2])
+}
+
+fn layers(layers: &Value) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let layers = layers.as_array().unwrap().iter();
+    layers.map(|layer| (flat(&layer["weight"]), flat(&layer["bias"]))).collect()
+}
+
+/// The flow of a case of mlp_ode.json.
+pub(crate) fn mlp_flow(
+    case: &Value,
+    training: Accuracy,
+    reporting: Accuracy,
+) -> Continuous<f64, MlpField> {
+    let (times, _, dim) = shape(case);
+    let layers = layers(&case["parameters"]["layers"]);
+    flow(&layers, (dim, TimeInput::Concat), times, [training, reporting])
+}
+
+/// Loss and gradients of a case of mlp_ode.json.
+pub(crate) fn check_gradients(flow: &Continuous<f64, MlpField>, case: &Value) {
+    let (z, dim) = (inputs(case), flow.dim());
+    let out = flow.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
+    close("outputs", &out.value.values(), &flat(&case["outputs"]));
+    close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
+
+    // The file's loss, mean of |z|^2 / 2 - log-det, is minus the mean of a standard normal's
+    // log-density plus the log-det, less the normal's constant.
+    let base = Base::standard_normal(dim);
+    let (log_prob, mut tape) = base.log_prob(out.value.put_tape(out.tape)).unwrap();
+    let total = sum(vec![log_prob, out.log_det], &mut tape).unwrap();
+    let (loss, scalar) = negative_mean(total, tape).unwrap();
+    let constant = 0.5 * dim as f64 * (2.0 * std::f64::consts::PI).ln();
+    close("loss", &[loss - constant], &flat(&case["loss"]));
+
+    let mut gradients = backward(scalar).unwrap();
+    let got = gradient_of(&mut gradients, &z).unwrap();
+    close("gradient of the inputs", &got, &flat(&case["loss_gradient_inputs"]));
+    let expected = layers(&case["loss_gradient_layers"]);
+    flow.visit(&mut |name, _, tensor| {
+        let got = gradient_of(&mut gradients, tensor).unwrap();
+        let (kind, layer) = name.split_at(name.len() - 1);
+        let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
+        let want = if kind == "field.weight" { weight } else { bias };
+        close(name, &got, want);
+    });
+}
+
 #[test]
 fn golden_linear_ode() {
     for case in golden("linear_ode") {
-        let matrix = flat(&case["parameters"]["A"]);
-        let dim = case["inputs"][0].as_array().unwrap().len();
-        let times = [&case["parameters"]["t0"], &case["parameters"]["t1"]].map(|t| t.as_f64());
-        let layers = [(matrix, vec![0.0; dim])];
-        let flow = flow(&layers, (dim, TimeInput::None), times.map(Option::unwrap));
-        let inputs = flat(&case["inputs"]);
-        let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
-        let out = flow.forward(z, &Context::none()).unwrap();
+        let (flow, inputs) = (linear_flow(&case, ACCURACY), inputs(&case));
+        let out = flow.forward(inputs.clone(), &Context::none()).unwrap();
         close("outputs", &out.value.values(), &flat(&case["outputs"]));
         close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
         let back = flow.inverse(out.value, &Context::none()).unwrap();
-        close("inverse", &back.value.values(), &inputs);
+        close("inverse", &back.value.values(), &inputs.values());
     }
 }
 
 #[test]
 fn golden_mlp_ode() {
     for case in golden("mlp_ode") {
-        let layers: Vec<(Vec<f64>, Vec<f64>)> = case["parameters"]["layers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|layer| (flat(&layer["weight"]), flat(&layer["bias"])))
-            .collect();
-        let dim = case["inputs"][0].as_array().unwrap().len();
-        let times = [&case["parameters"]["t0"], &case["parameters"]["t1"]].map(|t| t.as_f64());
-        let flow = flow(&layers, (dim, TimeInput::Concat), times.map(Option::unwrap));
-        let inputs = flat(&case["inputs"]);
-        let rows = inputs.len() / dim;
-        let z = batch(inputs, rows, dim).unwrap();
-        let out = flow.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
-        close("outputs", &out.value.values(), &flat(&case["outputs"]));
-        close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
-
-        // The file's loss, mean of |z|^2 / 2 - log-det, is minus the mean of a standard normal's
-        // log-density plus the log-det, less the normal's constant.
-        let base = Base::standard_normal(dim);
-        let (log_prob, mut tape) = base.log_prob(out.value.put_tape(out.tape)).unwrap();
-        let total = sum(vec![log_prob, out.log_det], &mut tape).unwrap();
-        let (loss, scalar) = negative_mean(total, tape).unwrap();
-        let constant = 0.5 * dim as f64 * (2.0 * std::f64::consts::PI).ln();
-        close("loss", &[loss - constant], &flat(&case["loss"]));
-
-        let mut gradients = backward(scalar).unwrap();
-        let got = gradient_of(&mut gradients, &z).unwrap();
-        close("gradient of the inputs", &got, &flat(&case["loss_gradient_inputs"]));
-        let expected: Vec<(Vec<f64>, Vec<f64>)> = case["loss_gradient_layers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|layer| (flat(&layer["weight"]), flat(&layer["bias"])))
-            .collect();
-        flow.visit(&mut |name, _, tensor| {
-            let got = gradient_of(&mut gradients, tensor).unwrap();
-            let (kind, layer) = name.split_at(name.len() - 1);
-            let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
-            let want = if kind == "field.weight" { weight } else { bias };
-            close(name, &got, want);
-        });
+        check_gradients(&mlp_flow(&case, ACCURACY, ACCURACY), &case);
     }
 }

@@ -74,7 +74,8 @@ fn the_bound_is_off_by_the_divergence_and_importance_weights_close_it() {
         let spread = ((shear * point).powi(2).exp() - 1.0).sqrt() / (draws as f64).sqrt();
         let error = 4.0 * spread + 1e-9;
         assert!((bound.importance - normal(*point)).abs() < error, "{point}: {bound:?}");
-        assert!(bound.importance >= bound.lower);
+        // Jensen's inequality, an equality but for rounding where all weights are the same.
+        assert!(bound.importance >= bound.lower - 1e-12);
     }
 }
 

@@ -1,0 +1,117 @@
+//! Traces in closed form: planar, equivariant and potential fields; and which field gives what.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use flows_continuous::{
+    Accuracy, BottleneckField, Continuous, Direction, Divergence, EquivariantField, FieldKernel,
+    Hutchinson, MlpField, PlanarField, PotentialField, Probe, Solver, TimeInput,
+};
+use flows_core::activation::Activation;
+use flows_core::testing::{Tolerance, check_bijector, normal_point};
+use flows_core::{LastLayer, Network, Values, stream};
+
+use super::objective::{Asked, equal, tolerance};
+use super::trace_estimates::{flow, hutch_plus_plus, hutchinson};
+
+fn closed_is_exact<K: FieldKernel<f64>>(kernel: &K) {
+    let (dim, context) = (kernel.dim(), kernel.context_dim());
+    for direction in [Direction::Forward, Direction::Inverse] {
+        let asked = Asked::new(direction, 200, dim, context);
+        for solver in [Solver::Rk4(equal(10)), Solver::RowWise(tolerance(1e-13))] {
+            let map = |divergence| {
+                let out = asked.map(&flow(kernel, solver, divergence), asked.input.clone());
+                (out.value.values(), out.log_det.values())
+            };
+            let (closed, exact) = (map(Divergence::Closed), map(Divergence::Exact));
+            for (a, b) in [(closed.0, exact.0), (closed.1, exact.1)] {
+                let pairs = a.iter().zip(&b);
+                let worst = pairs.map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
+                assert!(worst < 1e-10, "{kernel:?} {direction:?} {solver:?}: {worst:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn closed_traces_of_planar_and_equivariant_fields_are_the_exact_ones() {
+    for (dim, context) in [(1, 0), (1, 1), (3, 2), (6, 0)] {
+        closed_is_exact(&PlanarField::new(dim, context, 4).unwrap());
+    }
+    for (particles, space) in [(1, 1), (1, 3), (2, 1), (3, 2), (4, 3)] {
+        closed_is_exact(&EquivariantField::new(particles, space, 3).unwrap());
+    }
+}
+
+fn check_closed<K: FieldKernel<f64>>(kernel: &K) {
+    for solver in [Solver::Dopri5(tolerance(1e-9)), Solver::RowWise(tolerance(1e-9))] {
+        let mut flow = flow(kernel, solver, Divergence::Closed);
+        let context = kernel.context_dim();
+        check_bijector(&mut flow, context, normal_point(1.0), Tolerance::integrated(1e-9));
+    }
+}
+
+#[test]
+fn flows_of_fields_with_closed_traces_are_bijective() {
+    for (dim, context) in [(1, 0), (1, 1), (3, 2)] {
+        check_closed(&PotentialField::new(dim, context, 4, 2).unwrap());
+        check_closed(&PlanarField::new(dim, context, 4).unwrap());
+    }
+    for (particles, space) in [(1, 1), (2, 1), (2, 2)] {
+        check_closed(&EquivariantField::new(particles, space, 3).unwrap());
+    }
+}
+
+#[test]
+fn bottleneck_fields_are_bijective_with_the_exact_trace() {
+    for (dim, context) in [(1, 0), (3, 2)] {
+        let kernel = BottleneckField::new(dim, context, &[4], 2, Activation::Tanh).unwrap();
+        let solver = Solver::RowWise(tolerance(1e-9));
+        let mut flow = flow(&kernel, solver, Divergence::Exact);
+        check_bijector(&mut flow, context, normal_point(1.0), Tolerance::integrated(1e-9));
+    }
+}
+
+#[test]
+fn divergences_that_a_field_cannot_give_are_refused() {
+    fn refuses<K: FieldKernel<f64>>(kernel: &K, divergence: Divergence) -> bool {
+        let field = Network::new(kernel.clone(), LastLayer::Random, &mut stream(1, "init"));
+        let accuracy = Accuracy { solver: Solver::RowWise(tolerance(1e-5)), divergence };
+        match Continuous::new(field.unwrap(), [0.0, 1.0], accuracy, accuracy) {
+            Ok(_) => false,
+            Err(error) => {
+                assert!(error.to_string().split_whitespace().count() > 4, "{error}");
+                true
+            }
+        }
+    }
+    let mlp = MlpField::new(3, 0, &[4], Activation::Tanh, TimeInput::Concat).unwrap();
+    let planar = PlanarField::new(3, 0, 4).unwrap();
+    let potential = PotentialField::new(3, 0, 4, 2).unwrap();
+    let bottleneck = BottleneckField::new(3, 0, &[4], 2, Activation::Tanh).unwrap();
+    let narrow = |probes, distribution| Divergence::Bottleneck(Hutchinson { probes, distribution });
+    assert!(refuses(&mlp, Divergence::Closed));
+    assert!(refuses(&mlp, narrow(1, Probe::Rademacher)));
+    assert!(refuses(&planar, narrow(1, Probe::Rademacher)));
+    assert!(refuses(&bottleneck, Divergence::Closed));
+    // A potential takes no tangents.
+    for divergence in [
+        Divergence::Exact,
+        hutchinson(1, Probe::Rademacher),
+        hutch_plus_plus(1, 1, Probe::Rademacher),
+        narrow(1, Probe::Rademacher),
+    ] {
+        assert!(refuses(&potential, divergence), "{divergence:?}");
+    }
+    for divergence in [
+        hutchinson(0, Probe::Rademacher),
+        hutchinson(4, Probe::Orthogonal),
+        hutch_plus_plus(0, 1, Probe::Rademacher),
+        hutch_plus_plus(1, 0, Probe::Rademacher),
+        hutch_plus_plus(4, 1, Probe::Gaussian),
+    ] {
+        assert!(refuses(&mlp, divergence), "{divergence:?}");
+    }
+    assert!(refuses(&bottleneck, narrow(0, Probe::Rademacher)));
+    assert!(refuses(&bottleneck, narrow(3, Probe::Orthogonal)));
+    assert!(!refuses(&bottleneck, narrow(2, Probe::Orthogonal)));
+    assert!(!refuses(&mlp, hutch_plus_plus(3, 1, Probe::Gaussian)));
+}
