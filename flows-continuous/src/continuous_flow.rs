@@ -12,12 +12,13 @@ use crate::continuous::Continuous;
 use crate::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 use crate::equivariant_field::EquivariantField;
 use crate::field::FieldKernel;
-use crate::mlp_field::{MlpField, TimeInput};
+use crate::mlp_field::MlpField;
 use crate::penalty::Penalties;
 use crate::planar_field::PlanarField;
 use crate::potential_field::PotentialField;
 use crate::solve::GradientMethod;
 use crate::solver::{Accuracy, EqualSteps, Solver};
+use crate::time_input::TimeInput;
 
 /// A continuous flow.
 ///

@@ -114,23 +114,23 @@ impl Divergence {
     /// Whether a field of this dimension and structure can be asked.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without probes, with more than are of any use, or for a field that lacks
-    /// the structure.
+    /// [`Error::Parameter`] without probes or with more than are of any use; [`Error::Unavailable`]
+    /// for a field that lacks the structure.
     pub fn check(self, dim: usize, structure: Structure) -> Result<()> {
         let refuse = |name, requirement, value: usize| {
             Err(Error::Parameter { name, requirement, value: value as f64 })
         };
+        let unavailable = |what, advice| Err(Error::Unavailable { what, advice });
         if structure == Structure::Potential && self != Self::Closed {
-            let name = "divergence of a potential field";
-            return refuse(name, "`closed`: its trace is exact at no more cost", 0);
+            let what = "a divergence by tangents of a potential field";
+            return unavailable(what, "choose `closed`, which is exact and costs no more");
         }
         match self {
             Self::Exact => Ok(()),
             Self::Closed if structure.is_exact() => Ok(()),
-            Self::Closed => refuse(
-                "divergence `closed`",
-                "asked of a field with a closed trace (potential, planar, equivariant)",
-                0,
+            Self::Closed => unavailable(
+                "the divergence `closed`",
+                "choose a field with a closed trace (potential, planar, equivariant), or `exact`",
             ),
             Self::Hutchinson(Hutchinson { probes, .. }) => check_probes(probes),
             Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) => {
@@ -141,7 +141,10 @@ impl Divergence {
             }
             Self::Bottleneck(Hutchinson { probes, .. }) => match structure {
                 Structure::Bottleneck(_) => check_probes(probes),
-                _ => refuse("divergence `bottleneck`", "asked of a field with a narrow layer", 0),
+                _ => unavailable(
+                    "the divergence `bottleneck`",
+                    "choose a field with a narrow layer, or `hutchinson`",
+                ),
             },
         }
     }

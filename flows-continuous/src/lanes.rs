@@ -1,4 +1,4 @@
-//! Sums over the lanes of a block.
+//! The lanes of a block: sums over them, and moving one.
 
 use flows_core::Real;
 use flows_core::operation::LANES;
@@ -35,4 +35,10 @@ pub(crate) fn add_totals<E: Real>(rows: &[E], totals: &mut [E]) {
     for (row, sum) in rows.chunks_exact(LANES).zip(totals) {
         *sum += total(row);
     }
+}
+
+/// Copies one lane of every row.
+pub(crate) fn move_lane<E: Copy>(source: &[E], from: usize, target: &mut [E], to: usize) {
+    let rows = source.chunks_exact(LANES).zip(target.chunks_exact_mut(LANES));
+    rows.for_each(|(source, target)| target[to] = source[from]);
 }

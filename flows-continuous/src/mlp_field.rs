@@ -1,101 +1,14 @@
 //! Perceptron fields that know the time.
 
 use flows_core::activation::Activation;
+use flows_core::elementwise::vectorised;
 use flows_core::matmul::{Destination, Matrix, product, product_within};
 use flows_core::operation::LANES;
 use flows_core::{Error, Layout, Layouts, Real, Result};
-use serde::{Deserialize, Serialize};
 
 use crate::field::{FieldGradients, FieldKernel, Instant};
 use crate::time_gate::{GATE, Gate, GateGradients};
-
-/// How time enters the perceptron.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeInput {
-    /// Not at all: the field is autonomous.
-    None,
-    /// As one more input feature.
-    #[default]
-    Concat,
-    /// In every layer: (W h + b) * sigmoid(g t + c) + d t.
-    ConcatSquash,
-    /// As input features t, sin(2 pi k t) and cos(2 pi k t).
-    Fourier(Fourier),
-}
-
-/// Fourier features of the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fourier {
-    /// k runs from 1 to this; at most 64.
-    pub frequencies: usize,
-}
-
-/// Most frequencies of Fourier features.
-const MOST_FREQUENCIES: usize = 64;
-
-impl TimeInput {
-    /// Number of input features made of the time.
-    fn features(self) -> usize {
-        match self {
-            Self::None | Self::ConcatSquash => 0,
-            Self::Concat => 1,
-            Self::Fourier(Fourier { frequencies }) => 1 + 2 * frequencies,
-        }
-    }
-
-    /// Writes the features, `(features, LANES)`.
-    fn write<E: Real>(self, time: &[E], features: &mut [E]) {
-        let mut rows = features.chunks_exact_mut(LANES);
-        if let Some(first) = rows.next() {
-            first.copy_from_slice(time);
-        }
-        for (index, row) in rows.enumerate() {
-            let wave = Wave::of(index);
-            for (feature, &t) in row.iter_mut().zip(time) {
-                *feature = E::of(wave.value(t.as_f64()));
-            }
-        }
-    }
-
-    /// From the gradient of the features to that of the time, which is added to.
-    fn pull<E: Real>(self, time: &[E], d_features: &[E], d_time: &mut [E]) {
-        let mut rows = d_features.chunks_exact(LANES);
-        if let Some(first) = rows.next() {
-            crate::field::add(d_time, first);
-        }
-        for (index, row) in rows.enumerate() {
-            let wave = Wave::of(index);
-            for ((sum, &outer), &t) in d_time.iter_mut().zip(row).zip(time) {
-                *sum += outer * E::of(wave.slope(t.as_f64()));
-            }
-        }
-    }
-}
-
-/// sin(2 pi k t) at even indices, cos(2 pi k t) at odd ones.
-struct Wave {
-    sine: bool,
-    rate: f64,
-}
-
-impl Wave {
-    fn of(index: usize) -> Self {
-        let k = (index / 2 + 1) as f64;
-        Self { sine: index.is_multiple_of(2), rate: std::f64::consts::TAU * k }
-    }
-
-    fn value(&self, t: f64) -> f64 {
-        let angle = self.rate * t;
-        if self.sine { angle.sin() } else { angle.cos() }
-    }
-
-    fn slope(&self, t: f64) -> f64 {
-        let angle = self.rate * t;
-        self.rate * if self.sine { angle.cos() } else { -angle.sin() }
-    }
-}
+use crate::time_input::TimeInput;
 
 /// A perceptron on state, context and time.
 ///
@@ -159,12 +72,7 @@ impl MlpField {
             let name = "width of a layer";
             return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
         }
-        if let TimeInput::Fourier(Fourier { frequencies }) = time
-            && !(1..=MOST_FREQUENCIES).contains(&frequencies)
-        {
-            let (name, requirement) = ("frequencies", "between 1 and 64");
-            return Err(Error::Parameter { name, requirement, value: frequencies as f64 });
-        }
+        time.check()?;
         Ok(Self { widths, context_dim, activation, time })
     }
 
@@ -213,7 +121,12 @@ impl MlpField {
         let weight = Matrix::new(weight, units, self.columns(layer));
         let source = Matrix::new(source, fan_in, stride);
         product(weight.part(0..units, 0..fan_in), source, out, Destination::Replace);
-        if layer == 0 && self.extras() > 0 {
+        if layer > 0 || self.extras() == 0 {
+            return;
+        }
+        if self.extras() == 1 {
+            add_outer(column(weight.values(), fan_in, self.columns(0)), extras, out, stride);
+        } else {
             let weight = weight.part(0..units, fan_in..fan_in + self.extras());
             let extras = Matrix::new(extras, self.extras(), LANES);
             product_within(weight, extras, out, stride, Destination::Add);
@@ -356,14 +269,19 @@ impl<E: Real> FieldKernel<E> for MlpField {
             if self.extras() == 0 {
                 continue;
             }
-            let outer = outer.part(0..units, 0..LANES);
-            let others = Matrix::new(&*extras, self.extras(), LANES).transposed();
-            let target = &mut sums[0][fan_in..];
-            product_within(outer, others, target, columns, Destination::Add);
             below.resize(self.extras() * LANES, E::zero());
-            let weight = weight.part(0..units, fan_in..columns).transposed();
             let into = &mut below[..self.extras() * LANES];
-            product(weight, outer, into, Destination::Replace);
+            let target = &mut sums[0][fan_in..];
+            if self.extras() == 1 {
+                let weight = column(parameters[0], fan_in, columns);
+                pull_outer((weight, extras), (outer.values(), stride), target, columns, into);
+            } else {
+                let outer = outer.part(0..units, 0..LANES);
+                let others = Matrix::new(&*extras, self.extras(), LANES).transposed();
+                product_within(outer, others, target, columns, Destination::Add);
+                let weight = weight.part(0..units, fan_in..columns).transposed();
+                product(weight, outer, into, Destination::Replace);
+            }
             let (d_context, d_features) = into.split_at(self.context_dim * LANES);
             crate::field::add(context, d_context);
             self.time.pull(at.time, d_features, time);
@@ -371,16 +289,78 @@ impl<E: Real> FieldKernel<E> for MlpField {
     }
 }
 
+/// One column of a matrix stored row by row.
+fn column<E: Copy>(
+    matrix: &[E],
+    index: usize,
+    columns: usize,
+) -> impl Iterator<Item = E> + Clone + '_ {
+    matrix[index..].iter().step_by(columns).copied()
+}
+
+/// Adds `weight[i] feature` to the values of row i: a product for which a matrix kernel is too much.
+fn add_outer<E: Real>(
+    weight: impl Iterator<Item = E>,
+    feature: &[E],
+    rows: &mut [E],
+    stride: usize,
+) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, weight) in rows.chunks_exact_mut(stride).zip(weight) {
+                for (value, &feature) in row[..LANES].iter_mut().zip(feature) {
+                    *value += weight * feature;
+                }
+            }
+        },
+    );
+}
+
+/// The backward pass of [`add_outer`]: adds to the gradient of the weights, `columns` apart, and
+/// writes that of the feature.
+fn pull_outer<E: Real>(
+    (weight, feature): (impl Iterator<Item = E>, &[E]),
+    (gradient, stride): (&[E], usize),
+    d_weight: &mut [E],
+    columns: usize,
+    d_feature: &mut [E],
+) {
+    d_feature.fill(E::zero());
+    vectorised(
+        #[inline(always)]
+        || {
+            let slots = d_weight.iter_mut().step_by(columns);
+            for ((row, weight), slot) in gradient.chunks_exact(stride).zip(weight).zip(slots) {
+                *slot += crate::lanes::dot(&row[..LANES], feature);
+                for (sum, &outer) in d_feature.iter_mut().zip(row) {
+                    *sum += weight * outer;
+                }
+            }
+        },
+    );
+}
+
 /// Adds `bias[i]` to the values of row i.
 fn add_bias<E: Real>(rows: &mut [E], bias: &[E], stride: usize) {
-    for (row, &bias) in rows.chunks_exact_mut(stride).zip(bias) {
-        row[..LANES].iter_mut().for_each(|value| *value += bias);
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, &bias) in rows.chunks_exact_mut(stride).zip(bias) {
+                row[..LANES].iter_mut().for_each(|value| *value += bias);
+            }
+        },
+    );
 }
 
 /// Adds to `bias[i]` the sum of the values of row i.
 fn add_row_sums<E: Real>(rows: &[E], stride: usize, bias: &mut [E]) {
-    for (row, total) in rows.chunks_exact(stride).zip(bias) {
-        *total += crate::lanes::total(&row[..LANES]);
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, sum) in rows.chunks_exact(stride).zip(bias) {
+                *sum += crate::lanes::total(&row[..LANES]);
+            }
+        },
+    );
 }

@@ -58,7 +58,7 @@ impl<E: Real, W> RatesWorkspace<E, W> {
     /// Takes over one lane of another's directions.
     pub(crate) fn take_lane(&mut self, other: &Self, from: usize, to: usize) {
         self.state.resize(other.state.len(), E::zero());
-        crate::row_wise::move_lane(&other.state, from, &mut self.state, to);
+        crate::lanes::move_lane(&other.state, from, &mut self.state, to);
     }
 }
 

@@ -8,16 +8,15 @@
 //! II.4 (error norm, first and later step sizes); Hairer, Wanner, volume II, 2nd ed. 1996, IV.2
 //! (stiffness test).
 
-use std::num::NonZeroUsize;
-
 use flows_core::Real;
 use flows_core::operation::LANES;
 
 use crate::Status;
 use crate::adaptive::Adaptive;
 use crate::field::FieldKernel;
-use crate::path::{Path, RowStep, Steps};
+use crate::lanes::move_lane;
 use crate::rates::{Given, Rates, RatesWorkspace};
+use crate::recorder::Recorder;
 use crate::tableau::DORMAND_PRINCE;
 
 /// Stages of an attempt beside the first, which the step before it left.
@@ -434,68 +433,6 @@ impl Lane {
             report,
         }
     }
-}
-
-/// Writes down the steps of a block whose rows keep their lanes.
-#[derive(Debug)]
-pub(crate) struct Recorder<E> {
-    dim: usize,
-    checkpoints: NonZeroUsize,
-    path: Path<E>,
-}
-
-impl<E: Real> Recorder<E> {
-    /// For states of `dim` rows, of which at most about `checkpoints` are kept.
-    pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize) -> Self {
-        let path = Path { steps: Steps::Rows(Vec::new()), ..Path::none() };
-        Self { dim, checkpoints, path }
-    }
-
-    /// Notes that a lane takes its step number `step` from its column of `state`.
-    fn note(&mut self, lane: usize, step: usize, (time, length): (E, E), state: &[E]) {
-        let Steps::Rows(steps) = &mut self.path.steps else { return };
-        if steps.len() == step {
-            let still = || vec![E::zero(); LANES];
-            steps.push(RowStep { time: still(), length: still() });
-        }
-        (steps[step].time[lane], steps[step].length[lane]) = (time, length);
-        if !step.is_multiple_of(self.path.every) {
-            return;
-        }
-        let place = step / self.path.every;
-        if place == self.checkpoints.get() {
-            // Too many: every other one goes.
-            let kept = std::mem::take(&mut self.path.states).into_iter().step_by(2);
-            self.path.states = kept.collect();
-            self.path.every *= 2;
-            return self.note(lane, step, (time, length), state);
-        }
-        if self.path.states.len() == place {
-            self.path.states.push(vec![E::zero(); self.dim * LANES]);
-        }
-        move_lane(&state[..self.dim * LANES], lane, &mut self.path.states[place], lane);
-    }
-
-    /// The path; lanes stand still at `end` behind their last step.
-    pub(crate) fn finish(mut self, end: &[E], time: f64) -> Path<E> {
-        let Steps::Rows(steps) = &mut self.path.steps else { return self.path };
-        for lane in 0..LANES {
-            let taken = steps.iter().take_while(|s| s.length[lane] != E::zero()).count();
-            for step in &mut steps[taken..] {
-                step.time[lane] = E::of(time);
-            }
-            for state in self.path.states.iter_mut().skip(taken.div_ceil(self.path.every)) {
-                move_lane(&end[..self.dim * LANES], lane, state, lane);
-            }
-        }
-        self.path
-    }
-}
-
-/// Copies one lane of every row.
-pub(crate) fn move_lane<E: Copy>(source: &[E], from: usize, target: &mut [E], to: usize) {
-    let rows = source.chunks_exact(LANES).zip(target.chunks_exact_mut(LANES));
-    rows.for_each(|(source, target)| target[to] = source[from]);
 }
 
 /// Adds to `y` the step of each lane times the weighted sum of the stages.

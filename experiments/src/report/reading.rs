@@ -7,7 +7,7 @@ use super::gather::Results;
 use crate::figure::escape;
 
 /// Terms of the tables, each with its meaning.
-const TERMS: [(&str, &str); 9] = [
+const TERMS: [(&str, &str); 10] = [
     (
         "KL",
         "Kullback-Leibler divergence from the truth to the flow: the mean of log p*(x) − log q(x) over \

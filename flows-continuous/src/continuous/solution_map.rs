@@ -7,6 +7,7 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Mode, Real, Result, Values, Work};
 
 use super::{Continuous, Direction};
+use crate::adaptive::{Adaptive, Method};
 use crate::batched::{BatchedRates, State};
 use crate::field::FieldKernel;
 use crate::path::spacing;
@@ -46,7 +47,8 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
                 return unrecorded(&rates, (settings, times), &rows);
             }
             Solver::RowWise(settings) => (Course::RowWise(settings), None, None),
-            Solver::Dopri5(_) | Solver::Dop853(_) => {
+            Solver::Dopri5(settings) | Solver::Dop853(settings) => {
+                let solver = (settings, solver.method());
                 let (course, trajectory, work) =
                     self.shared(&rates, solver, times, &rows, T::OWNS_TAPE)?;
                 (course, Some(trajectory), Some(work))
@@ -92,7 +94,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
     fn shared(
         &self,
         rates: &Rates<E, K>,
-        solver: Solver,
+        (settings, method): (Adaptive, Method),
         times: [f64; 2],
         rows: &RowBatch<'_, E>,
         recorded: bool,
@@ -103,7 +105,6 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         let start = (times[0], rows.start);
         let mut field = BatchedRates::new(rates, rows.parameters, start, given);
         let sketched = field.sketched;
-        let settings = solver.adaptive().unwrap_or(crate::Adaptive::new(1e-6, 1e-6));
         let state = State::new(width, count);
         let keep = match self.gradient {
             GradientMethod::Replay(_) if recorded => Keep::Everything,
@@ -114,8 +115,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             field.evaluate(t, y, dy);
             Ok(())
         };
-        let solution =
-            settings.solve(solver.method(), keep, times, packed, velocity).map_err(refused)?;
+        let solution = settings.solve(method, keep, times, packed, velocity).map_err(refused)?;
         let work = Work {
             field_evaluations: solution.evaluations as u64 + sketched,
             steps_accepted: solution.accepted as u64,
@@ -146,7 +146,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
 /// The row-wise solver without a tape: any row takes any free place.
 fn unrecorded<E: Real, K: FieldKernel<E>>(
     rates: &Rates<E, K>,
-    (settings, times): (crate::Adaptive, [f64; 2]),
+    (settings, times): (Adaptive, [f64; 2]),
     rows: &RowBatch<'_, E>,
 ) -> Result<(Vec<Batch<E>>, Work)> {
     let (values, reports) = solve_batch(rates, (settings, times), rows);
