@@ -43,7 +43,7 @@ fn flows() -> Vec<Case> {
     let parts = [
         ("nsf-coupling", BoxBijector::new(spline.build(2, 0, rng).unwrap()), 0.2, 1e-12, 1200),
         ("real-nvp", BoxBijector::new(real_nvp.build(2, 0, rng).unwrap()), 0.2, 1e-12, 400),
-        ("ffjord", ffjord.build(2, 0, rng).unwrap(), 0.8, SOLVER, 160),
+        ("ffjord", ffjord.build(2, 0, rng).unwrap(), 0.8, SOLVER, 320),
     ];
     let finished = |(name, mut bijector, size, error, cells): (_, BoxBijector<f64>, _, _, _)| {
         perturb(&mut bijector, size, &mut stream(2, "perturb")).unwrap();

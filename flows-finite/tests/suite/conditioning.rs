@@ -122,10 +122,8 @@ fn a_context_without_an_encoder_gives_the_same_gradients_for_the_flow() {
         let (x, raw) = (matrix(1, ROWS, 2), matrix(2, ROWS, RAW));
         let taped = encoder.forward(raw.clone().put_tape(Traced::default())).unwrap();
         let plain = encoder.forward(raw).unwrap().put_tape(Traced::default());
-        let mut both = [taped, plain].map(|code| {
-            let gradients = forward_kl(&flow, x.clone(), Context::of(code)).unwrap().gradient;
-            gradients
-        });
+        let mut both = [taped, plain]
+            .map(|code| forward_kl(&flow, x.clone(), Context::of(code)).unwrap().gradient);
         flow.visit(&mut |part, _, tensor| {
             let [a, b] = &mut both;
             let (a, b) = (gradient_of(a, tensor).unwrap(), gradient_of(b, tensor).unwrap());
