@@ -1,4 +1,4 @@
-//! Training: minibatches, Adam, schedules, averaging, early stopping, checkpoints.
+//! Training from rows or a density: Adam, schedules, averaging, early stopping, checkpoints.
 
 mod adam;
 mod checkpoint;
