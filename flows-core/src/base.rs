@@ -1,21 +1,31 @@
-//! Base distributions: standard normal, diagonal normal, uniform box (review, Section 2.1).
+//! Base distributions: what a flow transforms (review, Section 2.1).
 
-use rand::RngExt;
+mod full_normal;
+mod laplace;
+mod location_scale;
+mod logistic;
+mod mixture;
+mod normal;
+mod student_t;
+mod uniform_box;
 
-use crate::operation::{LANES, Operation, Recorded, apply, column};
-use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
-use crate::tensor::{
-    Batch, Mode, PerRow, SplitTape, Values, batch, check_columns, columns, set_values,
-};
+pub use self::full_normal::FullNormal;
+pub use self::laplace::Laplace;
+use self::laplace::StandardLaplace;
+use self::location_scale::{LogDensity, Moments};
+pub use self::logistic::Logistic;
+use self::logistic::StandardLogistic;
+pub use self::mixture::Mixture;
+pub(crate) use self::normal::standard_normal_log_density;
+pub use self::normal::{DiagonalNormal, StandardNormal};
+use self::normal::{Normal, mean_and_log_deviation};
+pub use self::student_t::StudentT;
+use self::uniform_box::BoxLogDensity;
+pub use self::uniform_box::UniformBox;
+use crate::operation::{apply, column};
+use crate::parameters::{Parameters, Visitor, VisitorMut};
+use crate::tensor::{Batch, Mode, NoneTape, PerRow, SplitTape, Values, batch, check_columns};
 use crate::{Error, Real, Result, Stream, normals};
-
-/// ln(2 pi) / 2
-const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_8;
-
-/// Log-density of N(0, I) at a point, in double precision.
-pub(crate) fn standard_normal_log_density<E: Real>(point: &[E]) -> f64 {
-    point.iter().map(|v| -0.5 * v.as_f64().powi(2) - HALF_LN_TWO_PI).sum()
-}
 
 /// The distribution that a flow transforms.
 #[derive(Clone, Debug)]
@@ -24,30 +34,18 @@ pub enum Base<E: Real> {
     StandardNormal(StandardNormal),
     /// N(location, diag(scale)^2), both learned.
     DiagonalNormal(DiagonalNormal<E>),
+    /// N(location, L L^T), both learned.
+    FullNormal(FullNormal<E>),
+    /// A mixture of diagonal normals, all learned.
+    Mixture(Mixture<E>),
+    /// t distributions with learned location and scale.
+    StudentT(StudentT<E>),
+    /// Laplace distributions with learned location and scale.
+    Laplace(Laplace<E>),
+    /// Logistic distributions with learned location and scale.
+    Logistic(Logistic<E>),
     /// Uniform on a box.
     UniformBox(UniformBox),
-}
-
-/// N(0, I) in `dim` dimensions.
-#[derive(Clone, Debug)]
-pub struct StandardNormal {
-    dim: usize,
-}
-
-/// Independent normals with learned location and scale = exp(log_scale).
-#[derive(Clone, Debug)]
-pub struct DiagonalNormal<E: Real> {
-    /// `(1, dim)`
-    location: Batch<E>,
-    /// `(1, dim)`
-    log_scale: Batch<E>,
-}
-
-/// Uniform between `low` and `high` in every dimension; log-density minus infinity outside.
-#[derive(Clone, Debug)]
-pub struct UniformBox {
-    low: Vec<f64>,
-    high: Vec<f64>,
 }
 
 impl<E: Real> Base<E> {
@@ -62,8 +60,47 @@ impl<E: Real> Base<E> {
     /// # Errors
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
     pub fn diagonal_normal(dim: usize) -> Result<Self> {
-        let zeros = || batch(vec![E::zero(); dim], 1, dim);
-        Ok(Self::DiagonalNormal(DiagonalNormal { location: zeros()?, log_scale: zeros()? }))
+        Ok(Self::DiagonalNormal(DiagonalNormal(Moments::new(dim)?)))
+    }
+
+    /// A normal with any covariance that starts as N(0, I).
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn full_normal(dim: usize) -> Result<Self> {
+        Ok(Self::FullNormal(FullNormal::new(dim)?))
+    }
+
+    /// A mixture of as many normals, equally likely and of scale 1 around points drawn from N(0, I).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without a component.
+    pub fn mixture(dim: usize, components: usize, rng: &mut Stream) -> Result<Self> {
+        Ok(Self::Mixture(Mixture::new(dim, components, rng)?))
+    }
+
+    /// Independent t distributions of `nu` degrees of freedom, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `nu` is positive and finite.
+    pub fn student_t(dim: usize, nu: f64) -> Result<Self> {
+        Ok(Self::StudentT(StudentT::new(dim, nu)?))
+    }
+
+    /// Independent Laplace distributions, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn laplace(dim: usize) -> Result<Self> {
+        Ok(Self::Laplace(Laplace(Moments::new(dim)?)))
+    }
+
+    /// Independent logistic distributions, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn logistic(dim: usize) -> Result<Self> {
+        Ok(Self::Logistic(Logistic(Moments::new(dim)?)))
     }
 
     /// Uniform on the box between `low` and `high`.
@@ -72,21 +109,7 @@ impl<E: Real> Base<E> {
     /// [`Error::Dimension`] unless there are as many ends of either kind; [`Error::Parameter`]
     /// unless every low end is below its high end and both are finite.
     pub fn uniform_box(low: Vec<f64>, high: Vec<f64>) -> Result<Self> {
-        if low.len() != high.len() {
-            let op = "uniform box";
-            return Err(Error::Dimension { op, expected: low.len(), got: high.len() });
-        }
-        for (&low, &high) in low.iter().zip(&high) {
-            if !(low < high && (high - low).is_finite()) {
-                let requirement = "above its low end, both finite";
-                return Err(Error::Parameter {
-                    name: "high end of a box",
-                    requirement,
-                    value: high,
-                });
-            }
-        }
-        Ok(Self::UniformBox(UniformBox { low, high }))
+        Ok(Self::UniformBox(UniformBox::new(low, high)?))
     }
 
     /// Number of features.
@@ -94,7 +117,12 @@ impl<E: Real> Base<E> {
     pub fn dim(&self) -> usize {
         match self {
             Self::StandardNormal(base) => base.dim,
-            Self::DiagonalNormal(base) => columns(&base.location),
+            Self::DiagonalNormal(base) => base.0.dim(),
+            Self::FullNormal(base) => base.dim(),
+            Self::Mixture(base) => base.dim(),
+            Self::StudentT(base) => base.moments.dim(),
+            Self::Laplace(base) => base.0.dim(),
+            Self::Logistic(base) => base.0.dim(),
             Self::UniformBox(base) => base.low.len(),
         }
     }
@@ -106,15 +134,21 @@ impl<E: Real> Base<E> {
     pub fn log_prob<T: Mode<E>>(&self, z: Batch<E, T>) -> Result<(PerRow<E>, T)> {
         check_columns("base distribution", &z, self.dim())?;
         let (z, mut tape) = z.split_tape();
-        let mut outputs = match self {
-            Self::StandardNormal(_) => apply(NormalLogDensity, &[&z], &[], &mut tape)?,
-            Self::DiagonalNormal(base) => {
-                let parameters = [base.location.clone(), base.log_scale.clone()];
-                apply(NormalLogDensity, &[&z], &parameters, &mut tape)?
+        let wide = match self {
+            Self::StandardNormal(_) => apply(LogDensity(Normal), &[&z], &[], &mut tape)?.remove(0),
+            Self::DiagonalNormal(base) => base.0.log_density(Normal, &z, &mut tape)?,
+            Self::FullNormal(base) => base.log_density(&z, &mut tape)?,
+            Self::Mixture(base) => base.log_density(&z, &mut tape)?,
+            Self::StudentT(base) => {
+                base.moments.log_density(base.standard.clone(), &z, &mut tape)?
             }
-            Self::UniformBox(base) => apply(BoxLogDensity::of(base), &[&z], &[], &mut tape)?,
+            Self::Laplace(base) => base.0.log_density(StandardLaplace, &z, &mut tape)?,
+            Self::Logistic(base) => base.0.log_density(StandardLogistic, &z, &mut tape)?,
+            Self::UniformBox(base) => {
+                apply(BoxLogDensity::of(base), &[&z], &[], &mut tape)?.remove(0)
+            }
         };
-        let log_prob = column(outputs.remove(0), &mut tape)?;
+        let log_prob = column(wide, &mut tape)?;
         Ok((log_prob, tape))
     }
 
@@ -123,188 +157,101 @@ impl<E: Real> Base<E> {
     /// # Errors
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
     pub fn sample(&self, rows: usize, rng: &mut Stream) -> Result<Batch<E>> {
-        let dim = self.dim();
-        let values = match self {
-            Self::StandardNormal(_) => normals(rows * dim, rng),
-            Self::DiagonalNormal(base) => {
-                let (location, log_scale) = (base.location.values(), base.log_scale.values());
-                let draws: Vec<E> = normals(rows * dim, rng);
-                let scaled =
-                    |(i, &z): (usize, &E)| z * log_scale[i % dim].exp() + location[i % dim];
-                draws.iter().enumerate().map(scaled).collect()
-            }
-            Self::UniformBox(base) => (0..rows * dim)
-                .map(|i| E::of(rng.random_range(base.low[i % dim]..base.high[i % dim])))
-                // Rounded like the ends, a draw stays between them.
-                .collect(),
+        Ok(self.draw(rows, NoneTape, rng)?.0)
+    }
+
+    /// Independent draws, `(rows, dim)`, as differentiable functions of the parameters and of noise that
+    /// stays fixed: z = location + scale * noise. Only the weights of a mixture do not move its draws:
+    /// their gradient is that of the score, see [`Mixture`].
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn draw<T: Mode<E>>(
+        &self,
+        rows: usize,
+        mut tape: T,
+        rng: &mut Stream,
+    ) -> Result<(Batch<E>, T)> {
+        let tape_mut = &mut tape;
+        let draws = match self {
+            Self::StandardNormal(base) => batch(normals(rows * base.dim, rng), rows, base.dim)?,
+            Self::DiagonalNormal(base) => base.0.draw(&Normal, rows, tape_mut, rng)?,
+            Self::FullNormal(base) => base.draw(rows, tape_mut, rng)?,
+            Self::Mixture(base) => base.draw(rows, tape_mut, rng)?,
+            Self::StudentT(base) => base.moments.draw(&base.standard, rows, tape_mut, rng)?,
+            Self::Laplace(base) => base.0.draw(&StandardLaplace, rows, tape_mut, rng)?,
+            Self::Logistic(base) => base.0.draw(&StandardLogistic, rows, tape_mut, rng)?,
+            Self::UniformBox(base) => batch(base.sample(rows, rng), rows, base.low.len())?,
         };
-        batch(values, rows, dim)
+        Ok((draws, tape))
+    }
+
+    /// Log-density at points that are held fixed, as a function of those parameters alone that
+    /// [`draw`](Self::draw) carries no gradient for; none where it carries all.
+    pub(crate) fn score<T: Mode<E>>(
+        &self,
+        z: &Batch<E>,
+        tape: &mut T,
+    ) -> Result<Option<PerRow<E>>> {
+        match self {
+            Self::Mixture(base) => {
+                let wide = base.weight_score(z, tape)?;
+                Ok(Some(column(wide, tape)?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Sets learnable parameters to their maximum-likelihood values for the rows `z` (review,
-    /// Section 2.3.1); bases without parameters stay as they are.
+    /// Section 2.3.1): in closed form for normals and Laplace, by expectation-maximisation for t and
+    /// mixtures (whose optimum is a local one), by Newton's method for logistic distributions. Bases
+    /// without parameters stay as they are.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless the columns fit; [`Error::Parameter`] with fewer than 2 rows;
     /// [`Error::NonFinite`] if a column is constant or not finite.
     pub fn fit(&mut self, z: &Batch<E>) -> Result<()> {
         check_columns("base distribution", z, self.dim())?;
+        if self.count() > 0 && z.rows() < 2 {
+            let (name, requirement) = ("number of rows to fit a base to", "at least 2");
+            return Err(Error::Parameter { name, requirement, value: z.rows() as f64 });
+        }
         match self {
-            Self::DiagonalNormal(base) => base.fit(z),
+            Self::DiagonalNormal(base) => base.0.fit(z, mean_and_log_deviation),
+            Self::FullNormal(base) => base.fit(z),
+            Self::Mixture(base) => base.fit(z),
+            Self::StudentT(StudentT { standard, moments }) => {
+                moments.fit(z, |column| standard.estimate(column))
+            }
+            Self::Laplace(base) => base.0.fit(z, laplace::estimate),
+            Self::Logistic(base) => base.0.fit(z, logistic::estimate),
             Self::StandardNormal(_) | Self::UniformBox(_) => Ok(()),
         }
     }
 }
 
-impl<E: Real> DiagonalNormal<E> {
-    fn fit(&mut self, z: &Batch<E>) -> Result<()> {
-        let (rows, dim, values) = (z.rows(), columns(z), z.values());
-        if rows < 2 {
-            let (name, requirement) = ("number of rows to fit a normal to", "at least 2");
-            return Err(Error::Parameter { name, requirement, value: rows as f64 });
-        }
-        let column = |j: usize| values.iter().skip(j).step_by(dim).map(|v| v.as_f64());
-        let mut location = Vec::with_capacity(dim);
-        let mut log_scale = Vec::with_capacity(dim);
-        for j in 0..dim {
-            let mean = column(j).sum::<f64>() / rows as f64;
-            let variance = column(j).map(|v| (v - mean).powi(2)).sum::<f64>() / rows as f64;
-            let log_sd = 0.5 * variance.ln();
-            if !log_sd.is_finite() {
-                let row = column(j).position(|v| !v.is_finite()).unwrap_or(0);
-                let advice = "remove constant columns and rows that are not finite";
-                return Err(Error::NonFinite { quantity: "log scale of the base", row, advice });
-            }
-            location.push(E::of(mean));
-            log_scale.push(E::of(log_sd));
-        }
-        set_values(&mut self.location, &location)?;
-        set_values(&mut self.log_scale, &log_scale)
-    }
-}
-
 impl<E: Real> Parameters<E> for Base<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
-        if let Self::DiagonalNormal(base) = self {
-            f("location", Role::Learned, &base.location);
-            f("log_scale", Role::Learned, &base.log_scale);
+        match self {
+            Self::StandardNormal(_) | Self::UniformBox(_) => {}
+            Self::DiagonalNormal(base) => base.0.visit(f),
+            Self::FullNormal(base) => base.visit(f),
+            Self::Mixture(base) => base.visit(f),
+            Self::StudentT(base) => base.moments.visit(f),
+            Self::Laplace(base) => base.0.visit(f),
+            Self::Logistic(base) => base.0.visit(f),
         }
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        if let Self::DiagonalNormal(base) = self {
-            f("location", Role::Learned, &mut base.location)?;
-            f("log_scale", Role::Learned, &mut base.log_scale)?;
+        match self {
+            Self::StandardNormal(_) | Self::UniformBox(_) => Ok(()),
+            Self::DiagonalNormal(base) => base.0.visit_mut(f),
+            Self::FullNormal(base) => base.visit_mut(f),
+            Self::Mixture(base) => base.visit_mut(f),
+            Self::StudentT(base) => base.moments.visit_mut(f),
+            Self::Laplace(base) => base.0.visit_mut(f),
+            Self::Logistic(base) => base.0.visit_mut(f),
         }
-        Ok(())
-    }
-}
-
-/// log N(z; m, e^s) = -sum of (e^-s (z - m))^2 / 2 + s + ln(2 pi) / 2; m = s = 0 without parameters.
-struct NormalLogDensity;
-
-/// Location and log-scale of feature `i`.
-fn moments<E: Real>(parameters: &[&[E]], i: usize) -> (E, E) {
-    match parameters {
-        [location, log_scale] => (location[i], log_scale[i]),
-        _ => (E::zero(), E::zero()),
-    }
-}
-
-impl<E: Real> Operation<E> for NormalLogDensity {
-    type Workspace = ();
-
-    fn name(&self) -> &'static str {
-        "normal log-density"
-    }
-
-    fn output_widths(&self) -> Vec<usize> {
-        vec![1]
-    }
-
-    fn forward(
-        &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        _: &mut (),
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        for (i, z) in inputs[0].chunks_exact(LANES).enumerate() {
-            let (location, log_scale) = moments(parameters, i);
-            let inverse = (-log_scale).exp();
-            let constant = log_scale + E::of(HALF_LN_TWO_PI);
-            for (sum, &z) in outputs[0].iter_mut().zip(z) {
-                let standard = (z - location) * inverse;
-                *sum -= E::of(0.5) * standard * standard + constant;
-            }
-        }
-        Ok(())
-    }
-
-    fn backward(
-        &self,
-        block: Recorded<'_, E, ()>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
-    ) {
-        let outer = output_gradients[0];
-        for (i, z) in block.inputs[0].chunks_exact(LANES).enumerate() {
-            let (location, log_scale) = moments(block.parameters, i);
-            let inverse = (-log_scale).exp();
-            let inner = &mut input_gradients[0][i * LANES..(i + 1) * LANES];
-            for ((gradient, &z), &outer) in inner.iter_mut().zip(z).zip(outer) {
-                let standard = (z - location) * inverse;
-                *gradient = -(standard * inverse * outer);
-                if let [d_location, d_log_scale] = parameter_gradients {
-                    d_location[i] += standard * inverse * outer;
-                    d_log_scale[i] += (standard * standard - E::one()) * outer;
-                }
-            }
-        }
-    }
-}
-
-/// Constant inside, minus infinity outside; its gradient is zero.
-struct BoxLogDensity {
-    low: Vec<f64>,
-    high: Vec<f64>,
-}
-
-impl BoxLogDensity {
-    fn of(base: &UniformBox) -> Self {
-        Self { low: base.low.clone(), high: base.high.clone() }
-    }
-}
-
-impl<E: Real> Operation<E> for BoxLogDensity {
-    type Workspace = ();
-
-    fn name(&self) -> &'static str {
-        "uniform log-density"
-    }
-
-    fn output_widths(&self) -> Vec<usize> {
-        vec![1]
-    }
-
-    fn forward(
-        &self,
-        inputs: &[&[E]],
-        _: &[&[E]],
-        _: &mut (),
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        for ((&low, &high), z) in self.low.iter().zip(&self.high).zip(inputs[0].chunks(LANES)) {
-            let inside = E::of(-(high - low).ln());
-            for (sum, &z) in outputs[0].iter_mut().zip(z) {
-                *sum +=
-                    if z >= E::of(low) && z <= E::of(high) { inside } else { E::neg_infinity() };
-            }
-        }
-        Ok(())
-    }
-
-    fn backward(&self, _: Recorded<'_, E, ()>, _: &[&[E]], _: &mut [&mut [E]], _: &mut [&mut [E]]) {
     }
 }

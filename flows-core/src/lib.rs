@@ -24,13 +24,17 @@ mod real;
 mod residual_net;
 pub mod rowwise;
 mod seed;
+pub mod target;
 pub mod tensor;
 pub mod testing;
 pub mod train;
 mod work;
 
 pub use augmented::{Augmented, AugmentedSource, Bound};
-pub use base::{Base, DiagonalNormal, StandardNormal, UniformBox};
+pub use base::{
+    Base, DiagonalNormal, FullNormal, Laplace, Logistic, Mixture, StandardNormal, StudentT,
+    UniformBox,
+};
 pub use bijector::{Bijector, BoxBijector, Cost, Costs, LogDet, Mapped, Purpose};
 pub use chain::Chain;
 pub use context::Context;
@@ -41,10 +45,11 @@ pub use flow::{Flow, LogProb, Sampled};
 pub use inverse::Inverse;
 pub use mlp::{Mlp, MlpKernel, MlpWorkspace, Tangents};
 pub use network::{LastLayer, Layout, Layouts, Network, NetworkKernel};
-pub use objective::{Loss, forward_kl};
+pub use objective::{Estimator, Loss, forward_kl, reverse_kl};
 pub use parameters::{Parameters, Role};
 pub use real::Real;
 pub use residual_net::{ResidualKernel, ResidualNetwork, ResidualWorkspace};
 pub use seed::{Stream, normals, stream};
+pub use target::Target;
 pub use tensor::{Batch, Mode, NoneTape, PerRow, PutTape, SplitTape, Traced, Values};
 pub use work::{Tally, Work};
