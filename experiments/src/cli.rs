@@ -22,6 +22,10 @@ pub enum Command {
     Compare(Compare),
     /// Print problems and flow presets
     List,
+    /// Run one of the paper's experiments and write its page; `list` shows them
+    Run(Run),
+    /// Check the claims of the review, one by one
+    Verify(Verify),
     /// Train a flow on a table
     Fit(Fit),
     /// Write the log-density of every row of a table, in nats and the table's own units
@@ -70,6 +74,41 @@ pub struct Compare {
     /// Keep the finished runs of a comparison that was interrupted, and do the rest
     #[arg(long, requires = "out")]
     pub resume: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Name of the experiment
+    pub name: String,
+    /// Fewer rows, steps and repetitions: seconds instead of minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Tables, for experiments that take the user's own, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub data: Vec<PathBuf>,
+    /// Folder to write; by default results/NAME
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Claims, C1 to C50; by default all
+    pub claims: Vec<String>,
+    /// Fewer rows, steps and repetitions: all claims within five minutes on two cores
+    #[arg(long)]
+    pub quick: bool,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder to write; by default results/verify
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `fit`.

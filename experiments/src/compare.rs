@@ -1,7 +1,7 @@
 //! `compare`: finite and continuous flows on the same problems, seeds and time.
 
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
@@ -133,7 +133,6 @@ fn describe(plan: &Plan) -> Result<record::Comparison> {
             description: preset.description.into(),
         })
         .collect();
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     Ok(record::Comparison {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -149,23 +148,12 @@ fn describe(plan: &Plan) -> Result<record::Comparison> {
         seeds: plan.seeds.clone(),
         threads: rayon::current_num_threads(),
         precision: "f32".into(),
-        host: record::Host {
-            cpu: processor(),
-            cores: std::thread::available_parallelism().map_or(1, Into::into),
-        },
-        started: Started::Unix(started),
+        host: record::Host::here(),
+        started: Started::now(),
         wall_seconds: 0.0,
         problems,
         flows,
     })
-}
-
-/// Model name of the processor, where the system tells.
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
-    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
 fn describe_problem(problem: Problem) -> Result<record::Problem> {

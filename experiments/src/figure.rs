@@ -15,6 +15,7 @@ mod legend;
 pub(crate) mod pairs;
 mod palette;
 mod panel;
+pub(crate) mod plot;
 mod raster;
 pub(crate) mod samples;
 

@@ -1,11 +1,14 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
 pub mod account;
+pub mod claim;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod evaluate;
+pub mod experiment;
 pub mod figure;
+pub mod finding;
 pub mod fit;
 pub mod list;
 pub mod preset;
@@ -14,7 +17,9 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod study;
 pub mod use_run;
+pub mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -57,6 +62,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Compare(arguments) => compare::run(arguments),
         Command::List => list::run(),
+        Command::Run(arguments) => experiment::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Fit(arguments) => fit::run(arguments),
         Command::LogProb(arguments) => use_run::log_prob(arguments),
         Command::Sample(arguments) => use_run::sample(arguments),

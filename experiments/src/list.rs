@@ -1,12 +1,13 @@
-//! `list`: problems and flow presets.
+//! `list`: flow presets, problems and experiments.
 
 use anyhow::Result;
 
+use crate::experiment;
 use crate::preset;
 use crate::problem::Problem;
 use crate::say;
 
-/// Prints both lists.
+/// Prints all lists.
 ///
 /// # Errors
 /// If standard output cannot be written.
@@ -19,6 +20,10 @@ pub fn run() -> Result<()> {
     say("\nproblems (compare --problems)")?;
     for problem in Problem::all() {
         say(&format!("  {:<18} {}", problem.name(), problem.description()))?;
+    }
+    say("\nexperiments (run NAME)")?;
+    for experiment in experiment::ALL {
+        say(&format!("  {:<18} {}", experiment.name, experiment.title))?;
     }
     Ok(())
 }

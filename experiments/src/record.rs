@@ -6,6 +6,8 @@ mod conversion;
 mod folder;
 mod metrics;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
@@ -50,6 +52,20 @@ pub struct Host {
     pub cores: usize,
 }
 
+impl Host {
+    /// This machine.
+    #[must_use]
+    pub fn here() -> Self {
+        let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("model name"));
+        let name = line.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim());
+        Self {
+            cpu: name.unwrap_or(std::env::consts::ARCH).to_owned(),
+            cores: std::thread::available_parallelism().map_or(1, Into::into),
+        }
+    }
+}
+
 /// A point in time, as a date in words or as seconds since 1970.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
@@ -58,6 +74,14 @@ pub enum Started {
     Unix(f64),
     /// ISO 8601.
     Iso(String),
+}
+
+impl Started {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::Unix(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64()))
+    }
 }
 
 /// Where a problem's data come from.

@@ -1,4 +1,4 @@
-//! The report of a comparison: one HTML file that needs nothing beside it, written from result files.
+//! The report of a comparison or a study: one HTML file that needs nothing beside it, written from result files.
 
 mod album;
 mod cost;
@@ -15,6 +15,7 @@ mod page;
 mod problem;
 mod reading;
 mod source;
+mod study;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,14 +28,17 @@ use flows_core::train::write_atomically;
 
 use crate::record::Folder;
 
-/// Reads the comparison in `dir` and writes `dir/report.html`, and its figures to `dir/figures`.
+/// Reads the comparison or the study in `dir` and writes `dir/report.html`, and its figures to `dir/figures`.
 ///
 /// A run that failed or a file that is missing is named in the place where it would have been shown.
 ///
 /// # Errors
-/// When `comparison.json` cannot be read, a name in it is not fit for a file name, or a file cannot be
+/// When `comparison.json` or `study.json` cannot be read, a name in it is not fit for a file name, or a file cannot be
 /// written.
 pub fn write(dir: &Path) -> Result<PathBuf> {
+    if dir.join("study.json").exists() {
+        return study::write(dir);
+    }
     let folder = Folder::new(dir);
     let results = gather::gather(&folder)?;
     let mut album = album::Album::create(dir)?;

@@ -1,6 +1,8 @@
 //! What a conditional flow is conditioned on.
 
-use crate::tensor::{Batch, Mode, NoneTape, PutTape, SplitTape, check_columns, columns};
+use crate::tensor::{
+    Batch, Mode, NoneTape, PutTape, SplitTape, Traced, batch, check_columns, columns,
+};
 use crate::{Error, Real, Result, Values};
 
 /// Nothing, or one row of features for every row of the batch.
@@ -24,6 +26,11 @@ impl<E: Real> Context<E> {
     #[must_use]
     pub fn features(&self) -> Option<&Batch<E>> {
         self.features.as_ref()
+    }
+
+    /// The same features as the root of a tape.
+    pub(crate) fn traced(self) -> Context<E, Traced<E>> {
+        Context { features: self.features.map(|f| f.put_tape(Traced::default())) }
     }
 
     /// Checks the features against what a bijector was built for.
@@ -52,6 +59,12 @@ impl<E: Real, T: Mode<E>> Context<E, T> {
     /// Number of features, 0 if there is nothing.
     pub fn dim(&self) -> usize {
         self.features.as_ref().map_or(0, columns)
+    }
+
+    /// The same features without a tape, so that nothing behind them is differentiated.
+    pub(crate) fn detached(&self) -> Result<Context<E>> {
+        let copy = |f: &Batch<E, T>| batch(f.values(), f.rows(), columns(f));
+        Ok(Context { features: self.features.as_ref().map(copy).transpose()? })
     }
 
     /// Puts the tape of the context under `input`: what is recorded on the result from now on comes

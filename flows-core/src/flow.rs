@@ -109,9 +109,8 @@ impl<E: Real> Flow<E> {
         self.bijector.forward_value(self.base.sample(rows, rng)?, context)
     }
 
-    /// Draws `rows` points and their log-densities in one pass, differentiable through the draws
-    /// where a tape is given. The draws of the base are held fixed: a learned base gets the gradient of
-    /// its log-density at them, not that of the draws.
+    /// Draws `rows` points and their log-densities in one pass, differentiable where a tape is given:
+    /// through the bijector, and through the draws of a learned base as [`Base::draw`] says.
     ///
     /// # Errors
     /// As [`Bijector::forward`].
@@ -122,7 +121,7 @@ impl<E: Real> Flow<E> {
         tape: T,
         rng: &mut Stream,
     ) -> Result<Sampled<E, T>> {
-        let z = self.base.sample(rows, rng)?;
+        let (z, tape) = self.base.draw(rows, tape, rng)?;
         let (z, context) = context.join(z.put_tape(tape));
         let (z, tape) = z.split_tape();
         let (base, tape) = self.base.log_prob(z.clone().put_tape(tape))?;

@@ -1,11 +1,17 @@
 //! Training objectives: what is minimised, and its gradient.
 
-use crate::matching::FlowMatching;
-use crate::rowwise::{backward, negated, negative_mean, sum};
-use crate::tensor::{
-    Batch, Gradient, PerRow, PutTape, SplitTape, Traced, Values, batch, columns, per_row,
-};
-use crate::{Bijector, Context, Error, Flow, Real, Result, Stream, Work};
+mod flow_matching;
+mod forward_kl;
+mod reverse_kl;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::flow_matching::flow_matching;
+pub use self::forward_kl::forward_kl;
+pub use self::reverse_kl::reverse_kl;
+pub(crate) use self::reverse_kl::{Annealed, Divergence, reverse_divergence};
+use crate::tensor::{Gradient, PerRow, Values};
+use crate::{Real, Work};
 
 /// A loss with its gradient.
 #[derive(Debug)]
@@ -18,93 +24,19 @@ pub struct Loss<E: Real> {
     pub work: Work,
 }
 
-/// Forward KL up to the entropy of the data: the mean negative log-likelihood in nats (review,
-/// Section 2.3.1). The gradient is that of the likelihood with the penalty that the bijector adds
-/// in training; the value is the likelihood's alone.
-///
-/// # Errors
-/// As [`Flow::log_prob`].
-pub fn forward_kl<E: Real>(
-    flow: &Flow<E>,
-    x: Batch<E>,
-    context: Context<E, Traced<E>>,
-) -> Result<Loss<E>> {
-    let result = flow.log_prob(x.put_tape(Traced::default()), context)?;
-    let (log_prob, mut tape) = (result.value, result.tape);
-    let nats = mean(&log_prob);
-    let objective = match result.penalty {
-        None => log_prob,
-        Some(penalty) => {
-            let minus = negated(penalty, &mut tape)?;
-            sum(vec![log_prob, minus], &mut tape)?
-        }
-    };
-    let (_, scalar) = negative_mean(objective, tape)?;
-    Ok(Loss { value: -nats, gradient: backward(scalar)?, work: result.work })
+/// How the gradient of an expectation over a flow's draws is estimated; both are unbiased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estimator {
+    /// Through the draws and their log-densities: one traced pass of the flow.
+    #[default]
+    Reparameterised,
+    /// Through the draws alone, the density being held as it is: without the score of the flow, whose
+    /// mean is zero but whose noise is not. Takes a traced pass in each direction; where the flow
+    /// equals the target its variance is zero.
+    Path,
 }
 
-/// The loss of conditional flow matching: the mean of |v(s, x_s) - u|^2 / D over rows, with points
-/// x_s and velocities u of `settings` between base draws and the data `x`. Nothing is solved.
-///
-/// # Errors
-/// [`Error::Unavailable`] unless the bijector is the flow of a vector field, with nothing between it
-/// and the base.
-///
-/// # Reference
-/// Lipman, Chen, Ben-Hamu, Nickel, Le, *Flow Matching for Generative Modeling*, ICLR 2023, eq. 9.
-/// <https://arxiv.org/abs/2210.02747>
-pub fn flow_matching<E: Real>(
-    flow: &Flow<E>,
-    settings: &FlowMatching,
-    x: Batch<E>,
-    context: Context<E, Traced<E>>,
-    rng: &mut Stream,
-) -> Result<Loss<E>> {
-    let (rows, dim) = (x.rows(), columns(&x));
-    let (x, context) = context.join(x.put_tape(Traced::default()));
-    let (x, tape) = x.split_tape();
-    let x1 = flow.bijector().to_field(x, &context)?;
-    let x0 = flow.base().sample(rows, rng)?;
-    let pairs = settings.draw(&x0.values(), &x1.values(), dim, rng)?;
-    let points = batch(pairs.points, rows, dim)?.put_tape(tape);
-    let velocity = flow.bijector().velocity(points, &pairs.times, &context)?;
-    let (velocity, mut tape) = velocity.ok_or(NO_FIELD)?.split_tape();
-    let error = negative_square(velocity, pairs.velocities, &mut tape)?;
-    let (value, scalar) = negative_mean(error, tape)?;
-    let work = Work { field_evaluations: 1, ..Work::default() };
-    Ok(Loss { value, gradient: backward(scalar)?, work })
-}
-
-const NO_FIELD: Error = Error::Unavailable {
-    what: "flow matching",
-    advice: "it trains continuous flows; choose one, or maximum likelihood",
-};
-
-fn mean<E: Real>(values: &PerRow<E>) -> f64 {
+pub(crate) fn mean<E: Real>(values: &PerRow<E>) -> f64 {
     values.values().iter().map(|v| v.as_f64()).sum::<f64>() / values.rows() as f64
-}
-
-/// -|v - u|^2 / D of each row.
-fn negative_square<E: Real>(
-    velocity: Batch<E>,
-    target: Vec<E>,
-    tape: &mut Traced<E>,
-) -> Result<PerRow<E>> {
-    let dim = columns(&velocity);
-    let scale = E::of(1.0 / dim as f64);
-    let error: Vec<E> = velocity.values().iter().zip(target).map(|(&v, u)| v - u).collect();
-    let square = |row: &[E]| -scale * row.iter().map(|&e| e * e).sum::<E>();
-    let result = per_row(error.chunks(dim).map(square).collect())?;
-    let output = result.clone();
-    dfdx::tensor::Tape::add_backward_op(tape, move |gradients| {
-        let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-        let sums = gradients.get_or_alloc_mut(&velocity)?.chunks_mut(dim);
-        for ((sums, error), outer) in sums.zip(error.chunks(dim)).zip(incoming) {
-            for (sum, &error) in sums.iter_mut().zip(error) {
-                *sum -= (scale + scale) * error * outer;
-            }
-        }
-        Ok(())
-    });
-    Ok(result)
 }

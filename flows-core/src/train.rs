@@ -3,13 +3,20 @@
 mod adam;
 mod checkpoint;
 mod config;
+mod material;
+mod objective;
+mod progress;
 mod schedule;
 mod source;
+mod step;
 mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
-pub use config::{Objective, SimulationFree, TrainConfig};
+pub use config::TrainConfig;
+pub use material::Material;
+pub use objective::{Annealing, Objective, ReverseKl, SimulationFree};
+pub use progress::{Outcome, Progress, Validation};
 pub use schedule::{Budget, Schedule};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
-pub use trainer::{Outcome, Progress, Trainer, Validation};
+pub use trainer::Trainer;

@@ -8,8 +8,8 @@ use super::{date, problem, reading, table, verdict};
 use crate::figure::escape;
 use crate::record::{Family, Folder};
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("sort.js");
+pub(super) const STYLE: &str = include_str!("style.css");
+pub(super) const SCRIPT: &str = include_str!("sort.js");
 
 /// The whole report as HTML.
 pub(super) fn render(folder: &Folder, results: &Results, album: &mut Album) -> Result<String> {

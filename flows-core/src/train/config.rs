@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::adam::AdamConfig;
+use super::objective::Objective;
 use super::schedule::Schedule;
-use crate::matching::{Coupling, FlowMatching, ProbabilityPath};
 use crate::{Error, Result};
 
 /// How a flow is trained.
@@ -38,54 +38,6 @@ pub struct TrainConfig {
     pub validate_every: u64,
     /// Validations without improvement before training ends; the best weights are kept.
     pub patience: Option<u64>,
-}
-
-/// What a training minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Objective {
-    /// The negative log-likelihood, with the penalties of the bijector.
-    #[default]
-    MaximumLikelihood,
-    /// Flow matching, which solves nothing, for the flow of a vector field.
-    FlowMatching(SimulationFree),
-}
-
-/// Flow matching, followed by maximum likelihood where asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SimulationFree {
-    /// The path between a base draw and a row of data.
-    pub path: ProbabilityPath,
-    /// Which base draw belongs to which row.
-    pub coupling: Coupling,
-    /// Last fraction of the budget that trains by maximum likelihood, in [0, 1].
-    pub fine_tune: f64,
-}
-
-impl Objective {
-    /// The matching that a step does after this fraction of the budget; none is likelihood.
-    pub(crate) fn matching(&self, fraction: f64) -> Option<FlowMatching> {
-        match *self {
-            Self::FlowMatching(SimulationFree { path, coupling, fine_tune })
-                if fraction < 1.0 - fine_tune =>
-            {
-                Some(FlowMatching { path, coupling })
-            }
-            _ => None,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let Self::FlowMatching(SimulationFree { path, coupling, fine_tune }) = *self else {
-            return Ok(());
-        };
-        if !(0.0..=1.0).contains(&fine_tune) {
-            let (name, requirement) = ("fine_tune", "between 0 and 1");
-            return Err(Error::Parameter { name, requirement, value: fine_tune });
-        }
-        FlowMatching { path, coupling }.check()
-    }
 }
 
 impl Default for TrainConfig {

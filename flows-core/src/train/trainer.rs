@@ -1,4 +1,4 @@
-//! Maximum likelihood training of a flow.
+//! Training of a flow: from minibatches or from a density.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,64 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
+use super::material::Material;
+use super::progress::{Outcome, Progress, Validation};
 use super::schedule::Budget;
-use super::source::{Minibatch, Source};
-use crate::bijector::{Bijector, Purpose};
-use crate::objective::{Loss, flow_matching, forward_kl};
+use super::step::{Measured, Step, Stop, reverse_nats, tensors};
+use crate::bijector::{Bijector, Cost, Purpose};
+use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
-use crate::tensor::{Values, batch, set_values};
-use crate::{Batch, Context, Error, Flow, Real, Result, Work, stream};
-
-/// Rows held back to validate on.
-#[derive(Debug, Clone)]
-pub struct Validation<E: Real> {
-    /// Row by row.
-    pub values: Vec<E>,
-    /// Their conditioning features.
-    pub context: Context<E>,
-}
-
-/// What a step reports to the caller.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// Steps done.
-    pub step: u64,
-    /// Seconds of training so far.
-    pub seconds: f64,
-    /// Fraction of the budget used.
-    pub fraction: f64,
-    /// Mean negative log-likelihood of the minibatch, nats, where the step computed it.
-    pub train_nats: Option<f64>,
-    /// Loss of flow matching, squared velocity a feature, where the step was one of it.
-    pub matching_loss: Option<f64>,
-    /// Mean negative log-likelihood of the validation rows, where this step validated.
-    pub validation_nats: Option<f64>,
-    /// Learning rate of the step.
-    pub learning_rate: f64,
-    /// Norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// What the step took.
-    pub work: Work,
-}
-
-/// How training ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The budget is spent.
-    Finished,
-    /// Validation stopped improving; the best weights are in place.
-    EarlyStop,
-    /// The caller asked to stop.
-    Interrupted,
-    /// The loss stopped being finite, or a computation failed. The weights are those that showed
-    /// it; the last checkpoint is older and good.
-    Diverged {
-        /// Steps done before.
-        step: u64,
-        /// What happened and what to try.
-        reason: String,
-    },
-}
+use crate::tensor::{Values, set_values};
+use crate::{Context, Error, Flow, Real, Result, Target, stream};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,7 +28,7 @@ struct State {
     without_improvement: u64,
 }
 
-/// Trains a flow by maximum likelihood and can be saved and resumed at any step.
+/// Trains a flow as its config says and can be saved and resumed at any step.
 #[derive(Debug)]
 pub struct Trainer<E: Real> {
     config: TrainConfig,
@@ -134,39 +85,47 @@ impl<E: Real> Trainer<E> {
     /// stops being finite. `report` sees every step; validation and `report` do not count as
     /// training time.
     ///
+    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. Without
+    /// validation rows a density is validated on: by the divergence over eight batches of draws.
+    ///
     /// # Errors
-    /// Of the source, of `report`, or of validation. Divergence is an [`Outcome`], not an error.
-    pub fn run(
+    /// Of the source, of `report`, or of validation; [`Error::Unavailable`] where objective and
+    /// material do not go together. Divergence is an [`Outcome`], not an error.
+    pub fn run<'a>(
         &mut self,
-        source: &dyn Source<E>,
+        material: impl Into<Material<'a, E>>,
         validation: Option<&Validation<E>>,
         mut report: impl FnMut(&Self, &Progress) -> Result<ControlFlow<()>>,
     ) -> Result<Outcome> {
-        if source.dim() != self.flow.dim() {
-            let (expected, got) = (self.flow.dim(), source.dim());
+        let material = material.into();
+        if material.dim() != self.flow.dim() {
+            let (expected, got) = (self.flow.dim(), material.dim());
             return Err(Error::Dimension { op: "training data", expected, got });
         }
+        let judge = match (validation, material) {
+            (Some(validation), _) => Some(Judge::Rows(validation)),
+            (None, Material::Density(target)) => Some(Judge::Density(target)),
+            (None, Material::Rows(_)) => None,
+        };
         if self.state.steps == 0 {
-            self.initialise(source)?;
+            self.initialise(material)?;
         }
         if self.is_exhausted() {
             return Ok(Outcome::EarlyStop);
         }
         while self.budget.progress(self.state.steps, self.state.seconds) < 1.0 {
             let clock = Instant::now();
-            let mut progress = match self.step(source) {
+            let mut progress = match self.step(material) {
                 Ok(progress) => progress,
                 Err(Stop::Source(error)) => return Err(error),
-                Err(Stop::Diverged(reason)) => {
-                    return Ok(Outcome::Diverged { step: self.state.steps, reason });
-                }
+                Err(Stop::Diverged(error)) => return Ok(self.diverged(&error.to_string())),
             };
             self.state.seconds += clock.elapsed().as_secs_f64();
             progress.seconds = self.state.seconds;
             progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
-            if let (Some(validation), true) = (validation, due || progress.fraction >= 1.0) {
-                let nats = match self.validate(validation) {
+            if let (Some(judge), true) = (judge, due || progress.fraction >= 1.0) {
+                let nats = match self.validate(judge) {
                     Ok(nats) => nats,
                     Err(error) => {
                         let (step, advice) = (self.state.steps, "loosen the reporting solver");
@@ -188,52 +147,56 @@ impl<E: Real> Trainer<E> {
         Ok(Outcome::Finished)
     }
 
-    /// Sets what is initialised from data, on the rows of the first step.
-    fn initialise(&mut self, source: &dyn Source<E>) -> Result<()> {
-        let (x, context) = tensors(source.minibatch(0, self.config.batch_rows)?, source)?;
+    /// Sets what is initialised from data, on the rows of the first step; without rows, on draws of
+    /// the flow, where it can bring them back.
+    fn initialise(&mut self, material: Material<'_, E>) -> Result<()> {
+        let (x, context) = match material {
+            Material::Rows(source) => {
+                tensors(source.minibatch(0, self.config.batch_rows)?, source)?
+            }
+            Material::Density(_) if self.flow.bijector().costs().inverse == Cost::Unavailable => {
+                return Ok(());
+            }
+            Material::Density(_) => {
+                let (rows, mut rng) = (self.config.batch_rows, stream(self.seed, "initial draws"));
+                (self.flow.sample(rows, &Context::none(), &mut rng)?.0, Context::none())
+            }
+        };
         self.flow.bijector_mut().initialise(x, &context)?;
         Ok(())
     }
 
-    fn step(&mut self, source: &dyn Source<E>) -> Result<Progress, Stop> {
+    fn step(&mut self, material: Material<'_, E>) -> Result<Progress, Stop> {
         let index = self.state.steps;
-        let rows = source.minibatch(index, self.config.batch_rows).map_err(Stop::Source)?;
-        let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
         let bijector = self.flow.bijector_mut();
         bijector.set_purpose(Purpose::Training);
         bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
-        let context = context.features().map_or_else(Context::default, |features| {
-            Context::of(crate::PutTape::put_tape(features.clone(), crate::Traced::default()))
-        });
         let fraction = self.budget.progress(index, self.state.seconds);
-        let matching = self.config.objective.matching(fraction);
-        let loss = match &matching {
-            None => forward_kl(&self.flow, x, context),
-            Some(settings) => {
-                let mut rng = stream(self.seed, &format!("matching {index}"));
-                flow_matching(&self.flow, settings, x, context, &mut rng)
-            }
-        };
-        let Loss { value: loss, gradient: mut gradients, work } = match loss {
-            Err(error @ Error::Unavailable { .. }) => return Err(Stop::Source(error)),
-            loss => loss.map_err(|error| self.diverged(&error.to_string()))?,
-        };
+        let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
+        let (loss, measured) = step.loss(&self.flow, &self.config.objective, material)?;
+        let Loss { value: loss, gradient: mut gradients, work } = loss;
         let norm = gradient_norm(&self.flow, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };
-            return Err(self.diverged(&format!("the {what} is not finite")));
+            return Err(Stop::Diverged(Error::Caller(format!("the {what} is not finite"))));
         }
         let rate = self.config.schedule.factor(fraction);
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut self.flow, &mut gradients, rate, scale).map_err(Stop::Source)?;
         self.state.steps += 1;
         self.update_average();
+        let [train_nats, matching_loss, reverse_nats] = match measured {
+            Measured::Likelihood(nats) => [Some(nats), None, None],
+            Measured::Matching(loss) => [None, Some(loss), None],
+            Measured::Reverse(nats) => [None, None, Some(nats)],
+        };
         Ok(Progress {
             step: self.state.steps,
             seconds: self.state.seconds,
             fraction,
-            train_nats: matching.is_none().then_some(loss),
-            matching_loss: matching.is_some().then_some(loss),
+            train_nats,
+            matching_loss,
+            reverse_nats,
             validation_nats: None,
             learning_rate: rate * self.config.optimiser.learning_rate,
             gradient_norm: norm,
@@ -241,11 +204,13 @@ impl<E: Real> Trainer<E> {
         })
     }
 
-    fn diverged(&self, what: &str) -> Stop {
-        Stop::Diverged(format!(
+    fn diverged(&self, what: &str) -> Outcome {
+        let step = self.state.steps;
+        let reason = format!(
             "{what} at step {}; lower learning_rate or clip_norm, or check the data for outliers",
-            self.state.steps + 1
-        ))
+            step + 1
+        );
+        Outcome::Diverged { step, reason }
     }
 
     /// Exponential moving average of the weights, its decay shortened at first so that the random
@@ -267,19 +232,26 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    fn validate(&mut self, validation: &Validation<E>) -> Result<f64> {
+    fn validate(&mut self, judge: Judge<'_, E>) -> Result<f64> {
         let latest = self.average.as_ref().map(|_| weights(&self.flow));
         if let Some(average) = &self.average {
             set_weights(&mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting);
-        let result = self.flow.evaluate(&validation.values, &validation.context);
+        let result = match judge {
+            Judge::Rows(rows) => {
+                let log_prob = self.flow.evaluate(&rows.values, &rows.context);
+                log_prob.map(|(v, _)| -v.iter().sum::<f64>() / v.len() as f64)
+            }
+            Judge::Density(target) => {
+                reverse_nats(&self.flow, target, self.config.batch_rows, self.seed)
+            }
+        };
         self.flow.bijector_mut().set_purpose(Purpose::Training);
         if let Some(latest) = latest {
             set_weights(&mut self.flow, &latest)?;
         }
-        let (log_prob, _) = result?;
-        Ok(-log_prob.iter().sum::<f64>() / log_prob.len() as f64)
+        result
     }
 
     /// Keeps the best weights, where patience asks for them.
@@ -356,19 +328,11 @@ impl<E: Real> Trainer<E> {
     }
 }
 
-/// Why a step did not happen.
-enum Stop {
-    Source(Error),
-    Diverged(String),
-}
-
-fn tensors<E: Real>(rows: Minibatch<E>, source: &dyn Source<E>) -> Result<(Batch<E>, Context<E>)> {
-    let count = rows.values.len() / source.dim();
-    let context = match source.context_dim() {
-        0 => Context::none(),
-        dim => Context::of(batch(rows.context, count, dim)?),
-    };
-    Ok((batch(rows.values, count, source.dim())?, context))
+/// What weights are judged by.
+#[derive(Clone, Copy)]
+enum Judge<'a, E: Real> {
+    Rows(&'a Validation<E>),
+    Density(&'a dyn Target),
 }
 
 /// The learned tensors, in the order of [`Parameters::visit`].

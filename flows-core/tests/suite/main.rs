@@ -4,5 +4,6 @@ mod augmented;
 mod checkpoint;
 mod coupling;
 mod matching;
+mod reverse;
 mod tangents;
 mod training;

@@ -1,0 +1,98 @@
+//! C6: both directions of the divergence are one number (review, Section 2.3.3).
+
+use anyhow::{Context as _, Result};
+use flows_continuous::{Adaptive, Solver};
+use flows_core::testing::perturb;
+use flows_core::{Bijector, Context, Flow, Purpose, Values, stream};
+
+use super::{Check, Claim, Setting};
+use crate::config::{FlowConfig, RunConfig};
+use crate::finding::{Cell, Findings, Table};
+use crate::preset::{self, Preset};
+use crate::record::Family;
+
+pub(super) const C6: Claim = Claim {
+    id: "C6",
+    title: "KL duality",
+    review: "The divergence from the target to the flow in data space equals the divergence from the \
+             target pulled back to the base in base space (Section 2.3.3).",
+    method: "For every preset, away from its start, in f64: the integrand log q(x) - log p(x) at \
+             x = T(u), with log q by the inverse map, against log p_u(u) - log p*_u(u) by the forward \
+             map, for the same draws u.",
+    check: Check::Run(check),
+};
+
+/// Largest difference of the integrands that rounding leaves: some thousand operations on numbers
+/// of order ten to a hundred, each exact to 1e-16, amplified by a condition number up to some thousands.
+const ROUNDING: f64 = 1e-9;
+
+/// Tolerance of continuous flows here; the state's error per unit of time is of this order.
+const TOLERANCE: f64 = 1e-8;
+
+/// How far the weights are moved from their start.
+const AWAY: f64 = 0.05;
+
+fn check(setting: &Setting) -> Result<Findings> {
+    let rows = setting.either(64, 1000);
+    let mut findings = Findings::default();
+    let mut table = Table::new(
+        "Largest difference of the two integrands over draws, and their means, for each preset.",
+        &["flow", "family", "difference (nats)", "data space (nats)", "base space (nats)"],
+    );
+    let (mut finite, mut continuous) = (0.0_f64, 0.0_f64);
+    for preset in preset::ALL.iter() {
+        let [largest, left, right] =
+            integrands(preset, rows, setting.seed).with_context(|| preset.name.to_owned())?;
+        let worst = if preset.family == Family::Finite { &mut finite } else { &mut continuous };
+        // `max` would lose NaN.
+        *worst = if largest <= *worst { *worst } else { largest };
+        let [largest, left, right] = [largest, left, right].map(Cell::from);
+        table.row([preset.title.into(), preset.family.to_string().into(), largest, left, right]);
+    }
+    findings.at_most(
+        "finite flows: largest difference of the integrands (nats)",
+        finite,
+        ROUNDING,
+        "one number by two routes: rounding alone",
+    );
+    findings.at_most(
+        "continuous flows: largest difference (nats)",
+        continuous,
+        10.0 * TOLERANCE,
+        "ten times the solver's tolerance of 1e-8",
+    );
+    findings.tables.push(table);
+    Ok(findings)
+}
+
+/// The largest difference over draws, and both means.
+fn integrands(preset: &Preset, rows: usize, seed: u64) -> Result<[f64; 3]> {
+    let dim = if preset.name == "glow-image" { 64 } else { 2 };
+    let mut config = RunConfig { seed, ..RunConfig::of(preset) };
+    if let FlowConfig::Continuous(flow) = &mut config.flow {
+        let tolerance = Adaptive { rtol: TOLERANCE, atol: TOLERANCE, ..Adaptive::default() };
+        flow.reporting.solver = Solver::RowWise(tolerance);
+    }
+    let mut flow: Flow<f64> = config.build(dim)?;
+    perturb(&mut flow, AWAY, &mut stream(seed, "perturb"))?;
+    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    let u = flow.base().sample(rows, &mut stream(seed, "draws"))?;
+    let mapped = flow.bijector().forward(u.clone(), &Context::none())?;
+    let target = target(&mapped.value.values(), dim);
+    let log_q = flow.log_prob(mapped.value, Context::none())?.value.values();
+    let data: Vec<f64> = log_q.iter().zip(&target).map(|(q, p)| q - p).collect();
+    let log_u = flow.base().log_prob(u)?.0.values();
+    let pulled = target.iter().zip(mapped.log_det.values()).map(|(p, log_det)| p + log_det);
+    let base: Vec<f64> = log_u.iter().zip(pulled).map(|(u, pulled)| u - pulled).collect();
+    let differences = data.iter().zip(&base).map(|(a, b)| (a - b).abs());
+    let largest = differences.fold(0.0, |worst, d| if d <= worst { worst } else { d });
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    Ok([largest, mean(&data), mean(&base)])
+}
+
+/// Log-density of independent normals with mean 0.5 and standard deviation 1.5 at every row.
+fn target(values: &[f64], dim: usize) -> Vec<f64> {
+    let constant = 0.5 * (2.0 * std::f64::consts::PI * 1.5_f64.powi(2)).ln();
+    let one = |x: &f64| -0.5 * ((x - 0.5) / 1.5).powi(2) - constant;
+    values.chunks(dim).map(|row| row.iter().map(one).sum()).collect()
+}

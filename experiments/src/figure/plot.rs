@@ -1,0 +1,161 @@
+//! Curves of a study over one pair of axes.
+
+use anyhow::Result;
+use plotters::element::DashedPathElement;
+use plotters::prelude::{
+    Cartesian2d, ChartBuilder, ChartContext, Circle, Color, EmptyElement, PathElement, SVGBackend,
+    Text,
+};
+use plotters::style::RGBColor;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::axis::{Axis, Scale as Kind};
+use super::legend::{DASH, LETTERS};
+use super::{Canvas, Figure, palette, text, text_width};
+use crate::finding::{Plot, Scale, Series, Stroke};
+
+const WIDTH: u32 = 1240;
+const PLOT: u32 = 700;
+/// Height of one row of the key.
+const ROW: u32 = 50;
+/// Room to the left of the key.
+const LEFT: i32 = 150;
+/// Width of a swatch of the key.
+const SWATCH: i32 = 72;
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+
+/// Draws all curves of a plot with a key below them.
+pub(crate) fn draw(plot: &Plot) -> Result<Figure> {
+    let x = axis(&plot.x, plot.series.iter().flat_map(|s| s.points.iter().map(|p| p[0])), 0.0);
+    let y = axis(&plot.y, plot.series.iter().flat_map(heights), 0.06);
+    let size = (WIDTH, PLOT + ROW * plot.series.len() as u32 + 24);
+    Figure::paint(size, plot.title.clone(), |canvas| {
+        let (area, key) = canvas.split_vertically(PLOT);
+        let mut chart = frame(&area, plot, (&x, &y))?;
+        for (index, series) in plot.series.iter().enumerate() {
+            curve(&mut chart, series, palette::flow(index), (&x, &y))?;
+        }
+        let style = text(LETTERS).pos(Pos::new(HPos::Left, VPos::Center));
+        for (index, series) in plot.series.iter().enumerate() {
+            let row = (ROW * index as u32 + ROW / 2 + 12) as i32;
+            swatch(&key, series.stroke, palette::flow(index), row)?;
+            let place = (LEFT + SWATCH + 20, row);
+            key.draw(&Text::new(series.name.as_str(), place, style.clone()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Values and the ends of their bars; a bar that reaches towards zero stretches no axis.
+fn heights(series: &Series) -> impl Iterator<Item = f64> + '_ {
+    series.points.iter().enumerate().flat_map(|(i, &[_, y])| {
+        let error = series.errors.get(i).copied().unwrap_or(0.0);
+        [y, y + error, (y - error).max(y.min(y / 3.0))]
+    })
+}
+
+fn axis(scale: &Scale, values: impl Iterator<Item = f64>, margin: f64) -> Axis {
+    match scale.logarithmic {
+        true => Axis::log(values),
+        false => Axis::around(values, margin, 6),
+    }
+}
+
+fn frame<'a, 'b>(
+    canvas: &'a Canvas<'b>,
+    plot: &Plot,
+    (x, y): (&Axis, &Axis),
+) -> Result<Chart<'a, 'b>> {
+    let mut chart = ChartBuilder::on(canvas)
+        .margin_top(20)
+        .margin_left(14)
+        .margin_right(48)
+        .x_label_area_size(104)
+        .y_label_area_size(54 + text_width(y.widest(), LETTERS))
+        .build_cartesian_2d(x.clone(), y.clone())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(palette::GRID.stroke_width(2))
+        .max_light_lines(0)
+        .axis_style(palette::INK.stroke_width(2))
+        .label_style(text(LETTERS))
+        .axis_desc_style(text(LETTERS))
+        .x_desc(plot.x.name.as_str())
+        .y_desc(plot.y.name.as_str())
+        .draw()?;
+    Ok(chart)
+}
+
+/// Whether an axis can show a value.
+fn shown(axis: &Axis, value: f64) -> bool {
+    axis.scale == Kind::Linear || value > 0.0
+}
+
+fn curve(
+    chart: &mut Chart<'_, '_>,
+    series: &Series,
+    colour: RGBColor,
+    (x, y): (&Axis, &Axis),
+) -> Result<()> {
+    let points = series.points.iter().enumerate();
+    let points: Vec<(usize, (f64, f64))> = points
+        .filter(|(_, p)| shown(x, p[0]) && shown(y, p[1]))
+        .map(|(i, p)| (i, (p[0], p[1])))
+        .collect();
+    let path: Vec<(f64, f64)> = points.iter().map(|&(_, point)| point).collect();
+    let style = colour.stroke_width(5);
+    let area = chart.plotting_area();
+    match series.stroke {
+        Stroke::Reference => {
+            area.draw(&DashedPathElement::new(path, DASH.0, DASH.1, style))?;
+            return Ok(());
+        }
+        Stroke::Line => {
+            area.draw(&PathElement::new(path, style))?;
+            return Ok(());
+        }
+        Stroke::Measured => area.draw(&PathElement::new(path, colour.stroke_width(3)))?,
+        Stroke::Markers => {}
+    }
+    for (i, point) in points {
+        if let Some(error) = series.errors.get(i) {
+            let ends = [point.1 - error, point.1 + error].map(|end| (point.0, end.max(y.low)));
+            area.draw(&PathElement::new(ends, colour.stroke_width(4)))?;
+        }
+        area.draw(&(EmptyElement::at(point) + Circle::new((0, 0), 9, colour.filled())))?;
+    }
+    Ok(())
+}
+
+fn swatch(canvas: &Canvas<'_>, stroke: Stroke, colour: RGBColor, row: i32) -> Result<()> {
+    let ends = [(LEFT, row), (LEFT + SWATCH, row)];
+    let style = colour.stroke_width(5);
+    match stroke {
+        Stroke::Reference => {
+            canvas.draw(&DashedPathElement::new(ends, DASH.0, DASH.1, style))?;
+        }
+        Stroke::Line => canvas.draw(&PathElement::new(ends, style))?,
+        Stroke::Measured => canvas.draw(&PathElement::new(ends, colour.stroke_width(3)))?,
+        Stroke::Markers => {}
+    }
+    if matches!(stroke, Stroke::Measured | Stroke::Markers) {
+        let centre = (LEFT + SWATCH / 2, row);
+        canvas.draw(&Circle::new(centre, 9, colour.filled()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_curve_is_drawn_and_named() {
+        let mut plot = Plot::new("Error", Scale::log("steps"), Scale::log("error"));
+        plot.series("measured", Stroke::Measured, [[1.0, 1.0], [10.0, 0.0], [100.0, 1e-4]]);
+        plot.series("slope", Stroke::Reference, [[1.0, 1.0], [100.0, 1e-4]]);
+        let svg = draw(&plot).unwrap_or_else(|e| unreachable!("{e:#}")).document();
+        assert!(svg.contains("measured") && svg.contains("slope") && svg.contains("steps"));
+    }
+}

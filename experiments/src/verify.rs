@@ -1,0 +1,43 @@
+//! `verify`: the claims of the review, one by one.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::claim::{self, Claim, Effort, Setting};
+use crate::cli::Verify;
+use crate::study::Study;
+use crate::{Usage, say};
+
+/// Checks claims and writes their page.
+///
+/// # Errors
+/// [`Usage`] for a claim that does not exist; if a file cannot be written, or a claim fails.
+pub fn run(arguments: &Verify) -> Result<()> {
+    let claims = chosen(&arguments.claims)?;
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let setting = Setting { effort, seed: arguments.seed, data: Vec::new() };
+    let mut study = Study::new("The claims of the review", &setting);
+    let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results/verify"));
+    let page = study.examine(claims, &setting, &folder)?;
+    let [pass, fail, error, missing] =
+        ["pass", "fail", "error", "not built"].map(|verdict| study.count(verdict));
+    say(&format!("{pass} pass, {fail} fail, {error} could not be measured, {missing} not built"))?;
+    say(&page.display().to_string())?;
+    if fail + error > 0 {
+        bail!("{} of {} claims did not pass", fail + error, study.sections.len());
+    }
+    Ok(())
+}
+
+fn chosen(ids: &[String]) -> Result<Vec<&'static Claim>> {
+    if ids.is_empty() {
+        return Ok(claim::ALL.iter().collect());
+    }
+    let named = |id: &String| {
+        let found = claim::ALL.iter().find(|claim| claim.id.eq_ignore_ascii_case(id));
+        let last = claim::ALL.last().map_or("", |claim| claim.id);
+        found.ok_or_else(|| Usage(format!("unknown claim {id:?}; there are C1 to {last}")).into())
+    };
+    ids.iter().map(named).collect()
+}

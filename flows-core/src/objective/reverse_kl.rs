@@ -1,0 +1,164 @@
+//! Reverse KL: fitting a density that is known up to a constant, without data.
+
+use super::{Estimator, Loss, mean};
+use crate::rowwise::{backward, negated, negative_mean, scaled, sum};
+use crate::target::{Target, log_density};
+use crate::tensor::{Batch, Mode, PerRow, PutTape, Traced, Values, columns, gradient_of, per_row};
+use crate::{Context, Error, Flow, Real, Result, Sampled, Stream, Work};
+
+/// The reverse divergence of a flow q from a target p = p~/C, up to ln C, over `rows` draws (review,
+/// Section 2.3.2): the mean of
+///
+/// ```text
+/// log q(x) - beta log p~(x),   x = T(u),   u = u(psi, noise)
+/// ```
+///
+/// with beta the `inverse_temperature`, 1 but for annealing. The gradient is the `estimator`'s, for
+/// the parameters of bijector, base and context; penalties of the bijector are added to it, not to
+/// the value.
+///
+/// * [`Estimator::Reparameterised`] differentiates both terms through draws and log-det.
+/// * [`Estimator::Path`] takes g = d/dx (log q(x) - beta log p~(x)) with the parameters held, and
+///   pulls it back through x = T(u): what it leaves out has mean zero. Where q = p it is zero for
+///   every batch, of any size.
+///
+/// # Cost
+/// `Reparameterised`: a traced forward pass, an evaluation of the target a row, the backward pass.
+/// `Path`: that, and a traced inverse pass with its backward pass (expensive where the inverse is
+/// sequential or iterative); both tapes are held at once.
+///
+/// # Errors
+/// [`Error::Dimension`] if flow and target differ; [`Error::Parameter`] without rows or for an inverse
+/// temperature that is not positive; as [`Flow::sample_and_log_prob`], and for `Path` as
+/// [`Flow::log_prob`]. A draw outside the support of the target makes the value infinite.
+///
+/// # Reference
+/// Roeder, Wu, Duvenaud, *Sticking the Landing*, NeurIPS 2017, <https://arxiv.org/abs/1703.09194>;
+/// Vaitl, Nicoli, Nakajima, Kessel, *Gradients should stay on path*, Machine Learning: Science and
+/// Technology 2022, <https://arxiv.org/abs/2207.08219>.
+pub fn reverse_kl<E: Real>(
+    flow: &Flow<E>,
+    target: &dyn Target,
+    rows: usize,
+    inverse_temperature: f64,
+    estimator: Estimator,
+    context: Context<E, Traced<E>>,
+    rng: &mut Stream,
+) -> Result<Loss<E>> {
+    let at = Annealed { target, inverse_temperature };
+    Ok(reverse_divergence(flow, at, rows, estimator, context, rng)?.loss)
+}
+
+/// p~ to a power.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Annealed<'a> {
+    pub(crate) target: &'a dyn Target,
+    pub(crate) inverse_temperature: f64,
+}
+
+/// A loss at some inverse temperature and, from the same draws, the divergence at 1.
+#[derive(Debug)]
+pub(crate) struct Divergence<E: Real> {
+    pub(crate) loss: Loss<E>,
+    pub(crate) nats: f64,
+}
+
+/// As [`reverse_kl`].
+pub(crate) fn reverse_divergence<E: Real>(
+    flow: &Flow<E>,
+    at: Annealed<'_>,
+    rows: usize,
+    estimator: Estimator,
+    context: Context<E, Traced<E>>,
+    rng: &mut Stream,
+) -> Result<Divergence<E>> {
+    check(flow, at, rows)?;
+    let held = context.detached()?;
+    let drawn = flow.sample_and_log_prob(rows, context, Traced::default(), rng)?;
+    let Sampled { value: x, log_prob, penalty, tape, mut work } = drawn;
+    let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(tape))?;
+    let (entropy, energy) = (mean(&log_prob), mean(&log_target));
+    let beta = at.inverse_temperature;
+    let mut terms = match estimator {
+        Estimator::Reparameterised => {
+            vec![scaled(log_target, beta, &mut tape)?, negated(log_prob, &mut tape)?]
+        }
+        Estimator::Path => {
+            let (slope, its_work) = held_slope(flow, at, &x, held)?;
+            work += its_work;
+            vec![negative_product(x, slope, &mut tape)?]
+        }
+    };
+    if let Some(penalty) = penalty {
+        terms.push(negated(penalty, &mut tape)?);
+    }
+    let objective = sum(terms, &mut tape)?;
+    let (_, scalar) = negative_mean(objective, tape)?;
+    let loss = Loss { value: entropy - beta * energy, gradient: backward(scalar)?, work };
+    Ok(Divergence { loss, nats: entropy - energy })
+}
+
+fn check<E: Real>(flow: &Flow<E>, at: Annealed<'_>, rows: usize) -> Result<()> {
+    if at.target.dim() != flow.dim() {
+        let (expected, got) = (flow.dim(), at.target.dim());
+        return Err(Error::Dimension { op: "target density", expected, got });
+    }
+    let beta = at.inverse_temperature;
+    let checks = [
+        ("draws of reverse_kl", "at least 1", rows as f64, rows > 0),
+        ("inverse temperature", "positive and finite", beta, beta > 0.0 && beta.is_finite()),
+    ];
+    for (name, requirement, value, holds) in checks {
+        if !holds {
+            return Err(Error::Parameter { name, requirement, value });
+        }
+    }
+    Ok(())
+}
+
+/// d/dx (log q(x) - beta log p~(x)) of each row, nothing but x being differentiated.
+fn held_slope<E: Real>(
+    flow: &Flow<E>,
+    at: Annealed<'_>,
+    x: &Batch<E>,
+    context: Context<E>,
+) -> Result<(Vec<E>, Work)> {
+    let own = x.clone().put_tape(Traced::default());
+    let result = flow.log_prob(own, context.traced())?;
+    let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(result.tape))?;
+    let terms = vec![
+        scaled(log_target, at.inverse_temperature, &mut tape)?,
+        negated(result.value, &mut tape)?,
+    ];
+    let objective = sum(terms, &mut tape)?;
+    let (_, scalar) = negative_mean(objective, tape)?;
+    let mut slope = gradient_of(&mut backward(scalar)?, x)?;
+    // The mean over rows is taken once, at the end.
+    let rows = E::of(x.rows() as f64);
+    slope.iter_mut().for_each(|v| *v *= rows);
+    Ok((slope, result.work))
+}
+
+/// -g . x of each row, for a fixed g.
+fn negative_product<E: Real, T: Mode<E>>(
+    x: Batch<E>,
+    slope: Vec<E>,
+    tape: &mut T,
+) -> Result<PerRow<E>> {
+    let dim = columns(&x);
+    let values = x.values();
+    let product = |(x, g): (&[E], &[E])| -x.iter().zip(g).map(|(&x, &g)| x * g).sum::<E>();
+    let result = per_row(values.chunks(dim).zip(slope.chunks(dim)).map(product).collect())?;
+    let output = result.clone();
+    tape.add_backward_op(move |gradients| {
+        let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
+        let sums = gradients.get_or_alloc_mut(&x)?.chunks_mut(dim);
+        for ((sums, slope), outer) in sums.zip(slope.chunks(dim)).zip(incoming) {
+            for (sum, &g) in sums.iter_mut().zip(slope) {
+                *sum -= g * outer;
+            }
+        }
+        Ok(())
+    });
+    Ok(result)
+}

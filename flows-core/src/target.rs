@@ -1,0 +1,80 @@
+//! A density known up to a constant, as reverse KL is trained on (review, Section 2.3.2).
+
+use std::fmt::Debug;
+
+use rayon::prelude::*;
+
+use crate::operation::LANES;
+use crate::tensor::{Batch, Mode, PerRow, SplitTape, Values, check_columns, per_row};
+use crate::{Error, Real, Result};
+
+/// An unnormalised density p~ with its gradient, a point at a time in double precision.
+///
+/// Points are evaluated on all threads, [`LANES`] to a task; the answer for a point must depend on
+/// nothing but the point.
+pub trait Target: Debug + Send + Sync {
+    /// Number of features.
+    fn dim(&self) -> usize;
+
+    /// log p~ at `point` in nats, and its gradient written over `gradient`, both of length
+    /// [`dim`](Self::dim). Outside the support minus infinity, with a gradient of zero.
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64;
+}
+
+/// log p~ of each row in nats, with the target's own gradient on the tape.
+///
+/// # Cost
+/// One evaluation of the target a row, tape or not; the backward pass is one multiplication a value.
+///
+/// # Errors
+/// [`Error::Dimension`] unless `x` has the target's columns; [`Error::NonFinite`] where a
+/// log-density is neither finite nor minus infinity.
+pub fn log_density<E: Real, T: Mode<E>>(
+    target: &dyn Target,
+    x: Batch<E, T>,
+) -> Result<(PerRow<E>, T)> {
+    let dim = target.dim();
+    check_columns("target density", &x, dim)?;
+    let (x, mut tape) = x.split_tape();
+    let points = x.values();
+    let mut log_density = vec![E::zero(); x.rows()];
+    let mut slopes = vec![E::zero(); points.len()];
+    let blocks = log_density.par_chunks_mut(LANES).zip(slopes.par_chunks_mut(LANES * dim));
+    blocks.zip(points.par_chunks(LANES * dim)).for_each(|((values, slopes), points)| {
+        evaluate(target, points, values, slopes);
+    });
+    if let Some(row) = log_density.iter().position(|v| v.is_nan() || *v == E::infinity()) {
+        let advice = "give minus infinity outside the support";
+        return Err(Error::NonFinite { quantity: "log-density of the target", row, advice });
+    }
+    let result = per_row(log_density)?;
+    if T::OWNS_TAPE {
+        let output = result.clone();
+        tape.add_backward_op(move |gradients| {
+            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
+            let sums = gradients.get_or_alloc_mut(&x)?.chunks_mut(dim);
+            for ((sums, slopes), outer) in sums.zip(slopes.chunks(dim)).zip(incoming) {
+                for (sum, &slope) in sums.iter_mut().zip(slopes) {
+                    *sum += slope * outer;
+                }
+            }
+            Ok(())
+        });
+    }
+    Ok((result, tape))
+}
+
+fn evaluate<E: Real>(target: &dyn Target, points: &[E], values: &mut [E], slopes: &mut [E]) {
+    let dim = target.dim();
+    let (mut point, mut gradient) = (vec![0.0; dim], vec![0.0; dim]);
+    let rows = points.chunks(dim).zip(slopes.chunks_mut(dim));
+    for ((row, slopes), value) in rows.zip(values) {
+        for (wide, &narrow) in point.iter_mut().zip(row) {
+            *wide = narrow.as_f64();
+        }
+        *value = E::of(target.log_density(&point, &mut gradient));
+        for (narrow, &wide) in slopes.iter_mut().zip(&gradient) {
+            *narrow = E::of(wide);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a flow is trained on: rows, or a density without rows.
+
+use super::source::Source;
+use crate::{Real, Target};
+
+/// Rows or a density; a reference to either turns into it.
+#[derive(Clone, Copy)]
+pub enum Material<'a, E: Real> {
+    /// Minibatches, for every objective but reverse KL.
+    Rows(&'a dyn Source<E>),
+    /// A density known up to a constant, for reverse KL.
+    Density(&'a dyn Target),
+}
+
+impl<E: Real> std::fmt::Debug for Material<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rows(source) => f.debug_struct("Rows").field("dim", &source.dim()).finish(),
+            Self::Density(target) => f.debug_tuple("Density").field(target).finish(),
+        }
+    }
+}
+
+impl<E: Real> Material<'_, E> {
+    /// Number of features.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Rows(source) => source.dim(),
+            Self::Density(target) => target.dim(),
+        }
+    }
+}
+
+impl<'a, E: Real, S: Source<E>> From<&'a S> for Material<'a, E> {
+    fn from(source: &'a S) -> Self {
+        Self::Rows(source)
+    }
+}
+
+impl<'a, E: Real> From<&'a dyn Source<E>> for Material<'a, E> {
+    fn from(source: &'a dyn Source<E>) -> Self {
+        Self::Rows(source)
+    }
+}
+
+impl<'a, E: Real> From<&'a dyn Target> for Material<'a, E> {
+    fn from(target: &'a dyn Target) -> Self {
+        Self::Density(target)
+    }
+}

@@ -1,0 +1,110 @@
+//! What a training minimises.
+
+use serde::{Deserialize, Serialize};
+
+use crate::matching::{Coupling, FlowMatching, ProbabilityPath};
+use crate::{Error, Estimator, Result};
+
+/// What a training minimises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// The negative log-likelihood, with the penalties of the bijector.
+    #[default]
+    MaximumLikelihood,
+    /// Flow matching, which solves nothing, for the flow of a vector field.
+    FlowMatching(SimulationFree),
+    /// The divergence from a density that is known up to a constant; needs no rows.
+    ReverseKl(ReverseKl),
+}
+
+/// Flow matching, followed by maximum likelihood where asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimulationFree {
+    /// The path between a base draw and a row of data.
+    pub path: ProbabilityPath,
+    /// Which base draw belongs to which row.
+    pub coupling: Coupling,
+    /// Last fraction of the budget that trains by maximum likelihood, in [0, 1].
+    pub fine_tune: f64,
+}
+
+/// Reverse KL, see [`reverse_kl`](crate::reverse_kl); a step takes as many draws as a minibatch has
+/// rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReverseKl {
+    /// How the gradient is estimated.
+    pub estimator: Estimator,
+    /// An inverse temperature below 1 at first, so that all modes are found before any is fitted.
+    pub annealing: Option<Annealing>,
+}
+
+/// An inverse temperature that grows linearly to 1, where it stays.
+///
+/// # Reference
+/// Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015, eq. 20.
+/// <https://arxiv.org/abs/1505.05770>
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Annealing {
+    /// Its start, in (0, 1].
+    pub from: f64,
+    /// The fraction of the budget at which it is 1, in (0, 1].
+    pub until: f64,
+}
+
+impl ReverseKl {
+    /// The inverse temperature after this fraction of the budget.
+    #[must_use]
+    pub fn inverse_temperature(&self, fraction: f64) -> f64 {
+        self.annealing.map_or(1.0, |Annealing { from, until }| {
+            from + (1.0 - from) * (fraction / until).clamp(0.0, 1.0)
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        let Some(Annealing { from, until }) = self.annealing else { return Ok(()) };
+        for (name, value) in [("from of annealing", from), ("until of annealing", until)] {
+            if !(value > 0.0 && value <= 1.0) {
+                let requirement = "above 0 and at most 1";
+                return Err(Error::Parameter { name, requirement, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Objective {
+    /// The matching that a step does after this fraction of the budget; none is likelihood.
+    pub(crate) fn matching(&self, fraction: f64) -> Option<FlowMatching> {
+        match *self {
+            Self::FlowMatching(SimulationFree { path, coupling, fine_tune })
+                if fraction < 1.0 - fine_tune =>
+            {
+                Some(FlowMatching { path, coupling })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Self::MaximumLikelihood => Ok(()),
+            Self::FlowMatching(settings) => settings.check(),
+            Self::ReverseKl(settings) => settings.check(),
+        }
+    }
+}
+
+impl SimulationFree {
+    fn check(&self) -> Result<()> {
+        let Self { path, coupling, fine_tune } = *self;
+        if !(0.0..=1.0).contains(&fine_tune) {
+            let (name, requirement) = ("fine_tune", "between 0 and 1");
+            return Err(Error::Parameter { name, requirement, value: fine_tune });
+        }
+        FlowMatching { path, coupling }.check()
+    }
+}

@@ -1,0 +1,128 @@
+//! The loss of one step, a function of the flow, the run's seed and the step's number.
+
+use super::material::Material;
+use super::objective::Objective;
+use super::source::{Minibatch, Source};
+use crate::objective::{
+    Annealed, Divergence, Loss, flow_matching, forward_kl, mean, reverse_divergence,
+};
+use crate::target::{Target, log_density};
+use crate::tensor::{NoneTape, PutTape, batch};
+use crate::{Batch, Context, Error, Flow, Real, Result, stream};
+
+/// Batches of draws that reverse KL is validated on.
+const VALIDATION_BATCHES: usize = 8;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) seed: u64,
+    pub(super) index: u64,
+    /// Fraction of the budget used.
+    pub(super) fraction: f64,
+    /// Rows of a minibatch.
+    pub(super) rows: usize,
+}
+
+/// What a step measured before its update.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Measured {
+    Likelihood(f64),
+    Matching(f64),
+    Reverse(f64),
+}
+
+/// Why a step did not happen.
+pub(super) enum Stop {
+    Source(Error),
+    Diverged(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            // What the flow cannot do at all, no other weights would help.
+            Error::Unavailable { .. } | Error::NotInvertible { .. } => Self::Source(error),
+            _ => Self::Diverged(error),
+        }
+    }
+}
+
+impl Step {
+    /// Loss and gradient.
+    pub(super) fn loss<E: Real>(
+        self,
+        flow: &Flow<E>,
+        objective: &Objective,
+        material: Material<'_, E>,
+    ) -> Result<(Loss<E>, Measured), Stop> {
+        let source = match (objective, material) {
+            (Objective::ReverseKl(settings), Material::Density(target)) => {
+                let inverse_temperature = settings.inverse_temperature(self.fraction);
+                let at = Annealed { target, inverse_temperature };
+                let mut rng = self.stream("draws");
+                let (estimator, context) = (settings.estimator, Context::default());
+                let Divergence { loss, nats } =
+                    reverse_divergence(flow, at, self.rows, estimator, context, &mut rng)?;
+                return Ok((loss, Measured::Reverse(nats)));
+            }
+            (Objective::ReverseKl(_), Material::Rows(_)) => {
+                let advice = "train on a density, or choose maximum likelihood";
+                return Err(Stop::Source(Error::Unavailable {
+                    what: "reverse KL to rows",
+                    advice,
+                }));
+            }
+            (_, Material::Density(_)) => {
+                let (what, advice) = ("training without rows", "choose reverse KL");
+                return Err(Stop::Source(Error::Unavailable { what, advice }));
+            }
+            (_, Material::Rows(source)) => source,
+        };
+        let rows = source.minibatch(self.index, self.rows).map_err(Stop::Source)?;
+        let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        let context = context.traced();
+        if let Some(settings) = objective.matching(self.fraction) {
+            let mut rng = self.stream("matching");
+            let loss = flow_matching(flow, &settings, x, context, &mut rng)?;
+            let measured = Measured::Matching(loss.value);
+            return Ok((loss, measured));
+        }
+        let loss = forward_kl(flow, x, context)?;
+        let measured = Measured::Likelihood(loss.value);
+        Ok((loss, measured))
+    }
+
+    fn stream(self, name: &str) -> crate::Stream {
+        stream(self.seed, &format!("{name} {}", self.index))
+    }
+}
+
+/// E[log q - log p~] over the same draws every time, several batches of them.
+pub(super) fn reverse_nats<E: Real>(
+    flow: &Flow<E>,
+    target: &dyn Target,
+    rows: usize,
+    seed: u64,
+) -> Result<f64> {
+    let mut rng = stream(seed, "validation");
+    let mut total = 0.0;
+    for _ in 0..VALIDATION_BATCHES {
+        let drawn = flow.sample_and_log_prob(rows, Context::default(), NoneTape, &mut rng)?;
+        let (log_target, _) = log_density(target, drawn.value.put_tape(NoneTape))?;
+        total += mean(&drawn.log_prob) - mean(&log_target);
+    }
+    Ok(total / VALIDATION_BATCHES as f64)
+}
+
+pub(super) fn tensors<E: Real>(
+    rows: Minibatch<E>,
+    source: &dyn Source<E>,
+) -> Result<(Batch<E>, Context<E>)> {
+    let count = rows.values.len() / source.dim();
+    let context = match source.context_dim() {
+        0 => Context::none(),
+        dim => Context::of(batch(rows.context, count, dim)?),
+    };
+    Ok((batch(rows.values, count, source.dim())?, context))
+}

@@ -1,0 +1,188 @@
+//! Reverse KL from a learned base to a density known up to a constant: both estimators of its
+//! gradient against differences, against each other and against the closed form; training on it.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use std::ops::ControlFlow;
+
+use flows_core::tensor::{Gradient, gradient_of, set_values};
+use flows_core::train::{
+    AdamConfig, Annealing, Budget, Objective, Outcome, Progress, ReverseKl, SamplerSource,
+    TrainConfig, Trainer,
+};
+use flows_core::{
+    Base, BoxBijector, Chain, Context, Error, Estimator, Flow, Parameters, Real, Target, normals,
+    reverse_kl, stream,
+};
+
+/// Seven times N(m, s^2) in each of two dimensions.
+#[derive(Debug)]
+struct Normals {
+    location: [f64; 2],
+    scale: [f64; 2],
+}
+
+impl Target for Normals {
+    fn dim(&self) -> usize {
+        2
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        let mut total = 7.0_f64.ln();
+        for i in 0..2 {
+            let u = (point[i] - self.location[i]) / self.scale[i];
+            gradient[i] = -u / self.scale[i];
+            total -= 0.5 * u * u + self.scale[i].ln() + 0.5 * (2.0 * std::f64::consts::PI).ln();
+        }
+        total
+    }
+}
+
+const TARGET: Normals = Normals { location: [0.7, -0.4], scale: [1.5, 0.6] };
+
+/// N(m, e^s) in both dimensions, without a map behind it.
+fn flow<E: Real>(location: [f64; 2], log_scale: [f64; 2]) -> Flow<E> {
+    let identity = BoxBijector::new(Chain::new(2, Vec::new()).unwrap());
+    let mut flow = Flow::new(Base::diagonal_normal(2).unwrap(), identity).unwrap();
+    let set = flow.visit_mut(&mut |name, _, tensor| {
+        let values = if name.ends_with("location") { location } else { log_scale };
+        set_values(tensor, &values.map(E::of))
+    });
+    set.unwrap();
+    flow
+}
+
+fn slopes<E: Real>(flow: &Flow<E>, gradients: &mut Gradient<E>) -> Vec<f64> {
+    let mut all = Vec::new();
+    flow.visit(&mut |_, _, t| all.extend(gradient_of(gradients, t).unwrap()));
+    all.iter().map(|v| v.as_f64()).collect()
+}
+
+fn estimate<E: Real>(
+    flow: &Flow<E>,
+    rows: usize,
+    beta: f64,
+    by: Estimator,
+    seed: u64,
+) -> (f64, Vec<f64>) {
+    let rng = &mut stream(seed, "draws");
+    let mut loss = reverse_kl(flow, &TARGET, rows, beta, by, Context::default(), rng).unwrap();
+    (loss.value, slopes(flow, &mut loss.gradient))
+}
+
+#[test]
+fn the_reparameterised_gradient_is_that_of_the_value_at_fixed_noise() {
+    let at = [0.2, -0.3, 0.4, -0.1];
+    let split = |v: [f64; 4]| flow::<f64>([v[0], v[1]], [v[2], v[3]]);
+    for beta in [1.0, 0.3] {
+        for rows in [1, 7, 300] {
+            let (value, slope) = estimate(&split(at), rows, beta, Estimator::Reparameterised, 1);
+            let (same, _) = estimate(&split(at), rows, beta, Estimator::Path, 1);
+            assert_eq!(value, same, "one value, two gradients");
+            for i in 0..4 {
+                let moved = |by: f64| {
+                    let mut v = at;
+                    v[i] += by;
+                    estimate(&split(v), rows, beta, Estimator::Reparameterised, 1).0
+                };
+                // Error of the differences: 1e-10 times third derivatives of order ten, rounding 1e-10.
+                let numerical = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!(
+                    (slope[i] - numerical).abs() < 1e-8,
+                    "{rows} {i}: {} {numerical}",
+                    slope[i]
+                );
+            }
+        }
+    }
+}
+
+/// Of KL(N(m, e^s) || target): (m - m') / s'^2 and e^2s / s'^2 - 1 in each dimension.
+fn closed_form(m: [f64; 2], s: [f64; 2]) -> Vec<f64> {
+    let square = |i: usize| TARGET.scale[i].powi(2);
+    let location = (0..2).map(|i| (m[i] - TARGET.location[i]) / square(i));
+    let scale = (0..2).map(|i| (2.0 * s[i]).exp() / square(i) - 1.0);
+    location.chain(scale).collect()
+}
+
+#[test]
+fn both_estimators_are_unbiased() {
+    const BATCHES: u64 = 2000;
+    let (m, s) = ([0.2, -0.3], [0.4, -0.1]);
+    let (flow, expected) = (flow::<f64>(m, s), closed_form(m, s));
+    for by in [Estimator::Reparameterised, Estimator::Path] {
+        let all: Vec<_> = (0..BATCHES).map(|seed| estimate(&flow, 10, 1.0, by, seed).1).collect();
+        for (i, expected) in expected.iter().enumerate() {
+            let mean = all.iter().map(|g| g[i]).sum::<f64>() / BATCHES as f64;
+            let square = all.iter().map(|g| (g[i] - mean).powi(2)).sum::<f64>();
+            let error = (square / (BATCHES - 1) as f64 / BATCHES as f64).sqrt();
+            assert!((mean - expected).abs() < 3.0 * error, "{by:?} {i}: {mean} {expected} {error}");
+        }
+    }
+}
+
+#[test]
+fn at_the_target_the_path_gradient_of_every_batch_is_zero() {
+    let log_scale = TARGET.scale.map(f64::ln);
+    let (wide, narrow) =
+        (flow::<f64>(TARGET.location, log_scale), flow(TARGET.location, log_scale));
+    for seed in 0..20 {
+        let (value, slope) = estimate(&wide, 5, 1.0, Estimator::Path, seed);
+        assert!((value + 7.0_f64.ln()).abs() < 1e-14 * 10.0, "-ln C, {value}");
+        // Two slopes of order one that cancel: a few roundings each.
+        assert!(slope.iter().all(|g| g.abs() < 1e-14), "{slope:?}");
+        let (_, slope) = estimate::<f32>(&narrow, 5, 1.0, Estimator::Path, seed);
+        assert!(slope.iter().all(|g| g.abs() < 1e-14 * 5e8), "{slope:?}");
+        let (_, noisy) = estimate(&wide, 5, 1.0, Estimator::Reparameterised, seed);
+        assert!(noisy.iter().any(|g| g.abs() > 1e-2), "the case does not test what it should");
+    }
+}
+
+fn config(estimator: Estimator) -> TrainConfig {
+    let annealing = Some(Annealing { from: 0.2, until: 0.5 });
+    TrainConfig {
+        objective: Objective::ReverseKl(ReverseKl { estimator, annealing }),
+        batch_rows: 64,
+        optimiser: AdamConfig { learning_rate: 0.05, ..AdamConfig::default() },
+        validate_every: 50,
+        ..TrainConfig::default()
+    }
+}
+
+#[test]
+fn training_on_a_density_finds_it() {
+    for estimator in [Estimator::Reparameterised, Estimator::Path] {
+        let start = flow::<f64>([-2.0, 2.0], [-1.0, 1.0]);
+        let mut trainer = Trainer::new(start, config(estimator), Budget::Steps(400), 3).unwrap();
+        let mut last = f64::NAN;
+        let note = |_: &_, progress: &Progress| {
+            assert!(progress.reverse_nats.is_some() && progress.train_nats.is_none());
+            last = progress.validation_nats.unwrap_or(last);
+            Ok(ControlFlow::Continue(()))
+        };
+        let target: &dyn Target = &TARGET;
+        assert_eq!(trainer.run(target, None, note).unwrap(), Outcome::Finished);
+        // The least value is -ln 7, and no average is below it but by the noise of 512 draws.
+        assert!((last + 7.0_f64.ln()).abs() < 1e-2, "{estimator:?}: {last}");
+    }
+}
+
+#[test]
+fn an_objective_without_its_material_is_refused() {
+    let rows = SamplerSource::new(|rows, rng: &mut _| normals::<f64>(rows * 2, rng), 2, 0);
+    let start = || flow::<f64>([0.0; 2], [0.0; 2]);
+    let go = |_: &Trainer<f64>, _: &Progress| Ok(ControlFlow::Continue(()));
+    let mut reverse = Trainer::new(start(), config(Estimator::Path), Budget::Steps(5), 0).unwrap();
+    let error = reverse.run(&rows, None, go).unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    let mut forward = Trainer::new(start(), TrainConfig::default(), Budget::Steps(5), 0).unwrap();
+    let target: &dyn Target = &TARGET;
+    let error = forward.run(target, None, go).unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    for (from, until) in [(0.0, 0.5), (0.5, 0.0), (1.5, 0.5), (0.5, f64::NAN)] {
+        let annealing = Some(Annealing { from, until });
+        let reverse = ReverseKl { annealing, ..ReverseKl::default() };
+        let config =
+            TrainConfig { objective: Objective::ReverseKl(reverse), ..TrainConfig::default() };
+        assert!(Trainer::new(start(), config, Budget::Steps(5), 0).is_err(), "{from} {until}");
+    }
+}
