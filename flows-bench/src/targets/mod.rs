@@ -29,6 +29,7 @@ use std::str::FromStr;
 
 use flows_core::Target;
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// A density with a known normaliser.
 ///
@@ -46,7 +47,8 @@ use rand::Rng;
 /// Rezende and Mohamed give `u2` to `u4` on the whole plane, where they do not fall off along z1 and
 /// have no normaliser: the reverse divergence from them is unbounded below. Here z1 is held to
 /// [-4, 4], the window of their figures, two whole periods of the sine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum KnownTarget {
     /// A ring of radius 2 with two heavy sides.
     U1,
@@ -198,6 +200,20 @@ impl FromStr for KnownTarget {
     fn from_str(name: &str) -> Result<Self, UnknownTarget> {
         let found = Self::ALL.into_iter().find(|target| target.name() == name);
         found.ok_or_else(|| UnknownTarget { name: name.to_owned() })
+    }
+}
+
+impl TryFrom<String> for KnownTarget {
+    type Error = UnknownTarget;
+
+    fn try_from(name: String) -> Result<Self, UnknownTarget> {
+        name.parse()
+    }
+}
+
+impl From<KnownTarget> for &'static str {
+    fn from(target: KnownTarget) -> Self {
+        target.name()
     }
 }
 

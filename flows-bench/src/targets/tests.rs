@@ -104,7 +104,7 @@ fn log_normalisers_are_those_of_the_literature() {
 }
 
 #[test]
-fn the_normaliser_of_the_wells_agrees_with_gauss_hermite_like_sums_over_one_pair() {
+fn the_normaliser_of_the_wells_agrees_with_simpsons_rule_over_one_pair() {
     // Simpson's rule on the whole log-density along its first two features, the others at 0: their
     // three pairs are a factor 1 there, since the log-density of a pair at 0 is 0.
     let simpson = |f: &dyn Fn(f64) -> f64, reach: f64, steps: usize| {
