@@ -70,7 +70,7 @@ fn integrands(preset: &Preset, rows: usize, seed: u64) -> Result<[f64; 3]> {
     let dim = if preset.name == "glow-image" { 64 } else { 2 };
     let mut config = RunConfig { seed, ..RunConfig::of(preset) };
     if let FlowConfig::Continuous(flow) = &mut config.flow {
-        let tolerance = Adaptive { rtol: TOLERANCE, atol: TOLERANCE, ..Adaptive::default() };
+        let tolerance = Adaptive::new(TOLERANCE, TOLERANCE);
         flow.reporting.solver = Solver::RowWise(tolerance);
     }
     let mut flow: Flow<f64> = config.build(dim)?;
