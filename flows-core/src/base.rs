@@ -1,20 +1,30 @@
 //! Base distributions: what a flow transforms (review, Section 2.1).
 
+mod full_normal;
+mod laplace;
 mod location_scale;
+mod logistic;
+mod mixture;
 mod normal;
+mod student_t;
 mod uniform_box;
 
-use self::location_scale::{Draw, LogDensity};
-use self::normal::Normal;
+pub use self::full_normal::FullNormal;
+pub use self::laplace::Laplace;
+use self::laplace::StandardLaplace;
+use self::location_scale::{LogDensity, Moments};
+pub use self::logistic::Logistic;
+use self::logistic::StandardLogistic;
+pub use self::mixture::Mixture;
 pub(crate) use self::normal::standard_normal_log_density;
 pub use self::normal::{DiagonalNormal, StandardNormal};
+use self::normal::{Normal, mean_and_log_deviation};
+pub use self::student_t::StudentT;
 use self::uniform_box::BoxLogDensity;
 pub use self::uniform_box::UniformBox;
 use crate::operation::{apply, column};
-use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
-use crate::tensor::{
-    Batch, Mode, NoneTape, PerRow, SplitTape, Values, batch, check_columns, columns,
-};
+use crate::parameters::{Parameters, Visitor, VisitorMut};
+use crate::tensor::{Batch, Mode, NoneTape, PerRow, SplitTape, Values, batch, check_columns};
 use crate::{Error, Real, Result, Stream, normals};
 
 /// The distribution that a flow transforms.
@@ -24,6 +34,16 @@ pub enum Base<E: Real> {
     StandardNormal(StandardNormal),
     /// N(location, diag(scale)^2), both learned.
     DiagonalNormal(DiagonalNormal<E>),
+    /// N(location, L L^T), both learned.
+    FullNormal(FullNormal<E>),
+    /// A mixture of diagonal normals, all learned.
+    Mixture(Mixture<E>),
+    /// t distributions with learned location and scale.
+    StudentT(StudentT<E>),
+    /// Laplace distributions with learned location and scale.
+    Laplace(Laplace<E>),
+    /// Logistic distributions with learned location and scale.
+    Logistic(Logistic<E>),
     /// Uniform on a box.
     UniformBox(UniformBox),
 }
@@ -40,7 +60,47 @@ impl<E: Real> Base<E> {
     /// # Errors
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
     pub fn diagonal_normal(dim: usize) -> Result<Self> {
-        Ok(Self::DiagonalNormal(DiagonalNormal::new(dim)?))
+        Ok(Self::DiagonalNormal(DiagonalNormal(Moments::new(dim)?)))
+    }
+
+    /// A normal with any covariance that starts as N(0, I).
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn full_normal(dim: usize) -> Result<Self> {
+        Ok(Self::FullNormal(FullNormal::new(dim)?))
+    }
+
+    /// A mixture of as many normals, equally likely and of scale 1 around points drawn from N(0, I).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] without a component.
+    pub fn mixture(dim: usize, components: usize, rng: &mut Stream) -> Result<Self> {
+        Ok(Self::Mixture(Mixture::new(dim, components, rng)?))
+    }
+
+    /// Independent t distributions of `nu` degrees of freedom, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `nu` is positive and finite.
+    pub fn student_t(dim: usize, nu: f64) -> Result<Self> {
+        Ok(Self::StudentT(StudentT::new(dim, nu)?))
+    }
+
+    /// Independent Laplace distributions, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn laplace(dim: usize) -> Result<Self> {
+        Ok(Self::Laplace(Laplace(Moments::new(dim)?)))
+    }
+
+    /// Independent logistic distributions, of location 0 and scale 1 at first.
+    ///
+    /// # Errors
+    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    pub fn logistic(dim: usize) -> Result<Self> {
+        Ok(Self::Logistic(Logistic(Moments::new(dim)?)))
     }
 
     /// Uniform on the box between `low` and `high`.
@@ -57,7 +117,12 @@ impl<E: Real> Base<E> {
     pub fn dim(&self) -> usize {
         match self {
             Self::StandardNormal(base) => base.dim,
-            Self::DiagonalNormal(base) => columns(&base.location),
+            Self::DiagonalNormal(base) => base.0.dim(),
+            Self::FullNormal(base) => base.dim(),
+            Self::Mixture(base) => base.dim(),
+            Self::StudentT(base) => base.moments.dim(),
+            Self::Laplace(base) => base.0.dim(),
+            Self::Logistic(base) => base.0.dim(),
             Self::UniformBox(base) => base.low.len(),
         }
     }
@@ -69,15 +134,21 @@ impl<E: Real> Base<E> {
     pub fn log_prob<T: Mode<E>>(&self, z: Batch<E, T>) -> Result<(PerRow<E>, T)> {
         check_columns("base distribution", &z, self.dim())?;
         let (z, mut tape) = z.split_tape();
-        let mut outputs = match self {
-            Self::StandardNormal(_) => apply(LogDensity(Normal), &[&z], &[], &mut tape)?,
-            Self::DiagonalNormal(base) => {
-                let parameters = [base.location.clone(), base.log_scale.clone()];
-                apply(LogDensity(Normal), &[&z], &parameters, &mut tape)?
+        let wide = match self {
+            Self::StandardNormal(_) => apply(LogDensity(Normal), &[&z], &[], &mut tape)?.remove(0),
+            Self::DiagonalNormal(base) => base.0.log_density(Normal, &z, &mut tape)?,
+            Self::FullNormal(base) => base.log_density(&z, &mut tape)?,
+            Self::Mixture(base) => base.log_density(&z, &mut tape)?,
+            Self::StudentT(base) => {
+                base.moments.log_density(base.standard.clone(), &z, &mut tape)?
             }
-            Self::UniformBox(base) => apply(BoxLogDensity::of(base), &[&z], &[], &mut tape)?,
+            Self::Laplace(base) => base.0.log_density(StandardLaplace, &z, &mut tape)?,
+            Self::Logistic(base) => base.0.log_density(StandardLogistic, &z, &mut tape)?,
+            Self::UniformBox(base) => {
+                apply(BoxLogDensity::of(base), &[&z], &[], &mut tape)?.remove(0)
+            }
         };
-        let log_prob = column(outputs.remove(0), &mut tape)?;
+        let log_prob = column(wide, &mut tape)?;
         Ok((log_prob, tape))
     }
 
@@ -90,7 +161,8 @@ impl<E: Real> Base<E> {
     }
 
     /// Independent draws, `(rows, dim)`, as differentiable functions of the parameters and of noise that
-    /// stays fixed: z = location + scale * noise for learned location and scale.
+    /// stays fixed: z = location + scale * noise. Only the weights of a mixture do not move its draws:
+    /// their gradient is that of the score, see [`Mixture`].
     ///
     /// # Errors
     /// Never in practice; [`Error::Tensor`] is the tensor library's.
@@ -100,21 +172,40 @@ impl<E: Real> Base<E> {
         mut tape: T,
         rng: &mut Stream,
     ) -> Result<(Batch<E>, T)> {
-        let dim = self.dim();
+        let tape_mut = &mut tape;
         let draws = match self {
-            Self::StandardNormal(_) => batch(normals(rows * dim, rng), rows, dim)?,
-            Self::DiagonalNormal(base) => {
-                let noise = batch(normals(rows * dim, rng), rows, dim)?;
-                let parameters = [base.location.clone(), base.log_scale.clone()];
-                apply(Draw { dim }, &[&noise], &parameters, &mut tape)?.remove(0)
-            }
-            Self::UniformBox(base) => batch(base.sample(rows, rng), rows, dim)?,
+            Self::StandardNormal(base) => batch(normals(rows * base.dim, rng), rows, base.dim)?,
+            Self::DiagonalNormal(base) => base.0.draw(&Normal, rows, tape_mut, rng)?,
+            Self::FullNormal(base) => base.draw(rows, tape_mut, rng)?,
+            Self::Mixture(base) => base.draw(rows, tape_mut, rng)?,
+            Self::StudentT(base) => base.moments.draw(&base.standard, rows, tape_mut, rng)?,
+            Self::Laplace(base) => base.0.draw(&StandardLaplace, rows, tape_mut, rng)?,
+            Self::Logistic(base) => base.0.draw(&StandardLogistic, rows, tape_mut, rng)?,
+            Self::UniformBox(base) => batch(base.sample(rows, rng), rows, base.low.len())?,
         };
         Ok((draws, tape))
     }
 
+    /// Log-density at points that are held fixed, as a function of those parameters alone that
+    /// [`draw`](Self::draw) carries no gradient for; none where it carries all.
+    pub(crate) fn score<T: Mode<E>>(
+        &self,
+        z: &Batch<E>,
+        tape: &mut T,
+    ) -> Result<Option<PerRow<E>>> {
+        match self {
+            Self::Mixture(base) => {
+                let wide = base.weight_score(z, tape)?;
+                Ok(Some(column(wide, tape)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Sets learnable parameters to their maximum-likelihood values for the rows `z` (review,
-    /// Section 2.3.1); bases without parameters stay as they are.
+    /// Section 2.3.1): in closed form for normals and Laplace, by expectation-maximisation for t and
+    /// mixtures (whose optimum is a local one), by Newton's method for logistic distributions. Bases
+    /// without parameters stay as they are.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless the columns fit; [`Error::Parameter`] with fewer than 2 rows;
@@ -126,7 +217,14 @@ impl<E: Real> Base<E> {
             return Err(Error::Parameter { name, requirement, value: z.rows() as f64 });
         }
         match self {
-            Self::DiagonalNormal(base) => base.fit(z),
+            Self::DiagonalNormal(base) => base.0.fit(z, mean_and_log_deviation),
+            Self::FullNormal(base) => base.fit(z),
+            Self::Mixture(base) => base.fit(z),
+            Self::StudentT(StudentT { standard, moments }) => {
+                moments.fit(z, |column| standard.estimate(column))
+            }
+            Self::Laplace(base) => base.0.fit(z, laplace::estimate),
+            Self::Logistic(base) => base.0.fit(z, logistic::estimate),
             Self::StandardNormal(_) | Self::UniformBox(_) => Ok(()),
         }
     }
@@ -134,17 +232,26 @@ impl<E: Real> Base<E> {
 
 impl<E: Real> Parameters<E> for Base<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
-        if let Self::DiagonalNormal(base) = self {
-            f("location", Role::Learned, &base.location);
-            f("log_scale", Role::Learned, &base.log_scale);
+        match self {
+            Self::StandardNormal(_) | Self::UniformBox(_) => {}
+            Self::DiagonalNormal(base) => base.0.visit(f),
+            Self::FullNormal(base) => base.visit(f),
+            Self::Mixture(base) => base.visit(f),
+            Self::StudentT(base) => base.moments.visit(f),
+            Self::Laplace(base) => base.0.visit(f),
+            Self::Logistic(base) => base.0.visit(f),
         }
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        if let Self::DiagonalNormal(base) = self {
-            f("location", Role::Learned, &mut base.location)?;
-            f("log_scale", Role::Learned, &mut base.log_scale)?;
+        match self {
+            Self::StandardNormal(_) | Self::UniformBox(_) => Ok(()),
+            Self::DiagonalNormal(base) => base.0.visit_mut(f),
+            Self::FullNormal(base) => base.visit_mut(f),
+            Self::Mixture(base) => base.visit_mut(f),
+            Self::StudentT(base) => base.moments.visit_mut(f),
+            Self::Laplace(base) => base.0.visit_mut(f),
+            Self::Logistic(base) => base.0.visit_mut(f),
         }
-        Ok(())
     }
 }

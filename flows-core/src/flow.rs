@@ -122,7 +122,16 @@ impl<E: Real> Flow<E> {
         rng: &mut Stream,
     ) -> Result<Sampled<E, T>> {
         let (z, tape) = self.base.draw(rows, tape, rng)?;
-        let (z, context) = context.join(z.put_tape(tape));
+        self.push(z.put_tape(tape), context)
+    }
+
+    /// Images of base points with their log-densities.
+    pub(crate) fn push<T: Mode<E>>(
+        &self,
+        z: Batch<E, T>,
+        context: Context<E, T>,
+    ) -> Result<Sampled<E, T>> {
+        let (z, context) = context.join(z);
         let (z, tape) = z.split_tape();
         let (base, tape) = self.base.log_prob(z.clone().put_tape(tape))?;
         let mapped = self.bijector.forward(z.put_tape(tape), &context)?;

@@ -31,7 +31,10 @@ pub mod train;
 mod work;
 
 pub use augmented::{Augmented, AugmentedSource, Bound};
-pub use base::{Base, DiagonalNormal, StandardNormal, UniformBox};
+pub use base::{
+    Base, DiagonalNormal, FullNormal, Laplace, Logistic, Mixture, StandardNormal, StudentT,
+    UniformBox,
+};
 pub use bijector::{Bijector, BoxBijector, Cost, Costs, LogDet, Mapped, Purpose};
 pub use chain::Chain;
 pub use context::Context;

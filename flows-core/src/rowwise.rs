@@ -54,13 +54,26 @@ pub fn scaled<E: Real, T: Mode<E>>(
     factor: f64,
     tape: &mut T,
 ) -> Result<PerRow<E>> {
-    let factor = E::of(factor);
-    let result = per_row(term.values().iter().map(|&v| factor * v).collect())?;
+    let factors = vec![E::of(factor); term.rows()];
+    weighted(term, factors, tape)
+}
+
+/// A value a row times a number of its own.
+///
+/// # Errors
+/// Never in practice; [`Error::Tensor`] is the tensor library's.
+pub fn weighted<E: Real, T: Mode<E>>(
+    term: PerRow<E>,
+    factors: Vec<E>,
+    tape: &mut T,
+) -> Result<PerRow<E>> {
+    let result = per_row(term.values().iter().zip(&factors).map(|(&v, &f)| f * v).collect())?;
     if T::OWNS_TAPE {
         let output = result.clone();
         tape.add_backward_op(move |gradients| {
             let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-            for (sum, value) in gradients.get_or_alloc_mut(&term)?.iter_mut().zip(incoming) {
+            let sums = gradients.get_or_alloc_mut(&term)?.iter_mut();
+            for ((sum, value), factor) in sums.zip(incoming).zip(factors) {
                 *sum += factor * value;
             }
             Ok(())

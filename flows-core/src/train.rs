@@ -9,13 +9,14 @@ mod progress;
 mod schedule;
 mod source;
 mod step;
+mod trained;
 mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
-pub use config::TrainConfig;
+pub use config::{BaseUpdate, TrainConfig};
 pub use material::Material;
-pub use objective::{Annealing, Objective, ReverseKl, SimulationFree};
+pub use objective::{Annealing, MaximumMeanDiscrepancy, Objective, ReverseKl, SimulationFree};
 pub use progress::{Outcome, Progress, Validation};
 pub use schedule::{Budget, Schedule};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};

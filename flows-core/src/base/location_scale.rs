@@ -2,8 +2,10 @@
 //! dimension, differentiable as a log-density and as a draw.
 
 use crate::elementwise::vectorised;
-use crate::operation::{LANES, Operation, Recorded};
-use crate::{Real, Result};
+use crate::operation::{LANES, Operation, Recorded, apply};
+use crate::parameters::{Role, Visitor, VisitorMut};
+use crate::tensor::{Batch, Mode, Values, batch, columns, set_values};
+use crate::{Error, Real, Result, Stream};
 
 /// A density of one dimension, log f(u) = -cost(u) - constant.
 pub(super) trait Standard: Clone + Send + Sync + 'static {
@@ -18,6 +20,106 @@ pub(super) trait Standard: Clone + Send + Sync + 'static {
 
     /// Log of the integral of exp(-cost).
     fn constant(&self) -> f64;
+
+    /// An independent draw.
+    fn draw(&self, rng: &mut Stream) -> f64;
+}
+
+/// Location and log-scale of every feature.
+#[derive(Clone, Debug)]
+pub(super) struct Moments<E: Real> {
+    /// `(1, dim)`
+    location: Batch<E>,
+    /// `(1, dim)`
+    log_scale: Batch<E>,
+}
+
+impl<E: Real> Moments<E> {
+    /// Location 0, scale 1.
+    pub(super) fn new(dim: usize) -> Result<Self> {
+        let zeros = || batch(vec![E::zero(); dim], 1, dim);
+        Ok(Self { location: zeros()?, log_scale: zeros()? })
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        columns(&self.location)
+    }
+
+    /// Log-density of each row of `z`, `(rows, 1)`.
+    pub(super) fn log_density<S: Standard, T: Mode<E>>(
+        &self,
+        standard: S,
+        z: &Batch<E>,
+        tape: &mut T,
+    ) -> Result<Batch<E>> {
+        Ok(apply(LogDensity(standard), &[z], &self.tensors(), tape)?.remove(0))
+    }
+
+    /// Draws that are differentiable in location and log-scale.
+    pub(super) fn draw<S: Standard, T: Mode<E>>(
+        &self,
+        standard: &S,
+        rows: usize,
+        tape: &mut T,
+        rng: &mut Stream,
+    ) -> Result<Batch<E>> {
+        let dim = self.dim();
+        let noise = (0..rows * dim).map(|_| E::of(standard.draw(rng))).collect();
+        let noise = batch(noise, rows, dim)?;
+        Ok(apply(Draw { dim }, &[&noise], &self.tensors(), tape)?.remove(0))
+    }
+
+    /// Sets location and log-scale of each feature to what `estimate` makes of its column.
+    pub(super) fn fit(
+        &mut self,
+        z: &Batch<E>,
+        estimate: impl Fn(&[f64]) -> [f64; 2],
+    ) -> Result<()> {
+        let (dim, values) = (self.dim(), z.values());
+        let (mut location, mut log_scale) = (Vec::with_capacity(dim), Vec::with_capacity(dim));
+        for j in 0..dim {
+            let column: Vec<f64> = values.iter().skip(j).step_by(dim).map(|v| v.as_f64()).collect();
+            let [m, s] = estimate(&column);
+            if !(m.is_finite() && s.is_finite()) {
+                let row = column.iter().position(|v| !v.is_finite()).unwrap_or(0);
+                let advice = "remove constant columns and rows that are not finite";
+                return Err(Error::NonFinite { quantity: "log scale of the base", row, advice });
+            }
+            location.push(E::of(m));
+            log_scale.push(E::of(s));
+        }
+        set_values(&mut self.location, &location)?;
+        set_values(&mut self.log_scale, &log_scale)
+    }
+
+    pub(super) fn visit(&self, f: &mut Visitor<'_, E>) {
+        f("location", Role::Learned, &self.location);
+        f("log_scale", Role::Learned, &self.log_scale);
+    }
+
+    pub(super) fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
+        f("location", Role::Learned, &mut self.location)?;
+        f("log_scale", Role::Learned, &mut self.log_scale)
+    }
+
+    fn tensors(&self) -> [Batch<E>; 2] {
+        [self.location.clone(), self.log_scale.clone()]
+    }
+}
+
+/// Median of a sorted column; anything between the two middle values serves a column of even length.
+fn median(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { 0.5 * (sorted[half - 1] + sorted[half]) }
+}
+
+/// Median and mean absolute deviation from it.
+pub(super) fn median_and_deviation(column: &[f64]) -> [f64; 2] {
+    let mut sorted = column.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let centre = median(&sorted);
+    let deviation = column.iter().map(|x| (x - centre).abs()).sum::<f64>() / column.len() as f64;
+    [centre, deviation]
 }
 
 /// Sum over features of log f(u) - s, u = e^-s (z - m); m = s = 0 without parameters.
@@ -102,8 +204,8 @@ impl<E: Real, S: Standard> Operation<E> for LogDensity<S> {
 }
 
 /// z = m + e^s u for fixed u: d/dm = 1, d/ds = z - m.
-pub(super) struct Draw {
-    pub(super) dim: usize,
+struct Draw {
+    dim: usize,
 }
 
 impl<E: Real> Operation<E> for Draw {

@@ -1,8 +1,9 @@
 //! Normals with independent features: standard and diagonal.
 
-use super::location_scale::Standard;
-use crate::tensor::{Batch, Values, batch, columns, set_values};
-use crate::{Error, Real, Result};
+use rand::RngExt;
+
+use super::location_scale::{Moments, Standard};
+use crate::{Real, Stream};
 
 /// ln(2 pi) / 2
 pub(super) const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_8;
@@ -22,12 +23,7 @@ pub struct StandardNormal {
 ///
 /// The fit is the mean and the standard deviation of every column.
 #[derive(Clone, Debug)]
-pub struct DiagonalNormal<E: Real> {
-    /// `(1, dim)`
-    pub(super) location: Batch<E>,
-    /// `(1, dim)`
-    pub(super) log_scale: Batch<E>,
-}
+pub struct DiagonalNormal<E: Real>(pub(super) Moments<E>);
 
 /// f(u) = exp(-u^2 / 2) / sqrt(2 pi)
 #[derive(Clone)]
@@ -49,32 +45,16 @@ impl Standard for Normal {
     fn constant(&self) -> f64 {
         HALF_LN_TWO_PI
     }
+
+    fn draw(&self, rng: &mut Stream) -> f64 {
+        rng.sample(rand_distr::StandardNormal)
+    }
 }
 
-impl<E: Real> DiagonalNormal<E> {
-    pub(super) fn new(dim: usize) -> Result<Self> {
-        let zeros = || batch(vec![E::zero(); dim], 1, dim);
-        Ok(Self { location: zeros()?, log_scale: zeros()? })
-    }
-
-    pub(super) fn fit(&mut self, z: &Batch<E>) -> Result<()> {
-        let (rows, dim, values) = (z.rows(), columns(z), z.values());
-        let column = |j: usize| values.iter().skip(j).step_by(dim).map(|v| v.as_f64());
-        let mut location = Vec::with_capacity(dim);
-        let mut log_scale = Vec::with_capacity(dim);
-        for j in 0..dim {
-            let mean = column(j).sum::<f64>() / rows as f64;
-            let variance = column(j).map(|v| (v - mean).powi(2)).sum::<f64>() / rows as f64;
-            let log_sd = 0.5 * variance.ln();
-            if !log_sd.is_finite() {
-                let row = column(j).position(|v| !v.is_finite()).unwrap_or(0);
-                let advice = "remove constant columns and rows that are not finite";
-                return Err(Error::NonFinite { quantity: "log scale of the base", row, advice });
-            }
-            location.push(E::of(mean));
-            log_scale.push(E::of(log_sd));
-        }
-        set_values(&mut self.location, &location)?;
-        set_values(&mut self.log_scale, &log_scale)
-    }
+/// Mean and log of the standard deviation.
+pub(super) fn mean_and_log_deviation(column: &[f64]) -> [f64; 2] {
+    let rows = column.len() as f64;
+    let mean = column.iter().sum::<f64>() / rows;
+    let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
+    [mean, 0.5 * variance.ln()]
 }

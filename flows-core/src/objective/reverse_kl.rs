@@ -1,9 +1,9 @@
 //! Reverse KL: fitting a density that is known up to a constant, without data.
 
-use super::{Estimator, Loss, mean};
+use super::{Estimator, Loss, mean, negative_product, negative_score};
 use crate::rowwise::{backward, negated, negative_mean, scaled, sum};
 use crate::target::{Target, log_density};
-use crate::tensor::{Batch, Mode, PerRow, PutTape, Traced, Values, columns, gradient_of, per_row};
+use crate::tensor::{Batch, PerRow, PutTape, Traced, Values, gradient_of};
 use crate::{Context, Error, Flow, Real, Result, Sampled, Stream, Work};
 
 /// The reverse divergence of a flow q from a target p = p~/C, up to ln C, over `rows` draws (review,
@@ -74,11 +74,14 @@ pub(crate) fn reverse_divergence<E: Real>(
 ) -> Result<Divergence<E>> {
     check(flow, at, rows)?;
     let held = context.detached()?;
-    let drawn = flow.sample_and_log_prob(rows, context, Traced::default(), rng)?;
+    let (z, tape) = flow.base().draw(rows, Traced::default(), rng)?;
+    let drawn = flow.push(z.clone().put_tape(tape), context)?;
     let Sampled { value: x, log_prob, penalty, tape, mut work } = drawn;
     let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(tape))?;
     let (entropy, energy) = (mean(&log_prob), mean(&log_target));
     let beta = at.inverse_temperature;
+    let costs = costs(&log_prob, &log_target, penalty.as_ref(), beta);
+    let score = negative_score(flow.base(), &z, &centred(&costs), &mut tape)?;
     let mut terms = match estimator {
         Estimator::Reparameterised => {
             vec![scaled(log_target, beta, &mut tape)?, negated(log_prob, &mut tape)?]
@@ -92,6 +95,7 @@ pub(crate) fn reverse_divergence<E: Real>(
     if let Some(penalty) = penalty {
         terms.push(negated(penalty, &mut tape)?);
     }
+    terms.extend(score);
     let objective = sum(terms, &mut tape)?;
     let (_, scalar) = negative_mean(objective, tape)?;
     let loss = Loss { value: entropy - beta * energy, gradient: backward(scalar)?, work };
@@ -116,6 +120,30 @@ fn check<E: Real>(flow: &Flow<E>, at: Annealed<'_>, rows: usize) -> Result<()> {
     Ok(())
 }
 
+/// What each row adds to the objective.
+fn costs<E: Real>(
+    log_prob: &PerRow<E>,
+    log_target: &PerRow<E>,
+    penalty: Option<&PerRow<E>>,
+    beta: f64,
+) -> Vec<f64> {
+    let wide = |values: &PerRow<E>| values.values().into_iter().map(Real::as_f64);
+    let mut costs: Vec<f64> =
+        wide(log_prob).zip(wide(log_target)).map(|(q, p)| q - beta * p).collect();
+    if let Some(penalty) = penalty {
+        costs.iter_mut().zip(wide(penalty)).for_each(|(cost, penalty)| *cost += penalty);
+    }
+    costs
+}
+
+/// Each cost less the mean of the others, of which a row's score is independent: less noise, no bias,
+/// and none of it where all costs are the same. The cost of a row alone stays as it is.
+fn centred(costs: &[f64]) -> Vec<f64> {
+    let (total, others) = (costs.iter().sum::<f64>(), costs.len() as f64 - 1.0);
+    let mean = |cost: f64| if others > 0.0 { (total - cost) / others } else { 0.0 };
+    costs.iter().map(|&cost| cost - mean(cost)).collect()
+}
+
 /// d/dx (log q(x) - beta log p~(x)) of each row, nothing but x being differentiated.
 fn held_slope<E: Real>(
     flow: &Flow<E>,
@@ -137,28 +165,4 @@ fn held_slope<E: Real>(
     let rows = E::of(x.rows() as f64);
     slope.iter_mut().for_each(|v| *v *= rows);
     Ok((slope, result.work))
-}
-
-/// -g . x of each row, for a fixed g.
-fn negative_product<E: Real, T: Mode<E>>(
-    x: Batch<E>,
-    slope: Vec<E>,
-    tape: &mut T,
-) -> Result<PerRow<E>> {
-    let dim = columns(&x);
-    let values = x.values();
-    let product = |(x, g): (&[E], &[E])| -x.iter().zip(g).map(|(&x, &g)| x * g).sum::<E>();
-    let result = per_row(values.chunks(dim).zip(slope.chunks(dim)).map(product).collect())?;
-    let output = result.clone();
-    tape.add_backward_op(move |gradients| {
-        let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-        let sums = gradients.get_or_alloc_mut(&x)?.chunks_mut(dim);
-        for ((sums, slope), outer) in sums.zip(slope.chunks(dim)).zip(incoming) {
-            for (sum, &g) in sums.iter_mut().zip(slope) {
-                *sum -= g * outer;
-            }
-        }
-        Ok(())
-    });
-    Ok(result)
 }

@@ -13,6 +13,7 @@ use crate::{Error, Result};
 /// |---|---|---|---|
 /// | `objective` | maximum likelihood | see [`Objective`] | |
 /// | `batch_rows` | 512 | rows of a minibatch | >= 1 |
+/// | `base_update` | none | fits the base instead of learning it, see [`BaseUpdate`] | not for reverse KL |
 /// | `optimiser` | Adam at 1e-3 | see [`AdamConfig`] | |
 /// | `schedule` | cosine | learning rate over the budget | constant, cosine |
 /// | `clip_norm` | 5 | largest norm of the whole gradient | > 0 |
@@ -26,6 +27,8 @@ pub struct TrainConfig {
     pub objective: Objective,
     /// Rows of a minibatch.
     pub batch_rows: usize,
+    /// Fits the base instead of learning it.
+    pub base_update: Option<BaseUpdate>,
     /// The optimiser.
     pub optimiser: AdamConfig,
     /// Learning rate over the budget.
@@ -40,11 +43,26 @@ pub struct TrainConfig {
     pub patience: Option<u64>,
 }
 
+/// Alternation of gradient steps for the bijector with fits of the base (review, Section 2.3.1): every
+/// so many steps, from the first, the base is set to its maximum-likelihood fit of fresh training rows
+/// that are pulled back; its parameters take no gradient steps.
+///
+/// The rows are those of minibatches that no step gets to, numbered from the end of all numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseUpdate {
+    /// Steps from one fit to the next, at least 1.
+    pub every: u64,
+    /// Rows of a fit, at least 2; more than the base has parameters.
+    pub rows: usize,
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             objective: Objective::default(),
             batch_rows: 512,
+            base_update: None,
             optimiser: AdamConfig::default(),
             schedule: Schedule::Cosine,
             clip_norm: 5.0,
@@ -60,11 +78,18 @@ impl TrainConfig {
     /// [`Error::Parameter`] for a value outside the table above.
     pub fn check(&self) -> Result<()> {
         self.objective.check()?;
+        let base_update = self.base_update.unwrap_or(BaseUpdate { every: 1, rows: 2 });
+        if self.base_update.is_some() && matches!(self.objective, Objective::ReverseKl(_)) {
+            let advice = "it fits the base to rows; leave it out, or train on rows";
+            return Err(Error::Unavailable { what: "base_update of reverse KL", advice });
+        }
         let [beta1, beta2] = self.optimiser.betas;
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let rows = self.batch_rows as f64;
         let checks = [
             ("batch_rows", "at least 1", rows, self.batch_rows > 0),
+            ("every of base_update", "at least 1", base_update.every as f64, base_update.every > 0),
+            ("rows of base_update", "at least 2", base_update.rows as f64, base_update.rows > 1),
             (
                 "learning_rate",
                 "positive and finite",

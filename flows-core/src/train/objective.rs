@@ -16,6 +16,8 @@ pub enum Objective {
     FlowMatching(SimulationFree),
     /// The divergence from a density that is known up to a constant; needs no rows.
     ReverseKl(ReverseKl),
+    /// The maximum mean discrepancy between draws and rows; needs neither log-det nor inverse.
+    MaximumMeanDiscrepancy(MaximumMeanDiscrepancy),
 }
 
 /// Flow matching, followed by maximum likelihood where asked for.
@@ -53,6 +55,43 @@ pub struct Annealing {
     pub from: f64,
     /// The fraction of the budget at which it is 1, in (0, 1].
     pub until: f64,
+}
+
+/// Settings of [`mmd`](crate::objective::mmd): Gaussian kernels whose bandwidths double.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaximumMeanDiscrepancy {
+    /// The smallest bandwidth, in units of the data; 0.25 unless given, for standardised data.
+    pub bandwidth: f64,
+    /// Number of kernels, each twice as wide as the one before; 5 unless given.
+    pub kernels: u32,
+}
+
+impl Default for MaximumMeanDiscrepancy {
+    fn default() -> Self {
+        Self { bandwidth: 0.25, kernels: 5 }
+    }
+}
+
+impl MaximumMeanDiscrepancy {
+    /// The bandwidths, from narrow to wide.
+    #[must_use]
+    pub fn bandwidths(&self) -> Vec<f64> {
+        (0..self.kernels).map(|k| self.bandwidth * 2.0_f64.powi(k as i32)).collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { bandwidth, kernels } = *self;
+        if !(bandwidth > 0.0 && bandwidth.is_finite()) {
+            let requirement = "positive and finite";
+            return Err(Error::Parameter { name: "bandwidth", requirement, value: bandwidth });
+        }
+        if !(1..=32).contains(&kernels) {
+            let (requirement, value) = ("between 1 and 32", f64::from(kernels));
+            return Err(Error::Parameter { name: "kernels", requirement, value });
+        }
+        Ok(())
+    }
 }
 
 impl ReverseKl {
@@ -94,6 +133,7 @@ impl Objective {
             Self::MaximumLikelihood => Ok(()),
             Self::FlowMatching(settings) => settings.check(),
             Self::ReverseKl(settings) => settings.check(),
+            Self::MaximumMeanDiscrepancy(settings) => settings.check(),
         }
     }
 }

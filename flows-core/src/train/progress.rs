@@ -12,7 +12,7 @@ pub struct Validation<E: Real> {
 }
 
 /// What a step reports to the caller.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
     /// Steps done.
     pub step: u64,
@@ -27,6 +27,8 @@ pub struct Progress {
     /// Mean of log q - log p~ over the draws, nats, at inverse temperature 1, where the step was one
     /// of reverse KL.
     pub reverse_nats: Option<f64>,
+    /// Squared maximum mean discrepancy between draws and minibatch, where the step was one of it.
+    pub discrepancy: Option<f64>,
     /// Mean negative log-likelihood of the validation rows, where this step validated; without such
     /// rows, on a density, the mean of log q - log p~ over the same draws every time.
     pub validation_nats: Option<f64>,

@@ -1,10 +1,11 @@
 //! The loss of one step, a function of the flow, the run's seed and the step's number.
 
 use super::material::Material;
-use super::objective::Objective;
+use super::objective::{Objective, ReverseKl};
+use super::progress::Progress;
 use super::source::{Minibatch, Source};
 use crate::objective::{
-    Annealed, Divergence, Loss, flow_matching, forward_kl, mean, reverse_divergence,
+    Annealed, Divergence, Loss, flow_matching, forward_kl, mean, mmd, reverse_divergence,
 };
 use crate::target::{Target, log_density};
 use crate::tensor::{NoneTape, PutTape, batch};
@@ -30,6 +31,18 @@ pub(super) enum Measured {
     Likelihood(f64),
     Matching(f64),
     Reverse(f64),
+    Discrepancy(f64),
+}
+
+impl Measured {
+    pub(super) fn note(self, progress: &mut Progress) {
+        match self {
+            Self::Likelihood(nats) => progress.train_nats = Some(nats),
+            Self::Matching(loss) => progress.matching_loss = Some(loss),
+            Self::Reverse(nats) => progress.reverse_nats = Some(nats),
+            Self::Discrepancy(loss) => progress.discrepancy = Some(loss),
+        }
+    }
 }
 
 /// Why a step did not happen.
@@ -56,31 +69,55 @@ impl Step {
         objective: &Objective,
         material: Material<'_, E>,
     ) -> Result<(Loss<E>, Measured), Stop> {
-        let source = match (objective, material) {
+        match (objective, material) {
             (Objective::ReverseKl(settings), Material::Density(target)) => {
-                let inverse_temperature = settings.inverse_temperature(self.fraction);
-                let at = Annealed { target, inverse_temperature };
-                let mut rng = self.stream("draws");
-                let (estimator, context) = (settings.estimator, Context::default());
-                let Divergence { loss, nats } =
-                    reverse_divergence(flow, at, self.rows, estimator, context, &mut rng)?;
-                return Ok((loss, Measured::Reverse(nats)));
+                self.divergence(flow, settings, target)
             }
             (Objective::ReverseKl(_), Material::Rows(_)) => {
                 let advice = "train on a density, or choose maximum likelihood";
-                return Err(Stop::Source(Error::Unavailable {
-                    what: "reverse KL to rows",
-                    advice,
-                }));
+                Err(Stop::Source(Error::Unavailable { what: "reverse KL to rows", advice }))
             }
             (_, Material::Density(_)) => {
                 let (what, advice) = ("training without rows", "choose reverse KL");
-                return Err(Stop::Source(Error::Unavailable { what, advice }));
+                Err(Stop::Source(Error::Unavailable { what, advice }))
             }
-            (_, Material::Rows(source)) => source,
-        };
+            (_, Material::Rows(source)) => self.loss_of_rows(flow, objective, source),
+        }
+    }
+
+    fn divergence<E: Real>(
+        self,
+        flow: &Flow<E>,
+        settings: &ReverseKl,
+        target: &dyn Target,
+    ) -> Result<(Loss<E>, Measured), Stop> {
+        let inverse_temperature = settings.inverse_temperature(self.fraction);
+        let at = Annealed { target, inverse_temperature };
+        let (estimator, context) = (settings.estimator, Context::default());
+        let mut rng = self.stream("draws");
+        let Divergence { loss, nats } =
+            reverse_divergence(flow, at, self.rows, estimator, context, &mut rng)?;
+        Ok((loss, Measured::Reverse(nats)))
+    }
+
+    fn loss_of_rows<E: Real>(
+        self,
+        flow: &Flow<E>,
+        objective: &Objective,
+        source: &dyn Source<E>,
+    ) -> Result<(Loss<E>, Measured), Stop> {
         let rows = source.minibatch(self.index, self.rows).map_err(Stop::Source)?;
         let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        if let Objective::MaximumMeanDiscrepancy(settings) = objective {
+            if source.context_dim() > 0 {
+                let what = "maximum mean discrepancy of a conditional flow";
+                let advice = "choose maximum likelihood";
+                return Err(Stop::Source(Error::Unavailable { what, advice }));
+            }
+            let loss = mmd(flow, &x, &settings.bandwidths(), &mut self.stream("draws"))?;
+            let measured = Measured::Discrepancy(loss.value);
+            return Ok((loss, measured));
+        }
         let context = context.traced();
         if let Some(settings) = objective.matching(self.fraction) {
             let mut rng = self.stream("matching");

@@ -12,7 +12,8 @@ use super::config::TrainConfig;
 use super::material::Material;
 use super::progress::{Outcome, Progress, Validation};
 use super::schedule::Budget;
-use super::step::{Measured, Step, Stop, reverse_nats, tensors};
+use super::step::{Step, Stop, reverse_nats, tensors};
+use super::trained::Trained;
 use crate::bijector::{Bijector, Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
@@ -45,11 +46,17 @@ impl<E: Real> Trainer<E> {
     /// A trainer at step 0.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting out of range.
-    pub fn new(flow: Flow<E>, config: TrainConfig, budget: Budget, seed: u64) -> Result<Self> {
+    /// [`Error::Parameter`] for a setting out of range; [`Error::Unavailable`] for fits of a base that
+    /// has no parameters.
+    pub fn new(mut flow: Flow<E>, config: TrainConfig, budget: Budget, seed: u64) -> Result<Self> {
         config.check()?;
         budget.check()?;
-        let adam = Adam::new(config.optimiser, &flow);
+        if config.base_update.is_some() && flow.base().count() == 0 {
+            let advice = "the base has no parameters; leave it out, or choose a learned base";
+            return Err(Error::Unavailable { what: "base_update", advice });
+        }
+        let trained = Trained { flow: &mut flow, base: base_role(&config) };
+        let adam = Adam::new(config.optimiser, &trained);
         let state = State::default();
         Ok(Self { config, budget, seed, flow, adam, average: None, best: None, state })
     }
@@ -171,37 +178,47 @@ impl<E: Real> Trainer<E> {
         let bijector = self.flow.bijector_mut();
         bijector.set_purpose(Purpose::Training);
         bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
+        self.update_base(material)?;
         let fraction = self.budget.progress(index, self.state.seconds);
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
         let (loss, measured) = step.loss(&self.flow, &self.config.objective, material)?;
         let Loss { value: loss, gradient: mut gradients, work } = loss;
-        let norm = gradient_norm(&self.flow, &mut gradients).map_err(Stop::Source)?;
+        let mut trained = Trained { flow: &mut self.flow, base: base_role(&self.config) };
+        let norm = gradient_norm(&trained, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };
             return Err(Stop::Diverged(Error::Caller(format!("the {what} is not finite"))));
         }
         let rate = self.config.schedule.factor(fraction);
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
-        self.adam.update(&mut self.flow, &mut gradients, rate, scale).map_err(Stop::Source)?;
+        self.adam.update(&mut trained, &mut gradients, rate, scale).map_err(Stop::Source)?;
         self.state.steps += 1;
         self.update_average();
-        let [train_nats, matching_loss, reverse_nats] = match measured {
-            Measured::Likelihood(nats) => [Some(nats), None, None],
-            Measured::Matching(loss) => [None, Some(loss), None],
-            Measured::Reverse(nats) => [None, None, Some(nats)],
-        };
-        Ok(Progress {
+        let mut progress = Progress {
             step: self.state.steps,
             seconds: self.state.seconds,
             fraction,
-            train_nats,
-            matching_loss,
-            reverse_nats,
-            validation_nats: None,
             learning_rate: rate * self.config.optimiser.learning_rate,
             gradient_norm: norm,
             work,
-        })
+            ..Progress::default()
+        };
+        measured.note(&mut progress);
+        Ok(progress)
+    }
+
+    /// Fits the base, where the config asks for it at this step.
+    fn update_base(&mut self, material: Material<'_, E>) -> Result<(), Stop> {
+        let (Some(update), Material::Rows(source)) = (self.config.base_update, material) else {
+            return Ok(());
+        };
+        if !self.state.steps.is_multiple_of(update.every) {
+            return Ok(());
+        }
+        let number = u64::MAX - self.state.steps / update.every;
+        let rows = source.minibatch(number, update.rows).map_err(Stop::Source)?;
+        let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        Ok(self.flow.fit_base(x, &context)?)
     }
 
     fn diverged(&self, what: &str) -> Outcome {
@@ -326,6 +343,11 @@ impl<E: Real> Trainer<E> {
         self.state = state;
         Ok(())
     }
+}
+
+/// Whether the base takes gradient steps.
+fn base_role(config: &TrainConfig) -> Role {
+    if config.base_update.is_some() { Role::Fixed } else { Role::Learned }
 }
 
 /// What weights are judged by.

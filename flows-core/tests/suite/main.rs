@@ -1,9 +1,11 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
 mod augmented;
+mod bases;
 mod checkpoint;
 mod coupling;
 mod matching;
+mod mmd;
 mod reverse;
 mod tangents;
 mod training;

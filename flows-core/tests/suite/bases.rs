@@ -1,0 +1,388 @@
+//! Every base against its density written out, quadrature, differences and the optimum of its fit.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
+
+use std::collections::HashMap;
+use std::f64::consts::PI;
+
+use flows_core::rowwise::{backward, negative_mean};
+use flows_core::tensor::{Gradient, batch, gradient_of, set_values};
+use flows_core::testing::perturb;
+use flows_core::{
+    Base, Batch, NoneTape, Parameters, PutTape, Real, SplitTape, Traced, Values, normals, stream,
+};
+
+/// Every learned base, its parameters away from the start.
+pub(super) fn bases(dim: usize) -> Vec<(&'static str, Base<f64>)> {
+    let all = [
+        ("diagonal normal", Base::diagonal_normal(dim).unwrap()),
+        ("full normal", Base::full_normal(dim).unwrap()),
+        ("mixture", Base::mixture(dim, 3, &mut stream(1, "mixture")).unwrap()),
+        ("t", Base::student_t(dim, 3.0).unwrap()),
+        ("Laplace", Base::laplace(dim).unwrap()),
+        ("logistic", Base::logistic(dim).unwrap()),
+    ];
+    let moved = |(name, mut base): (_, Base<f64>)| {
+        perturb(&mut base, 0.5, &mut stream(2, name)).unwrap();
+        (name, base)
+    };
+    all.into_iter().map(moved).collect()
+}
+
+/// The same base in single precision.
+fn narrow(name: &str, wide: &Base<f64>) -> Base<f32> {
+    let dim = wide.dim();
+    let mut base = match name {
+        "diagonal normal" => Base::diagonal_normal(dim).unwrap(),
+        "full normal" => Base::full_normal(dim).unwrap(),
+        "mixture" => Base::mixture(dim, 3, &mut stream(1, "mixture")).unwrap(),
+        "t" => Base::student_t(dim, 3.0).unwrap(),
+        "Laplace" => Base::laplace(dim).unwrap(),
+        _ => Base::logistic(dim).unwrap(),
+    };
+    let values = parameters(wide);
+    let set = base.visit_mut(&mut |name, _, tensor| {
+        set_values(tensor, &values[name].iter().map(|&v| v as f32).collect::<Vec<_>>())
+    });
+    set.unwrap();
+    base
+}
+
+fn parameters(base: &Base<f64>) -> HashMap<String, Vec<f64>> {
+    let mut all = HashMap::new();
+    base.visit(&mut |name, _, tensor| {
+        all.insert(name.to_owned(), tensor.values());
+    });
+    all
+}
+
+/// Density of one feature with location 0 and scale 1.
+fn standard(name: &str, u: f64) -> f64 {
+    match name {
+        "t" => 6.0 * 3.0_f64.sqrt() / (PI * (3.0 + u * u).powi(2)),
+        "Laplace" => 0.5 * (-u.abs()).exp(),
+        "logistic" => (-u.abs()).exp() / (1.0 + (-u.abs()).exp()).powi(2),
+        _ => (-0.5 * u * u).exp() / (2.0 * PI).sqrt(),
+    }
+}
+
+/// The log-density, written out.
+fn plain(name: &str, base: &Base<f64>, z: &[f64]) -> f64 {
+    let (all, dim) = (parameters(base), z.len());
+    let location = &all["location"];
+    let independent = |k: usize| -> f64 {
+        let part = |i: usize| {
+            let scale = all["log_scale"][k * dim + i].exp();
+            standard(name, (z[i] - location[k * dim + i]) / scale) / scale
+        };
+        (0..dim).map(part).product()
+    };
+    match name {
+        "full normal" => {
+            let stored = &all["factor"];
+            let factor = nalgebra::DMatrix::from_fn(dim, dim, |i, j| match i.cmp(&j) {
+                std::cmp::Ordering::Less => 0.0,
+                std::cmp::Ordering::Equal => stored[i * dim + j].exp(),
+                std::cmp::Ordering::Greater => stored[i * dim + j],
+            });
+            let covariance = &factor * factor.transpose();
+            let away = nalgebra::DVector::from_fn(dim, |i, _| z[i] - location[i]);
+            let determinant = (2.0 * PI * &covariance).determinant();
+            let inverse = covariance.try_inverse().unwrap();
+            -0.5 * (away.dot(&(inverse * &away)) + determinant.ln())
+        }
+        "mixture" => {
+            let weights: Vec<f64> = all["logits"].iter().map(|l| l.exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let terms = weights.iter().enumerate().map(|(k, w)| w / total * independent(k));
+            terms.sum::<f64>().ln()
+        }
+        _ => independent(0).ln(),
+    }
+}
+
+fn points(rows: usize, dim: usize) -> Batch<f64> {
+    let values = normals::<f64>(rows * dim, &mut stream(3, "points"));
+    batch(values.iter().map(|v| 2.0 * v).collect(), rows, dim).unwrap()
+}
+
+#[test]
+fn log_densities_are_those_of_the_formulas() {
+    for dim in [1, 3] {
+        let z = points(300, dim);
+        for (name, base) in bases(dim) {
+            let got = base.log_prob(z.clone()).unwrap().0.values();
+            let single = z.values().iter().map(|&v| v as f32).collect();
+            let single = batch(single, 300, dim).unwrap();
+            let single = narrow(name, &base).log_prob(single).unwrap().0.values();
+            for (row, z) in z.values().chunks(dim).enumerate() {
+                let expected = plain(name, &base, z);
+                let error = (got[row] - expected).abs();
+                assert!(error < 1e-12 * (1.0 + expected.abs()), "{name}: {} {expected}", got[row]);
+                // Inputs and parameters are rounded to 6e-8, and slopes are up to some tens.
+                let error = (f64::from(single[row]) - expected).abs();
+                assert!(
+                    error < 1e-5 * (1.0 + expected.abs()),
+                    "{name}: {} {expected}",
+                    single[row]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn t_densities_have_their_constants() {
+    let at = |nu: f64| -> f64 {
+        let base = Base::<f64>::student_t(1, nu).unwrap();
+        base.log_prob(batch(vec![1.3], 1, 1).unwrap()).unwrap().0.values()[0]
+    };
+    let u = 1.3_f64;
+    let cauchy = -(PI * (1.0 + u * u)).ln();
+    let two = -(2.0 * 2.0_f64.sqrt()).ln() - 1.5 * (1.0 + u * u / 2.0).ln();
+    let normal = -0.5 * u * u - 0.5 * (2.0 * PI).ln();
+    assert!((at(1.0) - cauchy).abs() < 1e-14 && (at(2.0) - two).abs() < 1e-14);
+    // Of order 1/nu from the normal's.
+    assert!((at(1e5) - normal).abs() < 1e-5);
+    for nu in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(Base::<f64>::student_t(1, nu).is_err());
+    }
+    assert!(Base::<f64>::mixture(1, 0, &mut stream(0, "mixture")).is_err());
+}
+
+/// The mass below each of the bounds, by the trapezoidal rule in t with z = sinh t.
+fn masses(base: &Base<f64>, bounds: &[f64]) -> Vec<f64> {
+    let step = 1e-3;
+    let mesh: Vec<f64> = (-30_000..30_000).map(|i| f64::from(i) * step).collect();
+    let z = batch(mesh.iter().map(|t| t.sinh()).collect(), mesh.len(), 1).unwrap();
+    let log_density = base.log_prob(z).unwrap().0.values();
+    let cells = mesh.iter().zip(log_density).map(|(t, l)| (t.sinh(), l.exp() * t.cosh() * step));
+    let cells: Vec<(f64, f64)> = cells.collect();
+    let below = |bound: &f64| cells.iter().filter(|c| c.0 < *bound).map(|c| c.1).sum::<f64>();
+    bounds.iter().map(below).collect()
+}
+
+#[test]
+fn densities_integrate_to_one_and_draws_follow_them() {
+    const DRAWS: usize = 100_000;
+    for (name, base) in bases(1) {
+        let bounds = [-1.5, -0.3, 0.4, 2.0, f64::INFINITY];
+        let expected = masses(&base, &bounds);
+        // The kink of Laplace costs the square of the step.
+        assert!((expected[4] - 1.0).abs() < 1e-6, "{name}: {}", expected[4]);
+        let draws = base.sample(DRAWS, &mut stream(4, "draws")).unwrap().values();
+        for (bound, mass) in bounds.iter().zip(&expected).take(4) {
+            let share = draws.iter().filter(|z| *z < bound).count() as f64 / DRAWS as f64;
+            // A cell of the rule, 2e-3 wide at most, may fall on either side.
+            let error = 4.0 * (mass * (1.0 - mass) / DRAWS as f64).sqrt() + 1e-3;
+            assert!((share - mass).abs() < error, "{name} below {bound}: {share} {mass}");
+        }
+    }
+}
+
+#[test]
+fn draws_of_a_full_normal_have_its_covariance() {
+    const DRAWS: usize = 100_000;
+    let (_, base) = bases(3).remove(1);
+    let stored = &parameters(&base)["factor"];
+    let entry = |i: usize, j: usize| match i.cmp(&j) {
+        std::cmp::Ordering::Less => 0.0,
+        std::cmp::Ordering::Equal => stored[i * 3 + j].exp(),
+        std::cmp::Ordering::Greater => stored[i * 3 + j],
+    };
+    let covariance = |i: usize, j: usize| (0..3).map(|k| entry(i, k) * entry(j, k)).sum::<f64>();
+    let draws = base.sample(DRAWS, &mut stream(5, "draws")).unwrap().values();
+    let location = &parameters(&base)["location"];
+    for (i, j) in [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)] {
+        let product = |z: &[f64]| (z[i] - location[i]) * (z[j] - location[j]);
+        let mean = draws.chunks(3).map(product).sum::<f64>() / DRAWS as f64;
+        let variance = covariance(i, i) * covariance(j, j) + covariance(i, j).powi(2);
+        let error = 4.0 * (variance / DRAWS as f64).sqrt();
+        assert!((mean - covariance(i, j)).abs() < error, "{i} {j}: {mean} {}", covariance(i, j));
+    }
+}
+
+/// Gradient by the tape against central differences, for every parameter but `except`.
+fn check_parameters(
+    name: &str,
+    base: &Base<f64>,
+    gradients: &mut Gradient<f64>,
+    except: &str,
+    value: impl Fn(&Base<f64>) -> f64,
+) {
+    let mut tensors = Vec::new();
+    base.visit(&mut |part, _, tensor| tensors.push((part.to_owned(), tensor.clone())));
+    for (part, tensor) in tensors {
+        let exact = gradient_of(gradients, &tensor).unwrap();
+        for (i, exact) in exact.iter().enumerate() {
+            let at = |by: f64| {
+                let mut values = tensor.values();
+                values[i] += by;
+                let mut moved = base.clone();
+                let set = moved.visit_mut(&mut |this, _, tensor| {
+                    if this == part { set_values(tensor, &values) } else { Ok(()) }
+                });
+                set.unwrap();
+                value(&moved)
+            };
+            // Third derivatives of order ten times 1e-10, rounding of 1e-14 over 1e-5.
+            let numerical = if part == except { 0.0 } else { (at(1e-5) - at(-1e-5)) / 2e-5 };
+            assert!((exact - numerical).abs() < 1e-7, "{name} {part} [{i}]: {exact} {numerical}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_log_densities_agree_with_differences() {
+    const ROWS: usize = 150;
+    for dim in [1, 3] {
+        for (name, base) in bases(dim) {
+            let z = points(ROWS, dim);
+            let mean = |base: &Base<f64>, z: Batch<f64>| {
+                -base.log_prob(z).unwrap().0.values().iter().sum::<f64>() / ROWS as f64
+            };
+            let (log_prob, tape) = base.log_prob(z.clone().put_tape(Traced::default())).unwrap();
+            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
+            check_parameters(name, &base, &mut gradients, "", |base| mean(base, z.clone()));
+            let exact = gradient_of(&mut gradients, &z).unwrap();
+            for at in (0..ROWS * dim).step_by(17) {
+                let moved = |by: f64| {
+                    let mut values = z.values();
+                    values[at] += by;
+                    mean(&base, batch(values, ROWS, dim).unwrap())
+                };
+                let numerical = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!((exact[at] - numerical).abs() < 1e-8, "{name}: {} {numerical}", exact[at]);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_draws_agree_with_differences() {
+    const ROWS: usize = 150;
+    for dim in [1, 3] {
+        let judge = Base::<f64>::standard_normal(dim);
+        for (name, base) in bases(dim) {
+            let rng = || stream(6, "draws");
+            let value = |base: &Base<f64>| {
+                let z = base.draw(ROWS, NoneTape, &mut rng()).unwrap().0;
+                -judge.log_prob(z).unwrap().0.values().iter().sum::<f64>() / ROWS as f64
+            };
+            let (z, tape) = base.draw(ROWS, Traced::default(), &mut rng()).unwrap();
+            let sampled = base.sample(ROWS, &mut rng()).unwrap();
+            assert_eq!(z.values(), sampled.values(), "{name}");
+            let (log_prob, tape) = judge.log_prob(z.put_tape(tape)).unwrap();
+            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
+            check_parameters(name, &base, &mut gradients, "logits", value);
+        }
+    }
+}
+
+fn nats(base: &Base<f64>, z: &Batch<f64>) -> f64 {
+    let log_prob = base.log_prob(z.clone()).unwrap().0.values();
+    -log_prob.iter().sum::<f64>() / log_prob.len() as f64
+}
+
+/// Two clumps and a few rows far away.
+fn data(dim: usize) -> Batch<f64> {
+    let mut values = normals::<f64>(400 * dim, &mut stream(7, "data"));
+    for (row, z) in values.chunks_mut(dim).enumerate() {
+        let centre = if row % 3 == 0 { 6.0 } else { 1.0 };
+        let scale = if row % 50 == 7 { 8.0 } else { 1.0 };
+        let first = z[0];
+        z.iter_mut().for_each(|z| *z = centre + scale * (*z + 0.5 * first));
+    }
+    batch(values, 400, dim).unwrap()
+}
+
+#[test]
+fn nothing_near_a_fit_is_better() {
+    for dim in [1, 3] {
+        let z = data(dim);
+        for (name, mut base) in bases(dim) {
+            let before = nats(&base, &z);
+            base.fit(&z).unwrap();
+            let fitted = nats(&base, &z);
+            assert!(fitted < before, "{name}: {fitted} {before}");
+            for seed in 0..20 {
+                // The likelihood falls by the square of the move, 1e-6, against an optimum to 1e-8.
+                for size in [1e-3, 3e-2] {
+                    let mut moved = base.clone();
+                    perturb(&mut moved, size, &mut stream(seed, "move")).unwrap();
+                    assert!(nats(&moved, &z) > fitted - 1e-9, "{name} {size}");
+                }
+            }
+            let (log_prob, tape) = base.log_prob(z.clone().put_tape(Traced::default())).unwrap();
+            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
+            base.visit(&mut |part, _, tensor| {
+                let slopes = gradient_of(&mut gradients, tensor).unwrap();
+                // EM of a mixture ends when a step gains 1e-10; the median of Laplace is a kink of
+                // one row in 400.
+                let least = if name == "mixture" { 1e-4 } else { 1e-9 };
+                let flat = slopes.iter().all(|g| g.abs() < least);
+                assert!(flat || name == "Laplace", "{name} {part}: {slopes:?}");
+            });
+            let mut again = base.clone();
+            again.fit(&z).unwrap();
+            assert!(nats(&again, &z) < fitted + 1e-12, "{name}: a second fit is worse");
+        }
+    }
+}
+
+#[test]
+fn the_fit_of_a_mixture_never_lowers_the_likelihood_and_finds_the_clumps() {
+    let z = data(2);
+    for seed in 0..10 {
+        let mut base = Base::mixture(2, 3, &mut stream(seed, "mixture")).unwrap();
+        perturb(&mut base, 1.0, &mut stream(seed, "perturb")).unwrap();
+        let mut last = nats(&base, &z);
+        for _ in 0..3 {
+            base.fit(&z).unwrap();
+            let now = nats(&base, &z);
+            assert!(now < last + 1e-12, "seed {seed}: {last} {now}");
+            last = now;
+        }
+        let location = &parameters(&base)["location"];
+        for centre in [1.0, 6.0] {
+            let near = |m: &[f64]| m.iter().all(|m| (m - centre).abs() < 0.5);
+            assert!(location.chunks(2).any(near), "seed {seed}: {location:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_without_a_fit_are_refused_and_change_nothing() {
+    for (name, base) in bases(2) {
+        for values in [
+            vec![1.0, 2.0],
+            vec![1.0, 2.0, 1.0, 3.0, 1.0, 4.0],
+            vec![1.0, 2.0, 2.0, f64::NAN, 0.0, 1.0],
+            vec![1.0, 2.0, 2.0, f64::INFINITY, 0.0, 1.0],
+        ] {
+            let (mut fitted, rows) = (base.clone(), values.len() / 2);
+            let result = fitted.fit(&batch(values.clone(), rows, 2).unwrap());
+            assert!(result.is_err(), "{name} {values:?}");
+            assert_eq!(parameters(&fitted), parameters(&base), "{name} {values:?}");
+        }
+    }
+}
+
+#[test]
+fn single_precision_fits_and_draws_are_those_of_double_precision() {
+    for (name, wide) in bases(2) {
+        let mut single = narrow(name, &wide);
+        let draws = wide.sample(200, &mut stream(8, "draws")).unwrap().values();
+        let rounded = single.sample(200, &mut stream(8, "draws")).unwrap().values();
+        for (a, b) in draws.iter().zip(&rounded) {
+            assert!((a - b.as_f64()).abs() < 1e-5 * (1.0 + a.abs()), "{name}: {a} {b}");
+        }
+        let (mut wide, z) = (wide, data(2));
+        wide.fit(&z).unwrap();
+        let z = batch(z.values().iter().map(|&v| v as f32).collect(), 400, 2).unwrap();
+        single.fit(&z).unwrap();
+        let (z, _) = z.split_tape();
+        let mean = |v: &[f32]| -v.iter().map(|v| f64::from(*v)).sum::<f64>() / v.len() as f64;
+        let got = mean(&single.log_prob(z).unwrap().0.values());
+        assert!((got - nats(&wide, &data(2))).abs() < 1e-4, "{name}: {got}");
+    }
+}
