@@ -4,7 +4,10 @@
 //! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
 //! where it comes from.
 
+mod discrepancy;
 mod duality;
+mod gradients;
+mod modes;
 
 use std::path::PathBuf;
 
@@ -69,4 +72,4 @@ impl Setting {
 }
 
 /// All numbered claims, in order.
-pub const ALL: &[Claim] = &[duality::C6];
+pub const ALL: &[Claim] = &[duality::C6, gradients::C7, modes::C9, discrepancy::C10];

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use flows_bench::targets::KnownTarget;
+
 use crate::config::Precision;
 
 /// Normalizing flows: finite and continuous on equal terms.
@@ -26,7 +28,7 @@ pub enum Command {
     Run(Run),
     /// Check the claims of the review, one by one
     Verify(Verify),
-    /// Train a flow on a table
+    /// Train a flow on a table, or on a density that is known up to a constant
     Fit(Fit),
     /// Write the log-density of every row of a table, in nats and the table's own units
     LogProb(LogProb),
@@ -133,13 +135,40 @@ pub struct Fit {
     pub precision: Option<Precision>,
     /// Table to train on: .csv, .csv.gz, .npy or .npz
     #[arg(long)]
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
+    /// What is minimised; by default what the config or the preset says
+    #[arg(long, value_enum)]
+    pub objective: Option<ObjectiveName>,
+    /// Density to fit by reverse KL, instead of a table; `list` shows them
+    #[arg(long)]
+    pub target: Option<KnownTarget>,
+    /// How reverse KL estimates its gradient
+    #[arg(long, value_enum)]
+    pub gradient: Option<GradientName>,
     /// Folder of the run
     #[arg(long)]
     pub out: PathBuf,
     /// Go on from the last checkpoint of the run
     #[arg(long)]
     pub resume: bool,
+}
+
+/// What `fit` minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectiveName {
+    /// The negative log-likelihood of a table
+    MaximumLikelihood,
+    /// The divergence from a density that is known up to a constant
+    ReverseKl,
+}
+
+/// How reverse KL estimates its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GradientName {
+    /// Through draws and their log-density
+    Reparameterised,
+    /// Through draws alone
+    Path,
 }
 
 /// Arguments of `log-prob`.

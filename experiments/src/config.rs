@@ -1,13 +1,17 @@
 //! The config of a run: what a TOML file may say, merged over a preset.
 
+mod base;
+pub mod support;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use flows_bench::table::{EveryTenth, SplitRule};
+use flows_bench::table::{EveryTenth, SplitRule, Standardiser};
+use flows_bench::targets::KnownTarget;
 use flows_continuous::ContinuousFlow;
 use flows_core::train::{Budget, TrainConfig};
-use flows_core::{Base, Bijector, BoxBijector, Chain, Flow, Real, stream};
+use flows_core::{Bijector, BoxBijector, Chain, Flow, Real, stream};
 use flows_finite::ActNorm;
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
@@ -18,6 +22,9 @@ use toml::Table;
 
 use crate::Usage;
 use crate::preset::Preset;
+
+pub use base::BaseConfig;
+pub use support::Support;
 
 /// Most weights of a flow; training holds some six numbers for each.
 const MOST_WEIGHTS: f64 = 1e8;
@@ -32,6 +39,13 @@ pub struct RunConfig {
     pub precision: Precision,
     /// When training ends.
     pub budget: Budget,
+    /// The density that is fitted instead of a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<KnownTarget>,
+    /// Where each column lies, in its own units; empty means on the real line. The flow ends with
+    /// a fixed map onto it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub support: Vec<Support>,
     /// What is done to the table.
     pub data: DataConfig,
     /// The base distribution.
@@ -82,17 +96,6 @@ pub enum Dequantise {
     Grids,
 }
 
-/// The base distribution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BaseConfig {
-    /// N(0, I).
-    #[default]
-    StandardNormal,
-    /// Learned location and scale of each feature.
-    DiagonalNormal,
-}
-
 /// The transformation, by architecture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -130,6 +133,8 @@ impl RunConfig {
             seed: 0,
             precision: Precision::default(),
             budget: Budget::Seconds(60.0),
+            target: None,
+            support: Vec::new(),
             data: DataConfig::default(),
             base: BaseConfig::default(),
             flow: preset.flow.clone(),
@@ -138,12 +143,36 @@ impl RunConfig {
         }
     }
 
+    /// The preset's config for fitting a density.
+    pub fn of_target(preset: &Preset, target: KnownTarget) -> Self {
+        Self {
+            target: Some(target),
+            support: Self::support_of(target),
+            train: preset.train_on_target(),
+            ..Self::of(preset)
+        }
+    }
+
+    /// The support of a target; empty on the real line.
+    pub fn support_of(target: KnownTarget) -> Vec<Support> {
+        let ends = target.support();
+        if ends.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        ends.into_iter().map(|ends| ends.map_or(Support::Real, Support::Interval)).collect()
+    }
+
     /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the one
-    /// of the file's architecture, else the default one.
+    /// of the file's architecture, else the default one. A `target` given here stands over the
+    /// file's own.
     ///
     /// # Errors
     /// [`Usage`] for an unknown preset, key or value; the file's system error.
-    pub fn read(path: Option<&Path>, preset: Option<&str>) -> Result<Self> {
+    pub fn read(
+        path: Option<&Path>,
+        preset: Option<&str>,
+        target: Option<KnownTarget>,
+    ) -> Result<Self> {
         let (mut over, name) = match path {
             None => (Table::new(), String::new()),
             Some(path) => (read_table(path)?, path.display().to_string()),
@@ -162,13 +191,27 @@ impl RunConfig {
             (None, None) => Preset::of_kind(kind(&over)).unwrap_or(Preset::named(None)?),
             (preset, _) => Preset::named(preset)?,
         };
-        let mut config = Table::try_from(Self::of(preset)).context("the preset as TOML")?;
+        let target =
+            match (target, over.remove("target")) {
+                (None, Some(named)) => Some(KnownTarget::deserialize(named).map_err(|error| {
+                    Usage(format!("{name}: target: {}", error.to_string().trim()))
+                })?),
+                (target, _) => target,
+            };
+        let under = target.map_or_else(|| Self::of(preset), |t| Self::of_target(preset, t));
+        let mut config = Table::try_from(under).context("the preset as TOML")?;
         merge(&mut config, over);
         Self::deserialize(config).map_err(|error| {
             let place = if name.is_empty() { "config".to_owned() } else { name };
             let message = error.to_string();
             Usage(format!("{place}: {}", message.trim().replace('\n', " "))).into()
         })
+    }
+
+    /// The same run in the units that `units` moves to: those of the flow.
+    #[must_use]
+    pub fn standardised(&self, units: &Standardiser) -> Self {
+        Self { support: support::standardised(&self.support, units), ..self.clone() }
     }
 
     /// Builds the flow with weights drawn from the seed.
@@ -199,10 +242,8 @@ impl RunConfig {
         };
         let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
-        let base = match self.base {
-            BaseConfig::StandardNormal => Base::standard_normal(dim),
-            BaseConfig::DiagonalNormal => Base::diagonal_normal(dim)?,
-        };
+        let bijector = support::onto(&self.support, bijector, dim)?;
+        let base = self.base.build(dim).map_err(|error| Usage(format!("base: {error}")))?;
         Ok(Flow::new(base, bijector)?)
     }
 
@@ -274,7 +315,8 @@ fn replaces(key: &str, below: &Table, above: &Table) -> bool {
     if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
         return true;
     }
-    const TAGGED: [&str; 17] = [
+    const TAGGED: [&str; 18] = [
+        "base",
         "budget",
         "conditioner",
         "coupling",
@@ -303,7 +345,7 @@ mod tests {
     fn parse(text: &str) -> Result<RunConfig> {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), text)?;
-        RunConfig::read(Some(file.path()), None)
+        RunConfig::read(Some(file.path()), None, None)
     }
 
     #[test]

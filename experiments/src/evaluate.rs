@@ -1,5 +1,7 @@
 //! The numbers of a trained flow: likelihood, divergence, audits, throughput.
 
+pub mod target;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -41,7 +43,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+    /// The mean of values with the standard error of independent draws.
+    pub fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
         let count = values.clone().count() as f64;
         let mean = values.clone().sum::<f64>() / count;
         let variance = values.map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);

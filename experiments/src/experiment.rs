@@ -1,5 +1,8 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
+mod figure_1;
+mod reverse_kl;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -23,8 +26,27 @@ pub struct Experiment {
 }
 
 /// All experiments, in the order of the review.
-pub const ALL: &[Experiment] =
-    &[Experiment { name: "kl-duality", title: "KL duality", claims: &["C6"], parts: &[] }];
+pub const ALL: &[Experiment] = &[
+    Experiment {
+        name: "figure-1",
+        title: "A flow step by step",
+        claims: &[],
+        parts: &[figure_1::PART],
+    },
+    Experiment {
+        name: "reverse-kl",
+        title: "Fitting a density without data",
+        claims: &["C7"],
+        parts: &[reverse_kl::PART],
+    },
+    Experiment { name: "kl-duality", title: "KL duality", claims: &["C6"], parts: &[] },
+    Experiment {
+        name: "mode-seeking",
+        title: "Covering modes or seeking them",
+        claims: &["C9"],
+        parts: &[],
+    },
+];
 
 impl Experiment {
     /// Its sections: claims, then parts.

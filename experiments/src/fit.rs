@@ -1,85 +1,59 @@
-//! `fit`: trains a flow on a table.
+//! `fit`: trains a flow on a table, or on a density that is known up to a constant.
+
+mod resolve;
+mod target;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{self, Dequantisation, Table, TableError};
-use flows_core::train::{Budget, Outcome};
+use flows_core::train::Outcome;
 use flows_core::{Real, stream};
 
 use crate::cli::Fit;
-use crate::config::{Dequantise, Precision, RunConfig};
+use crate::config::{Dequantise, Precision, RunConfig, support};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::preset;
 use crate::problem::ProblemData;
-use crate::record::{self, Family, RunSummary, Status};
+use crate::record::{Family, RunSummary};
 use crate::run::{RunData, RunFolder, train};
 use crate::{Usage, progress, say};
 
-/// Trains, evaluates on the test rows, and writes the run.
+use resolve::{place, resolve};
+
+/// Trains, evaluates, and writes the run.
 ///
 /// # Errors
 /// Wrong usage or config, unusable data, a run that diverges.
 pub fn run(arguments: &Fit) -> Result<()> {
     let folder = RunFolder::new(&arguments.out);
     let config = resolve(arguments, &folder)?;
-    let table = table::read(&arguments.data)?;
-    match config.precision {
-        Precision::F32 => fit::<f32>(arguments, &config, &folder, table),
-        Precision::F64 => fit::<f64>(arguments, &config, &folder, table),
-    }
-}
-
-/// The config from the run's folder, or from file, preset and flags.
-fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> {
-    let budget = match (arguments.seconds, arguments.steps) {
-        (Some(seconds), _) => Some(Budget::Seconds(seconds)),
-        (None, Some(steps)) => Some(Budget::Steps(steps)),
-        (None, None) => None,
-    };
-    if let Some(budget) = budget {
-        budget.check().map_err(|error| Usage(error.to_string()))?;
-    }
-    if arguments.resume {
-        let fixed = [
-            (arguments.config.is_some(), "a config file"),
-            (arguments.flow.is_some(), "--flow"),
-            (arguments.seed.is_some(), "--seed"),
-            (arguments.precision.is_some(), "--precision"),
-        ];
-        if let Some((_, name)) = fixed.iter().find(|(given, _)| *given) {
-            let message =
-                format!("{name} cannot be given with --resume: the run has its own config");
-            bail!(Usage(message));
+    match (config.target, &arguments.data) {
+        (Some(target), None) => match config.precision {
+            Precision::F32 => target::fit::<f32>(arguments, &config, &folder, target),
+            Precision::F64 => target::fit::<f64>(arguments, &config, &folder, target),
+        },
+        (None, Some(path)) => {
+            let table = table::read(path)?;
+            let name = path.display().to_string();
+            match config.precision {
+                Precision::F32 => fit::<f32>(arguments, &config, &folder, (table, name)),
+                Precision::F64 => fit::<f64>(arguments, &config, &folder, (table, name)),
+            }
         }
-        let mut config = folder.config()?;
-        config.budget = budget.unwrap_or(config.budget);
-        return Ok(config);
+        (Some(target), Some(_)) => {
+            bail!(Usage(format!("--data cannot be given with the target {target}; leave one out")))
+        }
+        (None, None) => bail!(Usage(
+            "add --data TABLE, or --objective reverse-kl --target NAME; see fit --help".into()
+        )),
     }
-    if folder.is_taken() {
-        let path = arguments.out.display();
-        bail!(Usage(format!("{path} holds a run; add --resume to go on, or name another --out")));
-    }
-    let mut config = RunConfig::read(arguments.config.as_deref(), arguments.flow.as_deref())?;
-    config.budget = budget.unwrap_or(config.budget);
-    config.seed = arguments.seed.unwrap_or(config.seed);
-    config.precision = arguments.precision.unwrap_or(config.precision);
-    let place = place(arguments);
-    config.budget.check().map_err(|error| Usage(format!("{place}: budget: {error}")))?;
-    config.train.check().map_err(|error| Usage(format!("{place}: train: {error}")))?;
-    Ok(config)
-}
-
-/// Where the config comes from, for messages.
-fn place(arguments: &Fit) -> String {
-    arguments.config.as_ref().map_or("config".into(), |path| path.display().to_string())
 }
 
 fn fit<E: Real>(
     arguments: &Fit,
     config: &RunConfig,
     folder: &RunFolder,
-    table: Table,
+    (table, name): (Table, String),
 ) -> Result<()> {
-    let name = arguments.data.display().to_string();
     let split = match config.data.split.split(table.rows()) {
         Err(error @ TableError::Fraction { .. }) => {
             bail!(Usage(format!("{}: data: {error}", place(arguments))));
@@ -95,8 +69,10 @@ fn fit<E: Real>(
         warn_of_integers(&table, &split.training)?;
     }
     let table = noise.apply(&table, &mut stream(config.seed, "dequantise"))?;
+    support::check(&config.support, &table, &name)?;
     let data = ProblemData::of_table(&table, &split, config.seed).with_context(|| name.clone())?;
     let standardiser = data.standardiser.clone().context("a table is standardised")?;
+    let inner = config.standardised(&standardiser);
     let record = RunData {
         columns: data.columns.clone(),
         rows: [split.training.len(), split.validation.len(), split.test.len()],
@@ -106,7 +82,7 @@ fn fit<E: Real>(
     if arguments.resume {
         check_same(&folder.data()?, &record, &name)?;
     } else {
-        config.build::<E>(data.dim).with_context(|| place(arguments))?;
+        inner.build::<E>(data.dim).with_context(|| place(arguments))?;
         folder.create()?;
         folder.write_json("data.json", &record)?;
     }
@@ -114,16 +90,11 @@ fn fit<E: Real>(
     folder.write_config(config)?;
     let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
     let bar = progress::training(&preset_name(config));
-    let mut trained = train::<E>(config, &data, folder, resume, &bar)?;
+    let mut trained = train::<E>(&inner, &data, folder, resume, &bar)?;
     bar.finish_and_clear();
-    if let Outcome::Diverged { step, reason } = &trained.outcome {
-        bail!(
-            "{reason}; {step} steps are done, and {} keeps the last checkpoint, if one was due",
-            arguments.out.display()
-        );
-    }
+    refuse_divergence(&trained.outcome, arguments)?;
     let evaluation =
-        evaluate(&mut trained.flow, config, &data, None).with_context(|| name.clone())?;
+        evaluate(&mut trained.flow, &inner, &data, None).with_context(|| name.clone())?;
     let summary = RunSummary {
         parameters: Some(flows_core::Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
@@ -132,6 +103,14 @@ fn fit<E: Real>(
     };
     folder.write_json("summary.json", &summary)?;
     print(&summary, arguments)
+}
+
+fn refuse_divergence(outcome: &Outcome, arguments: &Fit) -> Result<()> {
+    let Outcome::Diverged { step, reason } = outcome else { return Ok(()) };
+    bail!(
+        "{reason}; {step} steps are done, and {} keeps the last checkpoint, if one was due",
+        arguments.out.display()
+    );
 }
 
 /// The record of an evaluated run; counts of its training are the caller's to fill in.
@@ -143,14 +122,7 @@ pub fn summarise<E: Real>(
 ) -> RunSummary {
     let family = preset::family(&config.flow);
     RunSummary {
-        problem: problem.to_owned(),
-        flow: flow.to_owned(),
-        family,
-        seed: config.seed,
         dim: Some(data.dim),
-        parameters: None,
-        train_seconds: None,
-        steps: None,
         nll_nats: Some(evaluation.nll.mean),
         nll_standard_error: Some(evaluation.nll.standard_error),
         kl_nats: evaluation.kl.map(|kl| kl.mean),
@@ -159,18 +131,14 @@ pub fn summarise<E: Real>(
         normalisation_window: evaluation.integral.map(|integral| integral.window),
         round_trip_error: Some(evaluation.round_trip_error),
         evaluations: Some(evaluation.evaluations),
-        log_det: Some(match evaluation.log_det {
-            flows_core::LogDet::Exact => record::LogDet::Exact,
-            flows_core::LogDet::Estimate => record::LogDet::Estimate,
-        }),
+        log_det: Some(evaluation.log_det.into()),
         precision: Some(E::NAME.to_owned()),
-        status: Status::Finished,
-        message: None,
         log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second),
         sample_rows_per_second: Some(evaluation.sample_rows_per_second),
         accuracy: (family == Family::Continuous).then(|| preset::accuracy(&config.flow)).flatten(),
         solver_error_nats: evaluation.account.map(|account| account.solver),
         trace_noise_nats: evaluation.account.map(|account| account.trace),
+        ..RunSummary::finished([problem, flow], family, config.seed)
     }
 }
 

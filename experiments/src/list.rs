@@ -1,6 +1,8 @@
-//! `list`: flow presets, problems and experiments.
+//! `list`: flow presets, problems, targets and experiments.
 
 use anyhow::Result;
+use flows_bench::targets::KnownTarget;
+use flows_core::Target;
 
 use crate::experiment;
 use crate::preset;
@@ -20,6 +22,12 @@ pub fn run() -> Result<()> {
     say("\nproblems (compare --problems)")?;
     for problem in Problem::all() {
         say(&format!("  {:<18} {}", problem.name(), problem.description()))?;
+    }
+    say("\ntargets (fit --objective reverse-kl --target)")?;
+    for target in KnownTarget::ALL {
+        let (name, dim, form) = (target.name(), target.dim(), target.description());
+        let normaliser = target.log_normaliser().nats;
+        say(&format!("  {name:<18} {dim:>2}-D, {form}; log Z {normaliser:.6}"))?;
     }
     say("\nexperiments (run NAME)")?;
     for experiment in experiment::ALL {

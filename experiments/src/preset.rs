@@ -5,7 +5,7 @@ mod continuous;
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use flows_core::train::{AdamConfig, TrainConfig};
+use flows_core::train::{AdamConfig, Objective, ReverseKl, TrainConfig};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
     NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
@@ -268,6 +268,14 @@ impl Preset {
 }
 
 impl Preset {
+    /// How it is trained on a density instead of rows: every batch is drawn anew and cannot be
+    /// overfitted.
+    #[must_use]
+    pub fn train_on_target(&self) -> TrainConfig {
+        let objective = Objective::ReverseKl(ReverseKl::default());
+        TrainConfig { objective, ema: Some(0.998), validate_every: 200, ..self.train.clone() }
+    }
+
     /// The first preset of the architecture that configs call `kind`.
     pub fn of_kind(kind: Option<&str>) -> Option<&'static Self> {
         let kind = kind?;

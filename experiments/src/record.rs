@@ -260,6 +260,63 @@ pub struct RunSummary {
     /// Standard deviation over probes of one row's log-density, with the trace that training uses.
     #[serde(default)]
     pub trace_noise_nats: Option<f64>,
+    /// What was measured against the target of reverse KL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_target: Option<OnTarget>,
+}
+
+impl RunSummary {
+    /// A run that finished and of which nothing has been measured.
+    #[must_use]
+    pub fn finished([problem, flow]: [&str; 2], family: Family, seed: u64) -> Self {
+        Self {
+            problem: problem.to_owned(),
+            flow: flow.to_owned(),
+            family,
+            seed,
+            dim: None,
+            parameters: None,
+            train_seconds: None,
+            steps: None,
+            nll_nats: None,
+            nll_standard_error: None,
+            kl_nats: None,
+            kl_standard_error: None,
+            normalisation: None,
+            normalisation_window: None,
+            round_trip_error: None,
+            evaluations: None,
+            log_det: None,
+            precision: None,
+            status: Status::Finished,
+            message: None,
+            log_prob_rows_per_second: None,
+            sample_rows_per_second: None,
+            accuracy: None,
+            solver_error_nats: None,
+            trace_noise_nats: None,
+            on_target: None,
+        }
+    }
+}
+
+/// How a flow stands to the density that it was fitted to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct OnTarget {
+    /// Divergence from the flow to the target in nats, 0 at best: E_q[log q - log p] + log Z.
+    pub reverse_kl_nats: f64,
+    /// Its standard error over draws.
+    pub reverse_kl_standard_error: f64,
+    /// Effective sample size of the importance weights p/q, as a fraction of the draws.
+    pub effective_sample_size: f64,
+    /// log Z as estimated from the importance weights.
+    pub log_normaliser_nats: f64,
+    /// Its standard error.
+    pub log_normaliser_standard_error: f64,
+    /// log Z as it is known.
+    pub exact_log_normaliser_nats: f64,
+    /// Draws that these numbers are means over.
+    pub draws: u64,
 }
 
 /// One row of `summary.csv`, in the order of its columns.

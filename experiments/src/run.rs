@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
-use flows_core::train::{Checkpoint, Outcome, Trainer, Validation, write_atomically};
-use flows_core::{Flow, Real};
+use flows_bench::targets::KnownTarget;
+use flows_core::train::{Checkpoint, Material, Outcome, Trainer, Validation, write_atomically};
+use flows_core::{Flow, Real, Target};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -168,30 +169,80 @@ pub struct Trained<E: Real> {
     pub steps: u64,
 }
 
+/// What a flow is fitted to.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// Rows.
+    Data(&'a ProblemData),
+    /// A density, for reverse KL.
+    Target(KnownTarget),
+}
+
+impl Subject<'_> {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Data(data) => data.dim,
+            Self::Target(target) => target.dim(),
+        }
+    }
+
+    /// What to add to a validation, so that it is in the data's own units, or above the least that
+    /// a density allows.
+    fn offset(&self) -> f64 {
+        match self {
+            Self::Data(data) => data.validation_offset,
+            Self::Target(target) => target.log_normaliser().nats,
+        }
+    }
+}
+
+impl<'a> From<&'a ProblemData> for Subject<'a> {
+    fn from(data: &'a ProblemData) -> Self {
+        Self::Data(data)
+    }
+}
+
+impl From<KnownTarget> for Subject<'_> {
+    fn from(target: KnownTarget) -> Self {
+        Self::Target(target)
+    }
+}
+
+fn validation<E: Real>(data: &ProblemData) -> Validation<E> {
+    Validation { values: cast(&data.validation), context: flows_core::Context::none() }
+}
+
 /// Trains a flow in `folder`, from its checkpoint if `resume`.
 ///
 /// # Errors
 /// Of the config, the data or the file system; divergence is an [`Outcome`].
-pub fn train<E: Real>(
+pub fn train<'a, E: Real>(
     config: &RunConfig,
-    data: &ProblemData,
+    subject: impl Into<Subject<'a>>,
     folder: &RunFolder,
     resume: bool,
     bar: &ProgressBar,
 ) -> Result<Trained<E>> {
-    let flow = config.build::<E>(data.dim)?;
+    let subject = subject.into();
+    let flow = config.build::<E>(subject.dim())?;
     let made = Trainer::new(flow, config.train.clone(), config.budget, config.seed);
     let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
-    let mut curve = Curve::new(folder, data.validation_offset);
+    let mut curve = Curve::new(folder, subject.offset());
     if resume {
         let resumed = trainer.resume(&folder.file("checkpoint.safetensors"));
         resumed.with_context(|| format!("resuming {}", folder.0.display()))?;
         curve.resume(trainer.steps())?;
     }
-    let validation =
-        Validation { values: cast(&data.validation), context: flows_core::Context::none() };
-    let source = data.source::<E>()?;
-    let outcome = trainer.run(&*source, Some(&validation), |trainer, progress| {
+    let (source, validation) = match subject {
+        Subject::Data(data) => (Some(data.source::<E>()?), Some(validation(data))),
+        Subject::Target(_) => (None, None),
+    };
+    let material = match (&source, &subject) {
+        (Some(source), _) => Material::Rows(&**source),
+        (None, Subject::Target(target)) => Material::Density(target),
+        (None, Subject::Data(_)) => bail!("a problem is a toy or a table"),
+    };
+    let outcome = trainer.run(material, validation.as_ref(), |trainer, progress| {
         bar.set_position((progress.fraction * 1000.0) as u64);
         curve
             .note(trainer, progress, bar)
@@ -255,6 +306,7 @@ impl<'a> Curve<'a> {
                 seconds: progress.seconds,
                 train_nats: progress.train_nats,
                 matching_loss: progress.matching_loss,
+                reverse_nats: progress.reverse_nats,
                 validation_nats: validation,
                 learning_rate: Some(progress.learning_rate),
                 gradient_norm: Some(progress.gradient_norm),

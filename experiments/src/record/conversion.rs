@@ -1,6 +1,6 @@
 //! A run's summary as a row of `summary.csv`, and back as far as the columns reach.
 
-use super::{RunSummary, Status, SummaryRow};
+use super::{LogDet, RunSummary, Status, SummaryRow};
 
 impl From<&RunSummary> for SummaryRow {
     fn from(run: &RunSummary) -> Self {
@@ -30,16 +30,12 @@ impl From<&RunSummary> for SummaryRow {
 
 impl From<SummaryRow> for RunSummary {
     fn from(row: SummaryRow) -> Self {
+        let status = row.status.unwrap_or(match row.nll_nats {
+            Some(_) => Status::Finished,
+            None => Status::Failed,
+        });
         Self {
-            status: row.status.unwrap_or(match row.nll_nats {
-                Some(_) => Status::Finished,
-                None => Status::Failed,
-            }),
-            problem: row.problem,
-            flow: row.flow,
-            family: row.family,
-            seed: row.seed,
-            dim: None,
+            status,
             parameters: row.parameters,
             train_seconds: row.train_seconds,
             steps: row.steps,
@@ -48,17 +44,22 @@ impl From<SummaryRow> for RunSummary {
             kl_nats: row.kl_nats,
             kl_standard_error: row.kl_standard_error,
             normalisation: row.normalisation,
-            normalisation_window: None,
             round_trip_error: row.round_trip_error,
             evaluations: row.evaluations,
-            log_det: None,
-            precision: None,
-            message: None,
             log_prob_rows_per_second: row.log_prob_rows_per_second,
             sample_rows_per_second: row.sample_rows_per_second,
-            accuracy: None,
             solver_error_nats: row.solver_error_nats,
             trace_noise_nats: row.trace_noise_nats,
+            ..Self::finished([&row.problem, &row.flow], row.family, row.seed)
+        }
+    }
+}
+
+impl From<flows_core::LogDet> for LogDet {
+    fn from(log_det: flows_core::LogDet) -> Self {
+        match log_det {
+            flows_core::LogDet::Exact => Self::Exact,
+            flows_core::LogDet::Estimate => Self::Estimate,
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct MetricsRow {
     /// Loss of flow matching of the training batch, on the steps that minimise it.
     #[serde(default)]
     pub matching_loss: Option<f64>,
+    /// Mean of log q - log p over the draws of a step of reverse KL, p unnormalised.
+    #[serde(default)]
+    pub reverse_nats: Option<f64>,
 }
 
 impl fmt::Display for Family {

@@ -6,7 +6,8 @@ use flows_core::{Error, Real, Result};
 
 use super::{Inner, Outer, Transformer};
 
-/// y = low + softplus(x), softplus(x) = log(1 + e^x), onto (low, infinity); no parameters to learn.
+/// y = low + softplus(x), softplus(x) = log(1 + e^x), onto (low, infinity); or its mirror image
+/// y = high - softplus(-x) onto (-infinity, high). No parameters to learn.
 ///
 /// ```text
 /// x = softplus(t) + log tanh(t/2),  t = y - low,     log dy/dx = -softplus(-x)
@@ -27,7 +28,9 @@ use super::{Inner, Outer, Transformer};
 /// Distributions*, 2017. <https://arxiv.org/abs/1711.10604>
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HalfLine {
-    low: f64,
+    bound: f64,
+    /// 1 above the bound, -1 below: the map is f(x) = side (side bound + softplus(side x)).
+    side: f64,
 }
 
 impl HalfLine {
@@ -36,18 +39,30 @@ impl HalfLine {
     /// # Errors
     /// [`Error::Parameter`] unless the bound is finite, also in `f32`.
     pub fn new(low: f64) -> Result<Self> {
-        if (low as f32).is_finite() {
-            return Ok(Self { low });
-        }
-        let (name, requirement) = ("bound of a half-line", "finite, also in f32");
-        Err(Error::Parameter { name, requirement, value: low })
+        Self::on(low, 1.0)
     }
 
-    /// The bound and the distance that values keep from it.
-    fn bound<E: Real>(&self) -> (E, E) {
-        let low = E::of(self.low);
-        let resolved = E::of(4.0) * E::epsilon() * low.abs();
-        (low, resolved.max(E::min_positive_value().sqrt()))
+    /// Onto (-infinity, `high`).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless the bound is finite, also in `f32`.
+    pub fn below(high: f64) -> Result<Self> {
+        Self::on(high, -1.0)
+    }
+
+    fn on(bound: f64, side: f64) -> Result<Self> {
+        if (bound as f32).is_finite() {
+            return Ok(Self { bound, side });
+        }
+        let (name, requirement) = ("bound of a half-line", "finite, also in f32");
+        Err(Error::Parameter { name, requirement, value: bound })
+    }
+
+    /// The bound, the distance that values keep from it, and the side.
+    fn bound<E: Real>(&self) -> (E, E, E) {
+        let bound = E::of(self.bound);
+        let resolved = E::of(4.0) * E::epsilon() * bound.abs();
+        (bound, resolved.max(E::min_positive_value().sqrt()), E::of(self.side))
     }
 }
 
@@ -65,13 +80,14 @@ impl<E: Real> Transformer<E> for HalfLine {
     }
 
     fn forward(&self, x: &[E], _: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
-        let (low, margin) = self.bound::<E>();
+        let (bound, margin, side) = self.bound::<E>();
         vectorised(
             #[inline(always)]
             || {
                 for lane in 0..LANES {
-                    y[lane] = low + clamp(softplus(x[lane]), margin, E::max_value());
-                    log_slope[lane] -= softplus(-x[lane]);
+                    let x = side * x[lane];
+                    y[lane] = bound + side * clamp(softplus(x), margin, E::max_value());
+                    log_slope[lane] -= softplus(-x);
                 }
             },
         );
@@ -79,35 +95,38 @@ impl<E: Real> Transformer<E> for HalfLine {
     }
 
     /// # Errors
-    /// [`Error::NonFinite`] for a value below the bound.
+    /// [`Error::NonFinite`] for a value on the other side of the bound.
     fn inverse(&self, y: &[E], _: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64> {
-        let (low, margin) = self.bound::<E>();
-        if let Some(row) = y.iter().position(|&y| !(low <= y && y <= E::max_value())) {
+        let (bound, margin, side) = self.bound::<E>();
+        let outside = |&y: &E| !(y.is_finite() && side * (y - bound) >= E::zero());
+        if let Some(row) = y.iter().position(outside) {
             let quantity = "base point of a value outside of its half-line";
-            let advice = "check the data, or lower the bound";
+            let advice = "check the data, or move the bound";
             return Err(Error::NonFinite { quantity, row, advice });
         }
         vectorised(
             #[inline(always)]
             || {
                 for lane in 0..LANES {
-                    let t = clamp(y[lane] - low, margin, E::max_value());
-                    x[lane] = softplus(t) + ln(tanh(t * E::of(0.5)));
-                    log_slope[lane] += softplus(-x[lane]);
+                    let t = clamp(side * (y[lane] - bound), margin, E::max_value());
+                    let inverse = softplus(t) + ln(tanh(t * E::of(0.5)));
+                    x[lane] = side * inverse;
+                    log_slope[lane] += softplus(-inverse);
                 }
             },
         );
         Ok(0)
     }
 
-    // dy/dx = s(x),  d log-slope/dx = s(-x)
+    // dy/dx = s(side x),  d log-slope/dx = side s(-side x)
     fn forward_gradient(&self, x: &[E], _: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
+        let (_, _, side) = self.bound::<E>();
         vectorised(
             #[inline(always)]
             || {
                 let outer = outer.value.iter().zip(outer.log_slope);
                 for ((inner, &x), (&g, &l)) in inner.value.iter_mut().zip(x).zip(outer) {
-                    *inner = g * sigmoid(x) + l * sigmoid(-x);
+                    *inner = g * sigmoid(side * x) + l * side * sigmoid(-side * x);
                 }
             },
         );

@@ -1,0 +1,112 @@
+//! Where the columns of a table or of a target lie, and the fixed map of a flow onto it.
+
+use anyhow::{Result, bail};
+use flows_bench::table::{Standardiser, Table};
+use flows_core::{BoxBijector, Chain, Real};
+use flows_finite::{Elementwise, HalfLine, Interval, Part};
+use serde::{Deserialize, Serialize};
+
+use crate::Usage;
+
+/// Where a column lies, in its own units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Support {
+    /// On the real line.
+    Real,
+    /// Between two numbers.
+    Interval([f64; 2]),
+    /// Above a number.
+    Above(f64),
+    /// Below a number.
+    Below(f64),
+}
+
+impl Support {
+    /// Its ends.
+    #[must_use]
+    pub fn ends(self) -> [f64; 2] {
+        match self {
+            Self::Real => [f64::NEG_INFINITY, f64::INFINITY],
+            Self::Interval(ends) => ends,
+            Self::Above(low) => [low, f64::INFINITY],
+            Self::Below(high) => [f64::NEG_INFINITY, high],
+        }
+    }
+
+    fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        match self {
+            Self::Real => Self::Real,
+            Self::Interval(ends) => Self::Interval(ends.map(f)),
+            Self::Above(low) => Self::Above(f(low)),
+            Self::Below(high) => Self::Below(f(high)),
+        }
+    }
+
+    /// The map of one feature from the real line; none for the line itself.
+    fn layer<E: Real>(self) -> flows_core::Result<Option<BoxBijector<E>>> {
+        Ok(Some(match self {
+            Self::Real => return Ok(None),
+            Self::Interval([low, high]) => {
+                BoxBijector::new(Elementwise::new(1, Interval::new(low, high)?)?)
+            }
+            Self::Above(low) => BoxBijector::new(Elementwise::new(1, HalfLine::new(low)?)?),
+            Self::Below(high) => BoxBijector::new(Elementwise::new(1, HalfLine::below(high)?)?),
+        }))
+    }
+}
+
+/// The same supports in the units that a standardiser moves to.
+pub(super) fn standardised(supports: &[Support], units: &Standardiser) -> Vec<Support> {
+    let moments = units.mean().iter().zip(units.scale());
+    let columns = supports.iter().zip(moments);
+    columns.map(|(support, (mean, scale))| support.map(|end| (end - mean) / scale)).collect()
+}
+
+/// `flow`, followed by the maps onto the supports where there are any.
+///
+/// # Errors
+/// [`Usage`] unless there is one support a column, of bounds that can be told apart.
+pub(super) fn onto<E: Real>(
+    supports: &[Support],
+    flow: BoxBijector<E>,
+    dim: usize,
+) -> Result<BoxBijector<E>> {
+    if supports.is_empty() {
+        return Ok(flow);
+    }
+    if supports.len() != dim {
+        let got = supports.len();
+        bail!(Usage(format!("support: expected one entry for each of {dim} columns, got {got}")));
+    }
+    let mut parts = vec![flow];
+    for (column, support) in supports.iter().enumerate() {
+        let layer = support
+            .layer()
+            .map_err(|error| Usage(format!("support of column {column} (from 0): {error}")))?;
+        if let Some(layer) = layer {
+            parts.push(BoxBijector::new(Part::new(layer, dim, vec![column])?));
+        }
+    }
+    Ok(BoxBijector::new(Chain::new(dim, parts)?))
+}
+
+/// Refuses a table with a value outside of its column's support.
+///
+/// # Errors
+/// The first such value.
+pub fn check(supports: &[Support], table: &Table, name: &str) -> Result<()> {
+    for row in 0..table.rows() {
+        let cells = table.row(row).iter().zip(supports).zip(table.names());
+        for ((value, support), column) in cells {
+            let [low, high] = support.ends();
+            if !(low..=high).contains(value) {
+                bail!(
+                    "{name}, row {row} (from 0), column {column}: expected a value from {low} to \
+                     {high} as in the config's support, got {value}; widen it or drop the row"
+                );
+            }
+        }
+    }
+    Ok(())
+}

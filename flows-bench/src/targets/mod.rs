@@ -1,0 +1,234 @@
+//! Densities known up to a constant, whose constant is known too: for flows that are fitted without
+//! data (review, Section 2.3.2).
+//!
+//! Each has its logarithm and gradient as a [`Target`], the exact logarithm of its normaliser, so
+//! that a reverse divergence is known in absolute terms, and exact draws, so that the forward
+//! divergence is as well.
+//!
+//! # Reference
+//! Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015, table 1 (`u1` to
+//! `u4`). <https://arxiv.org/abs/1505.05770> Haario, Saksman, Tamminen, *Adaptive proposal
+//! distribution for random walk Metropolis algorithm*, Comput. Stat. 14, 1999 (`banana`). Neal,
+//! *Slice sampling*, Ann. Stat. 31(3), 2003, section 8 (`funnel`). Noe, Olsson, Kohler, Wu,
+//! *Boltzmann generators*, Science 365, 2019 (the double well of `many-well`), and Midgley,
+//! Stimper, Simm, Scholkopf, Hernandez-Lobato, *Flow Annealed Importance Sampling Bootstrap*, ICLR
+//! 2023 (its product). <https://arxiv.org/abs/2208.01893>
+
+mod banana;
+mod cross;
+mod funnel;
+mod many_well;
+mod pair;
+mod ring;
+#[cfg(test)]
+mod tests;
+mod waves;
+
+use std::fmt;
+use std::str::FromStr;
+
+use flows_core::Target;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+/// A density with a known normaliser.
+///
+/// | target | features | log p up to a constant | log Z |
+/// |---|---|---|---|
+/// | `u1` | 2 | a ring, heavier at its left and right | quadrature |
+/// | `u2` | 2 | a ribbon along a sine, z1 in [-4, 4] | closed form |
+/// | `u3` | 2 | two ribbons that part around z1 = 1, z1 in [-4, 4] | closed form |
+/// | `u4` | 2 | two ribbons that part for z1 > 1, z1 in [-4, 4] | closed form |
+/// | `cross` | 2 | two long normals across each other | 0 |
+/// | `banana` | 2 | a normal bent along a parabola | 0 |
+/// | `funnel` | 10 | normals whose common scale is log-normal | 0 |
+/// | `many-well` | 8 | four double wells: 16 modes of unequal mass | quadrature |
+///
+/// Rezende and Mohamed give `u2` to `u4` on the whole plane, where they do not fall off along z1 and
+/// have no normaliser: the reverse divergence from them is unbounded below. Here z1 is held to
+/// [-4, 4], the window of their figures, two whole periods of the sine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum KnownTarget {
+    /// A ring of radius 2 with two heavy sides.
+    U1,
+    /// One ribbon along a sine.
+    U2,
+    /// Two ribbons that part and join.
+    U3,
+    /// Two ribbons that part.
+    U4,
+    /// An equal mixture of N(0, diag(2, 0.3)^2) and N(0, diag(0.3, 2)^2).
+    Cross,
+    /// x1 ~ N(0, 2^2), x2 | x1 ~ N(x1^2 / 4 - 1, 0.5^2).
+    Banana,
+    /// v ~ N(0, 3^2), nine others | v ~ N(0, e^v).
+    Funnel,
+    /// Four pairs of a double well and a normal.
+    ManyWell,
+}
+
+/// The logarithm of a normaliser in nats, with a bound on its error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogNormaliser {
+    /// log Z
+    pub nats: f64,
+    /// Absolute error bound of `nats`.
+    pub error: f64,
+}
+
+/// What is known about a target in advance; each file has one for every target in it.
+#[derive(Clone, Copy, Debug)]
+struct Card {
+    name: &'static str,
+    description: &'static str,
+    dim: usize,
+    log_normaliser: LogNormaliser,
+    window: [f64; 4],
+}
+
+impl KnownTarget {
+    /// Every target.
+    pub const ALL: [Self; 8] = [
+        Self::U1,
+        Self::U2,
+        Self::U3,
+        Self::U4,
+        Self::Cross,
+        Self::Banana,
+        Self::Funnel,
+        Self::ManyWell,
+    ];
+
+    /// Name for configurations and figures; [`FromStr`] reads it back.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.card().name
+    }
+
+    /// A few words on its form.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        self.card().description
+    }
+
+    /// log Z, Z = integral of exp([`Target::log_density`]).
+    #[must_use]
+    pub fn log_normaliser(self) -> LogNormaliser {
+        self.card().log_normaliser
+    }
+
+    /// The interval that each feature is held to; none where it is the real line.
+    #[must_use]
+    pub fn support(self) -> Vec<Option<[f64; 2]>> {
+        match self {
+            Self::U2 | Self::U3 | Self::U4 => vec![Some(waves::SIDE), None],
+            _ => vec![None; self.dim()],
+        }
+    }
+
+    /// A box [x_min, x_max, y_min, y_max] of the first two features, fit for plots: all but less
+    /// than 1e-4 of their mass, except for `funnel`, whose tails no picture holds.
+    #[must_use]
+    pub fn window(self) -> [f64; 4] {
+        self.card().window
+    }
+
+    /// Independent exact draws, `rows` x dim in row-major order.
+    pub fn sample(self, rows: usize, rng: &mut impl Rng) -> Vec<f64> {
+        let mut values = Vec::with_capacity(rows * self.dim());
+        for _ in 0..rows {
+            match self {
+                Self::U1 => values.extend(ring::draw(rng)),
+                Self::U2 => values.extend(waves::U2.draw(rng)),
+                Self::U3 => values.extend(waves::U3.draw(rng)),
+                Self::U4 => values.extend(waves::U4.draw(rng)),
+                Self::Cross => values.extend(cross::draw(rng)),
+                Self::Banana => values.extend(banana::draw(rng)),
+                Self::Funnel => values.extend(funnel::draw(rng)),
+                Self::ManyWell => values.extend(many_well::draw(rng)),
+            }
+        }
+        values
+    }
+
+    fn card(self) -> &'static Card {
+        match self {
+            Self::U1 => &ring::CARD,
+            Self::U2 => &waves::U2.card,
+            Self::U3 => &waves::U3.card,
+            Self::U4 => &waves::U4.card,
+            Self::Cross => &cross::CARD,
+            Self::Banana => &banana::CARD,
+            Self::Funnel => &funnel::CARD,
+            Self::ManyWell => &many_well::CARD,
+        }
+    }
+}
+
+impl Target for KnownTarget {
+    fn dim(&self) -> usize {
+        self.card().dim
+    }
+
+    /// Minus infinity with gradient 0 outside of the support.
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        match self {
+            Self::U1 => ring::log_density(point, gradient),
+            Self::U2 => waves::U2.log_density(point, gradient),
+            Self::U3 => waves::U3.log_density(point, gradient),
+            Self::U4 => waves::U4.log_density(point, gradient),
+            Self::Cross => cross::log_density(point, gradient),
+            Self::Banana => banana::log_density(point, gradient),
+            Self::Funnel => funnel::log_density(point, gradient),
+            Self::ManyWell => many_well::log_density(point, gradient),
+        }
+    }
+}
+
+impl fmt::Display for KnownTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for KnownTarget {
+    type Err = UnknownTarget;
+
+    /// # Errors
+    /// [`UnknownTarget`] if `name` is not exactly one of [`KnownTarget::name`].
+    fn from_str(name: &str) -> Result<Self, UnknownTarget> {
+        let found = Self::ALL.into_iter().find(|target| target.name() == name);
+        found.ok_or_else(|| UnknownTarget { name: name.to_owned() })
+    }
+}
+
+impl TryFrom<String> for KnownTarget {
+    type Error = UnknownTarget;
+
+    fn try_from(name: String) -> Result<Self, UnknownTarget> {
+        name.parse()
+    }
+}
+
+impl From<KnownTarget> for &'static str {
+    fn from(target: KnownTarget) -> Self {
+        target.name()
+    }
+}
+
+/// A name that belongs to no [`KnownTarget`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownTarget {
+    /// The name as given.
+    pub name: String,
+}
+
+impl fmt::Display for UnknownTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = KnownTarget::ALL.map(KnownTarget::name).join(", ");
+        write!(f, "unknown target {:?}; there are {names}", self.name)
+    }
+}
+
+impl std::error::Error for UnknownTarget {}
