@@ -4,7 +4,24 @@
 //! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
 //! where it comes from.
 
+mod accelerated_inverse;
+mod affine_limit;
+mod cost_asymmetry;
+mod coupling_universality;
+mod direction;
 mod duality;
+mod flexibility;
+mod gaussian_conditionals;
+mod integrals;
+mod known_density;
+mod linear_cost;
+mod masks;
+mod mixing;
+mod plain_conditioner;
+mod scalar_map;
+mod short_training;
+mod spline_boundary;
+mod spline_roots;
 
 use std::path::PathBuf;
 
@@ -69,4 +86,18 @@ impl Setting {
 }
 
 /// All numbered claims, in order.
-pub const ALL: &[Claim] = &[duality::C6];
+pub const ALL: &[Claim] = &[
+    duality::C6,
+    cost_asymmetry::C11,
+    direction::C12,
+    accelerated_inverse::C13,
+    affine_limit::C14,
+    coupling_universality::C15,
+    flexibility::C16,
+    integrals::C17,
+    spline_boundary::C18,
+    masks::C19,
+    gaussian_conditionals::C20,
+    linear_cost::C21,
+    mixing::C22,
+];
