@@ -1,6 +1,7 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
 pub mod account;
+pub mod audit;
 pub mod cli;
 pub mod compare;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod transport;
 pub mod use_run;
 
 use std::io::Write;

@@ -2,14 +2,18 @@
 //! reports may read.
 
 mod array;
+mod audit;
 mod conversion;
 mod folder;
+mod matching;
 mod metrics;
 
 use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
+pub use audit::Audit;
 pub use folder::{Folder, RunKey};
+pub use matching::Matching;
 pub use metrics::MetricsRow;
 
 /// `comparison.json`: what was compared, how, and where.
@@ -23,6 +27,10 @@ pub struct Comparison {
     pub budget: String,
     /// Wall-clock seconds that every run may train for.
     pub seconds_per_run: f64,
+    /// What every run was given the same amount of; absent in comparisons by seconds of before there
+    /// was a choice.
+    #[serde(default)]
+    pub matched: Option<Matching>,
     /// Seeds of every flow on every problem.
     pub seeds: Vec<u64>,
     /// Threads of each run.
@@ -236,6 +244,18 @@ pub struct RunSummary {
     /// Standard deviation over probes of one row's log-density, with the trace that training uses.
     #[serde(default)]
     pub trace_noise_nats: Option<f64>,
+    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    #[serde(default)]
+    pub train_work: Option<u64>,
+    /// Standard error of the rate, from repeated passes.
+    #[serde(default)]
+    pub log_prob_rate_standard_error: Option<f64>,
+    /// Standard error of the rate, from repeated passes.
+    #[serde(default)]
+    pub sample_rate_standard_error: Option<f64>,
+    /// What the map and its density are worth numerically.
+    #[serde(default)]
+    pub audit: Option<Audit>,
 }
 
 /// One row of `summary.csv`, in the order of its columns.
@@ -285,4 +305,40 @@ pub struct SummaryRow {
     /// How the run ended.
     #[serde(default)]
     pub status: Option<Status>,
+    /// Passes times rows.
+    #[serde(default)]
+    pub train_work: Option<u64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub log_prob_rate_standard_error: Option<f64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub sample_rate_standard_error: Option<f64>,
+    /// As in [`Audit`], like every column below.
+    #[serde(default)]
+    pub round_trip_f32: Option<f64>,
+    /// Largest distance.
+    #[serde(default)]
+    pub round_trip_f64: Option<f64>,
+    /// Integral of the density.
+    #[serde(default)]
+    pub normalisation_f32: Option<f64>,
+    /// Integral of the density.
+    #[serde(default)]
+    pub normalisation_f64: Option<f64>,
+    /// Nats.
+    #[serde(default)]
+    pub precision_gap_largest: Option<f64>,
+    /// Nats.
+    #[serde(default)]
+    pub precision_gap_median: Option<f64>,
+    /// Largest singular value.
+    #[serde(default)]
+    pub lipschitz: Option<f64>,
+    /// One over the smallest.
+    #[serde(default)]
+    pub inverse_lipschitz: Option<f64>,
+    /// Their ratio at a row, median over rows.
+    #[serde(default)]
+    pub condition_median: Option<f64>,
 }

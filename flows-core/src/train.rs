@@ -10,6 +10,6 @@ mod trainer;
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
 pub use config::{Objective, SimulationFree, TrainConfig};
-pub use schedule::{Budget, Schedule};
+pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::{Outcome, Progress, Trainer, Validation};

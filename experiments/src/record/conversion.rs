@@ -1,9 +1,10 @@
 //! A run's summary as a row of `summary.csv`, and back as far as the columns reach.
 
-use super::{RunSummary, Status, SummaryRow};
+use super::{Audit, Family, RunSummary, Status, SummaryRow};
 
 impl From<&RunSummary> for SummaryRow {
     fn from(run: &RunSummary) -> Self {
+        let audit = run.audit.as_ref();
         Self {
             problem: run.problem.clone(),
             flow: run.flow.clone(),
@@ -24,22 +25,34 @@ impl From<&RunSummary> for SummaryRow {
             solver_error_nats: run.solver_error_nats,
             trace_noise_nats: run.trace_noise_nats,
             status: Some(run.status),
+            train_work: run.train_work,
+            log_prob_rate_standard_error: run.log_prob_rate_standard_error,
+            sample_rate_standard_error: run.sample_rate_standard_error,
+            round_trip_f32: audit.map(|audit| audit.round_trip_f32),
+            round_trip_f64: audit.map(|audit| audit.round_trip_f64),
+            normalisation_f32: audit.and_then(|audit| audit.normalisation_f32),
+            normalisation_f64: audit.and_then(|audit| audit.normalisation_f64),
+            precision_gap_largest: audit.map(|audit| audit.precision_gap_largest),
+            precision_gap_median: audit.map(|audit| audit.precision_gap_median),
+            lipschitz: audit.map(|audit| audit.lipschitz),
+            inverse_lipschitz: audit.map(|audit| audit.inverse_lipschitz),
+            condition_median: audit.map(|audit| audit.condition_median),
         }
     }
 }
 
 impl From<SummaryRow> for RunSummary {
     fn from(row: SummaryRow) -> Self {
+        let status = row.status.unwrap_or(match row.nll_nats {
+            Some(_) => Status::Finished,
+            None => Status::Failed,
+        });
         Self {
-            status: row.status.unwrap_or(match row.nll_nats {
-                Some(_) => Status::Finished,
-                None => Status::Failed,
-            }),
+            audit: audit(&row),
             problem: row.problem,
             flow: row.flow,
             family: row.family,
             seed: row.seed,
-            dim: None,
             parameters: row.parameters,
             train_seconds: row.train_seconds,
             steps: row.steps,
@@ -48,17 +61,67 @@ impl From<SummaryRow> for RunSummary {
             kl_nats: row.kl_nats,
             kl_standard_error: row.kl_standard_error,
             normalisation: row.normalisation,
-            normalisation_window: None,
             round_trip_error: row.round_trip_error,
             evaluations: row.evaluations,
-            log_det: None,
-            precision: None,
-            message: None,
             log_prob_rows_per_second: row.log_prob_rows_per_second,
             sample_rows_per_second: row.sample_rows_per_second,
-            accuracy: None,
             solver_error_nats: row.solver_error_nats,
             trace_noise_nats: row.trace_noise_nats,
+            train_work: row.train_work,
+            log_prob_rate_standard_error: row.log_prob_rate_standard_error,
+            sample_rate_standard_error: row.sample_rate_standard_error,
+            ..Self::without_result(status)
         }
     }
+}
+
+impl RunSummary {
+    /// A run of which only its end is known.
+    pub fn without_result(status: Status) -> Self {
+        Self {
+            problem: String::new(),
+            flow: String::new(),
+            family: Family::Finite,
+            seed: 0,
+            dim: None,
+            parameters: None,
+            train_seconds: None,
+            steps: None,
+            nll_nats: None,
+            nll_standard_error: None,
+            kl_nats: None,
+            kl_standard_error: None,
+            normalisation: None,
+            normalisation_window: None,
+            round_trip_error: None,
+            evaluations: None,
+            log_det: None,
+            precision: None,
+            status,
+            message: None,
+            log_prob_rows_per_second: None,
+            sample_rows_per_second: None,
+            accuracy: None,
+            solver_error_nats: None,
+            trace_noise_nats: None,
+            train_work: None,
+            log_prob_rate_standard_error: None,
+            sample_rate_standard_error: None,
+            audit: None,
+        }
+    }
+}
+
+fn audit(row: &SummaryRow) -> Option<Audit> {
+    Some(Audit {
+        round_trip_f32: row.round_trip_f32?,
+        round_trip_f64: row.round_trip_f64?,
+        normalisation_f32: row.normalisation_f32,
+        normalisation_f64: row.normalisation_f64,
+        precision_gap_largest: row.precision_gap_largest?,
+        precision_gap_median: row.precision_gap_median?,
+        lipschitz: row.lipschitz?,
+        inverse_lipschitz: row.inverse_lipschitz?,
+        condition_median: row.condition_median?,
+    })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
-use super::schedule::Budget;
+use super::schedule::{Budget, Spent};
 use super::source::{Minibatch, Source};
 use crate::bijector::{Bijector, Purpose};
 use crate::objective::{Loss, flow_matching, forward_kl};
@@ -75,6 +75,15 @@ struct State {
     seconds: f64,
     best_nats: Option<f64>,
     without_improvement: u64,
+    /// Checkpoints of before it was counted have none.
+    #[serde(default)]
+    work: u64,
+}
+
+impl State {
+    fn spent(&self) -> Spent {
+        Spent { steps: self.steps, seconds: self.seconds, work: self.work }
+    }
 }
 
 /// Trains a flow by maximum likelihood and can be saved and resumed at any step.
@@ -111,6 +120,11 @@ impl<E: Real> Trainer<E> {
     /// Seconds of training.
     pub fn seconds(&self) -> f64 {
         self.state.seconds
+    }
+
+    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    pub fn work(&self) -> u64 {
+        self.state.work
     }
 
     /// The flow with the weights of the latest step.
@@ -152,7 +166,7 @@ impl<E: Real> Trainer<E> {
         if self.is_exhausted() {
             return Ok(Outcome::EarlyStop);
         }
-        while self.budget.progress(self.state.steps, self.state.seconds) < 1.0 {
+        while self.budget.progress(self.state.spent()) < 1.0 {
             let clock = Instant::now();
             let mut progress = match self.step(source) {
                 Ok(progress) => progress,
@@ -163,7 +177,12 @@ impl<E: Real> Trainer<E> {
             };
             self.state.seconds += clock.elapsed().as_secs_f64();
             progress.seconds = self.state.seconds;
-            progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
+            progress.fraction = self.budget.progress(self.state.spent());
+            if matches!(self.budget, Budget::Work(_)) && self.state.work == 0 {
+                let what = "a budget of work for a flow without networks";
+                let advice = "there are no passes to count; give seconds or steps";
+                return Err(Error::Unavailable { what, advice });
+            }
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
             if let (Some(validation), true) = (validation, due || progress.fraction >= 1.0) {
                 let nats = match self.validate(validation) {
@@ -199,13 +218,14 @@ impl<E: Real> Trainer<E> {
         let index = self.state.steps;
         let rows = source.minibatch(index, self.config.batch_rows).map_err(Stop::Source)?;
         let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        let rows = x.rows() as u64;
         let bijector = self.flow.bijector_mut();
         bijector.set_purpose(Purpose::Training);
         bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
         let context = context.features().map_or_else(Context::default, |features| {
             Context::of(crate::PutTape::put_tape(features.clone(), crate::Traced::default()))
         });
-        let fraction = self.budget.progress(index, self.state.seconds);
+        let fraction = self.budget.progress(self.state.spent());
         let matching = self.config.objective.matching(fraction);
         let loss = match &matching {
             None => forward_kl(&self.flow, x, context),
@@ -227,6 +247,7 @@ impl<E: Real> Trainer<E> {
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut self.flow, &mut gradients, rate, scale).map_err(Stop::Source)?;
         self.state.steps += 1;
+        self.state.work += work.evaluations() * rows;
         self.update_average();
         Ok(Progress {
             step: self.state.steps,
