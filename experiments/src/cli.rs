@@ -49,6 +49,17 @@ pub enum BudgetName {
     Full,
 }
 
+/// What the runs of a comparison are given the same amount of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Match {
+    /// Wall-clock time of training
+    Seconds,
+    /// Weights, each preset's widths scaled to --parameters, and the same time or steps
+    Parameters,
+    /// Counted work, network passes and evaluations of vector fields times rows, up to --work
+    Work,
+}
+
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
@@ -64,6 +75,15 @@ pub struct Compare {
     /// Number of seeds, counted from 0
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
+    /// What the runs are given the same amount of
+    #[arg(long = "match", value_enum, default_value = "seconds")]
+    pub matching: Match,
+    /// Weights of each flow, within 10 %, with --match parameters
+    #[arg(long, required_if_eq("matching", "parameters"))]
+    pub parameters: Option<u64>,
+    /// Network passes times rows of each training, with --match work
+    #[arg(long, required_if_eq("matching", "work"), conflicts_with_all = ["seconds", "steps"])]
+    pub work: Option<u64>,
     /// Seconds of training for each run
     #[arg(long, conflicts_with = "steps")]
     pub seconds: Option<f64>,

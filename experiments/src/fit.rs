@@ -99,6 +99,7 @@ fn fit<E: Real>(
         parameters: Some(flows_core::Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
         steps: Some(trained.steps),
+        train_work: Some(trained.work),
         ..summarise::<E>((&name, &preset_name(config)), config, &data, &evaluation)
     };
     folder.write_json("summary.json", &summary)?;
@@ -133,11 +134,15 @@ pub fn summarise<E: Real>(
         evaluations: Some(evaluation.evaluations),
         log_det: Some(evaluation.log_det.into()),
         precision: Some(E::NAME.to_owned()),
-        log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second),
-        sample_rows_per_second: Some(evaluation.sample_rows_per_second),
+        message: evaluation.audit.as_ref().err().map(|error| format!("no audit: {error}")),
+        log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second.mean),
+        sample_rows_per_second: Some(evaluation.sample_rows_per_second.mean),
+        log_prob_rate_standard_error: Some(evaluation.log_prob_rows_per_second.standard_error),
+        sample_rate_standard_error: Some(evaluation.sample_rows_per_second.standard_error),
         accuracy: (family == Family::Continuous).then(|| preset::accuracy(&config.flow)).flatten(),
         solver_error_nats: evaluation.account.map(|account| account.solver),
         trace_noise_nats: evaluation.account.map(|account| account.trace),
+        audit: evaluation.audit.clone().ok(),
         ..RunSummary::finished([problem, flow], family, config.seed)
     }
 }

@@ -1,6 +1,7 @@
 //! Flow presets: named configs with the training settings that suit them.
 
 mod continuous;
+mod size;
 
 use std::sync::LazyLock;
 
@@ -16,6 +17,7 @@ use crate::config::FlowConfig;
 use crate::record::Family;
 
 pub use continuous::accuracy;
+pub use size::sized;
 
 /// A flow that can be asked for by name.
 #[derive(Clone, Debug)]

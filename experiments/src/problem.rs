@@ -50,6 +50,14 @@ impl Problem {
         }
     }
 
+    /// Number of features.
+    pub fn dim(self) -> usize {
+        match self {
+            Self::Toy(_) => 2,
+            Self::RedWine => 11,
+        }
+    }
+
     /// One line for `list`.
     pub fn description(self) -> String {
         match self {
