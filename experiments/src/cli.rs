@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
 
-use crate::config::Precision;
+use crate::config::{Dequantise, Precision};
 
 /// Normalizing flows: finite and continuous on equal terms.
 #[derive(Debug, Parser)]
@@ -69,6 +69,12 @@ pub struct Compare {
     /// Problems, separated by commas; `list` shows them
     #[arg(long, value_delimiter = ',')]
     pub problems: Vec<String>,
+    /// Tables of yours, separated by commas: .csv, .csv.gz, .npy or .npz
+    #[arg(long, value_delimiter = ',')]
+    pub data: Vec<PathBuf>,
+    /// Columns of your tables that get noise of one step of their grid
+    #[arg(long, value_enum, default_value = "none", requires = "data")]
+    pub dequantise: Dequantise,
     /// Flow presets, separated by commas; `list` shows them
     #[arg(long, value_delimiter = ',')]
     pub flows: Vec<String>,

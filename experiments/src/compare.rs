@@ -37,7 +37,7 @@ pub fn run(arguments: &Compare) -> Result<()> {
     let record = plan.out.join("comparison.json");
     write_json(&record, &comparison)?;
     let mut summaries = Vec::new();
-    for (p, &problem) in plan.problems.iter().enumerate() {
+    for (p, problem) in plan.problems.iter().enumerate() {
         write_problem(&plan.out, problem)?;
         for (f, &preset) in plan.presets.iter().enumerate() {
             for &seed in &plan.seeds {
@@ -60,7 +60,7 @@ pub fn run(arguments: &Compare) -> Result<()> {
 }
 
 /// Writes the true density and held-out rows for the figures.
-fn write_problem(out: &Path, problem: Problem) -> Result<()> {
+fn write_problem(out: &Path, problem: &Problem) -> Result<()> {
     let folder = out.join("problems").join(problem.name());
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
@@ -71,7 +71,7 @@ fn write_problem(out: &Path, problem: Problem) -> Result<()> {
     }
     let shape = [rows.len() / data.dim, data.dim];
     write_npy(&folder.join("samples.npy"), &shape, Values::F64(&rows))?;
-    if let Problem::Toy(toy) = problem {
+    if let Some(toy) = problem.toy() {
         let points = centres(toy.window(), IMAGE_CELLS);
         let truth: Vec<f64> =
             points.chunks_exact(2).map(|x| toy.log_density([x[0], x[1]])).collect();
@@ -85,13 +85,13 @@ fn write_image(path: &Path, values: &[f64]) -> Result<()> {
 }
 
 /// One run of a comparison.
-struct Run {
-    problem: Problem,
+struct Run<'a> {
+    problem: &'a Problem,
     preset: &'static Preset,
     config: RunConfig,
 }
 
-impl Run {
+impl Run<'_> {
     /// Trains and evaluates, as far as that is not done; whatever keeps it from finishing becomes its
     /// status.
     fn finish(&self, out: &Path, resume: bool) -> Result<RunSummary> {
@@ -142,10 +142,7 @@ impl Run {
             return Ok(self.failed(Status::Diverged, reason));
         }
         let working = progress::working(&format!("{name}: evaluating"));
-        let window = match problem {
-            Problem::Toy(toy) => Some(toy.window()),
-            Problem::RedWine => None,
-        };
+        let window = problem.toy().map(flows_bench::toys::Toy::window);
         let evaluation = evaluate(&mut trained.flow, config, &data, window)?;
         working.finish_and_clear();
         write_arrays(folder, &data, &evaluation)?;

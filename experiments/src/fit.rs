@@ -4,7 +4,7 @@ mod resolve;
 mod target;
 
 use anyhow::{Context, Result, bail};
-use flows_bench::table::{self, Dequantisation, Table, TableError};
+use flows_bench::table::{self, Table, TableError};
 use flows_core::train::Outcome;
 use flows_core::{Real, stream};
 
@@ -12,7 +12,7 @@ use crate::cli::Fit;
 use crate::config::{Dequantise, Precision, RunConfig, support};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::preset;
-use crate::problem::ProblemData;
+use crate::problem::{ProblemData, warn_of_integers};
 use crate::record::{Family, RunSummary};
 use crate::run::{RunData, RunFolder, train};
 use crate::{Usage, progress, say};
@@ -60,13 +60,10 @@ fn fit<E: Real>(
         }
         result => result.with_context(|| name.clone())?,
     };
-    let noise = match config.data.dequantise {
-        Dequantise::None => Dequantisation::default(),
-        Dequantise::Integers => Dequantisation::integers(&table, &split.training)?,
-        Dequantise::Grids => Dequantisation::grids(&table, &split.training)?,
-    };
+    let noise = config.data.dequantise.noise(&table, &split.training)?;
     if config.data.dequantise == Dequantise::None {
-        warn_of_integers(&table, &split.training)?;
+        let advice = "set dequantise = \"integers\" under [data]";
+        warn_of_integers(&table, &split.training, advice)?;
     }
     let table = noise.apply(&table, &mut stream(config.seed, "dequantise"))?;
     support::check(&config.support, &table, &name)?;
@@ -150,23 +147,6 @@ pub fn summarise<E: Real>(
 fn preset_name(config: &RunConfig) -> String {
     let found = preset::ALL.iter().find(|preset| preset.flow == config.flow);
     found.map_or_else(|| format!("{} flow", preset::family(&config.flow)), |p| p.name.to_owned())
-}
-
-/// A column of integers has no density: a flow that finds that out gains likelihood without bound.
-fn warn_of_integers(table: &Table, training: &[usize]) -> Result<()> {
-    let names: Vec<String> = Dequantisation::integers(table, training)?
-        .columns
-        .into_iter()
-        .map(|column| column.name)
-        .collect();
-    if !names.is_empty() {
-        eprintln!(
-            "warning: {} hold integers only; set dequantise = \"integers\" under [data] to add \
-             noise, or likelihoods mean little",
-            names.join(", ")
-        );
-    }
-    Ok(())
 }
 
 fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {

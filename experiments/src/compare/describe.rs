@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::record::{self, Started};
 
 pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
-    let problems = plan.problems.iter().map(|&p| describe_problem(p)).collect::<Result<_>>()?;
+    let problems = plan.problems.iter().map(describe_problem).collect::<Result<_>>()?;
     let flows = plan
         .presets
         .iter()
@@ -45,15 +45,12 @@ pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
     })
 }
 
-fn describe_problem(problem: Problem) -> Result<record::Problem> {
+fn describe_problem(problem: &Problem) -> Result<record::Problem> {
     let data = problem.data(0)?;
-    let toy = match problem {
-        Problem::Toy(toy) => Some(toy),
-        Problem::RedWine => None,
-    };
+    let toy = problem.toy();
     Ok(record::Problem {
         name: problem.name().into(),
-        title: if toy.is_some() { problem.name().into() } else { "red wine".into() },
+        title: problem.title().into(),
         kind: if toy.is_some() { record::ProblemKind::Toy } else { record::ProblemKind::Table },
         dim: data.dim,
         columns: data.columns.clone(),

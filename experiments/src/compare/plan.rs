@@ -1,6 +1,7 @@
 //! What a comparison will do: its arguments, resolved and checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::toys::Toy;
@@ -10,7 +11,7 @@ use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
 use crate::config::RunConfig;
 use crate::preset::{self, Preset, sized};
-use crate::problem::Problem;
+use crate::problem::{Problem, UserTable};
 use crate::record::Matching;
 
 /// Most seeds of a comparison.
@@ -39,20 +40,27 @@ pub(super) fn plan(arguments: &Compare) -> Result<Plan> {
         let got = arguments.seeds;
         bail!(Usage(format!("--seeds must be between 1 and {MOST_SEEDS}, got {got}")));
     }
-    let problems = if arguments.problems.is_empty() {
-        let few = [Toy::EightGaussians, Toy::Checkerboard, Toy::Pinwheel];
-        let kept = |p: &Problem| !quick || !matches!(p, Problem::Toy(t) if !few.contains(t));
-        Problem::all().filter(kept).collect()
-    } else {
+    let mut problems: Vec<Problem> = if !arguments.problems.is_empty() {
         unique(&arguments.problems, Problem::named)?
+    } else if !arguments.data.is_empty() {
+        Vec::new()
+    } else {
+        let few = [Toy::EightGaussians, Toy::Checkerboard, Toy::Pinwheel];
+        let kept = |p: &Problem| match p {
+            Problem::Toy(toy) => !quick || few.contains(toy),
+            Problem::Digits => !quick,
+            _ => true,
+        };
+        Problem::all().filter(kept).collect()
     };
+    problems.extend(tables(arguments)?);
     let presets = if arguments.flows.is_empty() {
         preset::ALL.iter().filter(|preset| preset.quick).collect()
     } else {
         unique(&arguments.flows, |name| Preset::named(Some(name)))?
     };
     let out = folder(arguments)?;
-    let config = |problem: &Problem, preset: &&Preset| config(*problem, preset, &matching);
+    let config = |problem: &Problem, preset: &&Preset| config(problem, preset, &matching);
     let of_problem =
         |problem: &Problem| presets.iter().map(|preset| config(problem, preset)).collect();
     let configs = problems.iter().map(of_problem).collect::<Result<_>>()?;
@@ -91,15 +99,32 @@ fn matching(arguments: &Compare, seconds: f64) -> Result<Matching> {
 
 /// The preset's config under the comparison's budget and size. A toy's rows are fresh each step, so
 /// there is nothing to stop early for.
-fn config(problem: Problem, preset: &Preset, matching: &Matching) -> Result<RunConfig> {
+fn config(problem: &Problem, preset: &Preset, matching: &Matching) -> Result<RunConfig> {
     let mut config = RunConfig { budget: matching.budget, ..RunConfig::of(preset) };
-    if matches!(problem, Problem::Toy(_)) {
+    if problem.toy().is_some() {
         config.train = preset.train.clone();
     }
     if let Some(target) = matching.parameters {
         config.flow = sized(&config, preset.name, problem.dim(), target)?;
     }
     Ok(config)
+}
+
+/// The user's tables, no two problems of one name.
+fn tables(arguments: &Compare) -> Result<Vec<Problem>> {
+    let mut tables: Vec<Problem> = Vec::new();
+    for path in &arguments.data {
+        let table = UserTable::read(path, arguments.dequantise)?;
+        let same = |problem: &Problem| problem.name() == table.name();
+        if tables.iter().any(same) || Problem::all().any(|problem| same(&problem)) {
+            let (path, name) = (path.display(), table.name());
+            bail!(Usage(format!(
+                "{path}: there is another problem called {name}; rename the file"
+            )));
+        }
+        tables.push(Problem::File(Arc::new(table)));
+    }
+    Ok(tables)
 }
 
 /// The things called `names`, each named once.
