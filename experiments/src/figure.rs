@@ -17,6 +17,7 @@ mod palette;
 mod panel;
 mod raster;
 pub(crate) mod samples;
+pub(crate) mod transport;
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;

@@ -9,6 +9,7 @@ mod fixture;
 mod format;
 mod gallery;
 mod gather;
+mod leaders;
 mod learning;
 mod numbers;
 mod page;
@@ -18,6 +19,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ use crate::record::Folder;
 pub fn write(dir: &Path) -> Result<PathBuf> {
     let folder = Folder::new(dir);
     let results = gather::gather(&folder)?;
-    let mut album = album::Album::create(dir)?;
+    let mut album = album::Album::create(dir, &results.comparison)?;
     let html = page::render(&folder, &results, &mut album)?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())
