@@ -172,6 +172,7 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         }),
         solver_error_nats: known(4.1e-6).filter(|_| slow),
         trace_noise_nats: known(0.31).filter(|_| slow),
+        on_target: None,
     }
 }
 
@@ -188,6 +189,8 @@ fn curve(run: &RunSummary, index: usize) -> Vec<MetricsRow> {
             seconds,
             train_nats: Some(loss + 0.05 * noise.normal()),
             matching_loss: None,
+            reverse_nats: None,
+            discrepancy: None,
             validation_nats: i.is_multiple_of(8).then(|| loss + 0.004 * noise.normal()),
             learning_rate: Some(1e-3),
             gradient_norm: Some(0.3 + 0.1 * noise.uniform()),
