@@ -23,7 +23,7 @@ use toml::Table;
 use crate::Usage;
 use crate::preset::Preset;
 
-pub use base::BaseConfig;
+pub use base::{BaseConfig, MixtureBase, StudentTBase};
 pub use support::Support;
 
 /// Most weights of a flow; training holds some six numbers for each.
@@ -162,6 +162,7 @@ impl RunConfig {
         Self {
             target: Some(target),
             support: Self::support_of(target),
+            flow: preset.flow_on_target(),
             train: preset.train_on_target(),
             ..Self::of(preset)
         }
@@ -257,7 +258,8 @@ impl RunConfig {
         let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
         let bijector = support::onto(&self.support, bijector, dim)?;
-        let base = self.base.build(dim).map_err(|error| Usage(format!("base: {error}")))?;
+        let base =
+            self.base.build(dim, &mut rng).map_err(|error| Usage(format!("base: {error}")))?;
         Ok(Flow::new(base, bijector)?)
     }
 
@@ -278,6 +280,10 @@ impl RunConfig {
             FlowConfig::Continuous(config) => Ok(config.weights(dim)),
         };
         let weights = weights.map_err(|error| Usage(format!("flow: {error}")))?;
+        if self.base.weights(dim) > MOST_WEIGHTS {
+            let most = format!("base: at most {MOST_WEIGHTS:e} numbers, got about");
+            bail!(Usage(format!("{most} {:.1e}; lower components", self.base.weights(dim))));
+        }
         if weights > MOST_WEIGHTS {
             bail!(Usage(format!(
                 "flow: layers and widths must make at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}"
@@ -380,6 +386,49 @@ mod tests {
         let config = parse("[flow]\nkind = \"real_nvp\"\nlayers = 2\n[budget]\nsteps = 5").unwrap();
         assert_eq!(config.flow, FlowConfig::RealNvp(RealNvp { layers: 2, ..RealNvp::default() }));
         assert_eq!(config.budget, Budget::Steps(5));
+    }
+
+    #[test]
+    fn bases_and_supports_are_read_over_any_preset_and_survive_writing() {
+        let mixture = BaseConfig::Mixture(MixtureBase { components: 8 });
+        let student = BaseConfig::StudentT(StudentTBase { nu: 4.0 });
+        let cases = [
+            ("base = \"standard_normal\"", BaseConfig::StandardNormal),
+            ("base = \"diagonal_normal\"", BaseConfig::DiagonalNormal),
+            ("base = \"full_normal\"", BaseConfig::FullNormal),
+            ("base = { mixture = { components = 8 } }", mixture),
+            ("[base.student_t]\nnu = 4.0", student),
+            ("base = \"laplace\"", BaseConfig::Laplace),
+            ("base = \"logistic\"", BaseConfig::Logistic),
+        ];
+        let support =
+            "support = [\"real\", { interval = [-4, 4] }, { above = 0 }, { below = 1.5 }]";
+        for (text, base) in cases {
+            let config = parse(&format!("{support}\n{text}\n")).unwrap();
+            assert_eq!(config.base, base);
+            let supports = [
+                Support::Real,
+                Support::Interval([-4.0, 4.0]),
+                Support::Above(0.0),
+                Support::Below(1.5),
+            ];
+            assert_eq!(config.support, supports);
+            assert!(config.build::<f64>(4).is_ok(), "{text}");
+            assert!(config.build::<f64>(3).is_err_and(|error| error.is::<Usage>()), "{text}");
+            let written = toml::to_string(&config).unwrap();
+            assert_eq!(parse(&written).unwrap(), config, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_target_brings_its_support_and_objective() {
+        let config = parse("target = \"u3\"\n[train]\nbatch_rows = 64\n").unwrap();
+        assert_eq!(config.target, Some(KnownTarget::U3));
+        assert_eq!(config.support, [Support::Interval([-4.0, 4.0]), Support::Real]);
+        assert!(matches!(config.train.objective, flows_core::train::Objective::ReverseKl(_)));
+        assert_eq!((config.train.batch_rows, config.train.patience), (64, None));
+        let error = parse("target = \"u5\"").expect_err("no such target");
+        assert!(error.is::<Usage>() && error.to_string().contains("u1, u2"), "{error:#}");
     }
 
     #[test]

@@ -145,7 +145,10 @@ pub fn summarise<E: Real>(
 }
 
 fn preset_name(config: &RunConfig) -> String {
-    let found = preset::ALL.iter().find(|preset| preset.flow == config.flow);
+    let on_target = config.target.is_some();
+    let found = preset::ALL.iter().find(|preset| {
+        preset.flow == config.flow || on_target && preset.flow_on_target() == config.flow
+    });
     found.map_or_else(|| format!("{} flow", preset::family(&config.flow)), |p| p.name.to_owned())
 }
 

@@ -6,6 +6,8 @@ mod size;
 use std::sync::LazyLock;
 
 use anyhow::Result;
+use flows_continuous::{ContinuousFlow, Penalties};
+use flows_core::Estimator;
 use flows_core::train::{AdamConfig, Objective, ReverseKl, TrainConfig};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
@@ -270,12 +272,40 @@ impl Preset {
 }
 
 impl Preset {
+    /// The architecture that fits a density instead of rows: without penalties on the path, which
+    /// would keep a continuous flow from it.
+    #[must_use]
+    pub fn flow_on_target(&self) -> FlowConfig {
+        match &self.flow {
+            FlowConfig::Continuous(flow) => {
+                let penalties = Penalties::default();
+                FlowConfig::Continuous(ContinuousFlow { penalties, ..flow.clone() })
+            }
+            flow => flow.clone(),
+        }
+    }
+
     /// How it is trained on a density instead of rows: every batch is drawn anew and cannot be
-    /// overfitted.
+    /// overfitted. By the path gradient, unless the inverse that it needs is dear.
     #[must_use]
     pub fn train_on_target(&self) -> TrainConfig {
-        let objective = Objective::ReverseKl(ReverseKl::default());
-        TrainConfig { objective, ema: Some(0.998), validate_every: 200, ..self.train.clone() }
+        let estimator = match self.flow {
+            FlowConfig::RealNvp(_)
+            | FlowConfig::NsfCoupling(_)
+            | FlowConfig::Coupling(_)
+            | FlowConfig::Glow(_)
+            | FlowConfig::GlowImage(_)
+            | FlowConfig::Continuous(_) => Estimator::Path,
+            _ => Estimator::Reparameterised,
+        };
+        let slower = if self.family == Family::Continuous { 0.5 } else { 1.0 };
+        let learning_rate = slower * self.train.optimiser.learning_rate;
+        TrainConfig {
+            objective: Objective::ReverseKl(ReverseKl { estimator, annealing: None }),
+            optimiser: AdamConfig { learning_rate, ..self.train.optimiser },
+            validate_every: 100,
+            ..self.train.clone()
+        }
     }
 
     /// The first preset of the architecture that configs call `kind`.

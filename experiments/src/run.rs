@@ -323,6 +323,7 @@ impl<'a> Curve<'a> {
                 train_nats: progress.train_nats,
                 matching_loss: progress.matching_loss,
                 reverse_nats: progress.reverse_nats,
+                discrepancy: progress.discrepancy,
                 validation_nats: validation,
                 learning_rate: Some(progress.learning_rate),
                 gradient_norm: Some(progress.gradient_norm),

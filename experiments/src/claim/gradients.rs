@@ -47,7 +47,7 @@ const ROWS: usize = 64;
 const STANDARD_ERRORS: f64 = 4.0;
 
 fn check(setting: &Setting) -> Result<Findings> {
-    let batches = setting.either(500, 10_000);
+    let batches = setting.either(2_000, 10_000);
     let flow = flow(setting.seed)?;
     let directions: Vec<Vec<f64>> = (0..DIRECTIONS)
         .map(|i| direction(&flow, &mut stream(setting.seed, &format!("direction {i}"))))

@@ -19,21 +19,22 @@ pub(super) const C9: Claim = Claim {
     review: "The forward divergence is large where the model misses mass of the target, the reverse \
              divergence where the model puts mass that the target lacks (Sections 2.3.1 and 2.3.2).",
     method: "A normal with learned location and scales, which cannot have two modes, fitted to an \
-             equal mixture of two normals 6 standard deviations apart by either divergence, from the \
+             equal mixture of two normals 8 standard deviations apart by either divergence, from the \
              same start. Masses on either side and both divergences of both fits are by quadrature.",
     check: Check::Run(check),
 };
 
 /// Half the distance of the modes, in standard deviations.
-const APART: f64 = 3.0;
+const APART: f64 = 4.0;
 
-const WINDOW: [f64; 4] = [-16.0, 16.0, -16.0, 16.0];
-const CELLS: usize = 320;
+/// Nine standard deviations of the wider fit along x1.
+const WINDOW: [f64; 4] = [-40.0, 40.0, -16.0, 16.0];
+const CELLS: usize = 640;
 
 /// What is drawn.
-const VIEW: [f64; 4] = [-7.0, 7.0, -7.0, 7.0];
+const VIEW: [f64; 4] = [-8.0, 8.0, -8.0, 8.0];
 
-/// Half N((-3, 0), I) and half N((3, 0), I).
+/// Half N((-4, 0), I) and half N((4, 0), I).
 #[derive(Debug)]
 struct TwoModes;
 
@@ -43,7 +44,7 @@ impl Target for TwoModes {
     }
 
     fn log_density(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        // log cosh(3 x) without overflow.
+        // log cosh(4 x) without overflow.
         let slope = APART * x[0];
         let log_cosh = slope.abs() + (-2.0 * slope.abs()).exp().ln_1p() - 2f64.ln();
         gradient[0] = APART * slope.tanh() - x[0];
@@ -120,13 +121,13 @@ fn demand(findings: &mut Findings, covering: Fit, seeking: Fit) {
         "forward KL: distance from the normal with the target's moments (nats)",
         covering.forward - (scale.ln() - 2f64.ln()),
         2.0 * SLACK,
-        "log of the scale sqrt(1 + 3^2) less log 2 for two modes, whose overlap adds less than 0.01",
+        "log of the scale sqrt(1 + 4^2) less log 2 for two modes, whose overlap adds less than 0.01",
     );
     findings.at_most(
         "reverse KL: the smaller of its masses on the two sides",
         seeking.left.min(seeking.right),
         SLACK,
-        "a normal of scale 1 at one mode has 0.13 % beyond the middle",
+        "a normal of scale 1 at one mode has 0.003 % beyond the middle",
     );
     findings.between(
         "reverse KL of the normal at one mode (nats)",
@@ -151,11 +152,11 @@ struct Fit {
     reverse: f64,
 }
 
-/// From a start a little to the right, so that neither mode is chosen by chance.
+/// From a start to the right: around the middle the reverse divergence has a flat saddle.
 fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
     let mut base = Base::diagonal_normal(2)?;
     base.visit_mut(&mut |name, _, tensor| match name {
-        "location" => set_values(tensor, &[0.5, 0.5]),
+        "location" => set_values(tensor, &[1.5, 0.5]),
         _ => Ok(()),
     })?;
     let flow = Flow::new(base, BoxBijector::new(Chain::new(2, Vec::new())?))?;
@@ -181,7 +182,7 @@ fn log_densities(points: &[f64]) -> Vec<f64> {
     points.chunks_exact(2).map(|x| TwoModes.log_density(x, &mut gradient)).collect()
 }
 
-/// By the midpoint rule at a tenth of a standard deviation, exact to rounding.
+/// By the midpoint rule at an eighth of a standard deviation, exact to rounding.
 fn measure(flow: &Flow<f64>) -> Result<Fit> {
     let points = centres(WINDOW, CELLS);
     let (log_p, log_q) = (log_densities(&points), flow.evaluate(&points, &Context::none())?.0);

@@ -1,17 +1,43 @@
 //! The base distribution of a run.
 
-use flows_core::{Base, Real};
+use flows_core::{Base, Real, Stream};
 use serde::{Deserialize, Serialize};
 
-/// The base distribution.
+/// The base distribution; all but the first have learned parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BaseConfig {
     /// N(0, I).
     #[default]
     StandardNormal,
-    /// Learned location and scale of each feature.
+    /// Location and scale of each feature.
     DiagonalNormal,
+    /// A normal with any covariance.
+    FullNormal,
+    /// A mixture of normals.
+    Mixture(MixtureBase),
+    /// Independent t distributions.
+    StudentT(StudentTBase),
+    /// Independent Laplace distributions.
+    Laplace,
+    /// Independent logistic distributions.
+    Logistic,
+}
+
+/// A mixture of normals with diagonal covariances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixtureBase {
+    /// How many, at least 1.
+    pub components: usize,
+}
+
+/// t distributions with learned location and scale.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudentTBase {
+    /// Degrees of freedom, positive.
+    pub nu: f64,
 }
 
 impl BaseConfig {
@@ -19,10 +45,26 @@ impl BaseConfig {
     ///
     /// # Errors
     /// For a setting out of its range.
-    pub fn build<E: Real>(self, dim: usize) -> flows_core::Result<Base<E>> {
+    pub fn build<E: Real>(self, dim: usize, rng: &mut Stream) -> flows_core::Result<Base<E>> {
         match self {
             Self::StandardNormal => Ok(Base::standard_normal(dim)),
             Self::DiagonalNormal => Base::diagonal_normal(dim),
+            Self::FullNormal => Base::full_normal(dim),
+            Self::Mixture(MixtureBase { components }) => Base::mixture(dim, components, rng),
+            Self::StudentT(StudentTBase { nu }) => Base::student_t(dim, nu),
+            Self::Laplace => Base::laplace(dim),
+            Self::Logistic => Base::logistic(dim),
+        }
+    }
+
+    /// About how many numbers it holds, before it is built.
+    pub(super) fn weights(self, dim: usize) -> f64 {
+        let dim = dim as f64;
+        match self {
+            Self::StandardNormal => 0.0,
+            Self::FullNormal => dim * dim,
+            Self::Mixture(MixtureBase { components }) => components as f64 * (2.0 * dim + 1.0),
+            _ => 2.0 * dim,
         }
     }
 }

@@ -91,6 +91,22 @@ pub(super) fn onto<E: Real>(
     Ok(BoxBijector::new(Chain::new(dim, parts)?))
 }
 
+/// Refuses supports without room between their ends.
+///
+/// # Errors
+/// The first of them.
+pub fn check_ends(supports: &[Support]) -> Result<(), Usage> {
+    for (column, support) in supports.iter().enumerate() {
+        let [low, high] = support.ends();
+        if low >= high || low.is_nan() || high.is_nan() {
+            let expected = "expected its low end below its high end";
+            let got = format!("got {low} and {high}");
+            return Err(Usage(format!("support of column {column} (from 0): {expected}, {got}")));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a table with a value outside of its column's support.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use flows_core::train::{Budget, Objective, ReverseKl};
 
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
-use crate::config::RunConfig;
+use crate::config::{RunConfig, support};
 use crate::run::RunFolder;
 
 /// The config from the run's folder, or from file, preset and flags.
@@ -30,6 +30,7 @@ pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> 
     let place = place(arguments);
     config.budget.check().map_err(|error| Usage(format!("{place}: budget: {error}")))?;
     config.train.check().map_err(|error| Usage(format!("{place}: train: {error}")))?;
+    support::check_ends(&config.support).map_err(|error| Usage(format!("{place}: {}", error.0)))?;
     check_target(&config).map_err(|error| Usage(format!("{place}: {}", error.0)))?;
     Ok(config)
 }

@@ -29,6 +29,9 @@ pub struct MetricsRow {
     /// Mean of log q - log p over the draws of a step of reverse KL, p unnormalised.
     #[serde(default)]
     pub reverse_nats: Option<f64>,
+    /// Squared maximum mean discrepancy of the draws of a step that minimises it.
+    #[serde(default)]
+    pub discrepancy: Option<f64>,
 }
 
 impl fmt::Display for Family {

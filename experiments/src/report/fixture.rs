@@ -44,6 +44,7 @@ pub(super) fn comparison(flows: usize) -> Comparison {
         budget: "quick".into(),
         seconds_per_run: 20.0,
         matched: None,
+        about: None,
         seeds: vec![1, 2],
         threads: 2,
         precision: "f32".into(),
@@ -65,6 +66,7 @@ fn toy(name: &str, title: &str, entropy: f64, error: f64) -> Problem {
         name: name.into(),
         title: title.into(),
         kind: ProblemKind::Toy,
+        table: None,
         dim: 2,
         columns: Vec::new(),
         window: Some([-4.0, 4.0, -4.0, 4.0]),
@@ -80,6 +82,7 @@ fn wine() -> Problem {
         name: "wine".into(),
         title: "Red wine".into(),
         kind: ProblemKind::Table,
+        table: None,
         dim: 11,
         columns: WINE.split(',').map(String::from).collect(),
         window: None,
@@ -180,6 +183,7 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         log_prob_rate_standard_error: known(0.02 * rate),
         sample_rate_standard_error: known(0.03 * rate),
         audit: (!diverged).then(|| audit(index)),
+        on_target: None,
     }
 }
 
@@ -211,6 +215,8 @@ fn curve(run: &RunSummary, index: usize) -> Vec<MetricsRow> {
             seconds,
             train_nats: Some(loss + 0.05 * noise.normal()),
             matching_loss: None,
+            reverse_nats: None,
+            discrepancy: None,
             validation_nats: i.is_multiple_of(8).then(|| loss + 0.004 * noise.normal()),
             learning_rate: Some(1e-3),
             gradient_norm: Some(0.3 + 0.1 * noise.uniform()),

@@ -10,6 +10,7 @@ mod matching;
 mod resume;
 mod runs;
 mod tables;
+mod target;
 mod use_run;
 
 use std::f64::consts::PI;
@@ -147,7 +148,8 @@ fn log_density(x: &[f64]) -> f64 {
 #[test]
 fn the_list_names_every_problem_and_preset_that_the_other_commands_take() {
     let list = Place::new().succeeds("list");
-    for name in ["real-nvp", "nsf-coupling", "ffjord", "8gaussians", "red-wine"] {
+    for name in ["real-nvp", "nsf-coupling", "ffjord", "8gaussians", "red-wine", "u1", "many-well"]
+    {
         assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
     }
 }
