@@ -45,16 +45,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     let (mut forbidden, mut missing) = (0, 0);
     for layer in layers(setting.seed)? {
-        let present = pattern(&layer.bijector, points, setting.seed)?;
-        let mut counts = [0_usize; 4];
-        for (i, j) in (0..DIM * DIM).map(|entry| (entry / DIM, entry % DIM)) {
-            let allowed = i == j || (layer.part)(j) < (layer.part)(i);
-            let there = present[i * DIM + j];
-            let seen = [allowed, there, there && !allowed, allowed && !there];
-            for (count, seen) in counts.iter_mut().zip(seen) {
-                *count += usize::from(seen);
-            }
-        }
+        let counts = counts(&layer, points, setting.seed)?;
         forbidden += counts[2];
         missing += counts[3];
         let [a, b, c, d] = counts.map(Cell::from);
@@ -83,6 +74,21 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     findings.tables.push(table);
     Ok(findings)
+}
+
+/// Entries that are allowed, present, present though forbidden, and missing though allowed.
+fn counts(layer: &Layer, points: usize, seed: u64) -> Result<[usize; 4]> {
+    let present = pattern(&layer.bijector, points, seed)?;
+    let mut counts = [0; 4];
+    for (i, j) in (0..DIM * DIM).map(|entry| (entry / DIM, entry % DIM)) {
+        let allowed = i == j || (layer.part)(j) < (layer.part)(i);
+        let there = present[i * DIM + j];
+        let seen = [allowed, there, there && !allowed, allowed && !there];
+        for (count, seen) in counts.iter_mut().zip(seen) {
+            *count += usize::from(seen);
+        }
+    }
+    Ok(counts)
 }
 
 fn perceptron(hidden: Vec<usize>) -> AutoregressiveFlow {
