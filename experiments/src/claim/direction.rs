@@ -98,7 +98,8 @@ struct Pair {
 impl Pair {
     fn new(dim: usize, layers: usize, seed: u64) -> Result<Self> {
         let layer = |fast: Direction, index: usize| {
-            let order = if index % 2 == 0 { LayerOrder::Natural } else { LayerOrder::Random };
+            let order =
+                if index.is_multiple_of(2) { LayerOrder::Natural } else { LayerOrder::Random };
             let conditioner = Perceptron { hidden: vec![32], activation: Activation::Tanh };
             let config = AutoregressiveFlow {
                 layers: 1,

@@ -33,8 +33,11 @@ struct Layer {
     name: &'static str,
     bijector: BoxBijector<f64>,
     /// Part of a feature: it sees those of earlier parts, and its transformer its own value.
-    part: fn(usize) -> usize,
+    part: Parts,
 }
+
+/// The part of a feature.
+type Parts = fn(usize) -> usize;
 
 fn check(setting: &Setting) -> Result<Findings> {
     let points = setting.either(5, 50);
@@ -108,7 +111,7 @@ fn layers(seed: u64) -> Result<Vec<Layer>> {
     let residual =
         AutoregressiveFlow { conditioner: Conditioner::Residual(residual), ..perceptron(vec![]) };
     let parts = |parts| AutoregressiveFlow { parts: Some(parts), ..perceptron(vec![16, 16]) };
-    let masked: [(&str, AutoregressiveFlow, fn(usize) -> usize); 6] = [
+    let masked: [(&str, AutoregressiveFlow, Parts); 6] = [
         ("one layer, a unit a degree", perceptron(vec![DIM - 1]), own),
         ("two layers, a unit a degree", perceptron(vec![DIM - 1, DIM - 1]), own),
         ("two layers of 64", perceptron(vec![64, 64]), own),

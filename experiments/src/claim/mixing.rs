@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Context, Parameters, Stream, normals, stream};
+use flows_core::{BoxBijector, Context, Parameters, Stream, stream};
 use flows_finite::architecture::{
     Conditioner, CouplingFlow, Direction, Mixing, Perceptron, SplineConfig, TransformerConfig,
 };
@@ -21,7 +21,7 @@ pub(super) const C22: Claim = Claim {
     review: "Linear flows generalise permutations and are used between coupling layers so that all \
              features interact (Section 3.2); published experiments with learned ones find better \
              likelihoods at the same depth.",
-    method: "Four independent bimodal features, turned by a random rotation; two spline coupling layers \
+    method: "Four independent bimodal features, turned by the rotation that mixes them evenly; two spline coupling layers \
              with different maps between them, trained on the same draws for the same number of steps. \
              Divergence over fresh draws, for which the target's density is known; differences over \
              the same draws and trainings of several seeds. The masks change places in every other layer, \
@@ -64,7 +64,7 @@ fn check(setting: &Setting) -> Result<Findings> {
             ),
             (gain, Some(error)),
             Criterion::AtLeast(3.0 * error),
-            "three standard errors above nothing, over the same draws",
+            "three standard errors of the draws above nothing; trainings are averaged",
         );
     }
     findings.tables.push(table);
@@ -84,11 +84,11 @@ struct Trial {
 impl Trial {
     fn new(setting: &Setting) -> Self {
         let (seed, count, rows) =
-            (setting.seed, setting.either(1, 3), setting.either(4000, 20_000));
-        let rotation = rotation(seed);
+            (setting.seed, setting.either(2, 3), setting.either(4000, 20_000));
+        let rotation = rotation();
         let draws = draw(&rotation, rows, &mut stream(seed, "test"));
         let truth = draws.chunks(DIM).map(|x| log_density(&rotation, x)).collect();
-        Self { rotation, draws, truth, steps: setting.either(250, 1500), seeds: seed..seed + count }
+        Self { rotation, draws, truth, steps: setting.either(500, 1500), seeds: seed..seed + count }
     }
 
     /// Log-density of the target less that of the flow at every draw, mean over trainings; and the
@@ -126,10 +126,9 @@ fn couplings(mixing: Mixing, seed: u64) -> Result<BoxBijector<f64>> {
     Ok(BoxBijector::new(flow.build::<f64>(DIM, 0, &mut stream(seed, "init"))?))
 }
 
-/// A random orthogonal matrix: Q of a normal matrix's QR decomposition.
-fn rotation(seed: u64) -> DMatrix<f64> {
-    let normal = normals::<f64>(DIM * DIM, &mut stream(seed, "rotation"));
-    DMatrix::from_row_slice(DIM, DIM, &normal).qr().q()
+/// The rotation that mixes all features most evenly: Hadamard's matrix over 2, of determinant 1.
+fn rotation() -> DMatrix<f64> {
+    DMatrix::from_fn(DIM, DIM, |i, j| if (i & j).count_ones() % 2 == 0 { 0.5 } else { -0.5 })
 }
 
 fn draw(rotation: &DMatrix<f64>, rows: usize, rng: &mut Stream) -> Vec<f64> {
