@@ -83,7 +83,7 @@ fn moved_datum(pinned: &ScalarMap, spline: &ScalarMap, outside: &ScalarMap) -> R
     let x = evenly([BOUND - 0.3, BOUND + 0.3], 241);
     let (spline, tail) = (loss(spline, &x)?, loss(outside, &x)?);
     let mixed = x.iter().zip(spline.iter().zip(&tail));
-    let mixed = mixed.map(|(&x, (&a, &b))| [x, if x < BOUND { a } else { b }]);
+    let mixed = mixed.map(|(&x, (&a, &b))| [x, if x < BOUND { a } else { b }]).step_by(6);
     let mut plot = Plot::new(
         "Loss of one datum moved over the boundary at 3.",
         Scale::linear("position"),
