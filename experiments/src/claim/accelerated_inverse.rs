@@ -70,11 +70,6 @@ fn counts(dims: &[usize], seed: u64, findings: &mut Findings) -> Result<()> {
     columns.push("then: distance to the sequential solution".into());
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut table = Table::new("Iterations by the number of features.", &columns);
-    let mut plot = Plot::new(
-        "Iterations until a residual of 1e-6; dashed: D + 1, after which alpha = 1 is exact.",
-        Scale::log("D"),
-        Scale::log("iterations"),
-    );
     let (mut beyond, mut error) = (f64::NEG_INFINITY, 0.0);
     let mut curves = ATTRACTING.map(|_| Vec::new());
     for &dim in dims {
@@ -92,11 +87,6 @@ fn counts(dims: &[usize], seed: u64, findings: &mut Findings) -> Result<()> {
         row.extend([iterations.into(), distance.into()]);
         table.rows.push(row);
     }
-    for (alpha, points) in ATTRACTING.into_iter().zip(curves) {
-        plot.series(format!("alpha = {alpha}"), Stroke::Measured, points);
-    }
-    let bound = dims.iter().map(|&d| [d as f64, d as f64 + 1.0]);
-    plot.series("D + 1", Stroke::Reference, bound);
     findings.at_most(
         "alpha = 1: iterations beyond D + 1, largest over D",
         beyond,
@@ -110,8 +100,22 @@ fn counts(dims: &[usize], seed: u64, findings: &mut Findings) -> Result<()> {
         "the tolerance times the condition of the layer",
     );
     findings.tables.push(table);
-    findings.plots.push(plot);
+    findings.plots.push(growth(dims, curves));
     Ok(())
+}
+
+fn growth(dims: &[usize], curves: [Vec<[f64; 2]>; 5]) -> Plot {
+    let mut plot = Plot::new(
+        "Iterations until a residual of 1e-6; dashed: D + 1, after which alpha = 1 is exact.",
+        Scale::log("D"),
+        Scale::log("iterations"),
+    );
+    for (alpha, points) in ATTRACTING.into_iter().zip(curves) {
+        plot.series(format!("alpha = {alpha}"), Stroke::Measured, points);
+    }
+    let bound = dims.iter().map(|&d| [d as f64, d as f64 + 1.0]);
+    plot.series("D + 1", Stroke::Reference, bound);
+    plot
 }
 
 /// Residuals by iteration on both sides of 2.
@@ -165,7 +169,7 @@ impl Layer {
             ..AutoregressiveFlow::default()
         };
         let mut chain = config.build::<f64>(self.dim, 0, &mut stream(self.seed, "init"))?;
-        perturb(&mut chain, 0.3 / (self.dim as f64).sqrt(), &mut stream(self.seed, "perturb"))?;
+        perturb(&mut chain, 1.0 / (self.dim as f64).sqrt(), &mut stream(self.seed, "perturb"))?;
         Ok(chain)
     }
 

@@ -43,13 +43,8 @@ fn check(setting: &Setting) -> Result<Findings> {
         "Passes of the conditioner for 128 rows, and seconds.",
         &["layer", "D", "density (passes)", "sampling (passes)", "density (s)", "sampling (s)"],
     );
-    let mut plot = Plot::new(
-        "Time of sampling over that of the density; dashed: D.",
-        Scale::log("D"),
-        Scale::log("ratio of times"),
-    );
     let mut wrong = 0;
-    let mut curves: Vec<(&str, Vec<[f64; 2]>)> = Vec::new();
+    let mut curves: Vec<Curve> = Vec::new();
     for &dim in dims {
         for layer in layers(dim, setting.seed)? {
             let passes = passes(&layer.chain, setting.seed)?;
@@ -70,6 +65,20 @@ fn check(setting: &Setting) -> Result<Findings> {
         0.0,
         "counts are exact",
     );
+    findings.tables.push(table);
+    ratios(curves, dims, &mut findings);
+    Ok(findings)
+}
+
+/// Ratios of times by the number of features, under the name of the layer.
+type Curve = (&'static str, Vec<[f64; 2]>);
+
+fn ratios(curves: Vec<Curve>, dims: &[usize], findings: &mut Findings) {
+    let mut plot = Plot::new(
+        "Time of sampling over that of the density; dashed: D.",
+        Scale::log("D"),
+        Scale::log("ratio of times"),
+    );
     for (name, points) in curves {
         if name == MASKED || name == INVERSE {
             let slope = slope(&points);
@@ -78,9 +87,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         plot.series(name, Stroke::Measured, points);
     }
     plot.series("D", Stroke::Reference, dims.iter().map(|&d| [d as f64, d as f64]));
-    findings.tables.push(table);
     findings.plots.push(plot);
-    Ok(findings)
 }
 
 const MASKED: &str = "masked (MAF)";

@@ -1,7 +1,7 @@
 //! C16: the ladder of transformers (review, Section 3.1.1).
 
 use anyhow::Result;
-use flows_core::{Bijector, BoxBijector, Chain, Context, Inverse, Parameters, tensor};
+use flows_core::{Bijector, BoxBijector, Chain, Context, Cost, Inverse, Parameters, tensor};
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
     AffineConfig, BernsteinConfig, DeepSigmoidalConfig, IntegratedConfig, MixtureConfig,
@@ -9,7 +9,7 @@ use flows_finite::architecture::{
 };
 
 use super::known_density::Mixture;
-use super::scalar_map::evenly;
+use super::scalar_map::{evenly, larger};
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
@@ -28,16 +28,85 @@ pub(super) const C16: Claim = Claim {
 };
 
 /// Three normals of different weight and width.
-const THREE: Mixture = Mixture(&[[0.5, -1.5, 0.3], [0.2, 0.3, 0.2], [0.3, 1.8, 0.5]]);
+const THREE: Mixture<'_> = Mixture(&[[0.5, -1.5, 0.3], [0.2, 0.3, 0.2], [0.3, 1.8, 0.5]]);
 
 /// One transformer with its name.
 type Rung = (&'static str, TransformerConfig);
 
+/// What came out for one transformer.
+struct Outcome {
+    name: &'static str,
+    formula: bool,
+    parameters: usize,
+    divergence: f64,
+    /// Of the inverse, for 128 points.
+    evaluations: u64,
+    /// x and density.
+    curve: Vec<[f64; 2]>,
+}
+
 fn check(setting: &Setting) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let outcomes: Result<Vec<Outcome>> =
+        ladder().into_iter().map(|rung| outcome(rung, setting)).collect();
+    let outcomes = outcomes?;
+    judge(&outcomes, &mut findings);
+    show(&outcomes, &mut findings);
+    Ok(findings)
+}
+
+fn outcome((name, transformer): Rung, setting: &Setting) -> Result<Outcome> {
     let course =
         Course { steps: setting.either(400, 3000), learning_rate: 2e-2, seed: setting.seed };
-    let (grid, floor) = (THREE.grid(), THREE.gaussian_floor());
-    let mut findings = Findings::default();
+    let flow = course.train(stack(&transformer)?, |rows, rng| THREE.sample(rows, rng))?;
+    let z = tensor::batch(evenly([-3.0, 3.0], 128), 128, 1)?;
+    let evaluations = flow.bijector().forward(z, &Context::none())?.work.iterations;
+    let window = evenly([-4.0, 4.0], 401);
+    let (log, _) = flow.evaluate(&window, &Context::none())?;
+    Ok(Outcome {
+        name,
+        formula: flow.bijector().costs().forward == Cost::ClosedForm,
+        parameters: flow.bijector().count(),
+        divergence: THREE.grid().divergence(&flow)?,
+        evaluations,
+        curve: window.into_iter().zip(log).map(|(x, log)| [x, log.exp()]).collect(),
+    })
+}
+
+fn judge(outcomes: &[Outcome], findings: &mut Findings) {
+    let floor = THREE.gaussian_floor();
+    let affine = outcomes.iter().filter(|o| o.name == AFFINE).map(|o| o.divergence - floor);
+    findings.at_least(
+        "affine: divergence less the floor of normal distributions (nats)",
+        affine.fold(f64::INFINITY, f64::min),
+        -1e-9,
+        "affine maps of a normal are normal; error of quadrature",
+    );
+    let others = outcomes.iter().filter(|o| o.name != AFFINE).map(|o| o.divergence);
+    findings.at_most(
+        "all other transformers: largest divergence (nats)",
+        others.fold(0.0, larger),
+        floor,
+        "below the floor of normal distributions, which holds for any number of affine layers",
+    );
+    let most = |formula| {
+        outcomes.iter().filter(move |o| o.formula == formula).map(|o| o.evaluations).max()
+    };
+    findings.at_most(
+        "transformers with a formula for the inverse: evaluations",
+        most(true).unwrap_or(0) as f64,
+        0.0,
+        "a formula searches nothing",
+    );
+    findings.between(
+        "the others: most evaluations of the inverse",
+        most(false).unwrap_or(0) as f64,
+        [1.0, bisections()],
+        "bisection of an interval of length 20 to rounding takes log2(20 / 2.2e-16)",
+    );
+}
+
+fn show(outcomes: &[Outcome], findings: &mut Findings) {
     let mut table = Table::new(
         "Divergence from three normals, and the inverse.",
         &["transformer", "parameters", "divergence (nats)", "inverse: evaluations"],
@@ -49,51 +118,25 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     let target = |x: f64| THREE.log_density(x).exp();
     let window = evenly([-4.0, 4.0], 401);
-    plot.series("target", Stroke::Reference, window.iter().map(|&x| [x, target(x)]));
-    let (mut largest, mut formula, mut search) = (f64::NEG_INFINITY, 0, 0);
-    for (name, transformer) in ladder() {
-        let flow = course.train(stack(&transformer)?, |rows, rng| THREE.sample(rows, rng))?;
-        let divergence = grid.divergence(&flow)?;
-        let z = tensor::batch(evenly([-3.0, 3.0], 128), 128, 1)?;
-        let evaluations = flow.bijector().forward(z, &Context::none())?.work.iterations;
-        let parameters = flow.bijector().count();
-        table.row([name.into(), parameters.into(), divergence.into(), evaluations.into()]);
-        match transformer {
-            TransformerConfig::Affine(_) => affine(divergence - floor, &mut findings),
-            _ => largest = largest.max(divergence),
-        }
-        if has_formula(&transformer) {
-            formula = formula.max(evaluations);
-        } else {
-            search = search.max(evaluations);
-        }
-        if [AFFINE, SQUARES, SPLINE].contains(&name) {
-            let (log, _) = flow.evaluate(&window, &Context::none())?;
-            let points = window.iter().zip(log).map(|(&x, log)| [x, log.exp()]);
-            plot.series(name, Stroke::Line, points);
+    plot.series("target", Stroke::Reference, window.into_iter().map(|x| [x, target(x)]));
+    for Outcome { name, parameters, divergence, evaluations, curve, .. } in outcomes {
+        table.row([
+            (*name).into(),
+            (*parameters).into(),
+            (*divergence).into(),
+            (*evaluations).into(),
+        ]);
+        if [AFFINE, SQUARES, SPLINE].contains(name) {
+            plot.series(*name, Stroke::Line, curve.iter().copied());
         }
     }
-    findings.at_most(
-        "all other transformers: largest divergence (nats)",
-        largest,
-        floor,
-        "below the floor of normal distributions, which holds for any number of affine layers",
-    );
-    findings.at_most(
-        "splines and affine maps: evaluations of the inverse",
-        formula as f64,
-        0.0,
-        "a formula searches nothing",
-    );
-    findings.between(
-        "the others: most evaluations of the inverse",
-        search as f64,
-        [1.0, bisections()],
-        "bisection of an interval of length 20 to rounding takes log2(20 / 2.2e-16)",
-    );
+    let mut order: Vec<&Outcome> = outcomes.iter().collect();
+    order.sort_by(|a, b| a.divergence.total_cmp(&b.divergence));
+    let names: Vec<String> =
+        order.iter().map(|o| format!("{} ({:.4})", o.name, o.divergence)).collect();
+    findings.remark(format!("From the nearest to the farthest, in nats: {}.", names.join(", ")));
     findings.tables.push(table);
     findings.plots.push(plot);
-    Ok(findings)
 }
 
 const AFFINE: &str = "affine, 12 layers";
@@ -103,15 +146,6 @@ const SPLINE: &str = "rational-quadratic spline";
 /// Steps in which bisection comes from 20 to rounding at 1.
 fn bisections() -> f64 {
     (20.0 / f64::EPSILON).log2().ceil()
-}
-
-fn affine(excess: f64, findings: &mut Findings) {
-    findings.at_least(
-        "affine: divergence less the floor of normal distributions (nats)",
-        excess,
-        -1e-9,
-        "affine maps of a normal are normal; error of quadrature",
-    );
 }
 
 fn ladder() -> [Rung; 9] {
@@ -136,16 +170,6 @@ fn ladder() -> [Rung; 9] {
             TransformerConfig::Integrated(IntegratedConfig { hidden: 7, steps: 20 }),
         ),
     ]
-}
-
-fn has_formula(transformer: &TransformerConfig) -> bool {
-    matches!(
-        transformer,
-        TransformerConfig::Affine(_)
-            | TransformerConfig::QuadraticSpline(_)
-            | TransformerConfig::CubicSpline(_)
-            | TransformerConfig::RationalQuadratic(_)
-    )
 }
 
 /// The transformer's formula maps data to base; of affine maps as many as give its parameters.

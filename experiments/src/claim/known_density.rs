@@ -6,7 +6,7 @@ use flows_core::{Context, Flow, Stream, normals};
 
 /// A mixture of normal distributions on the line: weight, mean and standard deviation of each.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mixture(pub(super) &'static [[f64; 3]]);
+pub(super) struct Mixture<'a>(pub(super) &'a [[f64; 3]]);
 
 /// Points of equal distance with the log-density there. The trapezoidal rule over them is exact to
 /// rounding where everything is analytic and the ends are out of reach, and of second order in the
@@ -18,7 +18,7 @@ pub(super) struct Grid {
     cell: f64,
 }
 
-impl Mixture {
+impl Mixture<'_> {
     pub(super) fn log_density(&self, x: f64) -> f64 {
         let terms = self.0.iter().map(|[weight, mean, deviation]| {
             let z = (x - mean) / deviation;

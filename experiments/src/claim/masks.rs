@@ -33,8 +33,11 @@ struct Layer {
     name: &'static str,
     bijector: BoxBijector<f64>,
     /// Part of a feature: it sees those of earlier parts, and its transformer its own value.
-    part: fn(usize) -> usize,
+    part: Parts,
 }
+
+/// The part of a feature.
+type Parts = fn(usize) -> usize;
 
 fn check(setting: &Setting) -> Result<Findings> {
     let points = setting.either(5, 50);
@@ -45,16 +48,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     let (mut forbidden, mut missing) = (0, 0);
     for layer in layers(setting.seed)? {
-        let present = pattern(&layer.bijector, points, setting.seed)?;
-        let mut counts = [0_usize; 4];
-        for (i, j) in (0..DIM * DIM).map(|entry| (entry / DIM, entry % DIM)) {
-            let allowed = i == j || (layer.part)(j) < (layer.part)(i);
-            let there = present[i * DIM + j];
-            let seen = [allowed, there, there && !allowed, allowed && !there];
-            for (count, seen) in counts.iter_mut().zip(seen) {
-                *count += usize::from(seen);
-            }
-        }
+        let counts = counts(&layer, points, setting.seed)?;
         forbidden += counts[2];
         missing += counts[3];
         let [a, b, c, d] = counts.map(Cell::from);
@@ -85,6 +79,21 @@ fn check(setting: &Setting) -> Result<Findings> {
     Ok(findings)
 }
 
+/// Entries that are allowed, present, present though forbidden, and missing though allowed.
+fn counts(layer: &Layer, points: usize, seed: u64) -> Result<[usize; 4]> {
+    let present = pattern(&layer.bijector, points, seed)?;
+    let mut counts = [0; 4];
+    for (i, j) in (0..DIM * DIM).map(|entry| (entry / DIM, entry % DIM)) {
+        let allowed = i == j || (layer.part)(j) < (layer.part)(i);
+        let there = present[i * DIM + j];
+        let seen = [allowed, there, there && !allowed, allowed && !there];
+        for (count, seen) in counts.iter_mut().zip(seen) {
+            *count += usize::from(seen);
+        }
+    }
+    Ok(counts)
+}
+
 fn perceptron(hidden: Vec<usize>) -> AutoregressiveFlow {
     let perceptron = Perceptron { hidden, activation: Activation::Tanh };
     AutoregressiveFlow {
@@ -102,7 +111,7 @@ fn layers(seed: u64) -> Result<Vec<Layer>> {
     let residual =
         AutoregressiveFlow { conditioner: Conditioner::Residual(residual), ..perceptron(vec![]) };
     let parts = |parts| AutoregressiveFlow { parts: Some(parts), ..perceptron(vec![16, 16]) };
-    let masked: [(&str, AutoregressiveFlow, fn(usize) -> usize); 6] = [
+    let masked: [(&str, AutoregressiveFlow, Parts); 6] = [
         ("one layer, a unit a degree", perceptron(vec![DIM - 1]), own),
         ("two layers, a unit a degree", perceptron(vec![DIM - 1, DIM - 1]), own),
         ("two layers of 64", perceptron(vec![64, 64]), own),

@@ -36,7 +36,7 @@ pub(super) fn layer(
     let perceptron = Perceptron { hidden: vec![HIDDEN], activation: Activation::Tanh };
     let config = AutoregressiveFlow {
         layers: 1,
-        transformer: transformer.clone(),
+        transformer: *transformer,
         conditioner: Conditioner::Perceptron(perceptron),
         order: LayerOrder::Natural,
         act_norm: false,

@@ -47,20 +47,13 @@ fn boundary(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let random = normals::<f64>(3 * BINS + 1, &mut stream(setting.seed, "knots"));
     let pinned = ScalarMap::identity(RationalQuadratic::new(BINS, BOUND, Tails::Identity)?)
         .with(|k, raw| raw + random[k]);
-    let own = |slope: f64| -> Result<ScalarMap> {
-        let raw = ((slope - 1e-3).exp() - 1.0).ln();
-        let spline = RationalQuadratic::new(BINS, BOUND, Tails::Linear)?;
-        let ends = [2 * BINS, 3 * BINS];
-        let map = ScalarMap::identity(spline);
-        Ok(map.with(|k, start| if ends.contains(&k) { raw } else { start + random[k] }))
-    };
     let sides = [BOUND - NEAR, BOUND + NEAR];
     let jump = |losses: &[f64]| losses[1] - losses[0];
     let mut worst = jump(&loss(&pinned, &sides)?).abs();
     let mut mismatch = 0.0;
     let outside = ScalarMap::identity(RationalQuadratic::new(BINS, BOUND, Tails::Identity)?);
     for slope in [0.1, 0.5, 2.0, 10.0] {
-        let spline = own(slope)?;
+        let spline = with_own_tails(slope, &random)?;
         worst = larger(worst, jump(&loss(&spline, &sides)?).abs());
         let around = [loss(&spline, &sides[..1])?[0], loss(&outside, &sides[1..])?[0]];
         mismatch = larger(mismatch, (jump(&around) - slope.ln()).abs());
@@ -73,21 +66,34 @@ fn boundary(setting: &Setting, findings: &mut Findings) -> Result<()> {
         2e-7,
         reason,
     );
+    findings.plots.push(moved_datum(&pinned, &with_own_tails(0.5, &random)?, &outside)?);
+    Ok(())
+}
+
+/// A spline whose slope at both ends is `slope`, and straight lines that continue it.
+fn with_own_tails(slope: f64, random: &[f64]) -> Result<ScalarMap> {
+    // softplus(raw) + 1e-3 = slope
+    let raw = ((slope - 1e-3).exp() - 1.0).ln();
+    let ends = [2 * BINS, 3 * BINS];
+    let map = ScalarMap::identity(RationalQuadratic::new(BINS, BOUND, Tails::Linear)?);
+    Ok(map.with(|k, start| if ends.contains(&k) { raw } else { start + random[k] }))
+}
+
+fn moved_datum(pinned: &ScalarMap, spline: &ScalarMap, outside: &ScalarMap) -> Result<Plot> {
     let x = evenly([BOUND - 0.3, BOUND + 0.3], 241);
-    let (spline, tail) = (loss(&own(0.5)?, &x)?, loss(&outside, &x)?);
+    let (spline, tail) = (loss(spline, &x)?, loss(outside, &x)?);
     let mixed = x.iter().zip(spline.iter().zip(&tail));
-    let mixed = mixed.map(|(&x, (&a, &b))| [x, if x < BOUND { a } else { b }]);
+    let mixed = mixed.map(|(&x, (&a, &b))| [x, if x < BOUND { a } else { b }]).step_by(6);
     let mut plot = Plot::new(
         "Loss of one datum moved over the boundary at 3.",
         Scale::linear("position"),
         Scale::linear("loss (nats)"),
     );
     let pairs = |y: &[f64]| x.iter().zip(y).map(|(&x, &y)| [x, y]).collect::<Vec<_>>();
-    plot.series("slope 1, identity tails", Stroke::Line, pairs(&loss(&pinned, &x)?));
+    plot.series("slope 1, identity tails", Stroke::Line, pairs(&loss(pinned, &x)?));
     plot.series("slope 0.5, its own tails", Stroke::Line, pairs(&spline));
     plot.series("slope 0.5, identity tails", Stroke::Markers, mixed);
-    findings.plots.push(plot);
-    Ok(())
+    Ok(plot)
 }
 
 /// Distances from straight bins, as powers of ten.
@@ -98,23 +104,7 @@ fn formulas(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let mut curves = [const { Vec::new() }; 3];
     for power in POWERS {
         let size = 10.0_f64.powi(power);
-        let mut errors = [0.0_f64; 3];
-        for pair in draws.as_chunks::<2>().0 {
-            let [left, right] = pair.map(|d| (1.0 + size * d.clamp(-3.0, 3.0)) as f32);
-            let bin = Bin { left, right };
-            for y in (1..20).map(|i| i as f32 / 20.0) {
-                let roots = [
-                    (naive(bin, y), bin.exact(y, Bin::rational)),
-                    (stable(bin, y), bin.exact(y, Bin::rational)),
-                    (cardano(bin, y), bin.exact(y, Bin::cubic)),
-                ];
-                for (error, (root, exact)) in errors.iter_mut().zip(roots) {
-                    // No number at all counts as the whole bin.
-                    *error = error.max((f64::from(root) - exact).abs().min(1.0));
-                }
-            }
-        }
-        for (curve, error) in curves.iter_mut().zip(errors) {
+        for (curve, error) in curves.iter_mut().zip(errors(size, &draws)) {
             curve.push([size, error]);
         }
     }
@@ -143,6 +133,27 @@ fn formulas(setting: &Setting, findings: &mut Findings) -> Result<()> {
     }
     findings.plots.push(plot);
     Ok(())
+}
+
+/// The largest errors of the three formulas for bins with slopes 1 + `size` times the draws.
+fn errors(size: f64, draws: &[f64]) -> [f64; 3] {
+    let mut errors = [0.0_f64; 3];
+    for pair in draws.as_chunks::<2>().0 {
+        let [left, right] = pair.map(|d| (1.0 + size * d.clamp(-3.0, 3.0)) as f32);
+        let bin = Bin { left, right };
+        for y in (1..20).map(|i| i as f32 / 20.0) {
+            let roots = [
+                (naive(bin, y), bin.exact(y, Bin::rational)),
+                (stable(bin, y), bin.exact(y, Bin::rational)),
+                (cardano(bin, y), bin.exact(y, Bin::cubic)),
+            ];
+            for (error, (root, exact)) in errors.iter_mut().zip(roots) {
+                // No number at all counts as the whole bin.
+                *error = error.max((f64::from(root) - exact).abs().min(1.0));
+            }
+        }
+    }
+    errors
 }
 
 /// The library's inverses in single precision against those in double precision.
