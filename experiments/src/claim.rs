@@ -8,6 +8,7 @@ mod accelerated_inverse;
 mod affine_limit;
 mod cost_asymmetry;
 mod coupling_universality;
+mod difference;
 mod direction;
 mod discrepancy;
 mod duality;
@@ -30,6 +31,7 @@ use anyhow::Result;
 
 use crate::finding::Findings;
 
+pub(crate) use difference::distance;
 pub(crate) use short_training::Course;
 
 /// A statement and the check of it: a numbered claim of the review, or a part of an experiment that

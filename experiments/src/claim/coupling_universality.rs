@@ -15,7 +15,7 @@ use flows_finite::{AnyTransformer, Coupling, Mask};
 
 use super::known_density::{Grid, Mixture};
 use super::plain_conditioner::{self, HIDDEN};
-use super::scalar_map::{distance, larger};
+use super::difference::{distance, larger};
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};

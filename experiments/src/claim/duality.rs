@@ -5,6 +5,7 @@ use flows_continuous::{Adaptive, Solver};
 use flows_core::testing::perturb;
 use flows_core::{Bijector, Context, Flow, Purpose, Values, stream};
 
+use super::difference::larger;
 use super::{Check, Claim, Setting};
 use crate::config::{FlowConfig, RunConfig};
 use crate::finding::{Cell, Findings, Table};
@@ -44,8 +45,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         let [largest, left, right] =
             integrands(preset, rows, setting.seed).with_context(|| preset.name.to_owned())?;
         let worst = if preset.family == Family::Finite { &mut finite } else { &mut continuous };
-        // `max` would lose NaN.
-        *worst = if largest <= *worst { *worst } else { largest };
+        *worst = larger(*worst, largest);
         let [largest, left, right] = [largest, left, right].map(Cell::from);
         table.row([preset.title.into(), preset.family.to_string().into(), largest, left, right]);
     }
@@ -85,7 +85,7 @@ fn integrands(preset: &Preset, rows: usize, seed: u64) -> Result<[f64; 3]> {
     let pulled = target.iter().zip(mapped.log_det.values()).map(|(p, log_det)| p + log_det);
     let base: Vec<f64> = log_u.iter().zip(pulled).map(|(u, pulled)| u - pulled).collect();
     let differences = data.iter().zip(&base).map(|(a, b)| (a - b).abs() / (1.0 + a.abs()));
-    let largest = differences.fold(0.0, |worst, d| if d <= worst { worst } else { d });
+    let largest = differences.fold(0.0, larger);
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     Ok([largest, mean(&data), mean(&base)])
 }

@@ -9,7 +9,8 @@ use flows_finite::architecture::{
 };
 
 use super::known_density::Mixture;
-use super::scalar_map::{evenly, larger};
+use super::difference::larger;
+use super::scalar_map::evenly;
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};

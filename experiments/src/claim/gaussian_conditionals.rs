@@ -7,7 +7,7 @@ use flows_finite::Scale;
 use flows_finite::architecture::{AffineConfig, TransformerConfig};
 
 use super::plain_conditioner::{self, PlainConditioner};
-use super::scalar_map::{distance, larger};
+use super::difference::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 

@@ -78,13 +78,3 @@ impl ScalarMap {
 pub(super) fn evenly([low, high]: [f64; 2], count: usize) -> Vec<f64> {
     (0..count).map(|i| low + (high - low) * i as f64 / (count - 1) as f64).collect()
 }
-
-/// The largest difference of two lists.
-pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
-}
-
-/// The larger of two, where NaN counts as the largest.
-pub(super) fn larger(worst: f64, next: f64) -> f64 {
-    if next > worst || next.is_nan() { next } else { worst }
-}

@@ -10,7 +10,7 @@ use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, LastLayer, Network, Values, normals, stream};
 
-use crate::claim::{Check, Claim, Setting};
+use crate::claim::{Check, Claim, Setting, distance};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 
 pub(super) const PART: Claim = Claim {
@@ -47,7 +47,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         let mut points = Vec::new();
         for (setting, solver) in solvers {
             let (values, evaluations) = log_dets(&field, solver, &z)?;
-            let error = largest(&values, &exact);
+            let error = distance(&values, &exact);
             table.row([name.into(), setting.into(), evaluations.into(), error.into()]);
             points.push([evaluations as f64, error]);
         }
@@ -104,10 +104,4 @@ fn log_dets(field: &Field, solver: Solver, z: &Batch<f64>) -> Result<(Vec<f64>, 
     let flow = Continuous::new(field.clone(), [0.0, 1.0], accuracy, accuracy)?;
     let image = flow.forward(z.clone(), &Context::none())?;
     Ok((image.log_det.values(), image.work.field_evaluations))
-}
-
-fn largest(a: &[f64], b: &[f64]) -> f64 {
-    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    // `max` would lose NaN.
-    differences.fold(0.0, |worst, d| if d <= worst { worst } else { d })
 }
