@@ -24,8 +24,9 @@ use crate::{Context, Error, Flow, Real, Result, Sampled, Stream, Work};
 ///
 /// # Cost
 /// `Reparameterised`: a traced forward pass, an evaluation of the target a row, the backward pass.
-/// `Path`: that, and a traced inverse pass with its backward pass (expensive where the inverse is
-/// sequential or iterative); both tapes are held at once.
+/// `Path`: the same number of evaluations, and a traced inverse pass with its backward pass beside the
+/// forward one (expensive where the inverse is sequential or iterative); the forward tape is held
+/// meanwhile.
 ///
 /// # Errors
 /// [`Error::Dimension`] if flow and target differ; [`Error::Parameter`] without rows or for an inverse
@@ -77,20 +78,24 @@ pub(crate) fn reverse_divergence<E: Real>(
     let (z, tape) = flow.base().draw(rows, Traced::default(), rng)?;
     let drawn = flow.push(z.clone().put_tape(tape), context)?;
     let Sampled { value: x, log_prob, penalty, tape, mut work } = drawn;
-    let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(tape))?;
+    let (log_target, slope, mut tape) = match estimator {
+        Estimator::Reparameterised => {
+            let (log_target, tape) = log_density(at.target, x.clone().put_tape(tape))?;
+            (log_target, None, tape)
+        }
+        Estimator::Path => {
+            let held = held_slope(flow, at, &x, held)?;
+            work += held.work;
+            (held.log_target, Some(held.slope), tape)
+        }
+    };
     let (entropy, energy) = (mean(&log_prob), mean(&log_target));
     let beta = at.inverse_temperature;
     let costs = costs(&log_prob, &log_target, penalty.as_ref(), beta);
     let score = negative_score(flow.base(), &z, &centred(&costs), &mut tape)?;
-    let mut terms = match estimator {
-        Estimator::Reparameterised => {
-            vec![scaled(log_target, beta, &mut tape)?, negated(log_prob, &mut tape)?]
-        }
-        Estimator::Path => {
-            let (slope, its_work) = held_slope(flow, at, &x, held)?;
-            work += its_work;
-            vec![negative_product(x, slope, &mut tape)?]
-        }
+    let mut terms = match slope {
+        None => vec![scaled(log_target, beta, &mut tape)?, negated(log_prob, &mut tape)?],
+        Some(slope) => vec![negative_product(x, slope, &mut tape)?],
     };
     if let Some(penalty) = penalty {
         terms.push(negated(penalty, &mut tape)?);
@@ -145,17 +150,23 @@ fn centred(costs: &[f64]) -> Vec<f64> {
 }
 
 /// d/dx (log q(x) - beta log p~(x)) of each row, nothing but x being differentiated.
+struct HeldSlope<E: Real> {
+    slope: Vec<E>,
+    log_target: PerRow<E>,
+    work: Work,
+}
+
 fn held_slope<E: Real>(
     flow: &Flow<E>,
     at: Annealed<'_>,
     x: &Batch<E>,
     context: Context<E>,
-) -> Result<(Vec<E>, Work)> {
+) -> Result<HeldSlope<E>> {
     let own = x.clone().put_tape(Traced::default());
     let result = flow.log_prob(own, context.traced())?;
     let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(result.tape))?;
     let terms = vec![
-        scaled(log_target, at.inverse_temperature, &mut tape)?,
+        scaled(log_target.clone(), at.inverse_temperature, &mut tape)?,
         negated(result.value, &mut tape)?,
     ];
     let objective = sum(terms, &mut tape)?;
@@ -164,5 +175,5 @@ fn held_slope<E: Real>(
     // The mean over rows is taken once, at the end.
     let rows = E::of(x.rows() as f64);
     slope.iter_mut().for_each(|v| *v *= rows);
-    Ok((slope, result.work))
+    Ok(HeldSlope { slope, log_target, work: result.work })
 }

@@ -45,7 +45,7 @@ pub struct TrainConfig {
 
 /// Alternation of gradient steps for the bijector with fits of the base (review, Section 2.3.1): every
 /// so many steps, from the first, the base is set to its maximum-likelihood fit of fresh training rows
-/// that are pulled back; its parameters take no gradient steps.
+/// that are pulled back; its parameters take no gradient steps. Averaged weights average the fits too.
 ///
 /// The rows are those of minibatches that no step gets to, numbered from the end of all numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,8 +54,10 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
-            // What the flow cannot do at all, no other weights would help.
-            Error::Unavailable { .. } | Error::NotInvertible { .. } => Self::Source(error),
+            // What no other weights would help.
+            Error::Unavailable { .. } | Error::NotInvertible { .. } | Error::Parameter { .. } => {
+                Self::Source(error)
+            }
             _ => Self::Diverged(error),
         }
     }
