@@ -4,10 +4,27 @@
 //! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
 //! where it comes from.
 
+mod accelerated_inverse;
+mod affine_limit;
+mod cost_asymmetry;
+mod coupling_universality;
+mod direction;
 mod discrepancy;
 mod duality;
+mod flexibility;
+mod gaussian_conditionals;
 mod gradients;
+mod integrals;
+mod known_density;
+mod linear_cost;
+mod masks;
+mod mixing;
 mod modes;
+mod plain_conditioner;
+mod scalar_map;
+mod short_training;
+mod spline_boundary;
+mod spline_roots;
 
 use std::path::PathBuf;
 
@@ -72,4 +89,21 @@ impl Setting {
 }
 
 /// All numbered claims, in order.
-pub const ALL: &[Claim] = &[duality::C6, gradients::C7, modes::C9, discrepancy::C10];
+pub const ALL: &[Claim] = &[
+    duality::C6,
+    gradients::C7,
+    modes::C9,
+    discrepancy::C10,
+    cost_asymmetry::C11,
+    direction::C12,
+    accelerated_inverse::C13,
+    affine_limit::C14,
+    coupling_universality::C15,
+    flexibility::C16,
+    integrals::C17,
+    spline_boundary::C18,
+    masks::C19,
+    gaussian_conditionals::C20,
+    linear_cost::C21,
+    mixing::C22,
+];

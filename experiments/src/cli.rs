@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
 
-use crate::config::Precision;
+use crate::config::{Dequantise, Precision};
 
 /// Normalizing flows: finite and continuous on equal terms.
 #[derive(Debug, Parser)]
@@ -49,6 +49,17 @@ pub enum BudgetName {
     Full,
 }
 
+/// What the runs of a comparison are given the same amount of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Match {
+    /// Wall-clock time of training
+    Seconds,
+    /// Weights, each preset's widths scaled to --parameters, and the same time or steps
+    Parameters,
+    /// Counted work, network passes and evaluations of vector fields times rows, up to --work
+    Work,
+}
+
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
@@ -58,12 +69,27 @@ pub struct Compare {
     /// Problems, separated by commas; `list` shows them
     #[arg(long, value_delimiter = ',')]
     pub problems: Vec<String>,
+    /// Tables of yours, separated by commas: .csv, .csv.gz, .npy or .npz
+    #[arg(long, value_delimiter = ',')]
+    pub data: Vec<PathBuf>,
+    /// Columns of your tables that get noise of one step of their grid
+    #[arg(long, value_enum, default_value = "none", requires = "data")]
+    pub dequantise: Dequantise,
     /// Flow presets, separated by commas; `list` shows them
     #[arg(long, value_delimiter = ',')]
     pub flows: Vec<String>,
     /// Number of seeds, counted from 0
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
+    /// What the runs are given the same amount of
+    #[arg(long = "match", value_enum, default_value = "seconds")]
+    pub matching: Match,
+    /// Weights of each flow, within 10 %, with --match parameters
+    #[arg(long, required_if_eq("matching", "parameters"))]
+    pub parameters: Option<u64>,
+    /// Network passes times rows of each training, with --match work
+    #[arg(long, required_if_eq("matching", "work"), conflicts_with_all = ["seconds", "steps"])]
+    pub work: Option<u64>,
     /// Seconds of training for each run
     #[arg(long, conflicts_with = "steps")]
     pub seconds: Option<f64>,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use flows_bench::table::{EveryTenth, SplitRule, Standardiser};
+use flows_bench::table::{self, Dequantisation, EveryTenth, SplitRule, Standardiser};
 use flows_bench::targets::KnownTarget;
 use flows_continuous::ContinuousFlow;
 use flows_core::train::{Budget, TrainConfig};
@@ -84,7 +84,7 @@ impl Default for DataConfig {
 }
 
 /// Which columns get uniform noise of one step of their grid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Dequantise {
     /// None: the data are used as they are.
@@ -94,6 +94,20 @@ pub enum Dequantise {
     Integers,
     /// Columns on a decimal grid of few values.
     Grids,
+}
+
+impl Dequantise {
+    /// The noise for a table, by its training rows.
+    ///
+    /// # Errors
+    /// Never in practice; those of reading the table's columns.
+    pub fn noise(self, table: &table::Table, training: &[usize]) -> Result<Dequantisation> {
+        Ok(match self {
+            Self::None => Dequantisation::default(),
+            Self::Integers => Dequantisation::integers(table, training)?,
+            Self::Grids => Dequantisation::grids(table, training)?,
+        })
+    }
 }
 
 /// The transformation, by architecture.

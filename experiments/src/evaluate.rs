@@ -9,8 +9,11 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, Flow, Purpose, Real, Stream, Values, stream};
 
 use crate::account::{ErrorAccount, account};
+use crate::audit::audit;
 use crate::config::RunConfig;
 use crate::problem::{ProblemData, cast};
+use crate::record::Audit;
+use crate::transport::transport;
 
 /// Cells of a density image along each side.
 pub const IMAGE_CELLS: usize = 160;
@@ -24,8 +27,8 @@ const INTEGRAL_WIDENING: f64 = 1.5;
 /// Rows of the round trip, and of the comparison with a tighter tolerance.
 const AUDIT_ROWS: usize = 10_000;
 
-/// Draws that are timed and kept.
-const DRAWS: usize = 20_000;
+/// Passes of [`CHUNK`] rows in each direction that are timed.
+const TIMED_PASSES: usize = 5;
 
 /// Draws that are kept for figures.
 pub const KEPT_DRAWS: usize = 3_000;
@@ -76,9 +79,9 @@ pub struct Evaluation {
     /// Network passes or field evaluations of a density pass over a few thousand rows.
     pub evaluations: f64,
     /// Rows a second.
-    pub log_prob_rows_per_second: f64,
+    pub log_prob_rows_per_second: Estimate,
     /// Draws a second.
-    pub sample_rows_per_second: f64,
+    pub sample_rows_per_second: Estimate,
     /// Whether log-densities are exact or estimates.
     pub log_det: flows_core::LogDet,
     /// What a log-likelihood of a continuous flow is off by.
@@ -87,6 +90,10 @@ pub struct Evaluation {
     pub image: Option<Vec<f64>>,
     /// A few thousand draws, in the data's own units.
     pub draws: Vec<f64>,
+    /// Stage, x1, x2 of draws on their way from base to data, in the plane.
+    pub transport: Option<Vec<f32>>,
+    /// Both precisions and the Jacobian, or why there are no such numbers.
+    pub audit: Result<Audit, String>,
 }
 
 /// Centres of `cells` x `cells` cells of a window, lowest row first.
@@ -108,9 +115,7 @@ pub fn evaluate<E: Real>(
 ) -> Result<Evaluation> {
     flow.bijector_mut().set_purpose(Purpose::Reporting);
     let test = cast::<E>(&data.test);
-    let clock = Instant::now();
     let (log_prob, work) = flow.evaluate(&test, &Context::none())?;
-    let log_prob_rows_per_second = log_prob.len() as f64 / clock.elapsed().as_secs_f64();
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
         bail!(
             "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
@@ -125,26 +130,30 @@ pub fn evaluate<E: Real>(
     let chunks = log_prob.len().div_ceil(CHUNK) as f64;
     let mut rng = stream(config.seed, "draws");
     let (draws, sample_rows_per_second) = draw(flow, data, &mut rng)?;
-    let (integral, image) = match window {
-        None => (None, None),
+    let (integral, image, path) = match window {
+        None => (None, None, None),
         Some(window) => {
             let image = density(flow, &centres(window, IMAGE_CELLS))?;
-            (Some(integrate(flow, window)?), Some(image))
+            let path = transport(flow, &mut stream(config.seed, "transport"))?;
+            (Some(integrate(flow, window)?), Some(image), Some(path))
         }
     };
-    let audit = &test[..test.len().min(AUDIT_ROWS * data.dim)];
+    let rows = &test[..test.len().min(AUDIT_ROWS * data.dim)];
     Ok(Evaluation {
         log_det: flow.bijector().log_det(),
         nll,
         kl,
         integral,
-        round_trip_error: round_trip(flow, audit)?,
+        round_trip_error: round_trip(flow, rows)?,
         evaluations: work.evaluations() as f64 / chunks,
-        log_prob_rows_per_second,
+        log_prob_rows_per_second: density_rate(flow, &test)?,
         sample_rows_per_second,
-        account: account(flow, config, audit)?,
+        account: account(flow, config, rows)?,
+        audit: audit(flow, config, &data.test, integral.map(|integral| integral.window))
+            .map_err(|error| format!("{error:#}")),
         image,
         draws,
+        transport: path,
     })
 }
 
@@ -166,17 +175,19 @@ fn integrate<E: Real>(flow: &Flow<E>, [x0, x1, y0, y1]: [f64; 4]) -> Result<Inte
 }
 
 /// Draws in the data's own units, and draws a second.
-fn draw<E: Real>(flow: &Flow<E>, data: &ProblemData, rng: &mut Stream) -> Result<(Vec<f64>, f64)> {
-    let clock = Instant::now();
+fn draw<E: Real>(
+    flow: &Flow<E>,
+    data: &ProblemData,
+    rng: &mut Stream,
+) -> Result<(Vec<f64>, Estimate)> {
     let mut kept = Vec::new();
-    for _ in 0..DRAWS.div_ceil(CHUNK) {
+    let rate = rate(|| {
         let (rows, _) = flow.sample(CHUNK, &Context::none(), rng)?;
         if kept.len() < KEPT_DRAWS * data.dim {
             kept.extend(rows.values().iter().map(|v| v.as_f64()));
         }
-    }
-    let drawn = (DRAWS.div_ceil(CHUNK) * CHUNK) as f64;
-    let rate = drawn / clock.elapsed().as_secs_f64();
+        Ok(())
+    })?;
     kept.truncate(KEPT_DRAWS * data.dim);
     if let Some(standardiser) = &data.standardiser {
         standardiser.undo(&mut kept)?;
@@ -184,7 +195,33 @@ fn draw<E: Real>(flow: &Flow<E>, data: &ProblemData, rng: &mut Stream) -> Result
     Ok((kept, rate))
 }
 
-fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
+/// Log-densities a second of test rows, which are repeated where there are few.
+fn density_rate<E: Real>(flow: &Flow<E>, test: &[E]) -> Result<Estimate> {
+    let rows: Vec<E> = test.iter().copied().cycle().take(CHUNK * flow.dim()).collect();
+    rate(|| {
+        flow.evaluate(&rows, &Context::none())?;
+        Ok(())
+    })
+}
+
+/// Rows a second of a pass over [`CHUNK`] rows: their number over the mean time of a pass.
+fn rate(mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
+    let mut seconds = Vec::new();
+    for _ in 0..TIMED_PASSES {
+        let clock = Instant::now();
+        pass()?;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let time = Estimate::of(seconds.into_iter());
+    let mean = CHUNK as f64 / time.mean;
+    Ok(Estimate { mean, standard_error: mean * time.standard_error / time.mean })
+}
+
+/// Largest distance of a coordinate from its image under the inverse and then the forward map.
+///
+/// # Errors
+/// As [`Bijector::forward`].
+pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
     let dim = flow.dim();
     let mut largest = 0.0_f64;
     for rows in values.chunks(CHUNK * dim) {

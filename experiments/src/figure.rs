@@ -18,6 +18,7 @@ mod panel;
 pub(crate) mod plot;
 mod raster;
 pub(crate) mod samples;
+pub(crate) mod transport;
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;

@@ -4,7 +4,7 @@ mod resolve;
 mod target;
 
 use anyhow::{Context, Result, bail};
-use flows_bench::table::{self, Dequantisation, Table, TableError};
+use flows_bench::table::{self, Table, TableError};
 use flows_core::train::Outcome;
 use flows_core::{Real, stream};
 
@@ -12,7 +12,7 @@ use crate::cli::Fit;
 use crate::config::{Dequantise, Precision, RunConfig, support};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::preset;
-use crate::problem::ProblemData;
+use crate::problem::{ProblemData, warn_of_integers};
 use crate::record::{Family, RunSummary};
 use crate::run::{RunData, RunFolder, train};
 use crate::{Usage, progress, say};
@@ -60,13 +60,10 @@ fn fit<E: Real>(
         }
         result => result.with_context(|| name.clone())?,
     };
-    let noise = match config.data.dequantise {
-        Dequantise::None => Dequantisation::default(),
-        Dequantise::Integers => Dequantisation::integers(&table, &split.training)?,
-        Dequantise::Grids => Dequantisation::grids(&table, &split.training)?,
-    };
+    let noise = config.data.dequantise.noise(&table, &split.training)?;
     if config.data.dequantise == Dequantise::None {
-        warn_of_integers(&table, &split.training)?;
+        let advice = "set dequantise = \"integers\" under [data]";
+        warn_of_integers(&table, &split.training, advice)?;
     }
     let table = noise.apply(&table, &mut stream(config.seed, "dequantise"))?;
     support::check(&config.support, &table, &name)?;
@@ -99,6 +96,7 @@ fn fit<E: Real>(
         parameters: Some(flows_core::Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
         steps: Some(trained.steps),
+        train_work: Some(trained.work),
         ..summarise::<E>((&name, &preset_name(config)), config, &data, &evaluation)
     };
     folder.write_json("summary.json", &summary)?;
@@ -133,11 +131,15 @@ pub fn summarise<E: Real>(
         evaluations: Some(evaluation.evaluations),
         log_det: Some(evaluation.log_det.into()),
         precision: Some(E::NAME.to_owned()),
-        log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second),
-        sample_rows_per_second: Some(evaluation.sample_rows_per_second),
+        message: evaluation.audit.as_ref().err().map(|error| format!("no audit: {error}")),
+        log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second.mean),
+        sample_rows_per_second: Some(evaluation.sample_rows_per_second.mean),
+        log_prob_rate_standard_error: Some(evaluation.log_prob_rows_per_second.standard_error),
+        sample_rate_standard_error: Some(evaluation.sample_rows_per_second.standard_error),
         accuracy: (family == Family::Continuous).then(|| preset::accuracy(&config.flow)).flatten(),
         solver_error_nats: evaluation.account.map(|account| account.solver),
         trace_noise_nats: evaluation.account.map(|account| account.trace),
+        audit: evaluation.audit.clone().ok(),
         ..RunSummary::finished([problem, flow], family, config.seed)
     }
 }
@@ -148,23 +150,6 @@ fn preset_name(config: &RunConfig) -> String {
         preset.flow == config.flow || on_target && preset.flow_on_target() == config.flow
     });
     found.map_or_else(|| format!("{} flow", preset::family(&config.flow)), |p| p.name.to_owned())
-}
-
-/// A column of integers has no density: a flow that finds that out gains likelihood without bound.
-fn warn_of_integers(table: &Table, training: &[usize]) -> Result<()> {
-    let names: Vec<String> = Dequantisation::integers(table, training)?
-        .columns
-        .into_iter()
-        .map(|column| column.name)
-        .collect();
-    if !names.is_empty() {
-        eprintln!(
-            "warning: {} hold integers only; set dequantise = \"integers\" under [data] to add \
-             noise, or likelihoods mean little",
-            names.join(", ")
-        );
-    }
-    Ok(())
 }
 
 fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
 pub mod account;
+pub mod audit;
 pub mod claim;
 pub mod cli;
 pub mod compare;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod study;
+pub mod transport;
 pub mod use_run;
 pub mod verify;
 

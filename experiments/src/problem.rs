@@ -1,12 +1,18 @@
-//! The problems of a comparison: toys with known densities, and red wine.
+//! The problems of a comparison: toys with known densities, tables that come along, and the user's.
+
+mod user_table;
+
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use flows_bench::table::{EveryTenth, Split, SplitRule, Standardiser, Table, red_wine};
+use flows_bench::table::{EveryTenth, Split, SplitRule, Standardiser, Table, digits, red_wine};
 use flows_bench::toys::Toy;
 use flows_core::train::{SamplerSource, Source, TableSource};
 use flows_core::{Real, Stream, stream};
 
 use crate::Usage;
+
+pub use user_table::{UserTable, warn_of_integers};
 
 /// Held-out draws of a toy that reported numbers are means over.
 pub const TEST_DRAWS: usize = 100_000;
@@ -15,20 +21,25 @@ pub const TEST_DRAWS: usize = 100_000;
 const VALIDATION_DRAWS: usize = 4_096;
 
 /// Something to learn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Problem {
     /// A density in the plane that is known.
     Toy(Toy),
     /// 1,599 red wines, 11 measurements each, dequantised.
     RedWine,
+    /// 1,797 handwritten digits, 8 x 8 pixels each, dequantised.
+    Digits,
+    /// A table of the user's.
+    File(Arc<UserTable>),
 }
 
 const RED_WINE: &str = "red-wine";
+const DIGITS: &str = "digits";
 
 impl Problem {
-    /// All problems.
+    /// All problems that need no file.
     pub fn all() -> impl Iterator<Item = Self> {
-        Toy::ALL.into_iter().map(Self::Toy).chain([Self::RedWine])
+        Toy::ALL.into_iter().map(Self::Toy).chain([Self::RedWine, Self::Digits])
     }
 
     /// The problem called `name`.
@@ -36,36 +47,73 @@ impl Problem {
     /// # Errors
     /// [`Usage`] with all names, if there is none.
     pub fn named(name: &str) -> Result<Self> {
-        let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
+        let names = || Self::all().map(|p| p.name().to_owned()).collect::<Vec<_>>().join(", ");
         Self::all()
             .find(|problem| problem.name() == name)
             .ok_or_else(|| Usage(format!("unknown problem {name:?}; there are {}", names())).into())
     }
 
     /// Name on the command line and of folders.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Toy(toy) => toy.name(),
             Self::RedWine => RED_WINE,
+            Self::Digits => DIGITS,
+            Self::File(table) => table.name(),
+        }
+    }
+
+    /// Name for readers.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::RedWine => "red wine",
+            Self::File(table) => table.title(),
+            _ => self.name(),
+        }
+    }
+
+    /// The density, where it is known.
+    pub fn toy(&self) -> Option<Toy> {
+        match self {
+            Self::Toy(toy) => Some(*toy),
+            _ => None,
+        }
+    }
+
+    /// Number of features.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Toy(_) => 2,
+            Self::RedWine => 11,
+            Self::Digits => 64,
+            Self::File(table) => table.table().columns(),
         }
     }
 
     /// One line for `list`.
-    pub fn description(self) -> String {
+    pub fn description(&self) -> String {
         match self {
             Self::Toy(toy) => format!("2-D density, entropy {:.4} nats", toy.entropy().nats),
             Self::RedWine => "table of 1,599 x 11 measurements, dequantised".into(),
+            Self::Digits => "table of 1,797 x 64 pixels of digits, dequantised".into(),
+            Self::File(table) => format!("{} x {}", table.table().rows(), self.dim()),
         }
     }
 
     /// The data of a run with this seed.
     ///
     /// # Errors
-    /// Never for toys; those of the table for red wine.
-    pub fn data(self, seed: u64) -> Result<ProblemData> {
+    /// Never for toys; those of the table otherwise.
+    pub fn data(&self, seed: u64) -> Result<ProblemData> {
+        // The noise is part of the problem: the same for every flow and every seed.
+        let mut noise = stream(0, "dequantise");
         match self {
-            Self::Toy(toy) => Ok(ProblemData::toy(toy, seed)),
-            Self::RedWine => ProblemData::table(seed),
+            Self::Toy(toy) => Ok(ProblemData::toy(*toy, seed)),
+            Self::RedWine => ProblemData::table(&red_wine(&mut noise)?.table, seed),
+            Self::Digits => ProblemData::table(&digits(&mut noise)?.table, seed),
+            Self::File(table) => {
+                ProblemData::table(table.table(), seed).with_context(|| table.title().to_owned())
+            }
         }
     }
 }
@@ -122,11 +170,9 @@ impl ProblemData {
         }
     }
 
-    fn table(seed: u64) -> Result<Self> {
-        // The noise is part of the problem: the same for every flow and every seed.
-        let table = red_wine(&mut stream(0, "dequantise"))?.table;
+    fn table(table: &Table, seed: u64) -> Result<Self> {
         let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;
-        Self::of_table(&table, &split, seed)
+        Self::of_table(table, &split, seed)
     }
 
     /// A table with its split, standardised by the training rows.

@@ -2,8 +2,10 @@
 //! reports may read.
 
 mod array;
+mod audit;
 mod conversion;
 mod folder;
+mod matching;
 mod metrics;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
+pub use audit::Audit;
 pub use folder::{Folder, RunKey};
+pub use matching::Matching;
 pub use metrics::MetricsRow;
 
 /// `comparison.json`: what was compared, how, and where.
@@ -25,6 +29,10 @@ pub struct Comparison {
     pub budget: String,
     /// Wall-clock seconds that every run may train for.
     pub seconds_per_run: f64,
+    /// What every run was given the same amount of; absent in comparisons by seconds of before there
+    /// was a choice.
+    #[serde(default)]
+    pub matched: Option<Matching>,
     /// Seeds of every flow on every problem.
     pub seeds: Vec<u64>,
     /// Threads of each run.
@@ -263,41 +271,18 @@ pub struct RunSummary {
     /// What was measured against the target of reverse KL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target: Option<OnTarget>,
-}
-
-impl RunSummary {
-    /// A run that finished and of which nothing has been measured.
-    #[must_use]
-    pub fn finished([problem, flow]: [&str; 2], family: Family, seed: u64) -> Self {
-        Self {
-            problem: problem.to_owned(),
-            flow: flow.to_owned(),
-            family,
-            seed,
-            dim: None,
-            parameters: None,
-            train_seconds: None,
-            steps: None,
-            nll_nats: None,
-            nll_standard_error: None,
-            kl_nats: None,
-            kl_standard_error: None,
-            normalisation: None,
-            normalisation_window: None,
-            round_trip_error: None,
-            evaluations: None,
-            log_det: None,
-            precision: None,
-            status: Status::Finished,
-            message: None,
-            log_prob_rows_per_second: None,
-            sample_rows_per_second: None,
-            accuracy: None,
-            solver_error_nats: None,
-            trace_noise_nats: None,
-            on_target: None,
-        }
-    }
+    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    #[serde(default)]
+    pub train_work: Option<u64>,
+    /// Standard error of the rate, from repeated passes.
+    #[serde(default)]
+    pub log_prob_rate_standard_error: Option<f64>,
+    /// Standard error of the rate, from repeated passes.
+    #[serde(default)]
+    pub sample_rate_standard_error: Option<f64>,
+    /// What the map and its density are worth numerically.
+    #[serde(default)]
+    pub audit: Option<Audit>,
 }
 
 /// How a flow stands to the density that it was fitted to.
@@ -366,4 +351,40 @@ pub struct SummaryRow {
     /// How the run ended.
     #[serde(default)]
     pub status: Option<Status>,
+    /// Passes times rows.
+    #[serde(default)]
+    pub train_work: Option<u64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub log_prob_rate_standard_error: Option<f64>,
+    /// Rows a second.
+    #[serde(default)]
+    pub sample_rate_standard_error: Option<f64>,
+    /// As in [`Audit`], like every column below.
+    #[serde(default)]
+    pub round_trip_f32: Option<f64>,
+    /// Largest distance.
+    #[serde(default)]
+    pub round_trip_f64: Option<f64>,
+    /// Integral of the density.
+    #[serde(default)]
+    pub normalisation_f32: Option<f64>,
+    /// Integral of the density.
+    #[serde(default)]
+    pub normalisation_f64: Option<f64>,
+    /// Nats.
+    #[serde(default)]
+    pub precision_gap_largest: Option<f64>,
+    /// Nats.
+    #[serde(default)]
+    pub precision_gap_median: Option<f64>,
+    /// Largest singular value.
+    #[serde(default)]
+    pub lipschitz: Option<f64>,
+    /// One over the smallest.
+    #[serde(default)]
+    pub inverse_lipschitz: Option<f64>,
+    /// Their ratio at a row, median over rows.
+    #[serde(default)]
+    pub condition_median: Option<f64>,
 }

@@ -9,6 +9,7 @@ mod fixture;
 mod format;
 mod gallery;
 mod gather;
+mod leaders;
 mod learning;
 mod numbers;
 mod page;
@@ -19,6 +20,7 @@ mod study;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +43,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     }
     let folder = Folder::new(dir);
     let results = gather::gather(&folder)?;
-    let mut album = album::Album::create(dir)?;
+    let mut album = album::Album::create(dir, &results.comparison)?;
     let html = page::render(&folder, &results, &mut album)?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())

@@ -61,6 +61,20 @@ impl RunFolder {
             .with_context(|| format!("{}: the folder cannot be made", self.0.display()))
     }
 
+    /// Removes a file, if there is one.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.file(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{}: cannot be removed", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a run has written here.
     pub fn is_taken(&self) -> bool {
         ["config.toml", "checkpoint.safetensors", "model.safetensors"]
@@ -167,6 +181,8 @@ pub struct Trained<E: Real> {
     pub seconds: f64,
     /// Optimiser steps.
     pub steps: u64,
+    /// Network passes and evaluations of vector fields times their rows.
+    pub work: u64,
 }
 
 /// What a flow is fitted to.
@@ -249,18 +265,18 @@ pub fn train<'a, E: Real>(
             .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
         Ok(ControlFlow::Continue(()))
     })?;
-    let (seconds, steps) = (trainer.seconds(), trainer.steps());
+    let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
     if matches!(outcome, Outcome::Diverged { .. }) {
         // Neither checkpoint nor model is replaced by what diverged.
         curve.write()?;
-        return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps });
+        return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps, work });
     }
     curve.save(&trainer)?;
     let flow = trainer.into_flow()?;
     let mut model = Checkpoint::new();
     model.add_model("flow", &flow);
     model.write(&folder.file("model.safetensors"))?;
-    Ok(Trained { flow, outcome, seconds, steps })
+    Ok(Trained { flow, outcome, seconds, steps, work })
 }
 
 /// The learning curve, written together with checkpoints so that the two agree.

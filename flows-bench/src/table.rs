@@ -4,6 +4,7 @@
 
 mod csv;
 mod dequantise;
+mod digits;
 mod dtype;
 mod error;
 mod header;
@@ -21,6 +22,7 @@ mod wine;
 use std::path::Path;
 
 pub use dequantise::{ColumnNoise, Dequantisation, decimal_step};
+pub use digits::{Digits, digits};
 pub use error::{Origin, Result, TableError};
 pub use npy::{Values, write_npy};
 pub use npz::write_npz;

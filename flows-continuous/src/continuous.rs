@@ -53,6 +53,9 @@ pub struct Continuous<E: Real, K: FieldKernel<E>> {
     probe_seed: u64,
 }
 
+/// Equal distances of time between the stages of a path.
+const STAGES: usize = 12;
+
 /// Which way a flow is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -237,7 +240,8 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         let training = T::OWNS_TAPE && self.purpose == Purpose::Training;
         let penalties = if training { self.penalties.active() } else { Vec::new() };
         let rates = self.rates(true, &penalties);
-        let solved = self.solve(rates, &input, context, direction, &mut tape)?;
+        let [start, end] = self.interval(direction);
+        let solved = self.solve(rates, &input, context, [start, end], &mut tape)?;
         let (mut outputs, work) = solved;
         let mut others = outputs.split_off(1).into_iter();
         let value = outputs.remove(0);
@@ -246,7 +250,6 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             None => per_row(Vec::new())?,
         };
         // Backwards in time the solver's integrals are negative; a path costs the same either way.
-        let [start, end] = self.interval(direction);
         let sign = (end - start).signum();
         let mut terms = Vec::with_capacity(penalties.len());
         for (integral, (_, weight)) in others.zip(&penalties) {
@@ -296,8 +299,23 @@ impl<E: Real, K: FieldKernel<E>> Bijector<E> for Continuous<E, K> {
         self.check(&z, context)?;
         let rates = self.rates(false, &[]);
         let none = &mut flows_core::NoneTape;
-        let (mut outputs, work) = self.solve(rates, &z, context, Direction::Forward, none)?;
+        let times = self.interval(Direction::Forward);
+        let (mut outputs, work) = self.solve(rates, &z, context, times, none)?;
         Ok((outputs.remove(0), work))
+    }
+
+    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        self.check(&z, context)?;
+        let [t0, t1] = self.interval(Direction::Forward);
+        let time = |stage: usize| t0 + (t1 - t0) * stage as f64 / STAGES as f64;
+        let mut stages = vec![z];
+        for stage in 0..STAGES {
+            let (times, start) = ([time(stage), time(stage + 1)], &stages[stage]);
+            let none = &mut flows_core::NoneTape;
+            let solved = self.solve(self.rates(false, &[]), start, context, times, none)?;
+            stages.extend(solved.0.into_iter().take(1));
+        }
+        Ok(stages)
     }
 
     fn log_det(&self) -> LogDet {

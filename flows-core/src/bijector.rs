@@ -128,6 +128,16 @@ pub trait Bijector<E: Real>: Parameters<E> {
         Ok((mapped.value, mapped.work))
     }
 
+    /// The path of a batch from base to data: where it starts, what stands between the parts of the
+    /// map or at equal distances of time, and its image.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        let image = self.forward_value(z.clone(), context)?.0;
+        Ok(vec![z, image])
+    }
+
     /// Whether log-dets are exact for the purpose set at present.
     fn log_det(&self) -> LogDet {
         LogDet::Exact
@@ -214,6 +224,10 @@ impl<E: Real> Bijector<E> for BoxBijector<E> {
         self.0.erased_forward_value(z, context)
     }
 
+    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        self.0.erased_stages(z, context)
+    }
+
     fn log_det(&self) -> LogDet {
         self.0.erased_log_det()
     }
@@ -260,6 +274,7 @@ pub(crate) mod erased {
             z: Batch<E>,
             context: &Context<E>,
         ) -> Result<(Batch<E>, Work)>;
+        fn erased_stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>>;
         fn erased_set_purpose(&mut self, purpose: Purpose);
         fn erased_resample_probes(&mut self, rng: &mut Stream);
         fn erased_velocity(
@@ -303,6 +318,10 @@ pub(crate) mod erased {
             context: &Context<E>,
         ) -> Result<(Batch<E>, Work)> {
             self.forward_value(z, context)
+        }
+
+        fn erased_stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+            self.stages(z, context)
         }
 
         fn erased_set_purpose(&mut self, purpose: Purpose) {

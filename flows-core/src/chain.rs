@@ -98,6 +98,18 @@ impl<E: Real> Bijector<E> for Chain<E> {
         })
     }
 
+    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        check_columns("chain", &z, self.dim)?;
+        let mut last = z.clone();
+        let mut stages = vec![z];
+        for part in &self.parts {
+            // A part's path begins where the one before ended.
+            stages.extend(part.stages(last, context)?.into_iter().skip(1));
+            last = stages[stages.len() - 1].clone();
+        }
+        Ok(stages)
+    }
+
     fn log_det(&self) -> LogDet {
         self.parts.iter().map(Bijector::log_det).max().unwrap_or(LogDet::Exact)
     }

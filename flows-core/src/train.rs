@@ -1,4 +1,4 @@
-//! Training: minibatches, Adam, schedules, averaging, early stopping, checkpoints.
+//! Training from rows or a density: Adam, schedules, averaging, early stopping, checkpoints.
 
 mod adam;
 mod checkpoint;
@@ -18,6 +18,6 @@ pub use config::{BaseUpdate, TrainConfig};
 pub use material::Material;
 pub use objective::{Annealing, MaximumMeanDiscrepancy, Objective, ReverseKl, SimulationFree};
 pub use progress::{Outcome, Progress, Validation};
-pub use schedule::{Budget, Schedule};
+pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::Trainer;

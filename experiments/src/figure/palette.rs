@@ -60,6 +60,14 @@ pub(crate) fn points() -> Vec<u8> {
     ramp(|t| [channel(t, POINT.0), channel(t, POINT.1), channel(t, POINT.2)])
 }
 
+/// White, then Viridis in 255 steps up to where it is still dark enough on white.
+pub(crate) fn transport() -> Vec<u8> {
+    const LIGHTEST: f32 = 0.85;
+    let colours = (0..255).map(|i| ViridisRGB.get_color(LIGHTEST * i as f32 / 254.0));
+    let bytes = colours.flat_map(|RGBColor(r, g, b)| [r, g, b]);
+    [255; 3].into_iter().chain(bytes).collect()
+}
+
 fn ramp(colour: impl Fn(f32) -> [u8; 3]) -> Vec<u8> {
     let last = f32::from(LAST_INDEX);
     (0..=LAST_INDEX)

@@ -1,9 +1,10 @@
 //! A run's summary as a row of `summary.csv`, and back as far as the columns reach.
 
-use super::{LogDet, RunSummary, Status, SummaryRow};
+use super::{Audit, Family, LogDet, RunSummary, Status, SummaryRow};
 
 impl From<&RunSummary> for SummaryRow {
     fn from(run: &RunSummary) -> Self {
+        let audit = run.audit.as_ref();
         Self {
             problem: run.problem.clone(),
             flow: run.flow.clone(),
@@ -24,6 +25,18 @@ impl From<&RunSummary> for SummaryRow {
             solver_error_nats: run.solver_error_nats,
             trace_noise_nats: run.trace_noise_nats,
             status: Some(run.status),
+            train_work: run.train_work,
+            log_prob_rate_standard_error: run.log_prob_rate_standard_error,
+            sample_rate_standard_error: run.sample_rate_standard_error,
+            round_trip_f32: audit.map(|audit| audit.round_trip_f32),
+            round_trip_f64: audit.map(|audit| audit.round_trip_f64),
+            normalisation_f32: audit.and_then(|audit| audit.normalisation_f32),
+            normalisation_f64: audit.and_then(|audit| audit.normalisation_f64),
+            precision_gap_largest: audit.map(|audit| audit.precision_gap_largest),
+            precision_gap_median: audit.map(|audit| audit.precision_gap_median),
+            lipschitz: audit.map(|audit| audit.lipschitz),
+            inverse_lipschitz: audit.map(|audit| audit.inverse_lipschitz),
+            condition_median: audit.map(|audit| audit.condition_median),
         }
     }
 }
@@ -35,7 +48,11 @@ impl From<SummaryRow> for RunSummary {
             None => Status::Failed,
         });
         Self {
-            status,
+            audit: audit(&row),
+            problem: row.problem,
+            flow: row.flow,
+            family: row.family,
+            seed: row.seed,
             parameters: row.parameters,
             train_seconds: row.train_seconds,
             steps: row.steps,
@@ -50,7 +67,10 @@ impl From<SummaryRow> for RunSummary {
             sample_rows_per_second: row.sample_rows_per_second,
             solver_error_nats: row.solver_error_nats,
             trace_noise_nats: row.trace_noise_nats,
-            ..Self::finished([&row.problem, &row.flow], row.family, row.seed)
+            train_work: row.train_work,
+            log_prob_rate_standard_error: row.log_prob_rate_standard_error,
+            sample_rate_standard_error: row.sample_rate_standard_error,
+            ..Self::without_result(status)
         }
     }
 }
@@ -62,4 +82,63 @@ impl From<flows_core::LogDet> for LogDet {
             flows_core::LogDet::Estimate => Self::Estimate,
         }
     }
+}
+
+impl RunSummary {
+    /// A run that finished and of which nothing has been measured.
+    #[must_use]
+    pub fn finished([problem, flow]: [&str; 2], family: Family, seed: u64) -> Self {
+        let (problem, flow) = (problem.to_owned(), flow.to_owned());
+        Self { problem, flow, family, seed, ..Self::without_result(Status::Finished) }
+    }
+
+    /// A run of which only its end is known.
+    pub fn without_result(status: Status) -> Self {
+        Self {
+            problem: String::new(),
+            flow: String::new(),
+            family: Family::Finite,
+            seed: 0,
+            dim: None,
+            parameters: None,
+            train_seconds: None,
+            steps: None,
+            nll_nats: None,
+            nll_standard_error: None,
+            kl_nats: None,
+            kl_standard_error: None,
+            normalisation: None,
+            normalisation_window: None,
+            round_trip_error: None,
+            evaluations: None,
+            log_det: None,
+            precision: None,
+            status,
+            message: None,
+            log_prob_rows_per_second: None,
+            sample_rows_per_second: None,
+            accuracy: None,
+            solver_error_nats: None,
+            trace_noise_nats: None,
+            train_work: None,
+            log_prob_rate_standard_error: None,
+            sample_rate_standard_error: None,
+            audit: None,
+            on_target: None,
+        }
+    }
+}
+
+fn audit(row: &SummaryRow) -> Option<Audit> {
+    Some(Audit {
+        round_trip_f32: row.round_trip_f32?,
+        round_trip_f64: row.round_trip_f64?,
+        normalisation_f32: row.normalisation_f32,
+        normalisation_f64: row.normalisation_f64,
+        precision_gap_largest: row.precision_gap_largest?,
+        precision_gap_median: row.precision_gap_median?,
+        lipschitz: row.lipschitz?,
+        inverse_lipschitz: row.inverse_lipschitz?,
+        condition_median: row.condition_median?,
+    })
 }

@@ -85,6 +85,14 @@ impl Folder {
         self.matrix(&run.path("samples.npy"))
     }
 
+    /// Reads where draws of one run stand on their way from base to data: stage, x1, x2.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn transport(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.matrix(&run.path("transport.npy"))
+    }
+
     fn open(&self, path: &Path) -> Result<BufReader<File>> {
         match File::open(self.root.join(path)) {
             Ok(file) => Ok(BufReader::new(file)),

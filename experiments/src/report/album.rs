@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::figure::Figure;
+use crate::figure::{Figure, escape};
+use crate::record::{Comparison, Problem};
 use flows_core::train::write_atomically;
 
 /// The folder that figures are written to.
@@ -13,14 +14,16 @@ use flows_core::train::write_atomically;
 pub(super) struct Album {
     folder: PathBuf,
     names: Vec<String>,
+    /// Arguments of `compare` for the same flows, seeds and budget.
+    arguments: String,
 }
 
 impl Album {
     /// Makes `dir/figures` if there is none.
-    pub(super) fn create(dir: &Path) -> Result<Self> {
+    pub(super) fn create(dir: &Path, comparison: &Comparison) -> Result<Self> {
         let folder = dir.join("figures");
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new() })
+        Ok(Self { folder, names: Vec::new(), arguments: arguments(comparison) })
     }
 
     /// Writes `figure` as `name.svg` and returns it as an element.
@@ -39,4 +42,31 @@ impl Album {
     pub(super) fn names(&self) -> &[String] {
         &self.names
     }
+
+    /// How to get figures of a problem again: the command, folded away. `seed` is that of the run that
+    /// is shown; without one, all are.
+    pub(super) fn command(&self, problem: &Problem, seed: Option<u64>, files: &[String]) -> String {
+        let name = escape(&problem.name);
+        let shown = seed.map_or_else(|| "All seeds".into(), |seed| format!("Seed {seed}"));
+        let files: Vec<String> =
+            files.iter().map(|file| format!("<code>figures/{}.svg</code>", escape(file))).collect();
+        format!(
+            "<details class=\"again\"><summary>Reproduce</summary><pre tabindex=\"0\"><code>cargo run \
+             --release -p experiments -- compare --problems {name} {} --out results/{name}</code></pre>\
+             <p>{shown}; the command writes {}.</p></details>\n",
+            escape(&self.arguments),
+            files.join(", "),
+        )
+    }
+}
+
+fn arguments(comparison: &Comparison) -> String {
+    let flows: Vec<&str> = comparison.flows.iter().map(|flow| flow.name.as_str()).collect();
+    // Seeds are counted from 0.
+    let seeds = comparison.seeds.iter().max().map_or(1, |last| last + 1);
+    let matched = match &comparison.matched {
+        Some(matching) => matching.arguments(),
+        None => format!("--seconds {}", comparison.seconds_per_run),
+    };
+    format!("--flows {} --seeds {seeds} {matched}", flows.join(","))
 }

@@ -7,32 +7,47 @@ use super::estimate::Estimate;
 use super::gather::{FlowResults, Measure, ProblemResults};
 use super::numbers::Numbers;
 use crate::figure::cost::{self, Cost, Quantity};
+use crate::record::{Folder, RunKey};
 
-/// All flows with a finished run against parameters and throughput.
-pub(super) fn section(results: &ProblemResults, album: &mut Album) -> Result<String> {
+/// All flows with a finished run against time, work, parameters, passes and throughput.
+pub(super) fn section(
+    folder: &Folder,
+    results: &ProblemResults,
+    album: &mut Album,
+) -> Result<String> {
     let (quantity, words) = match results.measure() {
         Measure::Divergence => (Quantity::Divergence, "KL divergence"),
         Measure::NegativeLogLikelihood => {
             (Quantity::Excess, "negative log-likelihood above the lowest")
         }
     };
-    let costs = costs(results);
+    let costs = costs(folder, results);
     if costs.is_empty() {
         return Ok("<p class=\"missing\">No cost figure: no run finished.</p>\n".into());
     }
     let title = &results.problem.title;
-    let description = format!("{title}: {words} against parameters and against throughput");
+    let description =
+        format!("{title}: {words} against training time, work, parameters, passes and throughput");
     let figure = cost::draw(&costs, quantity, description)?;
-    let element = album.add(&format!("{}-cost", results.problem.name), &figure)?;
+    let name = format!("{}-cost", results.problem.name);
+    let element = album.add(&name, &figure)?;
+    let again = album.command(&results.problem, None, &[name]);
+    let trails = if costs.iter().any(|cost| !cost.trail.is_empty()) {
+        " In the first plot a line for each flow follows its lowest validated divergence so far \
+         (first finished seed)."
+    } else {
+        ""
+    };
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Cost\">{element}</div>\n<figcaption>Cost: {words} against parameters (left is \
-         cheaper) and against throughput (right is faster); means over seeds ± one standard error. \
-         Triangles are continuous flows.</figcaption></figure>\n"
+         aria-label=\"Cost\">{element}</div>\n<figcaption>Cost: {words}, means over seeds ± one \
+         standard error, against what it takes; left is cheaper, and for rates right is faster. The \
+         thin black line is the Pareto front: what no other flow beats in both.{trails} Triangles are \
+         continuous flows.</figcaption>\n{again}</figure>\n"
     ))
 }
 
-fn costs(results: &ProblemResults) -> Vec<Cost> {
+fn costs(folder: &Folder, results: &ProblemResults) -> Vec<Cost> {
     let measure = results.measure();
     let means = || results.flows.iter().filter_map(|flow| Some((flow, flow.mean(measure)?)));
     let floor = match measure {
@@ -47,9 +62,34 @@ fn costs(results: &ProblemResults) -> Vec<Cost> {
             look: flow.look.clone(),
             nats: mean.value - floor,
             error: mean.error.unwrap_or(0.0),
-            parameters: numbers.parameters,
-            rows_per_second: numbers.log_prob_rows_per_second,
+            spent: [
+                numbers.train_seconds,
+                numbers.train_work,
+                numbers.parameters,
+                numbers.evaluations,
+                numbers.log_prob_rate,
+                numbers.sample_rate,
+            ]
+            .map(|estimate| estimate.map(|known| known.value)),
+            trail: trail(folder, results, flow),
         }
     };
     means().map(cost).collect()
+}
+
+/// Seconds and the lowest validated divergence so far of the first finished run; nothing where the
+/// divergence is not known, because validation and test rows differ.
+fn trail(folder: &Folder, results: &ProblemResults, flow: &FlowResults) -> Vec<(f64, f64)> {
+    let problem = &results.problem;
+    let (Some(entropy), Some(run)) = (problem.entropy_nats, flow.finished().next()) else {
+        return Vec::new();
+    };
+    let key = RunKey { problem: &problem.name, flow: &flow.flow.name, seed: run.seed };
+    let mut lowest = f64::INFINITY;
+    let rows = folder.metrics(key).unwrap_or_default();
+    let points = rows.into_iter().filter_map(|row| {
+        lowest = lowest.min(row.validation_nats? - entropy);
+        Some((row.seconds, lowest))
+    });
+    points.collect()
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use self::data::{Noise, ROWS, write_arrays};
 use crate::record::{
-    Accuracy, Comparison, Family, Flow, Host, LogDet, MetricsRow, Problem, ProblemKind, RunSummary,
-    Started, Status, SummaryRow,
+    Accuracy, Audit, Comparison, Family, Flow, Host, LogDet, MetricsRow, Problem, ProblemKind,
+    RunSummary, Started, Status, SummaryRow,
 };
 
 const WINE: &str = "fixed acidity,volatile acidity,citric acid,residual sugar,chlorides,free SO2,\
@@ -43,6 +43,7 @@ pub(super) fn comparison(flows: usize) -> Comparison {
         command: "experiments compare --budget quick --seeds 2 --out results/quick".into(),
         budget: "quick".into(),
         seconds_per_run: 20.0,
+        matched: None,
         seeds: vec![1, 2],
         threads: 2,
         precision: "f32".into(),
@@ -124,6 +125,9 @@ fn write_run(folder: &Path, problem: &Problem, run: &RunSummary, index: usize) {
     metrics.flush().unwrap();
     if run.status == Status::Finished {
         write_arrays(folder, problem, blur(index), "density.npy");
+        if problem.dim == 2 {
+            data::write_transport(folder);
+        }
     }
 }
 
@@ -173,6 +177,25 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         solver_error_nats: known(4.1e-6).filter(|_| slow),
         trace_noise_nats: known(0.31).filter(|_| slow),
         on_target: None,
+        train_work: (!diverged).then_some(31_000_000),
+        log_prob_rate_standard_error: known(0.02 * rate),
+        sample_rate_standard_error: known(0.03 * rate),
+        audit: (!diverged).then(|| audit(index)),
+    }
+}
+
+fn audit(index: usize) -> Audit {
+    let scale = 1.0 + index as f64;
+    Audit {
+        round_trip_f32: 2.2e-6 * scale,
+        round_trip_f64: 1.3e-14 * scale,
+        normalisation_f32: Some(0.9993),
+        normalisation_f64: Some(0.9994),
+        precision_gap_largest: 3.1e-5 * scale,
+        precision_gap_median: 4.0e-7 * scale,
+        lipschitz: 8.5 * scale,
+        inverse_lipschitz: 31.0 / scale,
+        condition_median: 3.25 + index as f64,
     }
 }
 

@@ -6,9 +6,17 @@ use crate::figure;
 /// Shown where a number is not known.
 pub(super) const UNKNOWN: &str = "–";
 
-/// `0.0123 ± 0.0004`: the error to one digit, or two if the first is 1, and the value as far.
+/// `0.0123 ± 0.0004` or `411 000 ± 60 000`: the error to one digit, or two if the first is 1, and the
+/// value as far.
 pub(super) fn estimate(estimate: Estimate) -> String {
     match estimate.error {
+        Some(error) if error >= 100.0 => {
+            let power = error.log10().floor() as i32;
+            let digits = if error < 2.0 * 10f64.powi(power) { 2 } else { 1 };
+            let unit = 10f64.powi(power + 1 - digits);
+            let rounded = |value: f64| count((value / unit).round() * unit);
+            format!("{} ± {}", rounded(estimate.value), rounded(error))
+        }
         Some(error) if error > 0.0 => {
             let decimals = error_decimals(error);
             format!("{} ± {error:.decimals$}", fixed(estimate.value, decimals))
@@ -112,6 +120,8 @@ mod tests {
         assert_eq!(with_error(-0.0004, 0.02), "0.00 ± 0.02");
         assert_eq!(with_error(1234.5, 31.0), "1234 ± 31");
         assert_eq!(with_error(2.0, 0.0), "2.000");
+        assert_eq!(with_error(411_234.0, 60_300.0), "410\u{202f}000 ± 60\u{202f}000");
+        assert_eq!(with_error(45_432.0, 178.0), "45\u{202f}430 ± 180");
     }
 
     #[test]

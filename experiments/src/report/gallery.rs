@@ -7,7 +7,7 @@ use super::format;
 use super::gather::ProblemResults;
 use super::source::{Source, common_rows, largest_density};
 use crate::figure::samples::{self, Points};
-use crate::figure::{self, Frame, density, escape, pairs};
+use crate::figure::{self, Figure, Frame, density, escape, pairs};
 use crate::record::{Folder, Matrix, Problem};
 
 /// Most points in one scatter plot.
@@ -31,15 +31,19 @@ pub(super) fn section(
     }
     let mut sources = vec![Source::truth(folder, results)];
     sources.extend(results.flows.iter().map(|flow| Source::flow(folder, results, flow)));
-    let mut gallery = Gallery { problem, rows: common_rows(&sources, POINTS), album };
+    let seed = results.flows.iter().find_map(|flow| Some(flow.finished().next()?.seed));
+    let rows = common_rows(&sources, POINTS);
+    let mut gallery = Gallery { problem, rows, album, names: Vec::new() };
     let (cards, caption) = match problem.window.filter(|_| problem.dim == 2) {
         Some(window) => gallery.plane(window, &sources)?,
         None => gallery.features(&sources)?,
     };
+    let names = std::mem::take(&mut gallery.names);
+    let again = album.command(problem, seed, &names);
     let columns = columns(sources.len());
     Ok(format!(
         "<div class=\"gallery\" style=\"--columns: {columns}\">\n{cards}</div>\n\
-         <p class=\"caption\">{caption}</p>\n"
+         <p class=\"caption\">{caption}</p>\n{again}"
     ))
 }
 
@@ -54,6 +58,8 @@ struct Gallery<'a> {
     /// Points in each scatter plot.
     rows: usize,
     album: &'a mut Album,
+    /// Files of the figures so far.
+    names: Vec<String>,
 }
 
 impl Gallery<'_> {
@@ -132,8 +138,7 @@ impl Gallery<'_> {
         };
         let words = format!("{}: density of {}", self.problem.title, source.title);
         let figure = density::draw(frame, grid, maximum, words)?;
-        let name = format!("{}-{}-density", self.problem.name, source.name);
-        self.album.add(&name, &figure)
+        self.add(format!("{}-{}-density", self.problem.name, source.name), &figure)
     }
 
     /// A scatter plot for each pair of columns, and below them how much lies outside.
@@ -176,8 +181,13 @@ impl Gallery<'_> {
         let [i, j] = points.columns.map(|column| column + 1);
         let words = format!("{}: {words}", self.problem.title);
         let figure = samples::draw(frame, points, words)?;
-        let name = format!("{}-{}-samples-{i}-{j}", self.problem.name, source.name);
-        self.album.add(&name, &figure)
+        self.add(format!("{}-{}-samples-{i}-{j}", self.problem.name, source.name), &figure)
+    }
+
+    fn add(&mut self, name: String, figure: &Figure) -> Result<String> {
+        let element = self.album.add(&name, figure)?;
+        self.names.push(name);
+        Ok(element)
     }
 }
 

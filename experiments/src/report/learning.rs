@@ -33,13 +33,15 @@ pub(super) fn section(
     let title = &problem.title;
     let words = format!("{title}: learning curves of all flows against training time");
     let drawn = learning::draw(&gathered.curves, quantity, words)?;
-    let element = album.add(&format!("{}-learning", problem.name), &drawn.figure)?;
+    let name = format!("{}-learning", problem.name);
+    let element = album.add(&name, &drawn.figure)?;
+    let again = album.command(problem, None, &[name]);
     let remarks = remarks(&drawn, &gathered);
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
          aria-label=\"Learning curves\">{element}</div>\n<figcaption>Learning curves: {loss}, a line \
-         for each seed; solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\
-         </figure>\n"
+         for each seed; solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n\
+         {again}</figure>\n"
     ))
 }
 

@@ -9,7 +9,7 @@ use crate::figure::escape;
 use crate::record::{Family, Folder};
 
 pub(super) const STYLE: &str = include_str!("style.css");
-pub(super) const SCRIPT: &str = include_str!("sort.js");
+pub(super) const SCRIPT: &str = concat!(include_str!("sort.js"), include_str!("film.js"));
 
 /// The whole report as HTML.
 pub(super) fn render(folder: &Folder, results: &Results, album: &mut Album) -> Result<String> {
@@ -50,15 +50,13 @@ fn introduction(results: &Results) -> String {
     let seeds = comparison.seeds.len();
     format!(
         "<p>{} finite and {} continuous normalizing flows, trained on the same data with the same {seeds} \
-         seed{} ({}) and the same wall-clock budget: {} for each run (budget <q>{}</q>), {}, {}. All \
-         likelihoods are in nats. The comparison began {} and took {} on {} ({} cores), with version {} \
+         seed{} ({}), matched by {}, {}, {}. All likelihoods are in nats. The comparison began {} and took {} on {} ({} cores), with version {} \
          of the program:</p>\n<pre tabindex=\"0\"><code>{}</code></pre>\n",
         family(Family::Finite),
         family(Family::Continuous),
         if seeds == 1 { "" } else { "s" },
         reading::seeds(&comparison.seeds),
-        date::duration(comparison.seconds_per_run),
-        escape(&comparison.budget),
+        reading::matched(comparison),
         reading::threads(comparison.threads),
         escape(&comparison.precision),
         escape(&date::started(&comparison.started)),

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::album::Album;
 use super::estimate::Estimate;
 use super::gather::{FlowResults, ProblemResults};
-use super::{cost, format, gallery, learning, table};
+use super::{cost, format, gallery, learning, table, transport};
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
 
@@ -19,14 +19,16 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}<div class=\"charts\">\n{}{}</div>\n{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
         gallery::section(folder, results, album)?,
+        transport::section(folder, results, album)?,
         learning::section(folder, results, album)?,
-        cost::section(results, album)?,
+        cost::section(folder, results, album)?,
         table::of_problem(results),
+        table::of_audits(results),
         remarks(results)
     ))
 }

@@ -3,11 +3,14 @@
 use super::album::Album;
 use super::date;
 use super::estimate::SEEDS_FOR_SPREAD;
+use super::format;
 use super::gather::Results;
 use crate::figure::escape;
+use crate::record::Comparison;
+use flows_core::train::Budget;
 
 /// Terms of the tables, each with its meaning.
-const TERMS: [(&str, &str); 10] = [
+const TERMS: [(&str, &str); 14] = [
     (
         "KL",
         "Kullback-Leibler divergence from the truth to the flow: the mean of log p*(x) − log q(x) over \
@@ -32,6 +35,26 @@ const TERMS: [(&str, &str); 10] = [
         "Evaluations",
         "Network passes, for a continuous flow evaluations of its vector field. Counts do not depend on \
          the machine or its load.",
+    ),
+    (
+        "Row passes",
+        "Network passes, or evaluations of the vector field, in training, each times the rows that it \
+         acted on; forwards only.",
+    ),
+    (
+        "f32 against f64",
+        "Difference of a row's log-density between the trained weights in single precision and the \
+         same weights in double precision, solved to the same tolerance.",
+    ),
+    (
+        "Lipschitz",
+        "Largest singular value of the Jacobian of data to base over held-out rows, and one over the \
+         smallest for base to data. The larger of the two is an estimate, from below, of the flow's \
+         bi-Lipschitz constant: what joins separate modes must stretch.",
+    ),
+    (
+        "Condition",
+        "Largest over smallest singular value of that Jacobian at a row; the median over rows.",
     ),
     (
         "Solver error",
@@ -71,16 +94,58 @@ pub(super) fn section(results: &Results) -> String {
     format!(
         "<section id=\"reading\" aria-labelledby=\"reading-title\">\n\
          <h2 id=\"reading-title\">How to read this</h2>\n\
-         <p>Equal budget: every run trains for the same {} of wall clock on {} and sees the same data \
-         under the same seed. A flow with cheap steps makes more of them in that time. Evaluation is \
-         not part of the budget.</p>\n\
+         <p>Equal terms: runs are matched by {}, on {}, and see the same data under the same seed. {} \
+         Evaluation is not part of the budget.</p>\n\
          <p>± is a standard error. For one run it is that of the mean over held-out rows. A mean over \
          {SEEDS_FOR_SPREAD} or more seeds has the standard error over seeds; with two seeds, whose \
          spread is often small by chance, it is the larger of that and the error of a single run. \
          Held-out rows are the same for all flows.</p>\n<dl>\n{terms}</dl>\n</section>\n",
-        date::duration(comparison.seconds_per_run),
+        matched(comparison),
         threads(comparison.threads),
+        consequence(comparison),
     )
+}
+
+/// What every run was given the same amount of.
+pub(super) fn matched(comparison: &Comparison) -> String {
+    let seconds = || format!("wall-clock time: {}", date::duration(comparison.seconds_per_run));
+    let Some(matching) = &comparison.matched else {
+        return format!(
+            "{} for each run (budget <q>{}</q>)",
+            seconds(),
+            escape(&comparison.budget)
+        );
+    };
+    let budget = match matching.budget {
+        Budget::Seconds(_) => seconds(),
+        Budget::Steps(steps) => format!("optimiser steps: {}", format::count(steps as f64)),
+        Budget::Work(work) => format!(
+            "work: {} row passes, network passes and evaluations of vector fields times the rows \
+             they act on",
+            format::count(work as f64)
+        ),
+    };
+    match matching.parameters {
+        Some(count) => format!(
+            "parameters: about {} each, and by {budget} of training",
+            format::count(count as f64)
+        ),
+        None => format!("{budget} for each run"),
+    }
+}
+
+/// What the reader should keep in mind about the matching.
+fn consequence(comparison: &Comparison) -> &'static str {
+    match comparison.matched.map(|matching| matching.budget) {
+        Some(Budget::Steps(_)) => {
+            "A flow with cheap steps is done earlier; time and work are in the tables."
+        }
+        Some(Budget::Work(_)) => {
+            "Passes are counted forwards, each as one whatever the width of its network; the gradient \
+             costs every flow about twice as much again. Time is in the tables."
+        }
+        _ => "A flow with cheap steps makes more of them in that time.",
+    }
 }
 
 /// The section "Reproduce".

@@ -21,8 +21,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const descending = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const rows = [...body.rows].sort((a, b) => compare(key(a, column), key(b, column)));
-      body.append(...(descending ? rows.reverse() : rows));
+      // What is not known comes last in either order.
+      const known = (row) => row.cells[column].textContent !== "–";
+      const rows = [...body.rows].filter(known);
+      rows.sort((a, b) => compare(key(a, column), key(b, column)));
+      const unknown = [...body.rows].filter((row) => !known(row));
+      body.append(...(descending ? rows.reverse() : rows), ...unknown);
     });
   });
 }

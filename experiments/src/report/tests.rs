@@ -77,6 +77,43 @@ fn means_over_seeds_stand_in_the_verdict() {
 }
 
 #[test]
+fn leaders_are_named_with_their_numbers_and_the_distance_of_the_other_family() {
+    let (_dir, html) = report(|_| ());
+    let section = html.split("id=\"verdict\"").nth(1).unwrap().split("</section>").next().unwrap();
+    let ring = section.split("<li><strong>Ring of Gaussians").nth(1).unwrap();
+    let ring = ring.split("</li>").next().unwrap();
+    // The fixture's divergence grows with the square of the blur: 0.1, 0.14 and 0.3.
+    for words in
+        ["Lowest loss: Neural spline flow (finite, ", "the leading continuous flow, FFJORD, is "]
+    {
+        assert!(ring.contains(words), "{ring}");
+    }
+    assert!(ring.contains("Fewest parameters: FFJORD (continuous, 8\u{202f}771)"), "{ring}");
+    assert!(section.contains("Parameters: finite 0, continuous 4, both 0"), "{section}");
+}
+
+#[test]
+fn films_are_strips_of_labelled_stills_and_audits_have_a_table() {
+    let (_dir, html) = report(|_| ());
+    assert_eq!(html.matches("<div class=\"film\">").count(), 3 * 3);
+    for label in ["base draws", "after map 2 of 4", "time 2/3", "after the solve and a rescaling"] {
+        assert!(html.contains(&format!("<span class=\"note\">{label}</span>")), "{label}");
+    }
+    // The worse of both seeds, which are alike.
+    assert!(html.contains("Round trip f64") && html.contains("data-value=\"0.000031\""));
+    assert!(html.contains("data-value=\"8.5\""));
+}
+
+#[test]
+fn every_figure_says_how_to_get_it_again() {
+    let (_dir, html) = report(|_| ());
+    // Panels, learning curves and costs of four problems, and the films of three.
+    assert_eq!(html.matches("<details class=\"again\">").count(), 4 * 3 + 3);
+    let command = "compare --problems ring --flows real-nvp,ffjord,nsf --seeds 3 --seconds 20";
+    assert_eq!(html.matches(command).count(), 4);
+}
+
+#[test]
 fn anchors_resolve_and_figures_exist() {
     let (dir, html) = report(|_| ());
     let ids = attributes(&html, "id");
@@ -88,12 +125,13 @@ fn anchors_resolve_and_figures_exist() {
     for target in attributes(&html, "aria-labelledby") {
         assert!(ids.contains(target), "{target}");
     }
-    let files: Vec<PathBuf> = html
+    let files: HashSet<PathBuf> = html
         .split("<code>figures/")
         .skip(1)
         .map(|rest| dir.path().join("figures").join(rest.split('<').next().unwrap()))
         .collect();
-    assert_eq!(files.len(), 3 * (4 * 2 + 2) + 1 + 4 * 3 + 2);
+    // A plane has a film for each flow.
+    assert_eq!(files.len(), 3 * (4 * 2 + 2 + 3) + 1 + 4 * 3 + 2);
     for file in files {
         let svg = fs::read_to_string(&file).unwrap();
         assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"), "{}", file.display());

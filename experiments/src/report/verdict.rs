@@ -3,6 +3,7 @@
 use super::estimate::Estimate;
 use super::format;
 use super::gather::{FlowResults, ProblemResults, Results};
+use super::leaders;
 use super::table::scrolling;
 use crate::figure::escape;
 use crate::record::Family;
@@ -44,15 +45,16 @@ pub(super) fn section(results: &Results) -> String {
     let heads: String = results.comparison.flows.iter().map(head).collect();
     let rows: String = results.problems.iter().map(row).collect();
     let table = format!(
-        "<table class=\"verdict\" aria-labelledby=\"verdict-table\">\n<thead><tr>\
+        "<table class=\"sortable verdict\" aria-labelledby=\"verdict-table\">\n<thead><tr>\
          <th scope=\"col\">Problem</th>{heads}</tr></thead>\n\
          <tbody>\n{rows}</tbody></table>"
     );
     format!(
         "<section id=\"verdict\" aria-labelledby=\"verdict-title\">\n\
-         <h2 id=\"verdict-title\">Verdict</h2>\n<p>{}</p>\n{}</section>\n",
+         <h2 id=\"verdict-title\">Verdict</h2>\n<p>{}</p>\n{}{}</section>\n",
         count(results),
-        scrolling("verdict-table", CAPTION, &table)
+        scrolling("verdict-table", CAPTION, &table),
+        leaders::section(results)
     )
 }
 

@@ -20,7 +20,20 @@ const PROMISED: [&str; 13] = [
 ];
 
 /// What a clock measures.
-const TIMED: [&str; 3] = ["train_seconds", "log_prob_rows_per_second", "sample_rows_per_second"];
+pub(crate) const TIMED: [&str; 5] = [
+    "train_seconds",
+    "log_prob_rows_per_second",
+    "sample_rows_per_second",
+    "log_prob_rate_standard_error",
+    "sample_rate_standard_error",
+];
+
+/// The rows of a summary but for what a clock measured.
+pub(crate) fn untimed(place: &Place, name: &str) -> Vec<Vec<(String, String)>> {
+    let mut rows = summary(place, name);
+    rows.iter_mut().for_each(|row| row.retain(|(name, _)| !TIMED.contains(&&name[..])));
+    rows
+}
 
 /// The rows of a summary, each a list of names with values.
 fn summary(place: &Place, name: &str) -> Vec<Vec<(String, String)>> {

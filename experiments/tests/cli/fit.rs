@@ -8,7 +8,7 @@ use crate::{Place, assert_says, failed};
 fn repeatable(place: &Place, run: &str) -> serde_json::Value {
     let mut summary = place.json(&format!("{run}/summary.json"));
     let fields = summary.as_object_mut().unwrap();
-    for name in ["train_seconds", "log_prob_rows_per_second", "sample_rows_per_second"] {
+    for name in crate::compare::TIMED {
         assert!(fields.remove(name).is_some_and(|v| v.as_f64().unwrap() > 0.0), "{name}");
     }
     summary

@@ -1,9 +1,12 @@
 //! The program as its users meet it: arguments in; exit code, output and files out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod browser;
 mod compare;
 mod configs;
 mod fit;
+mod killed;
+mod matching;
 mod resume;
 mod runs;
 mod tables;
@@ -160,6 +163,10 @@ fn an_unknown_command_or_flag_or_a_missing_one_is_wrong_usage() {
         "list --all",
         "compare --budget tiny",
         "compare --seconds 1 --steps 1",
+        "compare --match parameters",
+        "compare --match work",
+        "compare --match work --work 10 --steps 1",
+        "compare --match height",
         "compare --resume",
         "compare --seeds -1",
         "fit --data g.csv",

@@ -6,7 +6,7 @@ use flows_core::operation::apply_with;
 use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Mode, Real, Result, Values, Work};
 
-use super::{Continuous, Direction};
+use super::Continuous;
 use crate::adaptive::{Adaptive, Method};
 use crate::batched::{BatchedRates, State};
 use crate::field::FieldKernel;
@@ -19,16 +19,16 @@ use crate::solve::{Counts, Course, GradientMethod, Solve};
 use crate::solver::{Solver, refused, stopped};
 
 impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
-    /// The end, the log-det and the penalties of a solve, one batch each.
+    /// The end, the log-det and the penalties of a solve between two times, one batch each.
     pub(super) fn solve<T: Mode<E>>(
         &self,
         rates: Rates<E, K>,
         input: &Batch<E>,
         context: &Context<E>,
-        direction: Direction,
+        times: [f64; 2],
         tape: &mut T,
     ) -> Result<(Vec<Batch<E>>, Work)> {
-        let (solver, times) = (self.accuracy().solver, self.interval(direction));
+        let solver = self.accuracy().solver;
         let probes = match rates.divergence {
             None => Vec::new(),
             Some(_) => self.probes(input.rows()),

@@ -18,6 +18,7 @@ mod planar_field;
 mod potential_field;
 mod residual_steps;
 mod resume;
+mod reverse_kl;
 mod row_wise;
 mod solutions;
 mod solvers;

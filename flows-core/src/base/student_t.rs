@@ -91,7 +91,7 @@ impl StandardT {
             let change = shift.abs().max((next - scale).abs()) / next;
             (centre, scale) = (centre + shift, next);
             // Many equal values: the likelihood grows without end as the scale shrinks.
-            if !(scale > 1e-9 * start) {
+            if scale <= 1e-9 * start || scale.is_nan() {
                 return [centre, f64::NEG_INFINITY];
             }
             if change < 1e-12 {

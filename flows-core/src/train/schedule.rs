@@ -26,7 +26,7 @@ impl Schedule {
     }
 }
 
-/// When training ends. Only the training itself counts as time: not validation, not checkpoints.
+/// When training ends. Only the training itself counts: not validation, not checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
@@ -34,15 +34,30 @@ pub enum Budget {
     Steps(u64),
     /// After this many seconds of training.
     Seconds(f64),
+    /// After this much counted work: network passes and evaluations of vector fields, forwards, times
+    /// the rows that they acted on. The same numbers on every machine of a kind.
+    Work(u64),
+}
+
+/// What a training has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Network passes and evaluations of vector fields times their rows.
+    pub work: u64,
 }
 
 impl Budget {
     /// Fraction used, 1 or more when it is spent.
     #[must_use]
-    pub fn progress(self, steps: u64, seconds: f64) -> f64 {
+    pub fn progress(self, spent: Spent) -> f64 {
         match self {
-            Self::Steps(budget) => steps as f64 / budget as f64,
-            Self::Seconds(budget) => seconds / budget,
+            Self::Steps(budget) => spent.steps as f64 / budget as f64,
+            Self::Seconds(budget) => spent.seconds / budget,
+            Self::Work(budget) => spent.work as f64 / budget as f64,
         }
     }
 
@@ -52,6 +67,7 @@ impl Budget {
         let (name, value) = match self {
             Self::Steps(steps) => ("steps", steps as f64),
             Self::Seconds(seconds) => ("seconds", seconds),
+            Self::Work(work) => ("work", work as f64),
         };
         if value > 0.0 && value.is_finite() {
             return Ok(());

@@ -8,7 +8,7 @@ use crate::objective::{
     Annealed, Divergence, Loss, flow_matching, forward_kl, mean, mmd, reverse_divergence,
 };
 use crate::target::{Target, log_density};
-use crate::tensor::{NoneTape, PutTape, batch};
+use crate::tensor::{NoneTape, PutTape, Values, batch};
 use crate::{Batch, Context, Error, Flow, Real, Result, stream};
 
 /// Batches of draws that reverse KL is validated on.
@@ -62,13 +62,13 @@ impl From<Error> for Stop {
 }
 
 impl Step {
-    /// Loss and gradient.
+    /// Loss and gradient, what was measured, and over how many rows.
     pub(super) fn loss<E: Real>(
         self,
         flow: &Flow<E>,
         objective: &Objective,
         material: Material<'_, E>,
-    ) -> Result<(Loss<E>, Measured), Stop> {
+    ) -> Result<(Loss<E>, Measured, u64), Stop> {
         match (objective, material) {
             (Objective::ReverseKl(settings), Material::Density(target)) => {
                 self.divergence(flow, settings, target)
@@ -90,14 +90,14 @@ impl Step {
         flow: &Flow<E>,
         settings: &ReverseKl,
         target: &dyn Target,
-    ) -> Result<(Loss<E>, Measured), Stop> {
+    ) -> Result<(Loss<E>, Measured, u64), Stop> {
         let inverse_temperature = settings.inverse_temperature(self.fraction);
         let at = Annealed { target, inverse_temperature };
         let (estimator, context) = (settings.estimator, Context::default());
         let mut rng = self.stream("draws");
         let Divergence { loss, nats } =
             reverse_divergence(flow, at, self.rows, estimator, context, &mut rng)?;
-        Ok((loss, Measured::Reverse(nats)))
+        Ok((loss, Measured::Reverse(nats), self.rows as u64))
     }
 
     fn loss_of_rows<E: Real>(
@@ -105,9 +105,10 @@ impl Step {
         flow: &Flow<E>,
         objective: &Objective,
         source: &dyn Source<E>,
-    ) -> Result<(Loss<E>, Measured), Stop> {
+    ) -> Result<(Loss<E>, Measured, u64), Stop> {
         let rows = source.minibatch(self.index, self.rows).map_err(Stop::Source)?;
         let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
+        let count = x.rows() as u64;
         if let Objective::MaximumMeanDiscrepancy(settings) = objective {
             if source.context_dim() > 0 {
                 let what = "maximum mean discrepancy of a conditional flow";
@@ -116,18 +117,18 @@ impl Step {
             }
             let loss = mmd(flow, &x, &settings.bandwidths(), &mut self.stream("draws"))?;
             let measured = Measured::Discrepancy(loss.value);
-            return Ok((loss, measured));
+            return Ok((loss, measured, count));
         }
         let context = context.traced();
         if let Some(settings) = objective.matching(self.fraction) {
             let mut rng = self.stream("matching");
             let loss = flow_matching(flow, &settings, x, context, &mut rng)?;
             let measured = Measured::Matching(loss.value);
-            return Ok((loss, measured));
+            return Ok((loss, measured, count));
         }
         let loss = forward_kl(flow, x, context)?;
         let measured = Measured::Likelihood(loss.value);
-        Ok((loss, measured))
+        Ok((loss, measured, count))
     }
 
     fn stream(self, name: &str) -> crate::Stream {

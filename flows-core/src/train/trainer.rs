@@ -11,7 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::material::Material;
 use super::progress::{Outcome, Progress, Validation};
-use super::schedule::Budget;
+use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
 use super::trained::Trained;
 use crate::bijector::{Bijector, Cost, Purpose};
@@ -27,6 +27,15 @@ struct State {
     seconds: f64,
     best_nats: Option<f64>,
     without_improvement: u64,
+    /// Checkpoints of before it was counted have none.
+    #[serde(default)]
+    work: u64,
+}
+
+impl State {
+    fn spent(&self) -> Spent {
+        Spent { steps: self.steps, seconds: self.seconds, work: self.work }
+    }
 }
 
 /// Trains a flow as its config says and can be saved and resumed at any step.
@@ -69,6 +78,11 @@ impl<E: Real> Trainer<E> {
     /// Seconds of training.
     pub fn seconds(&self) -> f64 {
         self.state.seconds
+    }
+
+    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    pub fn work(&self) -> u64 {
+        self.state.work
     }
 
     /// The flow with the weights of the latest step.
@@ -120,7 +134,7 @@ impl<E: Real> Trainer<E> {
         if self.is_exhausted() {
             return Ok(Outcome::EarlyStop);
         }
-        while self.budget.progress(self.state.steps, self.state.seconds) < 1.0 {
+        while self.budget.progress(self.state.spent()) < 1.0 {
             let clock = Instant::now();
             let mut progress = match self.step(material) {
                 Ok(progress) => progress,
@@ -129,7 +143,12 @@ impl<E: Real> Trainer<E> {
             };
             self.state.seconds += clock.elapsed().as_secs_f64();
             progress.seconds = self.state.seconds;
-            progress.fraction = self.budget.progress(self.state.steps, self.state.seconds);
+            progress.fraction = self.budget.progress(self.state.spent());
+            if matches!(self.budget, Budget::Work(_)) && self.state.work == 0 {
+                let what = "a budget of work for a flow without networks";
+                let advice = "there are no passes to count; give seconds or steps";
+                return Err(Error::Unavailable { what, advice });
+            }
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
             if let (Some(judge), true) = (judge, due || progress.fraction >= 1.0) {
                 let nats = match self.validate(judge) {
@@ -179,9 +198,9 @@ impl<E: Real> Trainer<E> {
         bijector.set_purpose(Purpose::Training);
         bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
         self.update_base(material)?;
-        let fraction = self.budget.progress(index, self.state.seconds);
+        let fraction = self.budget.progress(self.state.spent());
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
-        let (loss, measured) = step.loss(&self.flow, &self.config.objective, material)?;
+        let (loss, measured, rows) = step.loss(&self.flow, &self.config.objective, material)?;
         let Loss { value: loss, gradient: mut gradients, work } = loss;
         let mut trained = Trained { flow: &mut self.flow, base: base_role(&self.config) };
         let norm = gradient_norm(&trained, &mut gradients).map_err(Stop::Source)?;
@@ -193,6 +212,7 @@ impl<E: Real> Trainer<E> {
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut trained, &mut gradients, rate, scale).map_err(Stop::Source)?;
         self.state.steps += 1;
+        self.state.work += work.evaluations() * rows;
         self.update_average();
         let mut progress = Progress {
             step: self.state.steps,

@@ -3,15 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use flows_core::tensor::{Gradient, gradient_of, set_values};
+use flows_core::rowwise::{backward, negative_mean};
+use flows_core::tensor::{Gradient, batch, gradient_of, set_values};
 use flows_core::train::{
     AdamConfig, Annealing, Budget, Objective, Outcome, Progress, ReverseKl, SamplerSource,
     TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, BoxBijector, Chain, Context, Error, Estimator, Flow, Parameters, Real, Target, normals,
-    reverse_kl, stream,
+    Base, BoxBijector, Chain, Context, Error, Estimator, Flow, Parameters, PutTape, Real, Target,
+    Traced, Values, normals, reverse_kl, stream,
 };
 
 /// Seven times N(m, s^2) in each of two dimensions.
@@ -184,5 +186,133 @@ fn an_objective_without_its_material_is_refused() {
         let config =
             TrainConfig { objective: Objective::ReverseKl(reverse), ..TrainConfig::default() };
         assert!(Trainer::new(start(), config, Budget::Steps(5), 0).is_err(), "{from} {until}");
+    }
+}
+
+/// The density of a base, as a target.
+#[derive(Debug)]
+struct DensityOf(Base<f64>);
+
+impl Target for DensityOf {
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        let x = batch(point.to_vec(), 1, point.len()).unwrap();
+        let (value, tape) = self.0.log_prob(x.clone().put_tape(Traced::default())).unwrap();
+        let (minus, scalar) = negative_mean(value, tape).unwrap();
+        let slope = gradient_of(&mut backward(scalar).unwrap(), &x).unwrap();
+        gradient.iter_mut().zip(slope).for_each(|(g, s)| *g = -s);
+        -minus
+    }
+}
+
+fn mixture(logit: f64) -> Base<f64> {
+    let mut base = Base::mixture(1, 3, &mut stream(1, "mixture")).unwrap();
+    let set = base.visit_mut(&mut |name, _, tensor| match name {
+        "logits" => set_values(tensor, &[logit, -0.4, 0.2]),
+        "location" => set_values(tensor, &[-2.0, 0.5, 2.0]),
+        _ => set_values(tensor, &[-0.5, 0.0, -0.3]),
+    });
+    set.unwrap();
+    base
+}
+
+fn flow_of(base: Base<f64>) -> Flow<f64> {
+    let identity = BoxBijector::new(Chain::new(base.dim(), Vec::new()).unwrap());
+    Flow::new(base, identity).unwrap()
+}
+
+#[test]
+fn gradients_for_the_weights_of_a_mixture_are_unbiased() {
+    const BATCHES: u64 = 4000;
+    let target = DensityOf(Base::logistic(1).unwrap());
+    // The divergence by the trapezoidal rule: smooth, and 1e-30 at the ends.
+    let divergence = |logit: f64| {
+        let z: Vec<f64> = (-1200..1200).map(|i| f64::from(i) * 0.01).collect();
+        let z = batch(z.clone(), z.len(), 1).unwrap();
+        let of = |base: &Base<f64>| base.log_prob(z.clone()).unwrap().0.values();
+        let pairs = of(&mixture(logit)).into_iter().zip(of(&target.0));
+        pairs.map(|(q, p)| q.exp() * (q - p) * 0.01).sum::<f64>()
+    };
+    let expected = (divergence(0.3 + 1e-5) - divergence(0.3 - 1e-5)) / 2e-5;
+    let flow = flow_of(mixture(0.3));
+    for by in [Estimator::Reparameterised, Estimator::Path] {
+        let slope = |seed: u64| {
+            let rng = &mut stream(seed, "draws");
+            let loss = reverse_kl(&flow, &target, 8, 1.0, by, Context::default(), rng);
+            slopes(&flow, &mut loss.unwrap().gradient)[0]
+        };
+        let all: Vec<f64> = (0..BATCHES).map(slope).collect();
+        let mean = all.iter().sum::<f64>() / BATCHES as f64;
+        let square = all.iter().map(|g| (g - mean).powi(2)).sum::<f64>();
+        let error = (square / (BATCHES - 1) as f64 / BATCHES as f64).sqrt();
+        assert!((mean - expected).abs() < 3.0 * error, "{by:?}: {mean} {expected} {error}");
+    }
+}
+
+#[test]
+fn at_the_target_the_path_gradient_of_every_base_is_zero() {
+    for (name, base) in super::bases::bases(2) {
+        let (flow, target) = (flow_of(base.clone()), DensityOf(base));
+        let rng = &mut stream(5, "draws");
+        let by = Estimator::Path;
+        let mut loss = reverse_kl(&flow, &target, 40, 1.0, by, Context::default(), rng).unwrap();
+        let slope = slopes(&flow, &mut loss.gradient);
+        assert!(loss.value.abs() < 1e-13, "{name}: {}", loss.value);
+        // Slopes of order ten that cancel, times draws of order ten.
+        assert!(slope.iter().all(|g| g.abs() < 1e-12), "{name}: {slope:?}");
+    }
+}
+
+/// Weights and reports of a run; stops at `cut` with a file written.
+fn trained(mut trainer: Trainer<f64>, cut: Option<(u64, &Path)>) -> (Trainer<f64>, Vec<[u64; 2]>) {
+    let mut seen = Vec::new();
+    let target: &dyn Target = &TARGET;
+    let note = |trainer: &Trainer<f64>, progress: &Progress| {
+        let nats = progress.validation_nats.unwrap_or_default();
+        seen.push([progress.reverse_nats.unwrap().to_bits(), nats.to_bits()]);
+        Ok(match cut {
+            Some((step, path)) if step == progress.step => {
+                trainer.save(path)?;
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        })
+    };
+    trainer.run(target, None, note).unwrap();
+    (trainer, seen)
+}
+
+#[test]
+fn a_resumed_run_on_a_density_is_the_undisturbed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    for estimator in [Estimator::Reparameterised, Estimator::Path] {
+        let start = |seed| {
+            let mixture = Base::mixture(2, 2, &mut stream(seed, "init")).unwrap();
+            let config = TrainConfig {
+                validate_every: 3,
+                patience: Some(9),
+                ema: Some(0.9),
+                ..config(estimator)
+            };
+            Trainer::new(flow_of(mixture), config, Budget::Steps(10), 3).unwrap()
+        };
+        let (whole, undisturbed) = trained(start(1), None);
+        for cut in [1, 3, 7] {
+            let (_, before) = trained(start(1), Some((cut, &path)));
+            let mut second = start(2);
+            second.resume(&path).unwrap();
+            let (second, after) = trained(second, None);
+            assert_eq!([before, after].concat(), undisturbed, "{estimator:?} cut at {cut}");
+            let weights = |flow: &Flow<f64>| {
+                let mut all = Vec::new();
+                flow.visit(&mut |_, _, t| all.extend(t.values().iter().map(|v| v.to_bits())));
+                all
+            };
+            assert_eq!(weights(second.flow()), weights(whole.flow()), "{estimator:?} {cut}");
+        }
     }
 }

@@ -35,6 +35,7 @@ mod recurrent;
 mod residual;
 mod residual_estimates;
 mod resume;
+mod reverse_estimators;
 mod reverse_kl;
 mod rows;
 mod scalar_map;

@@ -63,7 +63,7 @@ fn climb(rows: &Rows, mut at: Components) -> (f64, Components) {
         if gain > 0.0 {
             (at, sums) = (next, its);
         }
-        if !(gain > GAIN) {
+        if gain <= GAIN || gain.is_nan() {
             break;
         }
     }

@@ -1,0 +1,90 @@
+//! A transformer with the same parameters at every point.
+
+use anyhow::Result;
+use flows_core::Real;
+use flows_core::operation::LANES;
+use flows_finite::{AnyTransformer, Transformer};
+
+/// An increasing map of the line.
+#[derive(Clone, Debug)]
+pub(super) struct ScalarMap {
+    transformer: AnyTransformer,
+    theta: Vec<f64>,
+}
+
+/// Images of points, log-slopes there, and what it took.
+pub(super) struct Image {
+    pub(super) value: Vec<f64>,
+    pub(super) log_slope: Vec<f64>,
+    /// Most evaluations that the root search of any 128 points took, 0 for a formula.
+    pub(super) iterations: u64,
+}
+
+impl ScalarMap {
+    /// At the parameters of the transformer's identity.
+    pub(super) fn identity(transformer: impl Into<AnyTransformer>) -> Self {
+        let transformer = transformer.into();
+        let theta = Transformer::<f64>::identity(&transformer);
+        Self { transformer, theta }
+    }
+
+    /// With other parameters, made from the number of each and its value now.
+    #[must_use]
+    pub(super) fn with(mut self, change: impl Fn(usize, f64) -> f64) -> Self {
+        for (index, value) in self.theta.iter_mut().enumerate() {
+            *value = change(index, *value);
+        }
+        self
+    }
+
+    /// tau, computed in the precision `E`.
+    pub(super) fn forward<E: Real>(&self, x: &[f64]) -> Result<Image> {
+        self.map(x, |transformer, x, theta, y, log_slope: &mut [E]| {
+            transformer.forward(x, theta, y, log_slope).map(|()| 0)
+        })
+    }
+
+    /// The inverse of tau, computed in the precision `E`.
+    pub(super) fn inverse<E: Real>(&self, y: &[f64]) -> Result<Image> {
+        self.map(y, |transformer, y, theta, x, log_slope: &mut [E]| {
+            transformer.inverse(y, theta, x, log_slope)
+        })
+    }
+
+    /// Block by block, the last one filled up with zeros.
+    fn map<E: Real>(
+        &self,
+        points: &[f64],
+        call: impl Fn(&AnyTransformer, &[E], &[E], &mut [E], &mut [E]) -> flows_core::Result<u64>,
+    ) -> Result<Image> {
+        let theta: Vec<E> = self.theta.iter().flat_map(|&t| [E::of(t); LANES]).collect();
+        let mut image = Image { value: Vec::new(), log_slope: Vec::new(), iterations: 0 };
+        for part in points.chunks(LANES) {
+            let mut block = [E::zero(); LANES];
+            for (place, &point) in block.iter_mut().zip(part) {
+                *place = E::of(point);
+            }
+            let (mut value, mut log_slope) = ([E::zero(); LANES], [E::zero(); LANES]);
+            let iterations = call(&self.transformer, &block, &theta, &mut value, &mut log_slope)?;
+            image.iterations = image.iterations.max(iterations);
+            image.value.extend(value[..part.len()].iter().map(|v| v.as_f64()));
+            image.log_slope.extend(log_slope[..part.len()].iter().map(|v| v.as_f64()));
+        }
+        Ok(image)
+    }
+}
+
+/// `count` points of equal distance from `low` to `high`.
+pub(super) fn evenly([low, high]: [f64; 2], count: usize) -> Vec<f64> {
+    (0..count).map(|i| low + (high - low) * i as f64 / (count - 1) as f64).collect()
+}
+
+/// The largest difference of two lists.
+pub(super) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
+}
+
+/// The larger of two, where NaN counts as the largest.
+pub(super) fn larger(worst: f64, next: f64) -> f64 {
+    if next > worst || next.is_nan() { next } else { worst }
+}

@@ -1,0 +1,41 @@
+//! Maximum likelihood for a number of steps, so that a seed gives the same weights every time.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail};
+use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
+use flows_core::{Base, Bijector, BoxBijector, Flow, Stream};
+
+/// How much a training may take, and its seed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    pub(super) steps: u64,
+    pub(super) learning_rate: f64,
+    pub(super) seed: u64,
+}
+
+impl Course {
+    /// The flow from N(0, I) by `bijector`, trained on fresh draws of `sample`, 256 a step.
+    pub(super) fn train(
+        self,
+        bijector: BoxBijector<f64>,
+        sample: impl Fn(usize, &mut Stream) -> Vec<f64>,
+    ) -> Result<Flow<f64>> {
+        let dim = bijector.dim();
+        let flow = Flow::new(Base::standard_normal(dim), bijector)?;
+        let config = TrainConfig {
+            batch_rows: 256,
+            optimiser: AdamConfig { learning_rate: self.learning_rate, ..AdamConfig::default() },
+            ..TrainConfig::default()
+        };
+        let mut trainer = Trainer::new(flow, config, Budget::Steps(self.steps), self.seed)?;
+        let source = SamplerSource::new(sample, dim, self.seed);
+        match trainer.run(&source, None, |_, _| Ok(ControlFlow::Continue(())))? {
+            Outcome::Finished => Ok(trainer.into_flow()?),
+            Outcome::Diverged { step, reason } => {
+                bail!("training stopped at step {step}: {reason}")
+            }
+            other => bail!("training ended early: {other:?}"),
+        }
+    }
+}

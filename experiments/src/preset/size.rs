@@ -1,0 +1,119 @@
+//! Presets scaled to a number of weights, so that flows can be compared at equal size.
+
+use anyhow::{Result, bail};
+use flows_continuous::FieldConfig;
+use flows_core::Parameters;
+use flows_finite::architecture::{Conditioner, TransformerConfig};
+
+use crate::Usage;
+use crate::config::{FlowConfig, RunConfig};
+
+/// How far from the number asked for a flow may be, as a share of it.
+const TOLERANCE: f64 = 0.1;
+
+/// Least and greatest factor of the widths.
+const FACTORS: [f64; 2] = [1.0 / 128.0, 16.0];
+
+/// Halvings of the interval between them: to less than one unit of any width.
+const HALVINGS: usize = 20;
+
+/// The flow of `config` with about `target` weights: its widths times one factor, and where it has
+/// none, its number of components or layers. The factor is found by bisection on the count of the
+/// flow that is built.
+///
+/// # Errors
+/// [`Usage`] if no factor comes within a tenth of the number; that of the preset if it cannot be built.
+pub fn sized(config: &RunConfig, name: &str, dim: usize, target: u64) -> Result<FlowConfig> {
+    config.build::<f32>(dim)?;
+    let [mut low, mut high] = FACTORS.map(f64::ln);
+    let mut nearest = (f64::INFINITY, 0, config.flow.clone());
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        let flow = scaled(&config.flow, middle.exp());
+        let built = RunConfig { flow: flow.clone(), ..config.clone() }.build::<f32>(dim);
+        // What cannot be built is too large for memory.
+        let count = built.map_or(u64::MAX, |flow| flow.count() as u64);
+        let distance = (count as f64 / target as f64 - 1.0).abs();
+        if distance < nearest.0 {
+            nearest = (distance, count, flow);
+        }
+        if count < target { low = middle } else { high = middle }
+    }
+    let (distance, count, flow) = nearest;
+    if distance > TOLERANCE {
+        bail!(Usage(format!(
+            "{name}: expected a size within {:.0} % of {target} parameters on {dim} features, the \
+             nearest is {count}; give another number, or leave the flow out with --flows",
+            100.0 * TOLERANCE
+        )));
+    }
+    Ok(flow)
+}
+
+/// The same architecture with its widths times `factor`.
+fn scaled(flow: &FlowConfig, factor: f64) -> FlowConfig {
+    let scale = |width: &mut usize| *width = ((*width as f64 * factor).round() as usize).max(1);
+    let conditioner = |conditioner: &mut Conditioner| match conditioner {
+        Conditioner::Perceptron(perceptron) => perceptron.hidden.iter_mut().for_each(scale),
+        Conditioner::Residual(residual) => scale(&mut residual.width),
+    };
+    let mut flow = flow.clone();
+    match &mut flow {
+        FlowConfig::RealNvp(config) => conditioner(&mut config.conditioner),
+        FlowConfig::NsfCoupling(config) => conditioner(&mut config.conditioner),
+        FlowConfig::Coupling(config) => conditioner(&mut config.conditioner),
+        FlowConfig::Autoregressive(config) => conditioner(&mut config.conditioner),
+        FlowConfig::Glow(config) => conditioner(&mut config.conditioner),
+        FlowConfig::GlowImage(config) => scale(&mut config.hidden),
+        FlowConfig::Recurrent(config) => scale(&mut config.hidden),
+        FlowConfig::BlockNaf(config) => config.hidden.iter_mut().for_each(scale),
+        FlowConfig::Residual(config) => config.hidden.iter_mut().for_each(scale),
+        FlowConfig::Gaussianization(config) => match &mut config.transformer {
+            TransformerConfig::LogisticMixture(mixture)
+            | TransformerConfig::Gaussianization(mixture) => scale(&mut mixture.components),
+            _ => scale(&mut config.layers),
+        },
+        FlowConfig::DeterminantLemma(config) => scale(&mut config.layers),
+        FlowConfig::Continuous(config) => match &mut config.field {
+            FieldConfig::Perceptron(field) => field.hidden.iter_mut().for_each(scale),
+            FieldConfig::Potential(field) => scale(&mut field.width),
+            FieldConfig::Planar(field) => scale(&mut field.terms),
+            FieldConfig::Bottleneck(field) => field.hidden.iter_mut().for_each(scale),
+            FieldConfig::Equivariant(field) => scale(&mut field.functions),
+        },
+    }
+    flow
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preset::ALL;
+
+    #[test]
+    fn presets_come_within_a_tenth_of_a_size_or_say_what_they_reach() {
+        let mut reached = 0;
+        for preset in ALL.iter().filter(|preset| preset.name != "glow-image") {
+            let config = RunConfig::of(preset);
+            match sized(&config, preset.name, 3, 10_000) {
+                Ok(flow) => {
+                    let count = RunConfig { flow, ..config }.build::<f32>(3).unwrap().count();
+                    assert!((9_000..=11_000).contains(&count), "{}: {count}", preset.name);
+                    reached += 1;
+                }
+                Err(error) => {
+                    assert!(error.is::<Usage>(), "{error:#}");
+                    assert!(error.to_string().contains("the nearest is"), "{error:#}");
+                }
+            }
+        }
+        assert!(reached >= ALL.len() - 5, "{reached} of {}", ALL.len());
+    }
+
+    #[test]
+    fn a_flow_without_networks_cannot_be_a_million_weights() {
+        let preset = ALL.iter().find(|preset| preset.name == "planar").unwrap();
+        let error = sized(&RunConfig::of(preset), "planar", 2, 1_000_000).unwrap_err();
+        assert!(error.to_string().starts_with("planar: expected a size within 10 %"), "{error:#}");
+    }
+}

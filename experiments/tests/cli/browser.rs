@@ -1,0 +1,65 @@
+//! The report in a browser, where there is one.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::Place;
+
+/// A headless browser on the path.
+fn browser() -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&paths)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+/// The page in a frame of a width that no window of the browser goes down to, and what became of it
+/// in the title: width, width of its content, films that were set up, tables that can be sorted.
+fn framed(report: &str, width: u32) -> String {
+    let escaped = report.replace('&', "&amp;").replace('"', "&quot;");
+    format!(
+        "<!DOCTYPE html><body style=\"margin:0\"><iframe id=\"frame\" style=\"border:0;\
+         width:{width}px;height:900px\" srcdoc=\"{escaped}\"></iframe><script>\n\
+         frame.onload = () => {{\n\
+         const page = frame.contentDocument;\n\
+         const count = (selector) => page.querySelectorAll(selector).length;\n\
+         page.querySelector('.sortable th button').click();\n\
+         document.title = [frame.contentWindow.innerWidth, page.documentElement.scrollWidth,\n\
+         count('figure.moving .now'), count('th[aria-sort]')].join(' ');\n\
+         }};\n</script>"
+    )
+}
+
+#[test]
+fn the_report_runs_in_a_browser_and_fits_a_phone() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no chromium on the path");
+        return;
+    };
+    let place = Place::new();
+    place.succeeds("compare --steps 5 --problems moons,red-wine --flows real-nvp,ffjord --out out");
+    for width in [390, 1280] {
+        place.write("framed.html", framed(&place.text("out/report.html"), width));
+        let output = Command::new(&browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
+            .args(["--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", place.path("profile").display()))
+            .arg(format!("file://{}", place.path("framed.html").display()))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let said: Vec<&str> = errors.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert!(said.is_empty(), "{said:?}");
+        let page = String::from_utf8_lossy(&output.stdout);
+        let title = page.split("<title>").nth(1).and_then(|rest| rest.split('<').next());
+        let numbers: Vec<u32> = title
+            .unwrap_or_else(|| panic!("the page was not loaded: {errors}"))
+            .split(' ')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert_eq!(numbers[0], width);
+        assert!(numbers[1] <= width, "{} of {width} pixels", numbers[1]);
+        assert_eq!(numbers[2..], [2, 1], "a film for each flow, one sorted column");
+    }
+}
