@@ -26,11 +26,11 @@ mod short_training;
 mod spline_boundary;
 mod spline_roots;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use crate::finding::Findings;
+
+pub(crate) use short_training::Course;
 
 /// A statement and the check of it: a numbered claim of the review, or a part of an experiment that
 /// has no number.
@@ -58,14 +58,12 @@ pub enum Check {
 }
 
 /// What a check is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// How much it may take.
     pub effort: Effort,
     /// Seed of all its random numbers.
     pub seed: u64,
-    /// Tables of the user's, for experiments that take any.
-    pub data: Vec<PathBuf>,
 }
 
 /// How much a check may take.

@@ -17,23 +17,23 @@ use crate::evaluate::{Evaluation, IMAGE_CELLS, KEPT_DRAWS, centres, evaluate};
 use crate::fit::summarise;
 use crate::preset::Preset;
 use crate::problem::{Problem, ProblemData};
-use crate::record::{RunSummary, Status, SummaryRow};
+use crate::record::{About, Comparison, RunSummary, Status, SummaryRow};
 use crate::run::{RunFolder, train, write_csv, write_json};
 use crate::{progress, report, say};
 
 use describe::describe;
 use plan::plan;
 
-/// Trains everything, writes the result files and the report.
+/// Trains everything, writes the result files and the report, which says what it is about.
 ///
 /// # Errors
 /// Wrong usage, or a file that cannot be written; a run that fails is a row of the report.
-pub fn run(arguments: &Compare) -> Result<()> {
+pub fn run(arguments: &Compare, about: Option<About>) -> Result<()> {
     let clock = Instant::now();
     let plan = plan(arguments)?;
     std::fs::create_dir_all(&plan.out)
         .with_context(|| format!("{}: the folder cannot be made", plan.out.display()))?;
-    let mut comparison = describe(&plan)?;
+    let mut comparison = Comparison { about, ..describe(&plan)? };
     let record = plan.out.join("comparison.json");
     write_json(&record, &comparison)?;
     let mut summaries = Vec::new();

@@ -1,7 +1,10 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
 mod figure_1;
+mod k_parts;
 mod reverse_kl;
+mod side_by_side;
+mod work_precision;
 
 use std::path::PathBuf;
 
@@ -12,6 +15,8 @@ use crate::cli::Run;
 use crate::study::Study;
 use crate::{Usage, say};
 
+pub use side_by_side::SideBySide;
+
 /// An experiment that `run` knows by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Experiment {
@@ -19,56 +24,83 @@ pub struct Experiment {
     pub name: &'static str,
     /// Name for readers.
     pub title: &'static str,
-    /// Numbered claims that its page shows.
-    pub claims: &'static [&'static str],
-    /// Parts that have no number, after the claims.
-    pub parts: &'static [Claim],
+    /// What is done.
+    pub work: Work,
+}
+
+/// What an experiment consists of.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// Numbered claims, then parts that have no number.
+    Study(&'static [&'static str], &'static [Claim]),
+    /// Flows of both families, trained under the same conditions.
+    SideBySide(SideBySide),
+}
+
+const fn study(
+    name: &'static str,
+    title: &'static str,
+    claims: &'static [&'static str],
+    parts: &'static [Claim],
+) -> Experiment {
+    Experiment { name, title, work: Work::Study(claims, parts) }
+}
+
+const fn side_by_side(
+    name: &'static str,
+    title: &'static str,
+    comparison: SideBySide,
+) -> Experiment {
+    Experiment { name, title, work: Work::SideBySide(comparison) }
 }
 
 /// All experiments, in the order of the review.
 pub const ALL: &[Experiment] = &[
-    Experiment {
-        name: "figure-1",
-        title: "A flow step by step",
-        claims: &[],
-        parts: &[figure_1::PART],
-    },
-    Experiment {
-        name: "reverse-kl",
-        title: "Fitting a density without data",
-        claims: &["C7"],
-        parts: &[reverse_kl::PART],
-    },
-    Experiment { name: "kl-duality", title: "KL duality", claims: &["C6"], parts: &[] },
-    Experiment {
-        name: "mode-seeking",
-        title: "Covering modes or seeking them",
-        claims: &["C9"],
-        parts: &[],
-    },
+    study("expressivity", "A map to any density, without training", &["C5"], &[]),
+    study("reverse-kl", "Fitting a density without data", &["C7"], &[reverse_kl::PART]),
+    study("kl-duality", "Both directions of the divergence", &["C6"], &[]),
+    study("mode-seeking", "Covering modes or seeking them", &["C9", "C10"], &[]),
+    study("figure-1", "A flow step by step", &[], &[figure_1::PART]),
+    study("transformers", "Scalar maps and what they buy", &["C14", "C16", "C17", "C18"], &[]),
+    study("conditioners", "Which direction costs what", &["C11", "C12", "C13", "C19"], &[]),
+    study("k-parts", "From one coupling to full autoregression", &["C15"], &[k_parts::PART]),
+    study("linear", "Linear layers", &["C21", "C22"], &[]),
+    study("residual", "Contractive residual layers", &["C23", "C24", "C25", "C28"], &[]),
+    study("trace", "Trace, its estimates, and the determinant", &["C26", "C29", "C34", "C38"], &[]),
+    study("solvers", "Error against evaluations", &["C30", "C32"], &[work_precision::PART]),
+    study("adjoint", "Gradients through the solve", &["C33"], &[]),
+    study("bridge", "From residual layers to an ODE", &["C31"], &[]),
+    study("topology", "What no flow can do", &["C36", "C37"], &[]),
+    study("regularisers", "Evaluations over training", &["C35"], &[]),
+    study("simulation-free", "Flow matching against maximum likelihood", &["C40"], &[]),
+    study("sphere-torus", "Densities on a torus", &["C43"], &[]),
+    side_by_side("toys", "Both families on densities in the plane", side_by_side::TOYS),
+    side_by_side("tables", "Both families on tables", side_by_side::TABLES),
+    side_by_side("images", "Both families on digits", side_by_side::IMAGES),
 ];
-
-impl Experiment {
-    /// Its sections: claims, then parts.
-    pub fn sections(&self) -> impl Iterator<Item = &'static Claim> + use<> {
-        let ids = self.claims;
-        claim::ALL.iter().filter(move |claim| ids.contains(&claim.id)).chain(self.parts)
-    }
-}
 
 /// Runs an experiment and writes its page.
 ///
 /// # Errors
-/// [`Usage`] for an experiment that does not exist; if a file cannot be written, or something
-/// demanded of a number does not hold.
+/// [`Usage`] for an experiment that does not exist or takes no tables; if a file cannot be written,
+/// or something demanded of a number does not hold.
 pub fn run(arguments: &Run) -> Result<()> {
     let experiment = named(&arguments.name)?;
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let setting = Setting { effort, seed: arguments.seed, data: arguments.data.clone() };
-    let mut study = Study::new(experiment.title, &setting);
     let folder =
         arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(experiment.name));
-    let page = study.examine(experiment.sections(), &setting, &folder)?;
+    let (claims, parts) = match experiment.work {
+        Work::Study(claims, parts) => (claims, parts),
+        Work::SideBySide(comparison) => return comparison.run(experiment, arguments, folder),
+    };
+    if !arguments.data.is_empty() {
+        let name = experiment.name;
+        bail!(Usage(format!("{name} takes no tables; leave --data out, or run tables")));
+    }
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let setting = Setting { effort, seed: arguments.seed };
+    let mut study = Study::new(experiment.title, &setting);
+    let numbered = claim::ALL.iter().filter(|claim| claims.contains(&claim.id));
+    let page = study.examine(numbered.chain(parts), &setting, &folder)?;
     say(&page.display().to_string())?;
     let failed = study.count("fail") + study.count("error");
     if failed > 0 {

@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::Compare(arguments) => compare::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments, None),
         Command::List => list::run(),
         Command::Run(arguments) => experiment::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

@@ -72,6 +72,12 @@ impl Problem {
         }
     }
 
+    /// What `compare` is told to have this table of the user's.
+    pub fn arguments(&self) -> Option<String> {
+        let Self::File(table) = self else { return None };
+        Some(table.arguments())
+    }
+
     /// The density, where it is known.
     pub fn toy(&self) -> Option<Toy> {
         match self {

@@ -33,6 +33,9 @@ pub struct Comparison {
     /// was a choice.
     #[serde(default)]
     pub matched: Option<Matching>,
+    /// What the comparison is for, where it is one of the paper's experiments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// Seeds of every flow on every problem.
     pub seeds: Vec<u64>,
     /// Threads of each run.
@@ -49,6 +52,17 @@ pub struct Comparison {
     pub problems: Vec<Problem>,
     /// Flows in the order of the report.
     pub flows: Vec<Flow>,
+}
+
+/// What a comparison is for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct About {
+    /// Title of the page.
+    pub title: String,
+    /// What the review says.
+    pub review: String,
+    /// What is measured.
+    pub method: String,
 }
 
 /// The machine a comparison ran on.
@@ -111,6 +125,9 @@ pub struct Problem {
     pub title: String,
     /// Origin of the data.
     pub kind: ProblemKind,
+    /// Arguments of `compare` that name the user's table, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Number of features.
     pub dim: usize,
     /// Names of the features; empty means x1, x2, ...

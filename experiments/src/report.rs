@@ -43,7 +43,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     }
     let folder = Folder::new(dir);
     let results = gather::gather(&folder)?;
-    let mut album = album::Album::create(dir, &results.comparison)?;
+    let mut album = album::Album::of(dir, &results.comparison)?;
     let html = page::render(&folder, &results, &mut album)?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())

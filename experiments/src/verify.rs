@@ -16,7 +16,7 @@ use crate::{Usage, say};
 pub fn run(arguments: &Verify) -> Result<()> {
     let claims = chosen(&arguments.claims)?;
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let setting = Setting { effort, seed: arguments.seed, data: Vec::new() };
+    let setting = Setting { effort, seed: arguments.seed };
     let mut study = Study::new("The claims of the review", &setting);
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results/verify"));
     let page = study.examine(claims, &setting, &folder)?;

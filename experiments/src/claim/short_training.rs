@@ -8,15 +8,15 @@ use flows_core::{Base, Bijector, BoxBijector, Flow, Stream};
 
 /// How much a training may take, and its seed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Course {
-    pub(super) steps: u64,
-    pub(super) learning_rate: f64,
-    pub(super) seed: u64,
+pub(crate) struct Course {
+    pub(crate) steps: u64,
+    pub(crate) learning_rate: f64,
+    pub(crate) seed: u64,
 }
 
 impl Course {
     /// The flow from N(0, I) by `bijector`, trained on fresh draws of `sample`, 256 a step.
-    pub(super) fn train(
+    pub(crate) fn train(
         self,
         bijector: BoxBijector<f64>,
         sample: impl Fn(usize, &mut Stream) -> Vec<f64>,

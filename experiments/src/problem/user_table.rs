@@ -14,6 +14,7 @@ use crate::config::Dequantise;
 pub struct UserTable {
     name: String,
     title: String,
+    dequantise: Dequantise,
     table: Table,
 }
 
@@ -39,7 +40,7 @@ impl UserTable {
             warn_of_integers(&table, &training, "add --dequantise integers")?;
         }
         let table = noise.apply(&table, &mut stream(0, "dequantise"))?;
-        Ok(Self { name, title, table })
+        Ok(Self { name, title, dequantise, table })
     }
 
     /// Name of folders: that of the file without its endings.
@@ -50,6 +51,15 @@ impl UserTable {
     /// Name for readers: the path.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What `compare` is told to have it.
+    pub fn arguments(&self) -> String {
+        match self.dequantise {
+            Dequantise::None => format!("--data {}", self.title),
+            Dequantise::Integers => format!("--data {} --dequantise integers", self.title),
+            Dequantise::Grids => format!("--data {} --dequantise grids", self.title),
+        }
     }
 
     /// Its rows, with noise.

@@ -19,11 +19,16 @@ pub(super) struct Album {
 }
 
 impl Album {
-    /// Makes `dir/figures` if there is none.
-    pub(super) fn create(dir: &Path, comparison: &Comparison) -> Result<Self> {
+    /// The figures of a study. Makes `dir/figures` if there is none.
+    pub(super) fn create(dir: &Path) -> Result<Self> {
         let folder = dir.join("figures");
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new(), arguments: arguments(comparison) })
+        Ok(Self { folder, names: Vec::new(), arguments: String::new() })
+    }
+
+    /// The figures of a comparison, each of which [`command`](Self::command) makes again.
+    pub(super) fn of(dir: &Path, comparison: &Comparison) -> Result<Self> {
+        Ok(Self { arguments: arguments(comparison), ..Self::create(dir)? })
     }
 
     /// Writes `figure` as `name.svg` and returns it as an element.
@@ -47,12 +52,16 @@ impl Album {
     /// is shown; without one, all are.
     pub(super) fn command(&self, problem: &Problem, seed: Option<u64>, files: &[String]) -> String {
         let name = escape(&problem.name);
+        let source = match &problem.table {
+            Some(table) => escape(table),
+            None => format!("--problems {name}"),
+        };
         let shown = seed.map_or_else(|| "All seeds".into(), |seed| format!("Seed {seed}"));
         let files: Vec<String> =
             files.iter().map(|file| format!("<code>figures/{}.svg</code>", escape(file))).collect();
         format!(
             "<details class=\"again\"><summary>Reproduce</summary><pre tabindex=\"0\"><code>cargo run \
-             --release -p experiments -- compare --problems {name} {} --out results/{name}</code></pre>\
+             --release -p experiments -- compare {source} {} --out results/{name}</code></pre>\
              <p>{shown}; the command writes {}.</p></details>\n",
             escape(&self.arguments),
             files.join(", "),

@@ -44,6 +44,7 @@ pub(super) fn comparison(flows: usize) -> Comparison {
         budget: "quick".into(),
         seconds_per_run: 20.0,
         matched: None,
+        about: None,
         seeds: vec![1, 2],
         threads: 2,
         precision: "f32".into(),
@@ -65,6 +66,7 @@ fn toy(name: &str, title: &str, entropy: f64, error: f64) -> Problem {
         name: name.into(),
         title: title.into(),
         kind: ProblemKind::Toy,
+        table: None,
         dim: 2,
         columns: Vec::new(),
         window: Some([-4.0, 4.0, -4.0, 4.0]),
@@ -80,6 +82,7 @@ fn wine() -> Problem {
         name: "wine".into(),
         title: "Red wine".into(),
         kind: ProblemKind::Table,
+        table: None,
         dim: 11,
         columns: WINE.split(',').map(String::from).collect(),
         window: None,
@@ -176,11 +179,11 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         }),
         solver_error_nats: known(4.1e-6).filter(|_| slow),
         trace_noise_nats: known(0.31).filter(|_| slow),
-        on_target: None,
         train_work: (!diverged).then_some(31_000_000),
         log_prob_rate_standard_error: known(0.02 * rate),
         sample_rate_standard_error: known(0.03 * rate),
         audit: (!diverged).then(|| audit(index)),
+        on_target: None,
     }
 }
 

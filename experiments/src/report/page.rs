@@ -27,7 +27,7 @@ pub(super) fn render(folder: &Folder, results: &Results, album: &mut Album) -> R
          <a class=\"skip\" href=\"#verdict\">Skip to the verdict</a>\n\
          <header>\n<h1>{title}</h1>\n{}{}</header>\n{}<main>\n{sections}{}{}{}{}</main>\n\
          <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        introduction(results),
+        about(results) + &introduction(results),
         notes(results),
         contents(results),
         runs(results),
@@ -37,7 +37,20 @@ pub(super) fn render(folder: &Folder, results: &Results, album: &mut Album) -> R
     ))
 }
 
+/// What the comparison is for, where it is one of the paper's experiments.
+fn about(results: &Results) -> String {
+    let Some(about) = &results.comparison.about else { return String::new() };
+    format!(
+        "<p>{}</p>\n<p><em>Measured:</em> {}</p>\n",
+        escape(&about.review),
+        escape(&about.method)
+    )
+}
+
 fn title(results: &Results) -> String {
+    if let Some(about) = &results.comparison.about {
+        return escape(&about.title);
+    }
     let plural =
         |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let problems = plural(results.comparison.problems.len(), "problem");
