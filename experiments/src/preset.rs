@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use flows_continuous::{ContinuousFlow, Penalties};
 use flows_core::Estimator;
-use flows_core::train::{AdamConfig, Objective, ReverseKl, TrainConfig};
+use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
     NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
@@ -258,6 +258,10 @@ fn others() -> Vec<Preset> {
 /// What `fit` takes if nothing is asked for.
 const DEFAULT: &str = "nsf-coupling";
 
+/// Hot at first, so that no mode is given up before the others are found, and for the second half
+/// of the budget at the target's own temperature.
+const ANNEALING: Annealing = Annealing { from: 0.1, until: 0.5 };
+
 impl Preset {
     /// The preset called `name`, or the default one.
     ///
@@ -301,7 +305,7 @@ impl Preset {
         let slower = if self.family == Family::Continuous { 0.5 } else { 1.0 };
         let learning_rate = slower * self.train.optimiser.learning_rate;
         TrainConfig {
-            objective: Objective::ReverseKl(ReverseKl { estimator, annealing: None }),
+            objective: Objective::ReverseKl(ReverseKl { estimator, annealing: Some(ANNEALING) }),
             optimiser: AdamConfig { learning_rate, ..self.train.optimiser },
             validate_every: 100,
             ..self.train.clone()

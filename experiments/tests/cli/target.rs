@@ -45,10 +45,11 @@ fn a_density_is_fitted_and_the_run_is_used_like_any_other() {
 #[test]
 fn a_fit_of_a_density_goes_on_as_if_it_had_not_been_cut_off() {
     let place = Place::new();
-    place.write("c.toml", format!("{SMALL}[budget]\nsteps = 30\n"));
     let fit = "fit c.toml --objective reverse-kl --target u1";
-    // The schedule is over the budget: a constant rate makes both halves the same run.
-    place.write("c.toml", format!("{SMALL}[train]\nschedule = \"constant\"\n"));
+    // Schedule and annealing are over the budget: constant ones make both halves the same run.
+    let constant = "[train]\nschedule = \"constant\"\n\
+                    [train.objective.reverse_kl]\nannealing = { from = 1.0, until = 1.0 }\n";
+    place.write("c.toml", format!("{SMALL}{constant}"));
     place.succeeds(&format!("{fit} --steps 30 --out whole"));
     place.succeeds(&format!("{fit} --steps 12 --out part"));
     place.succeeds("fit --resume --steps 30 --out part");
