@@ -144,7 +144,7 @@ fn panel(
     let mut chart = ChartBuilder::on(canvas)
         .margin_top(20)
         .margin_left(14)
-        .margin_right(36)
+        .margin_right(60)
         .x_label_area_size(104)
         .y_label_area_size(if y_name.is_some() { label_area(y) } else { GAP })
         .build_cartesian_2d(x, y.clone())?;

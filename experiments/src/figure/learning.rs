@@ -1,7 +1,7 @@
 //! Learning curves of all flows of a problem against wall-clock time.
 
 use anyhow::Result;
-use plotters::prelude::{ChartBuilder, Color, DashedLineSeries, LineSeries};
+use plotters::prelude::{ChartBuilder, Circle, Color, DashedLineSeries, LineSeries};
 
 use super::axis::{Axis, Scale};
 use super::clip::clip;
@@ -113,6 +113,10 @@ fn lines(canvas: &Canvas<'_>, curves: &[Curve], (x, y): (&Axis, &Axis), width: u
         };
         let points: Vec<_> = curve.points.iter().map(raise).collect();
         for part in clip(&points, y.low, y.high) {
+            if let [point] = part[..] {
+                let dot = Circle::new(point, width, palette::flow(curve.look.index).filled());
+                chart.draw_series([dot])?;
+            }
             match curve.look.family {
                 Family::Finite => drop(chart.draw_series(LineSeries::new(part, style))?),
                 Family::Continuous => {

@@ -52,3 +52,7 @@ for (const figure of document.querySelectorAll("figure.transport")) {
     watch.observe(figure);
   }
 }
+// On paper nothing can be unfolded.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details.again").forEach((details) => (details.open = true));
+});
