@@ -4,7 +4,27 @@
 //! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
 //! where it comes from.
 
+mod base_update;
+mod bridges;
+mod composition;
+mod crossing;
 mod duality;
+mod evaluations;
+mod invertibility;
+mod jacobian;
+mod kolmogorov;
+mod matched;
+mod normal;
+mod normalisation;
+mod normalisation_layers;
+mod not_built;
+mod rosenblatt;
+mod simulation_free;
+mod specimen;
+mod statistic;
+mod symmetry;
+mod torus;
+mod training;
 
 use std::path::PathBuf;
 
@@ -69,4 +89,27 @@ impl Setting {
 }
 
 /// All numbered claims, in order.
-pub const ALL: &[Claim] = &[duality::C6];
+pub const ALL: &[Claim] = &[
+    normalisation::C1,
+    composition::C2,
+    invertibility::C3,
+    invertibility::C4,
+    rosenblatt::C5,
+    duality::C6,
+    base_update::C8,
+    evaluations::C35,
+    crossing::C36,
+    bridges::C37,
+    matched::C39,
+    simulation_free::C40,
+    not_built::C41,
+    not_built::C42,
+    torus::C43,
+    symmetry::C44,
+    not_built::C45,
+    not_built::C46,
+    not_built::C47,
+    not_built::C48,
+    not_built::C49,
+    normalisation_layers::C50,
+];
