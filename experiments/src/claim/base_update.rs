@@ -8,7 +8,7 @@ use flows_core::train::{Adam, AdamConfig};
 use flows_core::{Base, Batch, BoxBijector, Context, Flow, Parameters, Values, forward_kl, stream};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
-use super::statistic::largest;
+use super::statistic::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 
@@ -42,7 +42,8 @@ fn check(setting: &Setting) -> Result<Findings> {
         increases.push(nats(&flow, &x)? - before);
         slopes.extend(base_gradient(&flow, &x)?);
     }
-    let (alternating, joint, along) = trainings(setting, &x)?;
+    let (alternating, along) = training(setting, &x, true)?;
+    let (joint, _) = training(setting, &x, false)?;
     increases.extend(along);
     findings.at_most(
         "largest increase of the negative log-likelihood by an update (nats)",
@@ -63,25 +64,27 @@ fn check(setting: &Setting) -> Result<Findings> {
         "steps shrink the distance by a half each near the optimum: 2^-60 of a start of order \
          one, and rounding",
     );
-    findings.observed(
-        "alternating training, last negative log-likelihood (nats)",
-        last(&alternating),
-        None,
-    );
-    findings.observed("joint training, last negative log-likelihood (nats)", last(&joint), None);
+    show(alternating, joint, &mut findings);
+    Ok(findings)
+}
+
+/// Both curves and their ends.
+fn show(alternating: Vec<[f64; 2]>, joint: Vec<[f64; 2]>, findings: &mut Findings) {
     let mut plot = Plot::new(
         "Training of the same start with the base in closed form before each step, and by gradients.",
         Scale::log("steps"),
         Scale::linear("negative log-likelihood (nats)"),
     );
-    plot.series("closed form", Stroke::Line, alternating);
-    plot.series("gradients", Stroke::Line, joint);
+    for (name, curve) in [("closed form", alternating), ("gradients", joint)] {
+        let last = curve.last().map_or(f64::NAN, |point| point[1]);
+        findings.observed(
+            &format!("base by {name}: negative log-likelihood at last (nats)"),
+            last,
+            None,
+        );
+        plot.series(name, Stroke::Line, curve);
+    }
     findings.plots.push(plot);
-    Ok(findings)
-}
-
-fn last(curve: &[[f64; 2]]) -> f64 {
-    curve.last().map_or(f64::NAN, |point| point[1])
 }
 
 /// A flow away from the identity, with its base away from N(0, I).
@@ -138,34 +141,25 @@ fn descent(seed: u64, x: &Batch<f64>) -> Result<f64> {
     }
     let ended = base_values(&flow);
     flow.fit_base(x.clone(), &Context::none())?;
-    Ok(super::statistic::distance(&ended, &base_values(&flow)))
+    Ok(distance(&ended, &base_values(&flow)))
 }
 
-/// Curves of an alternating and of a joint training, and what each update changed.
-#[expect(clippy::type_complexity, reason = "two curves and a list")]
-fn trainings(
-    setting: &Setting,
-    x: &Batch<f64>,
-) -> Result<(Vec<[f64; 2]>, Vec<[f64; 2]>, Vec<f64>)> {
-    let steps = setting.either(100, 1000);
-    let mut increases = Vec::new();
-    let mut curve = |closed: bool| -> Result<Vec<[f64; 2]>> {
-        let mut flow = flow(setting.seed)?;
-        let config = AdamConfig { learning_rate: 3e-3, ..AdamConfig::default() };
-        let mut adam = Adam::new(config, &flow);
-        let mut points = Vec::new();
-        for step in 0..steps {
-            if closed {
-                let before = nats(&flow, x)?;
-                flow.fit_base(x.clone(), &Context::none())?;
-                increases.push(nats(&flow, x)? - before);
-            }
-            let mut loss = forward_kl(&flow, x.clone(), Context::default())?;
-            points.push([f64::from(step + 1), loss.value]);
-            adam.update(&mut flow, &mut loss.gradient, 1.0, 1.0)?;
+/// The curve of a training, with the base in closed form before each step or by gradients, and what
+/// each update changed.
+fn training(setting: &Setting, x: &Batch<f64>, closed: bool) -> Result<(Vec<[f64; 2]>, Vec<f64>)> {
+    let mut flow = flow(setting.seed)?;
+    let config = AdamConfig { learning_rate: 3e-3, ..AdamConfig::default() };
+    let mut adam = Adam::new(config, &flow);
+    let (mut points, mut changes) = (Vec::new(), Vec::new());
+    for step in 0..setting.either(100, 1000) {
+        if closed {
+            let before = nats(&flow, x)?;
+            flow.fit_base(x.clone(), &Context::none())?;
+            changes.push(nats(&flow, x)? - before);
         }
-        Ok(points)
-    };
-    let (alternating, joint) = (curve(true)?, curve(false)?);
-    Ok((alternating, joint, increases))
+        let mut loss = forward_kl(&flow, x.clone(), Context::default())?;
+        points.push([f64::from(step + 1), loss.value]);
+        adam.update(&mut flow, &mut loss.gradient, 1.0, 1.0)?;
+    }
+    Ok((points, changes))
 }

@@ -1,16 +1,12 @@
 //! C37: a flow of a unimodal base leaves mass between modes (review, Section 5.5).
 
-use std::num::NonZeroUsize;
-
 use anyhow::Result;
-use flows_continuous::{
-    Accuracy, Adaptive, ContinuousFlow, Divergence, EqualSteps, FieldConfig, PerceptronField,
-    Solver,
-};
+use flows_continuous::{Adaptive, Solver};
 use flows_core::tensor::batch;
 use flows_core::{Base, Bijector, BoxBijector, Context, Flow, Stream, Values, normals, stream};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, ResidualFlow};
 
+use super::small_field::small_field;
 use super::training::{Aim, Learner};
 use super::{Check, Claim, Setting, normal};
 use crate::finding::{Cell, Findings, Plot, Scale, Stroke, Table};
@@ -31,69 +27,75 @@ pub(super) const C37: Claim = Claim {
 /// Deviation of a mode.
 const DEVIATION: f64 = 0.25;
 
+/// The flows that learn.
+const FLOWS: [&str; 5] =
+    ["NSF, 2 layers", "NAF, 2 layers", "residual, 4 layers", "residual, 12 layers", "FFJORD"];
+
 /// Points of the gap's preimage at which slopes are looked at.
 const POINTS: usize = 4000;
 
 fn check(setting: &Setting) -> Result<Findings> {
-    let steps = setting.either(60, 600);
     let separations = setting.either(vec![1.0, 2.0], vec![1.0, 1.5, 2.0, 2.5, 3.0]);
     let mut findings = Findings::default();
     let mut table = Table::new(
         "Mass in the gap.",
         &["flow", "s", "steepest slope L", "least mass for L", "mass in the gap", "target's mass"],
     );
-    let mut by_separation = Plot::new(
-        "Mass in the gap by separation.",
-        Scale::linear("s"),
-        Scale::log("mass in the gap"),
-    );
+    let (y, [x, slope]) =
+        (Scale::log("mass in the gap"), [Scale::linear("s"), Scale::log("L / s")]);
+    let mut by_separation = Plot::new("Mass in the gap by separation.", x, y.clone());
     let mut by_slope = Plot::new(
         "Mass in the gap by the map's steepest slope over it, with the least mass that it allows.",
-        Scale::log("L / s"),
-        Scale::log("mass in the gap"),
+        slope,
+        y,
     );
-    let (mut masses, mut shares, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
-    for name in
-        ["NSF, 2 layers", "NAF, 2 layers", "residual, 4 layers", "residual, 12 layers", "FFJORD"]
-    {
-        let (mut along, mut against) = (Vec::new(), Vec::new());
-        for &s in &separations {
-            let flow = flow(name, setting.seed)?;
-            let mut learner = Learner::new(flow, 5e-3, steps, setting.seed);
-            learner.learn(steps, Aim::Likelihood, |rows, rng| draw(s, rows, rng))?;
-            let Gap { slope, mass, bound } = gap(learner.flow(), s)?;
+    let (mut all, mut bounds) = (Vec::new(), Vec::new());
+    for name in FLOWS {
+        let gaps: Vec<Gap> =
+            separations.iter().map(|&s| learned(name, s, setting)).collect::<Result<_>>()?;
+        for (&s, gap) in separations.iter().zip(&gaps) {
             let target = normal::cdf(-0.5 * s / DEVIATION) - normal::cdf(-1.5 * s / DEVIATION);
-            let [separation, steepest, least, left, ideal] =
-                [s, slope, bound, mass, target].map(Cell::from);
-            table.row([name.into(), separation, steepest, least, left, ideal]);
-            along.push([s, mass]);
-            against.push([slope / s, mass]);
-            bounds.push([slope / s, bound]);
-            masses.push(mass);
-            shares.push(mass / bound);
+            let [separation, slope, bound, mass, target] =
+                [s, gap.slope, gap.bound, gap.mass, target].map(Cell::from);
+            table.row([name.into(), separation, slope, bound, mass, target]);
         }
-        by_separation.series(name, Stroke::Measured, along);
-        by_slope.series(name, Stroke::Markers, against);
+        let pairs = || separations.iter().zip(&gaps);
+        by_separation.series(name, Stroke::Measured, pairs().map(|(&s, gap)| [s, gap.mass]));
+        by_slope.series(name, Stroke::Markers, pairs().map(|(s, gap)| [gap.slope / s, gap.mass]));
+        bounds.extend(pairs().map(|(s, gap)| [gap.slope / s, gap.bound]));
+        all.extend(gaps);
     }
     bounds.sort_by(|a, b| a[0].total_cmp(&b[0]));
     by_slope.series("least mass for L", Stroke::Reference, bounds);
-    let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+    demand(&all, &mut findings);
+    findings.tables.push(table);
+    findings.plots.extend([by_separation, by_slope]);
+    Ok(findings)
+}
+
+fn demand(gaps: &[Gap], findings: &mut Findings) {
+    let least = |value: fn(&Gap) -> f64| gaps.iter().map(value).fold(f64::INFINITY, f64::min);
     findings.at_least(
         "least mass in the gap, over flows and separations",
-        least(&masses),
+        least(|gap| gap.mass),
         f64::MIN_POSITIVE,
         "the preimage of an interval under a continuous map is an interval of positive length",
     );
     findings.at_least(
         "least mass over the least that its steepest slope allows",
-        least(&shares),
+        least(|gap| gap.mass / gap.bound),
         0.999,
         "the mean value theorem; slopes are looked at in 4,000 points, between which the maximum \
          may lie a little above",
     );
-    findings.tables.push(table);
-    findings.plots.extend([by_separation, by_slope]);
-    Ok(findings)
+}
+
+/// What a flow does to the gap after training.
+fn learned(name: &str, s: f64, setting: &Setting) -> Result<Gap> {
+    let steps = setting.either(60, 600);
+    let mut learner = Learner::new(flow(name, setting.seed)?, 5e-3, steps, setting.seed);
+    learner.learn(steps, Aim::Likelihood, |rows, rng| draw(s, rows, rng))?;
+    gap(learner.flow(), s)
 }
 
 fn draw(s: f64, rows: usize, rng: &mut Stream) -> Vec<f64> {
@@ -139,18 +141,7 @@ fn flow(name: &str, seed: u64) -> Result<Flow<f64>> {
         }
         "residual, 4 layers" => BoxBijector::new(residual(4).build(1, 0, rng)?),
         "residual, 12 layers" => BoxBijector::new(residual(12).build(1, 0, rng)?),
-        _ => continuous().build(1, 0, rng)?,
+        _ => small_field(32, Solver::RowWise(Adaptive::new(1e-8, 1e-8))).build(1, 0, rng)?,
     };
     Ok(Flow::new(Base::standard_normal(1), bijector)?)
-}
-
-fn continuous() -> ContinuousFlow {
-    let steps = EqualSteps { steps: NonZeroUsize::MIN.saturating_add(7) };
-    let (hidden, divergence) = (vec![32, 32], Divergence::Exact);
-    ContinuousFlow {
-        field: FieldConfig::Perceptron(PerceptronField { hidden, ..PerceptronField::default() }),
-        training: Accuracy { solver: Solver::Rk4(steps), divergence },
-        reporting: Accuracy { solver: Solver::RowWise(Adaptive::new(1e-8, 1e-8)), divergence },
-        ..ContinuousFlow::default()
-    }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, BoxBijector, Chain, Context, Values, normals, stream};
+use flows_core::{Batch, Bijector, BoxBijector, Chain, Context, Values, normals, stream};
 use flows_finite::architecture::{
     CouplingFlow, Direction, LemmaFlow, SplineConfig, TransformerConfig,
 };
@@ -11,7 +11,7 @@ use nalgebra::DMatrix;
 
 use super::jacobian::{jacobians, log_det};
 use super::specimen::{self, Limit, Specimen};
-use super::statistic::largest;
+use super::statistic::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 
@@ -116,24 +116,12 @@ fn chain(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let whole = BoxBijector::new(Chain::new(3, self::parts(repeats, setting.seed)?)?);
     let z = batch(normals(rows * 3, &mut stream(setting.seed, "z")), rows, 3)?;
     let mapped = whole.forward(z.clone(), &none)?;
-    let (mut sum, mut size) = (vec![0.0; rows], vec![0.0_f64; rows]);
-    let (mut value, mut product) = (z.clone(), vec![DMatrix::identity(3, 3); rows]);
-    for part in &parts {
-        for (product, factor) in product.iter_mut().zip(jacobians(part, &value)?) {
-            *product = factor * &*product;
-        }
-        let step = part.forward(value, &none)?;
-        for ((sum, size), l) in sum.iter_mut().zip(&mut size).zip(step.log_det.values()) {
-            (*sum, *size) = (*sum + l, *size + l.abs());
-        }
-        value = step.value;
-    }
+    let Steps { sum, size, product } = one_by_one(&parts, &z)?;
     let of_whole = mapped.log_det.values();
     let sums = of_whole.iter().zip(&sum).zip(&size);
-    let apart = largest(sums.map(|((whole, sum), size)| (whole - sum).abs() / size));
     findings.at_most(
         "chain: largest difference from the sum over its parts, over the sum of magnitudes",
-        apart,
+        largest(sums.map(|((whole, sum), size)| (whole - sum).abs() / size)),
         parts.len() as f64 * f64::EPSILON,
         "one rounding for each of the terms",
     );
@@ -144,16 +132,42 @@ fn chain(setting: &Setting, findings: &mut Findings) -> Result<()> {
         1e-12 * parts.len() as f64,
         "some thousand roundings a part, which products of matrices pass on",
     );
-    let mut back = mapped.value.clone();
-    for part in parts.iter().rev() {
-        back = part.inverse(back, &none)?.value;
-    }
+    let back = parts.iter().rev().try_fold(mapped.value.clone(), |x, part| {
+        Ok::<_, flows_core::Error>(part.inverse(x, &none)?.value)
+    })?;
     let inverse = whole.inverse(mapped.value, &none)?.value.values();
     findings.at_most(
         "chain: largest difference of its inverse from those of its parts in reverse order",
-        super::statistic::distance(&inverse, &back.values()),
+        distance(&inverse, &back.values()),
         0.0,
         "the same operations in the same order",
     );
     Ok(())
+}
+
+/// What parts one after another do to each row.
+struct Steps {
+    /// Of their log-determinants.
+    sum: Vec<f64>,
+    /// Of their magnitudes.
+    size: Vec<f64>,
+    /// Of their Jacobians.
+    product: Vec<DMatrix<f64>>,
+}
+
+fn one_by_one(parts: &[BoxBijector<f64>], z: &Batch<f64>) -> Result<Steps> {
+    let rows = z.values().len() / 3;
+    let (mut sum, mut size) = (vec![0.0; rows], vec![0.0; rows]);
+    let (mut value, mut product) = (z.clone(), vec![DMatrix::identity(3, 3); rows]);
+    for part in parts {
+        for (product, factor) in product.iter_mut().zip(jacobians(part, &value)?) {
+            *product = factor * &*product;
+        }
+        let step = part.forward(value, &Context::none())?;
+        for ((sum, size), l) in sum.iter_mut().zip(&mut size).zip(step.log_det.values()) {
+            (*sum, *size) = (*sum + l, *size + l.abs());
+        }
+        value = step.value;
+    }
+    Ok(Steps { sum, size, product })
 }

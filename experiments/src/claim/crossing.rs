@@ -1,18 +1,14 @@
 //! C36: trajectories of a continuous flow do not cross (review, Section 4).
 
-use std::num::NonZeroUsize;
-
 use anyhow::Result;
-use flows_continuous::{
-    Accuracy, Adaptive, ContinuousFlow, Divergence, EqualSteps, FieldConfig, PerceptronField,
-    Solver,
-};
+use flows_continuous::{Adaptive, Solver};
 use flows_core::operation::{LANES, Operation, Recorded, apply, column};
 use flows_core::rowwise::{backward, negative_mean};
 use flows_core::tensor::batch;
 use flows_core::train::{Adam, AdamConfig};
 use flows_core::{Bijector, BoxBijector, Context, PutTape, Traced, Values, stream};
 
+use super::small_field::small_field;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 
@@ -62,6 +58,13 @@ fn check(setting: &Setting) -> Result<Findings> {
         floor,
         "below what is possible on the line; a half turn of the plane takes x to -x without error",
     );
+    findings.plots.push(learning(losses, augmented, floor));
+    findings.plots.push(images_of(&line, &plane)?);
+    Ok(findings)
+}
+
+/// Both curves of the squared error.
+fn learning(losses: Vec<[f64; 2]>, augmented: Vec<[f64; 2]>, floor: f64) -> Plot {
     let mut plot = Plot::new(
         "Squared error in training: on the line it stays above its floor.",
         Scale::log("steps"),
@@ -70,7 +73,12 @@ fn check(setting: &Setting) -> Result<Findings> {
     plot.series("floor of the line", Stroke::Reference, losses.iter().map(|p| [p[0], floor]));
     plot.series("line", Stroke::Measured, losses);
     plot.series("plane", Stroke::Measured, augmented);
-    findings.plots.push(plot);
+    plot
+}
+
+/// What both flows make of the numbers.
+fn images_of(line: &BoxBijector<f64>, plane: &BoxBijector<f64>) -> Result<Plot> {
+    let x = spread(ROWS);
     let mut plot = Plot::new(
         "What was learned.",
         Scale::linear("x"),
@@ -78,10 +86,9 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     let pairs = |images: Vec<f64>| x.iter().zip(images).map(|(x, y)| [*x, y]).collect::<Vec<_>>();
     plot.series("-x", Stroke::Reference, x.iter().map(|x| [*x, -x]));
-    plot.series("line", Stroke::Line, pairs(first(&line, &x)?));
-    plot.series("plane", Stroke::Line, pairs(first(&plane, &x)?));
-    findings.plots.push(plot);
-    Ok(findings)
+    plot.series("line", Stroke::Line, pairs(first(line, &x)?));
+    plot.series("plane", Stroke::Line, pairs(first(plane, &x)?));
+    Ok(plot)
 }
 
 /// Numbers evenly on [-1, 1].
@@ -105,19 +112,7 @@ fn padded(x: &[f64], dim: usize) -> Result<flows_core::Batch<f64>> {
 
 /// The trained flow, and its reported error on the way.
 fn train(dim: usize, steps: u64, seed: u64) -> Result<(BoxBijector<f64>, Vec<[f64; 2]>)> {
-    let equal = EqualSteps { steps: NonZeroUsize::MIN.saturating_add(9) };
-    let config = ContinuousFlow {
-        field: FieldConfig::Perceptron(PerceptronField {
-            hidden: vec![32, 32],
-            ..PerceptronField::default()
-        }),
-        training: Accuracy { solver: Solver::Rk4(equal), divergence: Divergence::Exact },
-        reporting: Accuracy {
-            solver: Solver::RowWise(Adaptive::new(TOLERANCE, TOLERANCE)),
-            divergence: Divergence::Exact,
-        },
-        ..ContinuousFlow::default()
-    };
+    let config = small_field(32, Solver::RowWise(Adaptive::new(TOLERANCE, TOLERANCE)));
     let mut flow: BoxBijector<f64> = config.build(dim, 0, &mut stream(seed, "init"))?;
     let rate = AdamConfig { learning_rate: 1e-2, ..AdamConfig::default() };
     let mut adam = Adam::new(rate, &flow);

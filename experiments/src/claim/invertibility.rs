@@ -67,17 +67,25 @@ fn collection(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
     Ok(all)
 }
 
-/// Both errors of everything, three dimensions side by side.
-fn errors(setting: &Setting) -> Result<Vec<(String, Limit, [[f64; 2]; 3])>> {
+/// A layer or a flow with both errors for each of three dimensions.
+struct Errors {
+    name: String,
+    limit: Limit,
+    errors: [[f64; 2]; 3],
+}
+
+fn errors(setting: &Setting) -> Result<Vec<Errors>> {
     let rows = setting.either(64, 1000);
-    let mut all: Vec<(String, Limit, [[f64; 2]; 3])> = Vec::new();
+    let mut all: Vec<Errors> = Vec::new();
     for dim in 1..=3 {
         for (index, one) in collection(dim, setting.seed)?.into_iter().enumerate() {
             let found = round_trip(&one.flow, rows, setting.seed)?;
-            if dim == 1 {
-                all.push((one.name, one.limit, [found; 3]));
-            } else if let Some((_, _, errors)) = all.get_mut(index) {
-                errors[dim - 1] = found;
+            match all.get_mut(index) {
+                Some(before) => before.errors[dim - 1] = found,
+                None => {
+                    let (name, limit) = (one.name, one.limit);
+                    all.push(Errors { name, limit, errors: [found; 3] });
+                }
             }
         }
     }
@@ -89,7 +97,7 @@ fn demand(setting: &Setting, which: usize, what: &str, findings: &mut Findings) 
     let title = format!("Largest {what} by number of features D.");
     let mut table = Table::new(&title, &["layer or flow", "slow direction", "D=1", "D=2", "D=3"]);
     let (mut formula, mut search, mut solver) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, limit, errors) in errors(setting)? {
+    for Errors { name, limit, errors } in errors(setting)? {
         let errors = errors.map(|error| error[which]);
         match limit {
             Limit::Rounding => formula.extend(errors),
@@ -179,6 +187,9 @@ fn precisions(setting: &Setting, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
+/// A config for a number of layers.
+type Architecture = fn(usize) -> FlowConfig;
+
 /// Round-trip errors of ever deeper flows.
 fn depths(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let mut plot = Plot::new(
@@ -187,14 +198,14 @@ fn depths(setting: &Setting, findings: &mut Findings) -> Result<()> {
         Scale::log("largest round-trip error"),
     );
     let (rows, depths) = setting.either((64, vec![1, 4, 16]), (1000, vec![1, 2, 4, 8, 16, 32]));
-    let build: [(&str, fn(usize) -> FlowConfig); 3] = [
+    let architectures: [(&str, Architecture); 3] = [
         ("Real NVP", |layers| FlowConfig::RealNvp(RealNvp { layers, ..RealNvp::default() })),
         ("NSF", |layers| FlowConfig::NsfCoupling(NsfCoupling { layers, ..NsfCoupling::default() })),
         ("residual", |layers| {
             FlowConfig::Residual(ResidualFlow { layers, ..ResidualFlow::default() })
         }),
     ];
-    for (name, flow) in build {
+    for (name, flow) in architectures {
         let mut points = [Vec::new(), Vec::new()];
         for &depth in &depths {
             let flow = flow(depth);

@@ -10,7 +10,7 @@ use flows_finite::architecture::CouplingFlow;
 use flows_finite::{ActNorm, BatchNorm, Part};
 
 use super::jacobian::{jacobians, log_det};
-use super::statistic::largest;
+use super::statistic::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 
@@ -89,7 +89,7 @@ fn act_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> {
     let again = layer.inverse(x.clone(), &Context::none())?;
     findings.at_most(
         "act-norm: largest change by a second initialisation",
-        super::statistic::distance(&again.value.values(), &z.values()),
+        distance(&again.value.values(), &z.values()),
         0.0,
         "it is done once",
     );
@@ -128,22 +128,29 @@ fn batch_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> 
             "rounding of four terms and of the variances in them",
         );
         if purpose == Purpose::Training {
-            let behind = moments(&mapped.value);
-            let each = (0..DIM).flat_map(|i| {
-                let [mean, variance] = behind[i];
-                let expected = (2.0 * log_scale[i]).exp() * of_batch[i] / (of_batch[i] + EPSILON);
-                [(mean - shift[i]).abs(), (variance - expected).abs()]
-            });
-            findings.at_most(
-                "batch norm in training: largest distance of means and variances from beta and \
-                 alpha^2 sigma^2 / (sigma^2 + eps)",
-                largest(each),
-                ROUNDING,
-                "rounding of means",
-            );
+            outputs(&moments(&mapped.value), [log_scale, shift, &of_batch], findings);
         }
     }
     Ok(())
+}
+
+/// Mean and variance of what batch norm returns in training.
+fn outputs(
+    behind: &[[f64; 2]],
+    [log_scale, shift, of_batch]: [&[f64]; 3],
+    findings: &mut Findings,
+) {
+    let each = behind.iter().enumerate().flat_map(|(i, [mean, variance])| {
+        let expected = (2.0 * log_scale[i]).exp() * of_batch[i] / (of_batch[i] + EPSILON);
+        [(mean - shift[i]).abs(), (variance - expected).abs()]
+    });
+    findings.at_most(
+        "batch norm in training: largest distance of means and variances from beta and alpha^2 \
+         sigma^2 / (sigma^2 + eps)",
+        largest(each),
+        ROUNDING,
+        "rounding of means",
+    );
 }
 
 /// A coupling on `dim` features, away from its start.
@@ -182,13 +189,13 @@ fn multi_scale(setting: &Setting, findings: &mut Findings) -> Result<()> {
     };
     findings.at_most(
         "multi-scale: largest change of features after they were factored out",
-        super::statistic::distance(&factored(&last), &factored(&back.value.values())),
+        distance(&factored(&last), &factored(&back.value.values())),
         0.0,
         "the later levels do not touch them",
     );
     findings.at_most(
         "multi-scale: largest round-trip error",
-        super::statistic::distance(&back.value.values(), &z.values()),
+        distance(&back.value.values(), &z.values()),
         1e-9,
         "rounding, amplified by condition numbers up to some thousands",
     );

@@ -5,7 +5,9 @@ use anyhow::{Context as _, Result};
 use flows_continuous::{Adaptive, Solver};
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, BoxBijector, Cost, Flow, Parameters, Purpose, Values, stream};
+use flows_core::{
+    Base, Bijector, BoxBijector, Chain, Cost, Flow, Parameters, Purpose, Values, stream,
+};
 use flows_finite::Tails;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, BernsteinConfig, CouplingFlow, DeepSigmoidalConfig,
@@ -18,7 +20,7 @@ use crate::config::{FlowConfig, RunConfig};
 use crate::preset::{self, Preset};
 
 /// How far weights are moved from their start, in standard deviations of a normal.
-const AWAY: f64 = 0.05;
+const AWAY: f64 = 0.03;
 
 /// A flow or a layer of the collection, with the standard normal as its base.
 #[derive(Debug)]
@@ -132,36 +134,12 @@ fn config(flow: &FlowConfig, tolerance: f64, seed: u64) -> Result<RunConfig> {
 /// One layer of every kind, on `dim` features.
 pub(super) fn layers(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
     let rng = &mut stream(seed, "layers");
-    let mut all: Vec<(String, BoxBijector<f64>)> = Vec::new();
-    for (name, transformer) in transformers() {
-        let mixing = Mixing::None;
-        let masked = AutoregressiveFlow {
-            layers: 1,
-            transformer,
-            mixing,
-            act_norm: false,
-            ..AutoregressiveFlow::default()
-        };
-        let coupling = CouplingFlow {
-            layers: 1,
-            transformer,
-            mixing,
-            act_norm: false,
-            ..CouplingFlow::default()
-        };
-        all.push((format!("{name}, masked"), BoxBijector::new(masked.build(dim, 0, rng)?)));
-        all.push((format!("{name}, coupling"), BoxBijector::new(coupling.build(dim, 0, rng)?)));
+    let mut all = Vec::new();
+    for (name, config) in couplings() {
+        all.push((name, config.build(dim, 0, rng)?));
     }
-    for (name, mixing) in MIXINGS {
-        let config = CouplingFlow {
-            layers: 1,
-            transformer: TransformerConfig::Additive(NoSettings {}),
-            mixing,
-            act_norm: false,
-            ..CouplingFlow::default()
-        };
-        let label = format!("{name}, with an additive coupling");
-        all.push((label, BoxBijector::new(config.build(dim, 0, rng)?)));
+    for (name, config) in masked_layers() {
+        all.push((name, config.build(dim, 0, rng)?));
     }
     let sylvester = LemmaLayer::Sylvester(SylvesterConfig::default());
     for (name, layer, fast) in [
@@ -171,16 +149,42 @@ pub(super) fn layers(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
         ("Sylvester", sylvester, Direction::Sampling),
     ] {
         let config = LemmaFlow { layers: 1, layer, fast, act_norm: false };
-        all.push((name.to_owned(), BoxBijector::new(config.build(dim, 0, rng)?)));
+        all.push((name.to_owned(), config.build(dim, 0, rng)?));
     }
-    let batch_norm =
-        AutoregressiveFlow { layers: 1, batch_norm: true, ..AutoregressiveFlow::default() };
-    let label = "batch norm and act-norm, with an affine layer";
-    all.push((label.to_owned(), BoxBijector::new(batch_norm.build(dim, 0, rng)?)));
-    let finished = |(name, layer): (String, BoxBijector<f64>)| {
-        Specimen::new(&name, Flow::new(Base::standard_normal(dim), layer)?, seed)
+    let finished = |(name, layer): (String, Chain<f64>)| {
+        let base = Base::standard_normal(dim);
+        Specimen::new(&name, Flow::new(base, BoxBijector::new(layer))?, seed)
     };
     all.into_iter().map(finished).collect()
+}
+
+/// Couplings with every scalar map, and with every linear map.
+fn couplings() -> impl Iterator<Item = (String, CouplingFlow)> {
+    let layer = |transformer, mixing| {
+        let (layers, act_norm) = (1, false);
+        CouplingFlow { layers, transformer, mixing, act_norm, ..CouplingFlow::default() }
+    };
+    let scalar = transformers().into_iter().map(move |(name, transformer)| {
+        (format!("{name}, coupling"), layer(transformer, Mixing::None))
+    });
+    scalar.chain(MIXINGS.into_iter().map(move |(name, mixing)| {
+        let additive = TransformerConfig::Additive(NoSettings {});
+        (format!("{name}, with an additive coupling"), layer(additive, mixing))
+    }))
+}
+
+/// Masked layers with every scalar map, and one with both normalisations.
+fn masked_layers() -> impl Iterator<Item = (String, AutoregressiveFlow)> {
+    let layer = |transformer, act_norm| {
+        let (layers, batch_norm) = (1, act_norm);
+        AutoregressiveFlow { layers, transformer, batch_norm, act_norm, ..Default::default() }
+    };
+    let scalar = transformers()
+        .into_iter()
+        .map(move |(name, transformer)| (format!("{name}, masked"), layer(transformer, false)));
+    let affine = TransformerConfig::inverted_affine();
+    let label = "batch norm and act-norm, with an affine layer".to_owned();
+    scalar.chain([(label, layer(affine, true))])
 }
 
 /// Every linear map.

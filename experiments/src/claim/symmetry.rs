@@ -28,27 +28,26 @@ pub(super) const C44: Claim = Claim {
     check: Check::Run(check),
 };
 
+/// What is done to a configuration.
+type Symmetry = fn(&[f64]) -> Vec<f64>;
+
+const SYMMETRIES: [(&str, Symmetry); 3] =
+    [("rotation by 0.7", turned), ("reflection", reflected), ("exchange of two", exchanged)];
+
 const PARTICLES: usize = 4;
 
 fn check(setting: &Setting) -> Result<Findings> {
     let rows = setting.either(100, 2000);
     let dim = 2 * PARTICLES;
     let x: Vec<f64> = normals(rows * dim, &mut stream(setting.seed, "configurations"));
-    let forces = FieldConfig::Equivariant(EquivariantConfig { space: 2, functions: 8 });
-    let (hidden, activation) = (vec![32, 32], Activation::Tanh);
-    let perceptron =
-        FieldConfig::Perceptron(PerceptronField { hidden, activation, time: TimeInput::Concat });
-    let symmetric = flow(forces, Divergence::Closed, setting.seed)?;
-    let general = flow(perceptron, Divergence::Exact, setting.seed)?;
+    let [symmetric, general] = flows(setting.seed)?;
     let mut table = Table::new(
         "Largest change of the log-density (nats).",
         &["symmetry", "pairwise forces", "perceptron"],
     );
-    let symmetries: [(&str, fn(&[f64]) -> Vec<f64>); 3] =
-        [("rotation by 0.7", turned), ("reflection", reflected), ("exchange of two", exchanged)];
     let (mut kept, mut broken) = (Vec::new(), Vec::new());
     let before = [log_density(&symmetric, &x)?, log_density(&general, &x)?];
-    for (name, symmetry) in symmetries {
+    for (name, symmetry) in SYMMETRIES {
         let moved: Vec<f64> = x.chunks(dim).flat_map(symmetry).collect();
         let changes = [
             distance(&log_density(&symmetric, &moved)?, &before[0]),
@@ -60,10 +59,6 @@ fn check(setting: &Setting) -> Result<Findings> {
     }
     let spread = before[0].iter().copied().fold(f64::NEG_INFINITY, f64::max)
         - before[0].iter().copied().fold(f64::INFINITY, f64::min);
-    findings_of(kept, broken, spread, table)
-}
-
-fn findings_of(kept: Vec<f64>, broken: Vec<f64>, spread: f64, table: Table) -> Result<Findings> {
     let mut findings = Findings::default();
     findings.at_most(
         "pairwise forces: largest change of the log-density (nats)",
@@ -81,6 +76,15 @@ fn findings_of(kept: Vec<f64>, broken: Vec<f64>, spread: f64, table: Table) -> R
     findings.observed("pairwise forces: range of the log-density (nats)", spread, None);
     findings.tables.push(table);
     Ok(findings)
+}
+
+/// That of pairwise forces and that of a perceptron.
+fn flows(seed: u64) -> Result<[Flow<f64>; 2]> {
+    let forces = FieldConfig::Equivariant(EquivariantConfig { space: 2, functions: 8 });
+    let (hidden, activation) = (vec![32, 32], Activation::Tanh);
+    let perceptron =
+        FieldConfig::Perceptron(PerceptronField { hidden, activation, time: TimeInput::Concat });
+    Ok([flow(forces, Divergence::Closed, seed)?, flow(perceptron, Divergence::Exact, seed)?])
 }
 
 /// A flow away from its start, in equal steps: an adaptive solver's error norm would be changed by

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use flows_bench::toys::Toy;
 use flows_core::matching::FlowMatching;
 use flows_core::objective::flow_matching;
 use flows_core::tensor::batch;
@@ -11,6 +12,7 @@ use flows_core::{
     Batch, Bijector, Context, Flow, Loss, Purpose, Real, Stream, Work, forward_kl, stream,
 };
 
+use super::statistic::mean;
 use crate::problem::cast;
 
 /// Rows of a minibatch.
@@ -92,4 +94,17 @@ impl<E: Real> Learner<E> {
         self.work += work;
         Ok(())
     }
+}
+
+/// Divergence of a flow from a toy with its standard error, over `rows` drawn from the toy, and what
+/// the densities took.
+pub(super) fn divergence<E: Real>(
+    flow: &Flow<E>,
+    toy: Toy,
+    rows: &[f64],
+) -> Result<((f64, f64), Work)> {
+    let (log_density, work) = flow.evaluate(&cast(rows), &Context::none())?;
+    let truth = rows.chunks_exact(2).map(|x| toy.log_density([x[0], x[1]]));
+    let gaps: Vec<f64> = truth.zip(&log_density).map(|(p, q)| p - q).collect();
+    Ok((mean(&gaps), work))
 }
