@@ -35,7 +35,7 @@ const FLOWS: [&str; 5] =
 const POINTS: usize = 4000;
 
 fn check(setting: &Setting) -> Result<Findings> {
-    let separations = setting.either(vec![1.0, 2.0], vec![1.0, 1.5, 2.0, 2.5, 3.0]);
+    let separations = setting.either(vec![1.0, 2.0], vec![1.0, 2.0, 3.0]);
     let mut findings = Findings::default();
     let mut table = Table::new(
         "Mass in the gap.",
@@ -92,7 +92,7 @@ fn demand(gaps: &[Gap], findings: &mut Findings) {
 
 /// What a flow does to the gap after training.
 fn learned(name: &str, s: f64, setting: &Setting) -> Result<Gap> {
-    let steps = setting.either(60, 600);
+    let steps = setting.either(60, 400);
     let mut learner = Learner::new(flow(name, setting.seed)?, 5e-3, steps, setting.seed);
     learner.learn(steps, Aim::Likelihood, |rows, rng| draw(s, rows, rng))?;
     gap(learner.flow(), s)

@@ -37,8 +37,7 @@ const SYMMETRIES: [(&str, Symmetry); 3] =
 const PARTICLES: usize = 4;
 
 fn check(setting: &Setting) -> Result<Findings> {
-    let rows = setting.either(100, 2000);
-    let dim = 2 * PARTICLES;
+    let (rows, dim) = (setting.either(100, 2000), 2 * PARTICLES);
     let x: Vec<f64> = normals(rows * dim, &mut stream(setting.seed, "configurations"));
     let [symmetric, general] = flows(setting.seed)?;
     let mut table = Table::new(
