@@ -6,26 +6,48 @@
 
 mod accelerated_inverse;
 mod affine_limit;
+mod base_update;
+mod bridges;
+mod composition;
 mod cost_asymmetry;
 mod coupling_universality;
+mod crossing;
 mod difference;
 mod direction;
 mod discrepancy;
 mod duality;
+mod evaluations;
 mod flexibility;
 mod gaussian_conditionals;
 mod gradients;
 mod integrals;
+mod invertibility;
+mod jacobian;
+mod known_conditionals;
 mod known_density;
+mod kolmogorov;
 mod linear_cost;
 mod masks;
+mod matched;
 mod mixing;
 mod modes;
+mod normal;
+mod normalisation;
+mod normalisation_layers;
+mod not_built;
 mod plain_conditioner;
+mod rosenblatt;
 mod scalar_map;
 mod short_training;
+mod simulation_free;
+mod small_field;
+mod specimen;
 mod spline_boundary;
 mod spline_roots;
+mod statistic;
+mod symmetry;
+mod torus;
+mod training;
 
 use anyhow::Result;
 
@@ -90,8 +112,14 @@ impl Setting {
 
 /// All numbered claims, in order.
 pub const ALL: &[Claim] = &[
+    normalisation::C1,
+    composition::C2,
+    invertibility::C3,
+    invertibility::C4,
+    rosenblatt::C5,
     duality::C6,
     gradients::C7,
+    base_update::C8,
     modes::C9,
     discrepancy::C10,
     cost_asymmetry::C11,
@@ -106,4 +134,19 @@ pub const ALL: &[Claim] = &[
     gaussian_conditionals::C20,
     linear_cost::C21,
     mixing::C22,
+    evaluations::C35,
+    crossing::C36,
+    bridges::C37,
+    matched::C39,
+    simulation_free::C40,
+    not_built::C41,
+    not_built::C42,
+    torus::C43,
+    symmetry::C44,
+    not_built::C45,
+    not_built::C46,
+    not_built::C47,
+    not_built::C48,
+    not_built::C49,
+    normalisation_layers::C50,
 ];

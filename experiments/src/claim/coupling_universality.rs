@@ -13,9 +13,9 @@ use flows_finite::architecture::{
 };
 use flows_finite::{AnyTransformer, Coupling, Mask};
 
+use super::difference::{distance, larger};
 use super::known_density::{Grid, Mixture};
 use super::plain_conditioner::{self, HIDDEN};
-use super::difference::{distance, larger};
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};

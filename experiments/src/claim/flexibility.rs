@@ -8,8 +8,8 @@ use flows_finite::architecture::{
     SplineConfig, SumOfSquaresConfig, TransformerConfig,
 };
 
-use super::known_density::Mixture;
 use super::difference::larger;
+use super::known_density::Mixture;
 use super::scalar_map::evenly;
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
