@@ -4,7 +4,23 @@
 //! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
 //! where it comes from.
 
+mod adjoint;
+mod bottleneck;
 mod duality;
+mod euler_residual;
+mod fixed_point;
+mod hutchinson;
+mod instantaneous_change;
+mod lipschitz;
+mod perceptron;
+mod planar_condition;
+mod power_series;
+mod probe_noise;
+mod reverse_time;
+mod roulette;
+mod summary;
+mod timing;
+mod trace_cost;
 
 use std::path::PathBuf;
 
@@ -69,4 +85,19 @@ impl Setting {
 }
 
 /// All numbered claims, in order.
-pub const ALL: &[Claim] = &[duality::C6];
+pub const ALL: &[Claim] = &[
+    duality::C6,
+    fixed_point::C23,
+    power_series::C24,
+    roulette::C25,
+    hutchinson::C26,
+    planar_condition::C27,
+    lipschitz::C28,
+    trace_cost::C29,
+    instantaneous_change::C30,
+    euler_residual::C31,
+    reverse_time::C32,
+    adjoint::C33,
+    probe_noise::C34,
+    bottleneck::C38,
+];
