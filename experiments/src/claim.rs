@@ -5,8 +5,10 @@
 //! where it comes from.
 
 mod accelerated_inverse;
+mod adjoint;
 mod affine_limit;
 mod base_update;
+mod bottleneck;
 mod bridges;
 mod composition;
 mod cost_asymmetry;
@@ -16,10 +18,14 @@ mod difference;
 mod direction;
 mod discrepancy;
 mod duality;
+mod euler_residual;
 mod evaluations;
+mod fixed_point;
 mod flexibility;
 mod gaussian_conditionals;
 mod gradients;
+mod hutchinson;
+mod instantaneous_change;
 mod integrals;
 mod invertibility;
 mod jacobian;
@@ -27,6 +33,7 @@ mod known_conditionals;
 mod known_density;
 mod kolmogorov;
 mod linear_cost;
+mod lipschitz;
 mod masks;
 mod matched;
 mod mixing;
@@ -35,8 +42,14 @@ mod normal;
 mod normalisation;
 mod normalisation_layers;
 mod not_built;
+mod perceptron;
 mod plain_conditioner;
+mod planar_condition;
+mod power_series;
+mod probe_noise;
+mod reverse_time;
 mod rosenblatt;
+mod roulette;
 mod scalar_map;
 mod short_training;
 mod simulation_free;
@@ -45,8 +58,11 @@ mod specimen;
 mod spline_boundary;
 mod spline_roots;
 mod statistic;
+mod summary;
 mod symmetry;
+mod timing;
 mod torus;
+mod trace_cost;
 mod training;
 
 use anyhow::Result;
@@ -134,9 +150,22 @@ pub const ALL: &[Claim] = &[
     gaussian_conditionals::C20,
     linear_cost::C21,
     mixing::C22,
+    fixed_point::C23,
+    power_series::C24,
+    roulette::C25,
+    hutchinson::C26,
+    planar_condition::C27,
+    lipschitz::C28,
+    trace_cost::C29,
+    instantaneous_change::C30,
+    euler_residual::C31,
+    reverse_time::C32,
+    adjoint::C33,
+    probe_noise::C34,
     evaluations::C35,
     crossing::C36,
     bridges::C37,
+    bottleneck::C38,
     matched::C39,
     simulation_free::C40,
     not_built::C41,

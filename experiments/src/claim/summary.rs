@@ -1,0 +1,68 @@
+//! Numbers that stand for many: moments with their standard errors, slopes, the largest.
+
+/// Mean and variance of independent draws, with the standard error of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    pub(super) mean: f64,
+    pub(super) mean_error: f64,
+    pub(super) variance: f64,
+    pub(super) variance_error: f64,
+}
+
+impl Moments {
+    /// The error of the variance is that of a mean of squares, from the fourth moment.
+    pub(super) fn of(draws: &[f64]) -> Self {
+        let count = draws.len() as f64;
+        let mean = draws.iter().sum::<f64>() / count;
+        let power = |p: i32| draws.iter().map(|d| (d - mean).powi(p)).sum::<f64>() / count;
+        let (square, fourth) = (power(2), power(4));
+        Self {
+            mean,
+            mean_error: (square / (count - 1.0)).sqrt(),
+            variance: square * count / (count - 1.0),
+            variance_error: ((fourth - square * square).max(0.0) / count).sqrt(),
+        }
+    }
+
+    /// How many standard errors the mean is from `expected`; rounding counts as none.
+    pub(super) fn score(&self, expected: f64) -> f64 {
+        (self.mean - expected).abs() / (self.mean_error + 1e-13 * (1.0 + expected.abs()))
+    }
+
+    /// How many standard errors the variance is from `expected`.
+    pub(super) fn variance_score(&self, expected: f64) -> f64 {
+        (self.variance - expected).abs() / (self.variance_error + 1e-13 * (1.0 + expected))
+    }
+}
+
+/// Slope of the least-squares line through points x, y.
+pub(super) fn slope(points: &[[f64; 2]]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |axis: usize| points.iter().map(|p| p[axis]).sum::<f64>() / count;
+    let (x, y) = (mean(0), mean(1));
+    let along: f64 = points.iter().map(|p| (p[0] - x) * (p[1] - y)).sum();
+    along / points.iter().map(|p| (p[0] - x).powi(2)).sum::<f64>()
+}
+
+/// Slope of ln y over ln x: the exponent of a power law.
+pub(super) fn exponent(points: &[[f64; 2]]) -> f64 {
+    slope(&points.iter().map(|p| p.map(f64::ln)).collect::<Vec<_>>())
+}
+
+/// The largest of numbers that are not negative; one that is not a number stays.
+pub(super) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |most, value| if value <= most { most } else { value })
+}
+
+/// The largest difference of two lists.
+pub(super) fn difference(a: &[f64], b: &[f64]) -> f64 {
+    largest(a.iter().zip(b).map(|(a, b)| (a - b).abs()))
+}
+
+/// Euclidean distance of each row of `a` from that of `b`.
+pub(super) fn distances(a: &[f64], b: &[f64], dim: usize) -> Vec<f64> {
+    let row = |(a, b): (&[f64], &[f64])| {
+        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    a.chunks(dim).zip(b.chunks(dim)).map(row).collect()
+}
