@@ -14,7 +14,6 @@ mod composition;
 mod cost_asymmetry;
 mod coupling_universality;
 mod crossing;
-mod difference;
 mod direction;
 mod discrepancy;
 mod duality;
@@ -57,8 +56,7 @@ mod small_field;
 mod specimen;
 mod spline_boundary;
 mod spline_roots;
-mod statistic;
-mod summary;
+mod statistics;
 mod symmetry;
 mod timing;
 mod torus;
@@ -69,8 +67,9 @@ use anyhow::Result;
 
 use crate::finding::Findings;
 
-pub(crate) use difference::distance;
+
 pub(crate) use short_training::Course;
+pub(crate) use statistics::{distance, mean};
 
 /// A statement and the check of it: a numbered claim of the review, or a part of an experiment that
 /// has no number.

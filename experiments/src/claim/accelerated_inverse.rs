@@ -7,7 +7,7 @@ use flows_core::{Bijector, Chain, Context, Error, Values, normals, stream, tenso
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, Perceptron};
 use flows_finite::{Newton, Sampling};
 
-use super::difference::{distance, larger};
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -8,7 +8,7 @@ use flows_core::train::{Adam, AdamConfig};
 use flows_core::{Base, Batch, BoxBijector, Context, Flow, Parameters, Values, forward_kl, stream};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
-use super::statistic::{distance, largest};
+use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 

@@ -10,6 +10,7 @@ use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, CouplingFlow, Direction, Mixing,
 };
 
+use super::statistics::exponent;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 
@@ -81,7 +82,7 @@ fn ratios(curves: Vec<Curve>, dims: &[usize], findings: &mut Findings) {
     );
     for (name, points) in curves {
         if name == MASKED || name == INVERSE {
-            let slope = slope(&points);
+            let slope = exponent(&points);
             findings.observed(&format!("{name}: growth of the ratio, power of D"), slope, None);
         }
         plot.series(name, Stroke::Measured, points);
@@ -158,13 +159,4 @@ fn times(chain: &Chain<f64>, repetitions: usize, seed: u64) -> Result<[f64; 2]> 
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     }))
-}
-
-/// Least-squares slope of log y on log x.
-fn slope(points: &[[f64; 2]]) -> f64 {
-    let logs: Vec<[f64; 2]> = points.iter().map(|p| p.map(f64::ln)).collect();
-    let mean = |i: usize| logs.iter().map(|p| p[i]).sum::<f64>() / logs.len() as f64;
-    let (x, y) = (mean(0), mean(1));
-    let covariance: f64 = logs.iter().map(|p| (p[0] - x) * (p[1] - y)).sum();
-    covariance / logs.iter().map(|p| (p[0] - x).powi(2)).sum::<f64>()
 }

@@ -13,7 +13,7 @@ use flows_finite::architecture::{
 };
 use flows_finite::{AnyTransformer, Coupling, Mask};
 
-use super::difference::{distance, larger};
+use super::statistics::{distance, larger};
 use super::known_density::{Grid, Mixture};
 use super::plain_conditioner::{self, HIDDEN};
 use super::short_training::Course;

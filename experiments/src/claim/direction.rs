@@ -10,7 +10,7 @@ use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Direction, LayerOrder, Perceptron,
 };
 
-use super::difference::{distance, larger};
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Findings, Table};
 

@@ -5,7 +5,7 @@ use flows_continuous::{Adaptive, Solver};
 use flows_core::testing::perturb;
 use flows_core::{Bijector, Context, Flow, Purpose, Values, stream};
 
-use super::difference::larger;
+use super::statistics::larger;
 use super::{Check, Claim, Setting};
 use crate::config::{FlowConfig, RunConfig};
 use crate::finding::{Cell, Findings, Table};

@@ -8,8 +8,8 @@ use flows_core::{Batch, Bijector, Context, LastLayer, Mapped, Network, Values, n
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
+use super::statistics::{distance, exponent, largest};
 use super::perceptron::{Perceptron, equal, exact};
-use super::summary::{difference, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 
@@ -62,8 +62,8 @@ fn solve(field: &Perceptron, solver: Solver, z: &Batch<f64>) -> Result<Mapped<f6
 /// Largest differences of values and of log-dets.
 fn gaps(a: &Mapped<f64>, b: &Mapped<f64>) -> [f64; 2] {
     [
-        difference(&a.value.values(), &b.value.values()),
-        difference(&a.log_det.values(), &b.log_det.values()),
+        distance(&a.value.values(), &b.value.values()),
+        distance(&a.log_det.values(), &b.log_det.values()),
     ]
 }
 
@@ -147,7 +147,7 @@ fn inverses(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Resu
         let layers = residual_steps(field, steps)?;
         let x = layers.forward(z.clone(), &Context::none())?.value;
         let back = layers.inverse(x, &Context::none())?;
-        let error = difference(&back.value.values(), &z.values());
+        let error = distance(&back.value.values(), &z.values());
         let contraction = field.lipschitz() / steps as f64;
         worst.push(error * (1.0 - contraction).powi(steps.min(4) as i32));
         let iterations = back.work.iterations as f64 / steps as f64;

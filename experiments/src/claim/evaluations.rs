@@ -6,8 +6,8 @@ use flows_continuous::{Adaptive, ContinuousFlow, Keep, Method, Penalties, Solver
 use flows_core::matching::FlowMatching;
 use flows_core::{Base, Context, Flow, Stream, normals, stream};
 
+use super::statistics::exponent;
 use super::small_field::small_field;
-use super::statistic::log_slope;
 use super::training::{Aim, Learner, divergence};
 use super::{Check, Claim, Setting};
 use crate::finding::{Criterion, Findings, Plot, Scale, Stroke, Table};
@@ -71,7 +71,7 @@ fn by_dimension(setting: &Setting, findings: &mut Findings) -> Result<()> {
     );
     findings.between(
         "trained fields: slope of evaluations over dimensions, logarithmic",
-        log_slope(&trained),
+        exponent(&trained),
         [-0.25, 0.25],
         "0 where they do not depend on it; steps are whole, one more or less of some four changes \
          counts by a quarter, and dimensions range over a factor of 16 at least",

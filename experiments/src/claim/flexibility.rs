@@ -8,7 +8,7 @@ use flows_finite::architecture::{
     SplineConfig, SumOfSquaresConfig, TransformerConfig,
 };
 
-use super::difference::larger;
+use super::statistics::larger;
 use super::known_density::Mixture;
 use super::scalar_map::evenly;
 use super::short_training::Course;

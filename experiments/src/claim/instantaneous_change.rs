@@ -6,8 +6,8 @@ use flows_core::tensor::batch;
 use flows_core::{Base, Bijector, BoxBijector, Context, Flow, Values, normals, stream};
 use nalgebra::{DMatrix, DVector};
 
+use super::statistics::{distance, exponent, largest};
 use super::perceptron::{Perceptron, equal, exact, random_matrix, spectral_norm};
-use super::summary::{difference, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 
@@ -69,7 +69,7 @@ impl Linear {
         let flow = Flow::new(Base::standard_normal(DIM), flow)?;
         let (got, _) = flow.evaluate(&self.x, &Context::none())?;
         let trace = largest(log_dets.iter().map(|l| (l + self.matrix.trace()).abs()));
-        Ok([difference(&got, &self.log_prob), trace])
+        Ok([distance(&got, &self.log_prob), trace])
     }
 }
 
@@ -166,7 +166,7 @@ fn jacobian(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let got = map(z)?.log_det.values();
     findings.at_most(
         "tanh field: largest distance of the log-det from ln det of the numerical Jacobian (nats)",
-        difference(&got, &numerical),
+        distance(&got, &numerical),
         DIFFERENCES,
         "four-point differences with step 1e-2: 3e-10 times fifth derivatives of some hundred; what has \
          no logarithm would be not a number",
@@ -190,7 +190,7 @@ fn rate(setting: &Setting, findings: &mut Findings) -> Result<()> {
         }
         let there = solution(&field, time)?.forward(z.clone(), &Context::none())?.value.values();
         let trace: Vec<f64> = there.chunks(DIM).map(|z| -field.jacobian(z).trace()).collect();
-        off.push(difference(&rates, &trace));
+        off.push(distance(&rates, &trace));
         seen.push([time, rates[0]]);
         traces.push([time, trace[0]]);
     }

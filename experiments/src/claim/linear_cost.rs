@@ -10,7 +10,7 @@ use flows_finite::LuLinear;
 use flows_finite::linear::{Generator, Orthogonal, qr};
 use nalgebra::DMatrix;
 
-use super::difference::larger;
+use super::statistics::larger;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -10,6 +10,7 @@ use flows_finite::architecture::{
 };
 use nalgebra::DMatrix;
 
+use super::statistics::mean;
 use super::known_density::Mixture;
 use super::short_training::Course;
 use super::{Check, Claim, Setting};
@@ -140,12 +141,4 @@ fn draw(rotation: &DMatrix<f64>, rows: usize, rng: &mut Stream) -> Vec<f64> {
 fn log_density(rotation: &DMatrix<f64>, x: &[f64]) -> f64 {
     let features = rotation.tr_mul(&DMatrix::from_column_slice(DIM, 1, x));
     features.iter().map(|&y| FEATURE.log_density(y)).sum()
-}
-
-/// Mean and standard error.
-fn mean(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (variance / n).sqrt())
 }

@@ -5,8 +5,8 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Bijector, Context, Flow, Values, stream};
 
+use super::statistics::{distance, exponent, largest};
 use super::specimen::{self, Limit, Specimen};
-use super::statistic::{distance, largest, log_slope};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 use crate::preset::Preset;
@@ -169,7 +169,7 @@ fn by_tolerance(setting: &Setting, findings: &mut Findings) -> Result<()> {
         integrals.push([tolerance, change.abs()]);
         densities.push([tolerance, distance(&log_density, &exact)]);
     }
-    let slope = log_slope(&densities);
+    let slope = exponent(&densities);
     findings.between(
         "slope of the log-density's largest error over the tolerance, logarithmic",
         slope,

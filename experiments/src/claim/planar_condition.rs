@@ -7,8 +7,8 @@ use flows_core::{Bijector, Chain, Context, Parameters, Values, normals, stream};
 use flows_finite::architecture::{Columns, Direction, LemmaFlow, LemmaLayer, SylvesterConfig};
 use nalgebra::DMatrix;
 
+use super::statistics::{distance, exponent, largest};
 use super::perceptron::random_matrix;
-use super::summary::{difference, exponent, largest};
 use super::timing::medians;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
@@ -162,7 +162,7 @@ fn parametrised(setting: &Setting, findings: &mut Findings) -> Result<()> {
             let size = largest(there.value.values().iter().map(|v| v.abs())).max(1.0);
             let back = flow.inverse(there.value, &none)?.value.values();
             // Rounding of x moves z by up to the inverse of the smallest slope, at least det / slopes.
-            trip.push(difference(&back, &points) * smallest.exp() / (size * size));
+            trip.push(distance(&back, &points) * smallest.exp() / (size * size));
         }
         demands(findings, name, unsound as f64, largest(trip));
     }
@@ -210,8 +210,8 @@ fn one_unit(setting: &Setting, findings: &mut Findings) -> Result<()> {
         })?;
         let one = sylvester.forward(points.clone(), &none)?;
         let other = planar.forward(points.clone(), &none)?;
-        worst.push(difference(&one.value.values(), &other.value.values()));
-        worst.push(difference(&one.log_det.values(), &other.log_det.values()));
+        worst.push(distance(&one.value.values(), &other.value.values()));
+        worst.push(distance(&one.log_det.values(), &other.log_det.values()));
     }
     findings.at_most(
         "one Sylvester unit against the planar layer: largest difference of values and log-dets",

@@ -5,9 +5,9 @@ use flows_continuous::{Adaptive, GradientMethod, Solver};
 use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, Values, normals, stream};
 
+use super::statistics::{distance, exponent, largest};
 use super::euler_residual::residual_steps;
 use super::perceptron::{Perceptron, equal, exact};
-use super::summary::{difference, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 
@@ -54,7 +54,7 @@ impl Trip {
         let size = largest(there.value.values().iter().chain(&z.values()).map(|v| v.abs()));
         let back = flow.inverse(there.value, &Context::none())?;
         Ok(Self {
-            error: difference(&back.value.values(), &z.values()),
+            error: distance(&back.value.values(), &z.values()),
             size,
             steps: (there.work.steps_accepted + back.work.steps_accepted) as f64,
             cost: there.work.field_evaluations as f64 / back.work.field_evaluations as f64,
@@ -125,7 +125,7 @@ fn steps(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Result<
         let x = layers.forward_value(z.clone(), &none)?.0;
         let euler = Solver::Euler(equal(steps));
         let euler = field.continuous(exact(euler), 1.0, GradientMethod::default())?;
-        let error = |back: Batch<f64>| difference(&back.values(), &z.values());
+        let error = |back: Batch<f64>| distance(&back.values(), &z.values());
         reversed.push([steps as f64, error(euler.inverse(x.clone(), &none)?.value)]);
         fixed.push([steps as f64, error(layers.inverse(x, &none)?.value)]);
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use flows_core::{normals, stream};
 use flows_finite::{CubicSpline, RationalQuadratic, Tails};
 
-use super::difference::{distance, larger};
+use super::statistics::{distance, larger};
 use super::scalar_map::{ScalarMap, evenly};
 use super::spline_roots::{Bin, cardano, naive, stable};
 use super::{Check, Claim, Setting};

@@ -12,7 +12,7 @@ use flows_core::activation::Activation;
 use flows_core::testing::perturb;
 use flows_core::{Base, Context, Flow, normals, stream};
 
-use super::statistic::{distance, largest};
+use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 

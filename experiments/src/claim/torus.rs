@@ -11,7 +11,7 @@ use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Perceptron, SplineConfig, TransformerConfig,
 };
 
-use super::statistic::{distance, largest};
+use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Content, Findings, Panel, Panels, Plot, Scale, Stroke};
 

@@ -12,7 +12,7 @@ use flows_core::{
     Batch, Bijector, Context, Flow, Loss, Purpose, Real, Stream, Work, forward_kl, stream,
 };
 
-use super::statistic::mean;
+use super::statistics::mean;
 use crate::problem::cast;
 
 /// Rows of a minibatch.

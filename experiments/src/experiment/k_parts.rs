@@ -5,7 +5,7 @@ use flows_core::{BoxBijector, Context, Flow, Stream, Work, normals, stream};
 use flows_finite::Sampling;
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, TransformerConfig};
 
-use crate::claim::{Check, Claim, Course, Setting};
+use crate::claim::{Check, Claim, Course, Setting, mean};
 use crate::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
 
 pub(super) const PART: Claim = Claim {
@@ -106,8 +106,5 @@ fn divergence(flow: &Flow<f64>, rows: &[f64]) -> Result<(f64, f64)> {
     let log_q = flow.evaluate(rows, &Context::none()).context("held-out rows")?.0;
     let terms: Vec<f64> =
         rows.chunks_exact(DIM).zip(log_q).map(|(row, q)| log_density(row) - q).collect();
-    let count = terms.len() as f64;
-    let mean = terms.iter().sum::<f64>() / count;
-    let variance = terms.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    Ok((mean, (variance / count).sqrt()))
+    Ok(mean(&terms))
 }

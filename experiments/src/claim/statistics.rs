@@ -1,4 +1,5 @@
-//! Numbers that stand for many: moments with their standard errors, slopes, the largest.
+//! Numbers that stand for many: moments with their standard errors, slopes, largest differences. What
+//! is not a number is not lost among those that are.
 
 /// Mean and variance of independent draws, with the standard error of each.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,8 @@ impl Moments {
         let (square, fourth) = (power(2), power(4));
         Self {
             mean,
-            mean_error: (square / (count - 1.0)).sqrt(),
-            variance: square * count / (count - 1.0),
+            mean_error: (square / (count - 1.0).max(1.0)).sqrt(),
+            variance: square * count / (count - 1.0).max(1.0),
             variance_error: ((fourth - square * square).max(0.0) / count).sqrt(),
         }
     }
@@ -33,6 +34,12 @@ impl Moments {
     pub(super) fn variance_score(&self, expected: f64) -> f64 {
         (self.variance - expected).abs() / (self.variance_error + 1e-13 * (1.0 + expected))
     }
+}
+
+/// The mean with its standard error.
+pub(crate) fn mean(values: &[f64]) -> (f64, f64) {
+    let Moments { mean, mean_error, .. } = Moments::of(values);
+    (mean, mean_error)
 }
 
 /// Slope of the least-squares line through points x, y.
@@ -49,13 +56,18 @@ pub(super) fn exponent(points: &[[f64; 2]]) -> f64 {
     slope(&points.iter().map(|p| p.map(f64::ln)).collect::<Vec<_>>())
 }
 
-/// The largest of numbers that are not negative; one that is not a number stays.
+/// The larger of two, where NaN counts as the largest; [`f64::max`] would lose it.
+pub(crate) fn larger(worst: f64, next: f64) -> f64 {
+    if next > worst || next.is_nan() { next } else { worst }
+}
+
+/// The largest of numbers that are not negative.
 pub(super) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(0.0, |most, value| if value <= most { most } else { value })
+    values.into_iter().fold(0.0, larger)
 }
 
 /// The largest difference of two lists.
-pub(super) fn difference(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     largest(a.iter().zip(b).map(|(a, b)| (a - b).abs()))
 }
 
@@ -65,4 +77,21 @@ pub(super) fn distances(a: &[f64], b: &[f64], dim: usize) -> Vec<f64> {
         a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
     };
     a.chunks(dim).zip(b.chunks(dim)).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_a_number_is_the_largest() {
+        assert!(largest([0.5, f64::NAN, 1.0]).is_nan());
+        assert_eq!(distance(&[1.0, 2.0], &[0.5, 2.25]), 0.5);
+    }
+
+    #[test]
+    fn a_power_law_has_its_exponent() {
+        assert!((exponent(&[[1.0, 3.0], [2.0, 12.0], [4.0, 48.0]]) - 2.0).abs() < 1e-12);
+        assert_eq!(mean(&[1.0, 3.0]), (2.0, 1.0));
+    }
 }
