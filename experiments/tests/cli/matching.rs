@@ -81,3 +81,28 @@ fn runs_matched_by_parameters_have_about_as_many() {
     }
     assert!(!place.path("b").exists(), "wrong usage leaves nothing behind");
 }
+
+#[test]
+fn a_budget_of_work_is_resumed_where_it_was_left() {
+    // Ten passes over 64 rows a step: ten steps, then ten more.
+    let config = |steps: u64| {
+        format!(
+            "preset = \"real-nvp\"\nbudget = {{ work = {} }}\n[train]\nbatch_rows = 64\n\
+             schedule = \"constant\"\nvalidate_every = 1\n",
+            steps * 640
+        )
+    };
+    let place = Place::new();
+    place.gaussian("g.csv", 600);
+    place.write("half.toml", config(10));
+    place.write("whole.toml", config(20));
+    place.succeeds("fit half.toml --data g.csv --out run");
+    assert_eq!(place.json("run/summary.json")["steps"], 10);
+    let resolved = place.text("run/config.toml");
+    assert_says(&resolved, &["work = 6400"]);
+    place.write("run/config.toml", resolved.replace("work = 6400", "work = 12800"));
+    place.succeeds("fit --resume --data g.csv --out run");
+    place.succeeds("fit whole.toml --data g.csv --out whole");
+    assert_eq!(place.json("run/summary.json")["train_work"], 12_800);
+    assert!(place.bytes("run/model.safetensors") == place.bytes("whole/model.safetensors"));
+}

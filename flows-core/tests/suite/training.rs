@@ -191,9 +191,15 @@ fn a_run_that_cannot_start_says_why() {
     for config in bad {
         assert!(Trainer::new(normal::<f64>(), config, Budget::Steps(5), 0).is_err());
     }
-    for budget in [Budget::Steps(0), Budget::Seconds(0.0), Budget::Seconds(f64::INFINITY)] {
+    let nothing =
+        [Budget::Steps(0), Budget::Seconds(0.0), Budget::Seconds(f64::INFINITY), Budget::Work(0)];
+    for budget in nothing {
         assert!(Trainer::new(normal::<f64>(), config(0.1), budget, 0).is_err());
     }
+    // This flow has no network whose passes could be counted.
+    let mut trainer = Trainer::new(normal::<f64>(), config(0.1), Budget::Work(100), 0).unwrap();
+    let error = run(&mut trainer, &repeated(&[1.0, 2.0]), None).unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
 }
 
 #[test]
