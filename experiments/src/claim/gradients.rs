@@ -11,6 +11,7 @@ use flows_core::{
 };
 use flows_finite::architecture::{Conditioner, Perceptron, RealNvp};
 
+use super::statistics::larger;
 use super::{Check, Claim, Setting};
 use crate::evaluate::target::log_densities;
 use crate::evaluate::{Estimate, centres};
@@ -84,7 +85,7 @@ fn check(setting: &Setting) -> Result<Findings> {
             let truth = exact[index][usize::from(kind != Kind::Forward)];
             let apart = (found.mean - truth).abs() / found.standard_error;
             // `max` would lose NaN.
-            worst = if apart <= worst { worst } else { apart };
+            worst = larger(worst, apart);
             let estimate = Cell::from((found.mean, found.standard_error));
             table.row([
                 kind.name().into(),
