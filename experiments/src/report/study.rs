@@ -72,12 +72,11 @@ fn overview(study: &Study) -> String {
     let row = |section: &Section| {
         format!(
             "<tr><th scope=\"row\"><a href=\"#{0}\">{0}</a></th><td class=\"words\">{1}</td><td>{2}</td>\
-             <td class=\"number\" data-value=\"{3}\">{4}</td></tr>\n",
+             <td class=\"number\" data-value=\"{3}\">{3:.1}</td></tr>\n",
             escape(&section.id),
             escape(&section.title),
             verdict(section),
             section.seconds,
-            format::number(section.seconds),
         )
     };
     let rows: String = study.sections.iter().map(row).collect();
@@ -159,7 +158,7 @@ fn found(id: &str, findings: &Findings, album: &mut Album) -> Result<String> {
         let element = album.add(&format!("{id}-plot-{}", index + 1), &figure)?;
         let caption = escape(&plot.title);
         html += &format!(
-            "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+            "<figure class=\"chart single\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
              aria-label=\"{caption}\">{element}</div><figcaption>{caption}</figcaption></figure>\n"
         );
     }
