@@ -67,7 +67,6 @@ use anyhow::Result;
 
 use crate::finding::Findings;
 
-
 pub(crate) use short_training::Course;
 pub(crate) use statistics::{distance, mean};
 

@@ -10,8 +10,8 @@ use flows_core::{
 };
 use nalgebra::{DMatrix, DVector};
 
-use super::statistics::{exponent, largest};
 use super::perceptron::{Perceptron, equal, exact};
+use super::statistics::{exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -9,9 +9,9 @@ use flows_core::tensor::{batch, set_values};
 use flows_core::{Bijector, BoxBijector, Context, Parameters, Stream, Values, stream};
 use nalgebra::DMatrix;
 
-use super::statistics::{Moments, largest};
 use super::hutchinson::squares;
 use super::perceptron::{equal, random_matrix, row_by_row};
+use super::statistics::{Moments, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
 

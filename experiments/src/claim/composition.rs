@@ -9,9 +9,9 @@ use flows_finite::architecture::{
 };
 use nalgebra::DMatrix;
 
-use super::statistics::{distance, largest};
 use super::jacobian::{jacobians, log_det};
 use super::specimen::{self, Limit, Specimen};
+use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 

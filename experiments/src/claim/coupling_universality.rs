@@ -13,10 +13,10 @@ use flows_finite::architecture::{
 };
 use flows_finite::{AnyTransformer, Coupling, Mask};
 
-use super::statistics::{distance, larger};
 use super::known_density::{Grid, Mixture};
 use super::plain_conditioner::{self, HIDDEN};
 use super::short_training::Course;
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -8,8 +8,8 @@ use flows_core::{Batch, Bijector, Context, LastLayer, Mapped, Network, Values, n
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
-use super::statistics::{distance, exponent, largest};
 use super::perceptron::{Perceptron, equal, exact};
+use super::statistics::{distance, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

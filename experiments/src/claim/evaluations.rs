@@ -6,8 +6,8 @@ use flows_continuous::{Adaptive, ContinuousFlow, Keep, Method, Penalties, Solver
 use flows_core::matching::FlowMatching;
 use flows_core::{Base, Context, Flow, Stream, normals, stream};
 
-use super::statistics::exponent;
 use super::small_field::small_field;
+use super::statistics::exponent;
 use super::training::{Aim, Learner, divergence};
 use super::{Check, Claim, Setting};
 use crate::finding::{Criterion, Findings, Plot, Scale, Stroke, Table};

@@ -8,10 +8,10 @@ use flows_finite::architecture::{
     SplineConfig, SumOfSquaresConfig, TransformerConfig,
 };
 
-use super::statistics::larger;
 use super::known_density::Mixture;
 use super::scalar_map::evenly;
 use super::short_training::Course;
+use super::statistics::larger;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

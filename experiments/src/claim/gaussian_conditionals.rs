@@ -6,8 +6,8 @@ use flows_core::{Bijector, Context, Values, normals, stream, tensor};
 use flows_finite::Scale;
 use flows_finite::architecture::{AffineConfig, TransformerConfig};
 
-use super::statistics::{distance, larger};
 use super::plain_conditioner::{self, PlainConditioner};
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 

@@ -6,8 +6,8 @@ use flows_core::tensor::batch;
 use flows_core::{Bijector, Context, Values, stream};
 use nalgebra::DMatrix;
 
-use super::statistics::{Moments, exponent, largest};
 use super::perceptron::{Perceptron, equal, random_matrix};
+use super::statistics::{Moments, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
 

@@ -6,8 +6,8 @@ use flows_core::tensor::batch;
 use flows_core::{Base, Bijector, BoxBijector, Context, Flow, Values, normals, stream};
 use nalgebra::{DMatrix, DVector};
 
-use super::statistics::{distance, exponent, largest};
 use super::perceptron::{Perceptron, equal, exact, random_matrix, spectral_norm};
+use super::statistics::{distance, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 

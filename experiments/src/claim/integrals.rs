@@ -3,8 +3,8 @@
 use anyhow::Result;
 use flows_finite::{Affine, Integrated, Scale as LogScale, SumOfSquares};
 
-use super::statistics::{distance, larger};
 use super::scalar_map::{ScalarMap, evenly};
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -6,8 +6,8 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, Flow, Real, Values, normals, stream};
 use flows_finite::architecture::{NsfCoupling, RealNvp, ResidualFlow};
 
-use super::statistics::largest;
 use super::specimen::{self, Limit, Specimen};
+use super::statistics::largest;
 use super::{Check, Claim, Setting};
 use crate::config::FlowConfig;
 use crate::finding::{Cell, Findings, Plot, Scale, Stroke, Table};

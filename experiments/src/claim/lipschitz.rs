@@ -6,8 +6,8 @@ use flows_core::{Bijector, Context, Values, normals, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
-use super::statistics::{distances, largest};
 use super::perceptron::Perceptron;
+use super::statistics::{distances, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -12,8 +12,8 @@ use flows_core::{
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
-use super::statistics::largest;
 use super::small_field::small_field;
+use super::statistics::largest;
 use super::training::divergence;
 use super::{Check, Claim, Setting};
 use crate::evaluate::centres;

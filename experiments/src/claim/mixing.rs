@@ -10,9 +10,9 @@ use flows_finite::architecture::{
 };
 use nalgebra::DMatrix;
 
-use super::statistics::mean;
 use super::known_density::Mixture;
 use super::short_training::Course;
+use super::statistics::mean;
 use super::{Check, Claim, Setting};
 use crate::finding::{Criterion, Findings, Table};
 

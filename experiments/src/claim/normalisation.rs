@@ -5,8 +5,8 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Bijector, Context, Flow, Values, stream};
 
-use super::statistics::{distance, exponent, largest};
 use super::specimen::{self, Limit, Specimen};
+use super::statistics::{distance, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 use crate::preset::Preset;

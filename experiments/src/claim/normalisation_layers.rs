@@ -9,8 +9,8 @@ use flows_core::{
 use flows_finite::architecture::CouplingFlow;
 use flows_finite::{ActNorm, BatchNorm, Part};
 
-use super::statistics::{distance, largest};
 use super::jacobian::{jacobians, log_det};
+use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Table};
 

@@ -7,8 +7,8 @@ use flows_core::{Bijector, Chain, Context, Parameters, Values, normals, stream};
 use flows_finite::architecture::{Columns, Direction, LemmaFlow, LemmaLayer, SylvesterConfig};
 use nalgebra::DMatrix;
 
-use super::statistics::{distance, exponent, largest};
 use super::perceptron::random_matrix;
+use super::statistics::{distance, exponent, largest};
 use super::timing::medians;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};

@@ -6,8 +6,8 @@ use flows_core::{Bijector, Context, Purpose, Values, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
-use super::statistics::{Moments, largest};
 use super::perceptron::Perceptron;
+use super::statistics::{Moments, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
 

@@ -8,8 +8,8 @@ use flows_core::tensor::batch;
 use flows_core::{Bijector, Context, Stream, Values, normals, stream};
 use nalgebra::DVector;
 
-use super::statistics::{Moments, exponent};
 use super::perceptron::{Perceptron, exact};
+use super::statistics::{Moments, exponent};
 use super::{Check, Claim, Setting};
 use crate::finding::{Criterion, Findings, Plot, Scale, Stroke, Table};
 

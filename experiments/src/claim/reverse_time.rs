@@ -5,9 +5,9 @@ use flows_continuous::{Adaptive, GradientMethod, Solver};
 use flows_core::tensor::batch;
 use flows_core::{Batch, Bijector, Context, Values, normals, stream};
 
-use super::statistics::{distance, exponent, largest};
 use super::euler_residual::residual_steps;
 use super::perceptron::{Perceptron, equal, exact};
+use super::statistics::{distance, exponent, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use flows_core::{normals, stream};
 
-use super::statistics::{largest, mean};
 use super::known_conditionals::{Target, component};
 use super::kolmogorov::p_value;
+use super::statistics::{largest, mean};
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Content, Findings, Panel, Panels, Table};
 

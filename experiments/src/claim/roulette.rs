@@ -10,9 +10,9 @@ use flows_core::{
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
-use super::statistics::{Moments, largest};
 use super::perceptron::Perceptron;
 use super::power_series::partial_sums;
+use super::statistics::{Moments, largest};
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
 

@@ -4,9 +4,9 @@ use anyhow::Result;
 use flows_core::{normals, stream};
 use flows_finite::{CubicSpline, RationalQuadratic, Tails};
 
-use super::statistics::{distance, larger};
 use super::scalar_map::{ScalarMap, evenly};
 use super::spline_roots::{Bin, cardano, naive, stable};
+use super::statistics::{distance, larger};
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke};
 

@@ -12,8 +12,8 @@ use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{Bijector, Context, LastLayer, Layout, Layouts, Mapped, Network, normals, stream};
 
-use super::statistics::{exponent, largest};
 use super::perceptron::equal;
+use super::statistics::{exponent, largest};
 use super::timing::medians;
 use super::{Check, Claim, Setting};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};

@@ -27,7 +27,7 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 /// Draws all curves of a plot with a key below them.
 pub(crate) fn draw(plot: &Plot) -> Result<Figure> {
-    let x = axis(&plot.x, plot.series.iter().flat_map(|s| s.points.iter().map(|p| p[0])), 0.0);
+    let x = axis(&plot.x, plot.series.iter().flat_map(|s| s.points.iter().map(|p| p[0])), 0.02);
     let y = axis(&plot.y, plot.series.iter().flat_map(heights), 0.06);
     let size = (WIDTH, PLOT + ROW * plot.series.len() as u32 + 24);
     Figure::paint(size, plot.title.clone(), |canvas| {
