@@ -9,6 +9,7 @@ mod killed;
 mod matching;
 mod resume;
 mod runs;
+mod study;
 mod tables;
 mod target;
 mod use_run;
@@ -148,8 +149,16 @@ fn log_density(x: &[f64]) -> f64 {
 #[test]
 fn the_list_names_every_problem_and_preset_that_the_other_commands_take() {
     let list = Place::new().succeeds("list");
-    for name in ["real-nvp", "nsf-coupling", "ffjord", "8gaussians", "red-wine", "u1", "many-well"]
-    {
+    for name in [
+        "real-nvp",
+        "nsf-coupling",
+        "ffjord",
+        "8gaussians",
+        "red-wine",
+        "u1",
+        "many-well",
+        "bridge",
+    ] {
         assert!(list.lines().any(|line| line.split_whitespace().next() == Some(name)), "{list}");
     }
 }
@@ -168,6 +177,9 @@ fn an_unknown_command_or_flag_or_a_missing_one_is_wrong_usage() {
         "compare --match work --work 10 --steps 1",
         "compare --match height",
         "compare --resume",
+        "compare --dequantise integers",
+        "verify --slow",
+        "run",
         "compare --seeds -1",
         "fit --data g.csv",
         "fit --out run",

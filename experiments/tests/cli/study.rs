@@ -1,0 +1,90 @@
+//! `verify` and `run`.
+
+use serde_json::Value;
+
+use crate::{Place, assert_says};
+
+/// A study but for what a clock measured and where it was written.
+fn untimed(place: &Place, name: &str) -> Value {
+    let mut study = place.json(name);
+    for key in ["started", "command"] {
+        study.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    for section in study["sections"].as_array_mut().unwrap() {
+        section.as_object_mut().unwrap().remove("seconds").unwrap();
+    }
+    study
+}
+
+#[test]
+fn claims_are_checked_and_kept_and_repeat_exactly() {
+    let place = Place::new();
+    let shown = place.succeeds("verify C6 c20 C45 --quick --seed 3 --out a");
+    assert_says(&shown, &["C6   pass", "C20  pass", "C45  not built", "2 pass, 0 fail"]);
+    place.succeeds("verify C6 c20 C45 --quick --seed 3 --out b");
+    let study = untimed(&place, "a/study.json");
+    assert_eq!(study, untimed(&place, "b/study.json"));
+    assert_eq!(study["sections"].as_array().unwrap().len(), 3);
+    let page = place.text("a/report.html");
+    assert_says(&page, &["KL duality", "verify C6 --seed 3 --quick", "Not built yet"]);
+    std::fs::remove_file(place.path("a/report.html")).unwrap();
+    place.succeeds("report a");
+    assert_eq!(place.text("a/report.html"), page);
+}
+
+#[test]
+fn an_experiment_is_a_page_with_the_figures_beside_it() {
+    let place = Place::new();
+    let shown = place.succeeds("run k-parts --quick --out out");
+    assert_says(&shown, &["C15  pass", "k-parts pass", "out/report.html"]);
+    assert!(place.files("out/figures").contains(&"k-parts-plot-1.svg".to_owned()));
+    assert_says(&place.text("out/report.html"), &["Measured:", "run k-parts --quick", "nats"]);
+}
+
+#[test]
+fn both_families_side_by_side_are_a_comparison_that_says_what_it_is_for() {
+    let place = Place::new();
+    place.gaussian("g.csv", 300);
+    let message = place.fails(2, "run toys --quick --seed 3 --out out");
+    assert_says(&message, &["toys", "--seed"]);
+    let message = place.fails(2, "run images --quick --data g.csv --out out");
+    assert_says(&message, &["images", "--data", "run tables"]);
+    assert!(!place.path("out").exists(), "wrong usage leaves nothing behind");
+}
+
+#[test]
+fn unknown_claims_and_experiments_are_wrong_usage() {
+    let place = Place::new();
+    assert_says(&place.fails(2, "verify C51"), &["unknown claim \"C51\"", "C1 to C50"]);
+    assert_says(&place.fails(2, "run figure-2"), &["unknown experiment", "figure-1", "images"]);
+    let message = place.fails(2, "run bridge --data g.csv");
+    assert_says(&message, &["bridge takes no tables"]);
+    assert!(place.files(".").is_empty());
+}
+
+#[test]
+fn a_damaged_study_is_named() {
+    let place = Place::new();
+    place.succeeds("verify C20 --quick --out v");
+    place.write("v/study.json", "{\"title\": 3}");
+    assert_says(&place.fails(1, "report v"), &["v/study.json", "damaged"]);
+}
+
+#[test]
+fn a_comparison_takes_tables_of_the_users() {
+    let place = Place::new();
+    place.gaussian("g.csv", 300);
+    std::fs::copy(place.path("g.csv"), place.path("red-wine.csv")).unwrap();
+    place.succeeds("compare --data g.csv --steps 5 --flows real-nvp --out out");
+    assert_says(&place.text("out/summary.csv"), &["g,real-nvp,finite,0"]);
+    assert_says(&place.text("out/report.html"), &["compare --data g.csv", "weight"]);
+    let message = place.fails(2, "compare --data red-wine.csv --steps 5 --out b");
+    assert_says(&message, &["red-wine.csv", "rename"]);
+    let message = place.fails(2, "compare --data g.csv,g.csv --steps 5 --out b");
+    assert_says(&message, &["g.csv", "rename"]);
+    assert_says(&place.fails(1, "compare --data none.csv --steps 5 --out b"), &["none.csv"]);
+    let few = place.path("few.csv");
+    std::fs::write(few, "a,b\n1,2\n").unwrap();
+    assert_says(&place.fails(1, "compare --data few.csv --steps 5 --out b"), &["few.csv"]);
+    assert!(!place.path("b").exists());
+}
