@@ -3,11 +3,11 @@
 mod jacobian;
 
 use anyhow::{Context as _, Result};
-use flows_core::tensor::set_values;
-use flows_core::{Bijector, Context, Flow, Parameters, Purpose, Real};
+use flows_core::tensor::{batch, set_values};
+use flows_core::{Batch, Bijector, Context, Flow, Parameters, Purpose, Real, Values};
 
 use crate::config::RunConfig;
-use crate::evaluate::{centres, round_trip};
+use crate::grid::centres;
 use crate::problem::cast;
 use crate::record::Audit;
 
@@ -15,6 +15,9 @@ use jacobian::{singular_values, strict};
 
 /// Rows of the round trip and of the difference between precisions.
 const ROWS: usize = 2_000;
+
+/// Rows that go through a flow at a time.
+const CHUNK: usize = 4_096;
 
 /// Rows whose Jacobian is computed.
 const JACOBIAN_ROWS: usize = 256;
@@ -107,6 +110,26 @@ fn median(mut values: Vec<f64>) -> f64 {
         count if count % 2 == 1 => values[half],
         _ => 0.5 * (values[half - 1] + values[half]),
     }
+}
+
+/// Largest distance of a coordinate from its image under the inverse and then the forward map.
+///
+/// # Errors
+/// As [`Bijector::forward`].
+pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
+    let dim = flow.dim();
+    let mut largest = 0.0_f64;
+    for rows in values.chunks(CHUNK * dim) {
+        let x: Batch<E> = batch(rows.to_vec(), rows.len() / dim, dim)?;
+        let z = flow.bijector().inverse(x, &Context::none())?.value;
+        let back = flow.bijector().forward(z, &Context::none())?.value.values();
+        for (a, b) in rows.iter().zip(back) {
+            // `max` would lose NaN.
+            let error = (*a - b).abs().as_f64();
+            largest = if error > largest || error.is_nan() { error } else { largest };
+        }
+    }
+    Ok(largest)
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use flows_core::{Parameters, Real};
 
 use crate::cli::Compare;
 use crate::config::RunConfig;
-use crate::evaluate::{Evaluation, IMAGE_CELLS, KEPT_DRAWS, centres, evaluate};
+use crate::evaluate::{Evaluation, IMAGE_CELLS, KEPT_DRAWS, evaluate};
 use crate::fit::summarise;
+use crate::grid::centres;
 use crate::preset::Preset;
 use crate::problem::{Problem, ProblemData};
 use crate::record::{About, Comparison, RunSummary, Status, SummaryRow};

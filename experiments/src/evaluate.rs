@@ -5,12 +5,12 @@ pub mod target;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, Flow, Purpose, Real, Stream, Values, stream};
+use flows_core::{Bijector, Context, Flow, Purpose, Real, Stream, Values, stream};
 
 use crate::account::{ErrorAccount, account};
-use crate::audit::audit;
+use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
+use crate::grid::centres;
 use crate::problem::{ProblemData, cast};
 use crate::record::Audit;
 use crate::transport::transport;
@@ -94,13 +94,6 @@ pub struct Evaluation {
     pub transport: Option<Vec<f32>>,
     /// Both precisions and the Jacobian, or why there are no such numbers.
     pub audit: Result<Audit, String>,
-}
-
-/// Centres of `cells` x `cells` cells of a window, lowest row first.
-pub fn centres(window: [f64; 4], cells: usize) -> Vec<f64> {
-    let [x0, x1, y0, y1] = window;
-    let at = |low: f64, high: f64, i: usize| low + (high - low) * (i as f64 + 0.5) / cells as f64;
-    (0..cells * cells).flat_map(|i| [at(x0, x1, i % cells), at(y0, y1, i / cells)]).collect()
 }
 
 /// Measures a flow on a problem; `window` frames the image of a density in the plane.
@@ -215,24 +208,4 @@ fn rate(mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
     let time = Estimate::of(seconds.into_iter());
     let mean = CHUNK as f64 / time.mean;
     Ok(Estimate { mean, standard_error: mean * time.standard_error / time.mean })
-}
-
-/// Largest distance of a coordinate from its image under the inverse and then the forward map.
-///
-/// # Errors
-/// As [`Bijector::forward`].
-pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
-    let dim = flow.dim();
-    let mut largest = 0.0_f64;
-    for rows in values.chunks(CHUNK * dim) {
-        let x: Batch<E> = batch(rows.to_vec(), rows.len() / dim, dim)?;
-        let z = flow.bijector().inverse(x, &Context::none())?.value;
-        let back = flow.bijector().forward(z, &Context::none())?.value.values();
-        for (a, b) in rows.iter().zip(back) {
-            // `max` would lose NaN.
-            let error = (*a - b).abs().as_f64();
-            largest = if error > largest || error.is_nan() { error } else { largest };
-        }
-    }
-    Ok(largest)
 }

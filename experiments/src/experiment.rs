@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use crate::claim::{self, Claim, Effort, Setting};
 use crate::cli::Run;
 use crate::study::Study;
-use crate::{Usage, say};
+use crate::{Usage, report, say};
 
 pub use side_by_side::SideBySide;
 
@@ -100,7 +100,8 @@ pub fn run(arguments: &Run) -> Result<()> {
     let setting = Setting { effort, seed: arguments.seed };
     let mut study = Study::new(experiment.title, &setting);
     let numbered = claim::ALL.iter().filter(|claim| claims.contains(&claim.id));
-    let page = study.examine(numbered.chain(parts), &setting, &folder)?;
+    study.examine(numbered.chain(parts), &setting, &folder)?;
+    let page = report::write(&folder)?;
     say(&page.display().to_string())?;
     let failed = study.count("fail") + study.count("error");
     if failed > 0 {

@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod figure;
 pub mod finding;
 pub mod fit;
+pub mod grid;
 pub mod list;
 pub mod preset;
 pub mod problem;

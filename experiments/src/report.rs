@@ -16,6 +16,7 @@ mod page;
 mod problem;
 mod reading;
 mod source;
+mod standing;
 mod study;
 mod table;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A study: claims examined one after another, kept in a result file, shown on a page.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -94,7 +94,7 @@ impl Study {
         }
     }
 
-    /// Examines every claim; the file is written after each, the page at the end.
+    /// Examines every claim; the file is written after each.
     ///
     /// # Errors
     /// If a file cannot be written. A check that fails is a section of the study.
@@ -103,7 +103,7 @@ impl Study {
         claims: impl IntoIterator<Item = &'a Claim>,
         setting: &Setting,
         folder: &Path,
-    ) -> Result<PathBuf> {
+    ) -> Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
         for claim in claims {
@@ -112,7 +112,7 @@ impl Study {
             self.sections.push(section);
             write_json(&folder.join("study.json"), self)?;
         }
-        crate::report::write(folder)
+        Ok(())
     }
 
     /// How many sections ended with this verdict.

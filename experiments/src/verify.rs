@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::claim::{self, Claim, Effort, Setting};
 use crate::cli::Verify;
 use crate::study::Study;
-use crate::{Usage, say};
+use crate::{Usage, report, say};
 
 /// Checks claims and writes their page.
 ///
@@ -19,7 +19,8 @@ pub fn run(arguments: &Verify) -> Result<()> {
     let setting = Setting { effort, seed: arguments.seed };
     let mut study = Study::new("The claims of the review", &setting);
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results/verify"));
-    let page = study.examine(claims, &setting, &folder)?;
+    study.examine(claims, &setting, &folder)?;
+    let page = report::write(&folder)?;
     let [pass, fail, error, missing] =
         ["pass", "fail", "error", "not built"].map(|verdict| study.count(verdict));
     say(&format!("{pass} pass, {fail} fail, {error} could not be measured, {missing} not built"))?;

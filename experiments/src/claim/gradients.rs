@@ -13,9 +13,10 @@ use flows_finite::architecture::{Conditioner, Perceptron, RealNvp};
 
 use super::statistics::larger;
 use super::{Check, Claim, Setting};
+use crate::evaluate::Estimate;
 use crate::evaluate::target::log_densities;
-use crate::evaluate::{Estimate, centres};
 use crate::finding::{Cell, Criterion, Findings, Table};
+use crate::grid::centres;
 use crate::problem::cast;
 
 pub(super) const C7: Claim = Claim {
@@ -72,7 +73,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     );
     for kind in Kind::ALL {
         let mut rng = stream(setting.seed, kind.name());
-        let mut samples = vec![Vec::with_capacity(batches); DIRECTIONS];
+        let mut samples = vec![Vec::new(); DIRECTIONS];
         for _ in 0..batches {
             let gradient = kind.gradient(&flow, &mut rng)?;
             for (samples, along) in samples.iter_mut().zip(&directions) {

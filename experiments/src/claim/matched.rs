@@ -16,8 +16,8 @@ use super::small_field::small_field;
 use super::statistics::largest;
 use super::training::divergence;
 use super::{Check, Claim, Setting};
-use crate::evaluate::centres;
 use crate::finding::{Cell, Criterion, Findings, Table};
+use crate::grid::centres;
 
 pub(super) const C39: Claim = Claim {
     id: "C39",

@@ -10,8 +10,9 @@ use flows_core::train::{
 use flows_core::{Base, BoxBijector, Chain, Context, Flow, Parameters, Stream, Target, normals};
 
 use super::{Check, Claim, Setting};
-use crate::evaluate::{IMAGE_CELLS, centres};
+use crate::evaluate::IMAGE_CELLS;
 use crate::finding::{Content, Findings, Panel, Panels, Table};
+use crate::grid::centres;
 
 pub(super) const C9: Claim = Claim {
     id: "C9",

@@ -190,7 +190,7 @@ fn seam(setting: &Setting, findings: &mut Findings) -> Result<()> {
 /// The density over the torus.
 fn image(flow: &Flow<f64>, findings: &mut Findings) -> Result<()> {
     let window = [-PI, PI, -PI, PI];
-    let centres = crate::evaluate::centres(window, 120);
+    let centres = crate::grid::centres(window, 120);
     let (log_density, _) = flow.evaluate(&centres, &Context::none())?;
     let content = Content::log_density(&log_density);
     findings.panels.push(Panels {

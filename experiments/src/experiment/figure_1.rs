@@ -10,8 +10,9 @@ use flows_finite::architecture::{Conditioner, NsfCoupling};
 
 use crate::claim::{Check, Claim, Setting};
 use crate::evaluate::target::{log_densities, log_weights};
-use crate::evaluate::{Estimate, IMAGE_CELLS, KEPT_DRAWS, centres};
+use crate::evaluate::{Estimate, IMAGE_CELLS, KEPT_DRAWS};
 use crate::finding::{Content, Criterion, Findings, Panel, Panels, Table};
+use crate::grid::centres;
 
 pub(super) const PART: Claim = Claim {
     id: "figure-1",

@@ -11,8 +11,9 @@ use flows_core::{Context, Estimator, Flow, Parameters, Role, Target, Values, rev
 use crate::claim::{Check, Claim, Setting};
 use crate::config::RunConfig;
 use crate::evaluate::target::{TargetEvaluation, evaluate, log_densities};
-use crate::evaluate::{Estimate, IMAGE_CELLS, centres};
+use crate::evaluate::{Estimate, IMAGE_CELLS};
 use crate::finding::{Content, Criterion, Findings, Panel, Panels, Plot, Scale, Stroke, Table};
+use crate::grid::centres;
 use crate::preset::Preset;
 use crate::problem::cast;
 

@@ -4,8 +4,8 @@ use super::estimate::Estimate;
 use super::format;
 use super::gather::{FlowResults, Measure, ProblemResults, Results};
 use super::numbers::Numbers;
+use super::standing::{Standing, standings};
 use super::table::scrolling;
-use super::verdict::{Standing, standings};
 use crate::figure::escape;
 use crate::record::Family;
 

@@ -213,7 +213,8 @@ fn draws_of_the_wells_and_the_funnel_follow_their_margins() {
     let column = |values: &[f64], dim: usize, j: usize| -> Vec<f64> {
         values.iter().skip(j).step_by(dim).copied().collect()
     };
-    let margins: [(&str, Vec<f64>, f64, &dyn Fn(f64) -> f64); 5] = [
+    type Margin<'a> = (&'a str, Vec<f64>, f64, &'a dyn Fn(f64) -> f64);
+    let margins: [Margin<'_>; 5] = [
         ("well", column(&wells, 8, 0), 3.0, &well),
         ("last well", column(&wells, 8, 6), 3.0, &well),
         ("normal beside", column(&wells, 8, 5), 5.0, &normal(1.0)),
