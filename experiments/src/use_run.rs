@@ -22,8 +22,8 @@ trait Use {
 /// Loads a run and hands it over.
 fn with_run(path: &std::path::Path, work: &impl Use) -> Result<()> {
     let folder = RunFolder::new(path);
-    let data = folder.data()?;
-    let config = folder.config()?.standardised(&data.standardiser);
+    let (config, data) = (folder.config()?, folder.data()?);
+    let config = config.standardised(&data.standardiser);
     let dim = data.columns.len();
     match config.precision {
         Precision::F32 => {

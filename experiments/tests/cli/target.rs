@@ -153,9 +153,10 @@ fn every_base_trains_on_a_table() {
         place.succeeds(&format!("fit c.toml --steps 10 --data g.csv --out {name}"));
         place.succeeds(&format!("log-prob {name} --data g.csv --out {name}.csv"));
     }
-    for (base, word) in
-        [("{ mixture = { components = 0 } }", "component"), ("{ student_t = { nu = -1.0 } }", "nu")]
-    {
+    for (base, word) in [
+        ("{ mixture = { components = 0 } }", "component"),
+        ("{ student_t = { nu = -1.0 } }", "degrees of freedom"),
+    ] {
         place.write("c.toml", format!("base = {base}\n{SMALL}"));
         let message = place.fails(2, "fit c.toml --steps 3 --data g.csv --out wrong");
         assert_says(&message, &["c.toml", word]);

@@ -28,8 +28,9 @@ pub fn digits(rng: &mut impl Rng) -> Result<Digits> {
     let names = (0..64).map(|pixel| format!("p{}{}", pixel / 8, pixel % 8)).collect();
     let values = data.data.iter().map(|&level| f64::from(level)).collect();
     let table = Table::new(names, 64, values)?;
-    let rows: Vec<usize> = (0..table.rows()).collect();
-    let dequantisation = Dequantisation::integers(&table, &rows)?;
+    // Some pixels at the rim are 0 in every image, and discrete all the same.
+    let pixels: Vec<(usize, f64)> = (0..64).map(|pixel| (pixel, 1.0)).collect();
+    let dequantisation = Dequantisation::listed(&table, &pixels)?;
     let table = dequantisation.apply(&table, rng)?;
     Ok(Digits { table, dequantisation })
 }
