@@ -75,12 +75,16 @@ fn logarithmic(mut values: Vec<f64>) -> Axis {
     Axis::log(values.into_iter().map(|value| value.max(floor)))
 }
 
-/// From the lowest value to a little above most of them: the first steps may be arbitrarily bad.
+/// From the lowest value to a little above most of them: the first steps may be arbitrarily bad, and so
+/// may all of a run that goes astray, which must not hide the others.
 fn linear(mut values: Vec<f64>) -> Axis {
+    const REACH: f64 = 6.0;
     values.retain(|value| value.is_finite());
     values.sort_by(f64::total_cmp);
-    let high = values.get(values.len() * 19 / 20).copied();
-    Axis::around(values.first().copied().into_iter().chain(high), 0.06, 6)
+    let (low, middle) = (values.first().copied(), values.get(values.len() / 2).copied());
+    let reach = low.zip(middle).map_or(f64::INFINITY, |(low, mid)| low + REACH * (mid - low));
+    let high = values.get(values.len() * 19 / 20).map(|high| high.min(reach));
+    Axis::around(low.into_iter().chain(high), 0.06, 6)
 }
 
 /// Draws axes and curves; `width` is that of a line.
