@@ -1,8 +1,8 @@
 //! The claims of the review that can be tested, C1 to C50.
 //!
 //! A claim names what the review says and what is measured; its check measures. Criteria are derived
-//! from arithmetic (rounding, orders of convergence, standard errors) and never tuned; each says
-//! where it comes from.
+//! from arithmetic (rounding, orders of convergence, standard errors), not from the outcome; each
+//! says where it comes from.
 
 mod accelerated_inverse;
 mod adjoint;
