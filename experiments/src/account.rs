@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use flows_continuous::{Accuracy, ContinuousFlow};
 use flows_core::train::Checkpoint;
-use flows_core::{Bijector, Context, Flow, LogDet, Purpose, Real, stream};
+use flows_core::{Context, Flow, LogDet, Purpose, Real, stream};
 
 use crate::config::{FlowConfig, RunConfig};
 
@@ -57,18 +57,18 @@ fn rebuilt<E: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flow<E>> {
     let mut weights = Checkpoint::new();
     weights.add_model("flow", flow);
     weights.restore_model("flow", &mut other).context("copying weights")?;
-    other.bijector_mut().set_purpose(Purpose::Reporting);
+    other.bijector_mut().set_purpose(Purpose::Reporting)?;
     Ok(other)
 }
 
 /// Root of the mean over rows of the variance over probes.
 fn probe_noise<E: Real>(mut flow: Flow<E>, seed: u64, rows: &[E]) -> Result<f64> {
-    if flow.bijector().log_det() == LogDet::Exact {
+    if flow.bijector().exactness() == LogDet::Exact {
         return Ok(0.0);
     }
     let mut draws = Vec::new();
     for draw in 0..PROBE_DRAWS {
-        flow.bijector_mut().resample_probes(&mut stream(seed, &format!("trace noise {draw}")));
+        flow.bijector_mut().begin_step(&mut stream(seed, &format!("trace noise {draw}")))?;
         draws.push(flow.evaluate(rows, &Context::none())?.0);
     }
     let count = rows.len() / flow.dim();

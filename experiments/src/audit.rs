@@ -4,7 +4,7 @@ mod jacobian;
 
 use anyhow::{Context as _, Result};
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Batch, Bijector, Context, Flow, Parameters, Purpose, Real, Values};
+use flows_core::{Batch, Context, Flow, Parameters, Purpose, Real, Tape, Values};
 
 use crate::config::RunConfig;
 use crate::grid::centres;
@@ -80,7 +80,7 @@ fn converted<E: Real, F: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flo
             tensors.next().map_or(Ok(()), |values| set_values(tensor, values))
         })
         .context("copying weights")?;
-    other.bijector_mut().set_purpose(Purpose::Reporting);
+    other.bijector_mut().set_purpose(Purpose::Reporting)?;
     Ok(other)
 }
 
@@ -115,15 +115,15 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Largest distance of a coordinate from its image under the inverse and then the forward map.
 ///
 /// # Errors
-/// As [`Bijector::forward`].
+/// As [`Bijector::forward`](flows_core::Bijector::forward).
 pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
     let dim = flow.dim();
     let mut largest = 0.0_f64;
     for rows in values.chunks(CHUNK * dim) {
         let x: Batch<E> = batch(rows.to_vec(), rows.len() / dim, dim)?;
-        let z = flow.bijector().inverse(x, &Context::none())?.value;
-        let back = flow.bijector().forward(z, &Context::none())?.value.values();
-        for (a, b) in rows.iter().zip(back) {
+        let z = flow.bijector().inverse(&x, &Context::none(), &mut Tape::none())?.value;
+        let back = flow.bijector().forward(&z, &Context::none(), &mut Tape::none())?.value;
+        for (a, b) in rows.iter().zip(back.values()) {
             // `max` would lose NaN.
             let error = (*a - b).abs().as_f64();
             largest = if error > largest || error.is_nan() { error } else { largest };

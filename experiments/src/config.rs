@@ -11,7 +11,7 @@ use flows_bench::table::{self, Dequantisation, EveryTenth, SplitRule, Standardis
 use flows_bench::targets::KnownTarget;
 use flows_continuous::ContinuousFlow;
 use flows_core::train::{Budget, TrainConfig};
-use flows_core::{Bijector, BoxBijector, Chain, Flow, Real, stream};
+use flows_core::{Bijector, Chain, Flow, Layer, Real, stream};
 use flows_finite::ActNorm;
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
@@ -236,7 +236,10 @@ impl RunConfig {
     pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
         self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
-        let boxed = |chain: flows_core::Result<Chain<E>>| chain.map(BoxBijector::new);
+        let boxed =
+            |chain: flows_core::Result<Chain<E>>| -> flows_core::Result<Box<dyn Bijector<E>>> {
+                Ok(Box::new(chain?))
+            };
         let bijector = match &self.flow {
             FlowConfig::RealNvp(config) => boxed(config.build(dim, 0, &mut rng)),
             FlowConfig::NsfCoupling(config) => boxed(config.build(dim, 0, &mut rng)),
@@ -251,7 +254,8 @@ impl RunConfig {
             FlowConfig::Residual(config) => boxed(config.build(dim, 0, &mut rng)),
             FlowConfig::Continuous(config) => {
                 boxed(config.build(dim, 0, &mut rng).and_then(|flow| {
-                    Chain::new(dim, vec![flow, BoxBijector::new(ActNorm::new(dim)?)])
+                    let act_norm = Layer::new(ActNorm::new(dim), &mut rng)?;
+                    Chain::new(dim, vec![flow, Box::new(act_norm)])
                 }))
             }
         };

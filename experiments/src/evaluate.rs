@@ -5,7 +5,7 @@ pub mod target;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use flows_core::{Bijector, Context, Flow, Purpose, Real, Stream, Values, stream};
+use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
 
 use crate::account::{ErrorAccount, account};
 use crate::audit::{audit, round_trip};
@@ -106,7 +106,7 @@ pub fn evaluate<E: Real>(
     data: &ProblemData,
     window: Option<[f64; 4]>,
 ) -> Result<Evaluation> {
-    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let test = cast::<E>(&data.test);
     let (log_prob, work) = flow.evaluate(&test, &Context::none())?;
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
@@ -133,7 +133,7 @@ pub fn evaluate<E: Real>(
     };
     let rows = &test[..test.len().min(AUDIT_ROWS * data.dim)];
     Ok(Evaluation {
-        log_det: flow.bijector().log_det(),
+        log_det: flow.bijector().exactness(),
         nll,
         kl,
         integral,

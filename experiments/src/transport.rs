@@ -1,7 +1,7 @@
 //! Where draws stand on their way from base to data, for animations.
 
 use anyhow::Result;
-use flows_core::{Bijector, Context, Flow, Real, Stream, Values};
+use flows_core::{Context, Flow, Real, Stream, Values};
 
 /// Draws that are followed.
 const DRAWS: usize = 1_200;
@@ -13,10 +13,10 @@ const MOST: usize = 12;
 /// stages, some at equal distances.
 ///
 /// # Errors
-/// As [`Bijector::forward`].
+/// As [`Bijector::forward`](flows_core::Bijector::forward).
 pub fn transport<E: Real>(flow: &Flow<E>, rng: &mut Stream) -> Result<Vec<f32>> {
     let start = flow.base().sample(DRAWS, rng)?;
-    let stages = flow.bijector().stages(start, &Context::none())?;
+    let stages = flow.bijector().stages(&start, &Context::none())?;
     let mut rows = Vec::new();
     for index in kept(stages.len()) {
         for point in stages[index].values().chunks_exact(flow.dim()) {
@@ -49,8 +49,8 @@ mod tests {
             let config = RunConfig::of(Preset::named(Some(name)).unwrap());
             let flow = config.build::<f64>(2).unwrap();
             let start = flow.base().sample(50, &mut stream(3, "start")).unwrap();
-            let path = flow.bijector().stages(start.clone(), &Context::none()).unwrap();
-            let image = flow.bijector().forward_value(start.clone(), &Context::none()).unwrap().0;
+            let path = flow.bijector().stages(&start, &Context::none()).unwrap();
+            let image = flow.bijector().image(&start, &Context::none()).unwrap().0;
             assert_eq!(path.len(), stages, "{name}");
             assert_eq!(path[0].values(), start.values());
             for (a, b) in path[stages - 1].values().into_iter().zip(image.values()) {

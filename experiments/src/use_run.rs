@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table, write_npz};
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Flow, Purpose, Real, Values, stream};
+use flows_core::{Context, Flow, Purpose, Real, Tape, Values, stream};
 
 use crate::Usage;
 use crate::cli::{Direction, LogProb, Sample, Transform};
@@ -28,12 +28,12 @@ fn with_run(path: &std::path::Path, work: &impl Use) -> Result<()> {
     match config.precision {
         Precision::F32 => {
             let mut flow = folder.flow::<f32>(&config, dim)?;
-            flow.bijector_mut().set_purpose(Purpose::Reporting);
+            flow.bijector_mut().set_purpose(Purpose::Reporting)?;
             work.with(&flow, &data)
         }
         Precision::F64 => {
             let mut flow = folder.flow::<f64>(&config, dim)?;
-            flow.bijector_mut().set_purpose(Purpose::Reporting);
+            flow.bijector_mut().set_purpose(Purpose::Reporting)?;
             work.with(&flow, &data)
         }
     }
@@ -139,9 +139,10 @@ impl Use for Transform {
         let (mut images, mut log_dets) = (Vec::new(), Vec::new());
         for rows in values.chunks(CHUNK * dim) {
             let rows = batch(cast::<E>(rows), rows.len() / dim, dim)?;
+            let (none, no_tape) = (Context::none(), &mut Tape::none());
             let mapped = match self.direction {
-                Direction::Forward => flow.bijector().forward(rows, &Context::none()),
-                Direction::Inverse => flow.bijector().inverse(rows, &Context::none()),
+                Direction::Forward => flow.bijector().forward(&rows, &none, no_tape),
+                Direction::Inverse => flow.bijector().inverse(&rows, &none, no_tape),
             };
             let mapped = mapped.with_context(|| self.data.display().to_string())?;
             images.extend(mapped.value.values().iter().map(|v| v.as_f64()));

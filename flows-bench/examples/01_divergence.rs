@@ -8,7 +8,7 @@
 
 use flows_bench::toys::Toy;
 use flows_core::tensor::batch;
-use flows_core::{Base, Result, Values, stream};
+use flows_core::{Base, Result, Tape, Values, stream};
 
 const ROWS: usize = 100_000;
 
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         let mut gaussian = Base::<f64>::diagonal_normal(2)?;
         let x = batch(rows, ROWS, 2)?;
         gaussian.fit(&x)?;
-        let log_q = gaussian.log_prob(x)?.0.values();
+        let log_q = gaussian.log_prob(&x, &mut Tape::none())?.values();
         let nats = -log_q.iter().sum::<f64>() / ROWS as f64;
         let entropy = toy.entropy().nats;
         println!("{:<14} {entropy:>8.4} {measured:>9.4} {:>16.4}", toy.name(), nats - entropy);

@@ -9,7 +9,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, LastLayer, Network, Result, normals, stream};
+use flows_core::{Bijector, Context, LastLayer, Network, Result, Tape, normals, stream};
 use serde::Serialize;
 
 /// Rows of a batch.
@@ -55,10 +55,13 @@ pub fn trace_cost(dim: usize, repetitions: usize) -> Result<TraceCost> {
     let (exact, estimated) =
         (flow(Divergence::Exact)?, flow(Divergence::Hutchinson(Hutchinson::default()))?);
     let layer = ResidualSteps::new(field.clone(), [0.0, 1e-3], one)?;
-    let velocity_ms = least(repetitions, || exact.forward_value(x.clone(), &none).map(drop))?;
-    let hutchinson_ms = least(repetitions, || estimated.forward(x.clone(), &none).map(drop))?;
-    let exact_ms = least(repetitions, || exact.forward(x.clone(), &none).map(drop))?;
-    let determinant_ms = least(repetitions, || layer.forward(x.clone(), &none).map(drop))?;
+    let velocity_ms = least(repetitions, || exact.image(&x, &none).map(drop))?;
+    let forward = |bijector: &dyn Bijector<f32>| {
+        least(repetitions, || bijector.forward(&x, &none, &mut Tape::none()).map(drop))
+    };
+    let hutchinson_ms = forward(&estimated)?;
+    let exact_ms = forward(&exact)?;
+    let determinant_ms = forward(&layer)?;
     Ok(TraceCost {
         dim,
         velocity_ms,

@@ -4,7 +4,7 @@ use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Hutchinso
 use flows_core::tensor::{Batch, batch};
 use flows_core::train::{Adam, AdamConfig};
 use flows_core::{
-    Base, Bijector, BoxBijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
+    Base, Bijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream, Tape,
     forward_kl, normals, stream,
 };
 use flows_finite::Scale;
@@ -95,10 +95,10 @@ impl Workload {
         if self == Self::NsfCouplingD43 { 128 } else { 512 }
     }
 
-    fn bijector(self, rng: &mut Stream) -> Result<BoxBijector<f32>> {
+    fn bijector(self, rng: &mut Stream) -> Result<Box<dyn Bijector<f32>>> {
         let dim = self.dim();
         Ok(match self {
-            Self::RealNvpD6 => BoxBijector::new(
+            Self::RealNvpD6 => Box::new(
                 RealNvp {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![128; 2]),
@@ -108,7 +108,7 @@ impl Workload {
                 }
                 .build(dim, 0, rng)?,
             ),
-            Self::NsfCouplingD6 => BoxBijector::new(
+            Self::NsfCouplingD6 => Box::new(
                 NsfCoupling {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![256; 4]),
@@ -119,7 +119,7 @@ impl Workload {
                 }
                 .build(dim, 0, rng)?,
             ),
-            Self::NsfCouplingD43 => BoxBijector::new(
+            Self::NsfCouplingD43 => Box::new(
                 NsfCoupling {
                     layers: 10,
                     conditioner: Conditioner::Residual(Residual {
@@ -163,7 +163,7 @@ impl Workload {
     pub fn prepare(self) -> Result<Prepared> {
         let mut rng = stream(1, "workload");
         let mut flow = Flow::new(Base::standard_normal(self.dim()), self.bijector(&mut rng)?)?;
-        flow.bijector_mut().set_purpose(Purpose::Training);
+        flow.bijector_mut().set_purpose(Purpose::Training)?;
         let adam = Adam::new(AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() }, &flow);
         let data = batch(data(self.rows(), self.dim(), &mut rng), self.rows(), self.dim())?;
         Ok(Prepared { flow, adam, data, rng })
@@ -176,11 +176,11 @@ fn masked(
     (layers, width): (usize, usize),
     dim: usize,
     rng: &mut Stream,
-) -> Result<BoxBijector<f32>> {
+) -> Result<Box<dyn Bijector<f32>>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
     let flow = AutoregressiveFlow { transformer, conditioner, ..AutoregressiveFlow::default() };
     let flow = AutoregressiveFlow { layers, act_norm: false, ..flow };
-    flow.build(dim, 0, rng).map(BoxBijector::new)
+    Ok(Box::new(flow.build(dim, 0, rng)?))
 }
 
 impl std::str::FromStr for Workload {
@@ -230,7 +230,7 @@ impl Prepared {
     /// [`Error::NonFinite`] if the loss is not finite.
     pub fn train_step(&mut self) -> Result<()> {
         let Loss { value, mut gradient, .. } =
-            forward_kl(&self.flow, self.data.clone(), Context::default())?;
+            forward_kl(&self.flow, &self.data, &Context::none(), Tape::recording())?;
         if !value.is_finite() {
             let (quantity, advice) = ("loss", "the workload is fixed: this is a defect");
             return Err(Error::NonFinite { quantity, row: 0, advice });
@@ -243,7 +243,7 @@ impl Prepared {
     /// # Errors
     /// Numerical events.
     pub fn log_prob(&mut self) -> Result<()> {
-        self.flow.log_prob(self.data.clone(), Context::none()).map(drop)
+        self.flow.log_prob(&self.data, &Context::none(), &mut Tape::none()).map(drop)
     }
 
     /// As many draws as a batch has rows.

@@ -8,28 +8,23 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Direction, Divergence, Hutchinson, MlpField, Solver, TimeInput,
+    Accuracy, Adaptive, Continuous, Direction, Divergence, Field, Hutchinson, MlpField, Solver,
+    TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{
-    Base, Bijector, BoxBijector, Context, Flow, LastLayer, Network, Result, normals, stream,
+    Base, Bijector, Context, Flow, LastLayer, Network, Result, Tape, Values, normals, stream,
 };
 
-type Field = Network<f64, MlpField>;
-
-fn flow(
-    field: &Field,
-    tolerance: f64,
-    divergence: Divergence,
-) -> Result<Continuous<f64, MlpField>> {
+fn flow(field: &Field<f64>, tolerance: f64, divergence: Divergence) -> Result<Continuous<f64>> {
     let solver = Solver::RowWise(Adaptive::new(tolerance, tolerance));
     let accuracy = Accuracy { solver, divergence };
     Continuous::new(field.clone(), [0.0, 1.0], accuracy, accuracy)
 }
 
-fn log_prob(bijector: Continuous<f64, MlpField>, rows: &[f64]) -> Result<Vec<f64>> {
-    let flow = Flow::new(Base::standard_normal(4), BoxBijector::new(bijector))?;
+fn log_prob(bijector: Continuous<f64>, rows: &[f64]) -> Result<Vec<f64>> {
+    let flow = Flow::new(Base::standard_normal(4), Box::new(bijector))?;
     Ok(flow.evaluate(rows, &Context::none())?.0)
 }
 
@@ -39,7 +34,7 @@ fn largest(a: &[f64], b: &[f64]) -> f64 {
 
 fn main() -> Result<()> {
     let kernel = MlpField::new(4, 0, &[32, 32], Activation::Tanh, TimeInput::Concat)?;
-    let field = Network::new(kernel, LastLayer::Random, &mut stream(1, "weights"))?;
+    let field = Network::new(kernel, LastLayer::Random, &mut stream(1, "weights"))?.into();
     let rows: Vec<f64> = normals(4 * 200, &mut stream(1, "rows"));
 
     let reference = log_prob(flow(&field, 1e-11, Divergence::Exact)?, &rows)?;
@@ -51,22 +46,23 @@ fn main() -> Result<()> {
         );
     }
 
+    let x = batch(rows, 200, 4)?;
     for probes in [1, 3] {
         let estimate = Divergence::Hutchinson(Hutchinson { probes, ..Hutchinson::default() });
         let mut estimated = flow(&field, 1e-7, estimate)?;
         let mut mean = vec![0.0; reference.len()];
         let draws = 50;
         for draw in 0..draws {
-            estimated.resample_probes(&mut stream(draw, "probes"));
-            let values = estimated.inverse(batch(rows.clone(), 200, 4)?, &Context::none())?;
-            let log_det = flows_core::Values::values(&values.log_det);
+            estimated.begin_step(&mut stream(draw, "probes"))?;
+            let values = estimated.inverse(&x, &Context::none(), &mut Tape::none())?;
+            let log_det = values.log_det.values();
             mean.iter_mut().zip(log_det).for_each(|(mean, l)| *mean += l / draws as f64);
         }
         println!("{probes} probes: mean of {draws} draws, first row {:.4}", mean[0]);
     }
 
     let reports = flow(&field, 1e-5, Divergence::Exact)?.row_reports(
-        &batch(rows, 200, 4)?,
+        &x,
         &Context::none(),
         Direction::Inverse,
     )?;

@@ -12,9 +12,10 @@ use flows_continuous::{
     Instant, Solver,
 };
 use flows_core::tensor::batch;
-use flows_core::testing::{Tolerance, check_bijector};
+use flows_core::testing::{Tolerance, check_bijector, normal_point};
 use flows_core::{
-    Bijector, Context, LastLayer, Layout, Layouts, Network, Real, Result, Values, stream,
+    Bijector, Context, LastLayer, Layout, Layouts, Network, Real, Result, Scratch, Tape, Values,
+    stream,
 };
 
 /// Velocity W z; each tangent of the state becomes W times itself.
@@ -25,24 +26,23 @@ struct LinearField {
 
 impl Layouts for LinearField {
     fn layout(&self) -> Vec<Layout> {
-        let (rows, columns) = (self.dim, self.dim);
-        vec![Layout { name: "weight".into(), rows, columns, fan_in: columns, last: true }]
+        vec![Layout::uniform("weight", self.dim, self.dim, self.dim).in_last_layer(true)]
     }
 }
 
 impl<E: Real> FieldKernel<E> for LinearField {
-    type Workspace = ();
-
     fn dim(&self) -> usize {
         self.dim
     }
 
-    fn context_dim(&self) -> usize {
-        0
-    }
-
     /// Feature i of the velocity: the sum over j of W_ij times feature j, values and tangents alike.
-    fn forward(&self, at: Instant<'_, E>, parameters: &[&[E]], _: &mut (), velocity: &mut [E]) {
+    fn forward(
+        &self,
+        at: Instant<'_, E>,
+        parameters: &[&[E]],
+        _: &mut Scratch,
+        velocity: &mut [E],
+    ) {
         let stride = at.stride();
         for (i, velocity) in velocity.chunks_exact_mut(stride).enumerate() {
             velocity.fill(E::zero());
@@ -59,12 +59,12 @@ impl<E: Real> FieldKernel<E> for LinearField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
         let stride = at.stride();
         gradients.state.fill(E::zero());
-        let [weights] = gradients.parameters else { return };
+        let weights = &mut *gradients.parameters[0];
         for (i, outer) in gradients.velocity.chunks_exact(stride).enumerate() {
             let states = at.state.chunks_exact(stride);
             for (j, (state, inner)) in
@@ -87,15 +87,15 @@ fn main() -> Result<()> {
     let weight = network.values()[0].clone();
     let mut flow = Continuous::new(network, [0.0, 1.0], accuracy, accuracy)?;
 
-    let image = flow.forward(batch(vec![1.0, 0.0], 1, 2)?, &Context::none())?;
+    let z = batch(vec![1.0, 0.0], 1, 2)?;
+    let image = flow.forward(&z, &Context::none(), &mut Tape::none())?;
     println!("first column of exp(W): {:.6?}", image.value.values());
     let (log_det, trace) = (image.log_det.values()[0], weight[0] + weight[3]);
     println!("log-determinant {log_det:.9}, trace of W {trace:.9}");
 
-    let normal = |rng: &mut flows_core::Stream| flows_core::normals::<f64>(1, rng)[0];
     for gradient in [GradientMethod::default(), GradientMethod::Adjoint] {
         flow = flow.with_gradient(gradient);
-        check_bijector(&mut flow, 0, normal, Tolerance::integrated(1e-8));
+        check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-8));
         println!("{gradient:?}: log-det and gradients agree with differences");
     }
     Ok(())

@@ -11,12 +11,14 @@
 use std::num::NonZeroUsize;
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Divergence, EqualSteps, MlpField, ResidualSteps, Solver,
+    Accuracy, Adaptive, Continuous, Divergence, EqualSteps, Field, MlpField, ResidualSteps, Solver,
     TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, LastLayer, Network, Result, Values, normals, stream};
+use flows_core::{
+    Batch, Bijector, Context, LastLayer, Network, Result, Tape, Values, normals, stream,
+};
 
 const TIMES: [f64; 2] = [0.0, 1.0];
 
@@ -26,12 +28,12 @@ const FITTED: std::ops::RangeInclusive<usize> = 8..=64;
 /// Value and log-det of a batch.
 type Image = (Vec<f64>, Vec<f64>);
 
-fn image(flow: &impl Bijector<f64>, z: &Batch<f64>) -> Result<Image> {
-    let out = flow.forward(z.clone(), &Context::none())?;
+fn image(flow: &dyn Bijector<f64>, z: &Batch<f64>) -> Result<Image> {
+    let out = flow.forward(z, &Context::none(), &mut Tape::none())?;
     Ok((out.value.values(), out.log_det.values()))
 }
 
-fn ode(field: &Network<f64, MlpField>, solver: Solver) -> Result<Continuous<f64, MlpField>> {
+fn ode(field: &Field<f64>, solver: Solver) -> Result<Continuous<f64>> {
     let accuracy = Accuracy { solver, divergence: Divergence::Exact };
     Continuous::new(field.clone(), TIMES, accuracy, accuracy)
 }
@@ -50,7 +52,7 @@ fn slope(points: &[(f64, f64)]) -> f64 {
 
 fn main() -> Result<()> {
     let kernel = MlpField::new(2, 0, &[32, 32], Activation::Tanh, TimeInput::Concat)?;
-    let field = Network::new(kernel, LastLayer::Random, &mut stream(1, "weights"))?;
+    let field = Network::new(kernel, LastLayer::Random, &mut stream(1, "weights"))?.into();
     let z = batch(normals(2 * 256, &mut stream(1, "points")), 256, 2)?;
     let flow = ode(&field, Solver::Dop853(Adaptive::new(1e-12, 1e-12)))?;
     let (value, log_det) = image(&flow, &z)?;

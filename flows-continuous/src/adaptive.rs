@@ -10,11 +10,11 @@ use std::cell::{Cell, RefCell};
 
 use ode_solvers::dop_shared::{FloatNumber, IntegrationError};
 use ode_solvers::{DVector, Dop853, Dopri5, OutputType, System};
-use serde::{Deserialize, Serialize};
 
 use flows_core::Real;
 
-use crate::monitor::Monitor;
+use crate::control::{Adaptive, Controller, Method};
+use crate::monitor::{Monitor, Problem};
 use crate::{FieldError, Keep, Solution, SolveError, Status};
 
 /// The package counts evaluations in a `u32`, which must not overflow.
@@ -23,105 +23,7 @@ const MOST_EVALUATIONS: usize = u32::MAX as usize / 2;
 /// Accepted steps between two searches for stiffness.
 const STIFFNESS: usize = 1000;
 
-/// An explicit Runge–Kutta method that estimates its own error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// Order 5, error estimate of order 4; 6 evaluations an attempted step.
-    Dopri5,
-    /// Order 8, error estimates of orders 5 and 3; 11 evaluations an attempted step and one more if
-    /// it is accepted. Worth it for tolerances below some 1e-6.
-    Dop853,
-}
-
-impl Method {
-    /// Evaluations in an attempted step; the first velocity is known.
-    pub(crate) const fn stages(self) -> usize {
-        match self {
-            Self::Dopri5 => 6,
-            Self::Dop853 => 11,
-        }
-    }
-
-    /// Evaluations at the end of an accepted step. The last stage of DOPRI5 serves as one.
-    pub(crate) const fn velocities_at_end(self) -> usize {
-        match self {
-            Self::Dopri5 => 0,
-            Self::Dop853 => 1,
-        }
-    }
-
-    /// Order, as an exponent.
-    pub(crate) const fn order(self) -> f64 {
-        match self {
-            Self::Dopri5 => 5.0,
-            Self::Dop853 => 8.0,
-        }
-    }
-}
-
-/// Settings of an adaptive solve.
-///
-/// | field | default | meaning | range |
-/// |---|---|---|---|
-/// | `rtol` | required | tolerance per unit of state | ≥ 4 ε: 8.9e-16 in `f64`, 4.8e-7 in `f32` |
-/// | `atol` | required | tolerance at state zero, in units of the state | ≥ ε: 2.3e-16, 1.2e-7 |
-/// | `first_step` | estimated | length of the first step, in units of time | > 0 |
-/// | `max_evaluations` | 100 000 | most calls of the field | ≥ 1; above 2³¹ − 1 as 2³¹ − 1 |
-///
-/// A step is accepted if the root of the *mean* over all components of
-/// (errorᵢ / (atol + rtol max(|yᵢ|, |yᵢ′|)))² is at most 1. One component of n may thus be wrong by
-/// √n tolerances, and a row's accuracy depends on the rows solved with it. With such norms e₅ and
-/// e₃ of its two estimates, the error of DOP853 is e₅² / √(e₅² + e₃²/100).
-///
-/// The estimate of the first step takes two evaluations, of which the solve reuses one.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Adaptive {
-    /// Relative tolerance.
-    pub rtol: f64,
-    /// Absolute tolerance.
-    pub atol: f64,
-    /// Length of the first step; estimated if absent.
-    #[serde(default)]
-    pub first_step: Option<f64>,
-    /// Most calls of the vector field.
-    #[serde(default = "default_evaluations")]
-    pub max_evaluations: usize,
-}
-
-fn default_evaluations() -> usize {
-    100_000
-}
-
 impl Adaptive {
-    /// Settings with the defaults of the table.
-    pub fn new(rtol: f64, atol: f64) -> Self {
-        Self { rtol, atol, first_step: None, max_evaluations: default_evaluations() }
-    }
-
-    pub(crate) fn check<E: Real>(&self) -> Result<(), SolveError> {
-        let epsilon = E::epsilon().as_f64();
-        let largest = E::max_value().as_f64();
-        // The package takes any tolerance: below these it rejects rounding noise without end, and
-        // with `atol` = 0 a component at rest at zero makes the error 0/0.
-        for (name, value, smallest) in
-            [("rtol", self.rtol, 4.0 * epsilon), ("atol", self.atol, epsilon)]
-        {
-            if !(smallest..=largest).contains(&value) {
-                return Err(SolveError::Tolerance { name, value, smallest });
-            }
-        }
-        if let Some(value) = self.first_step.filter(|h| !(h.is_finite() && *h > 0.0)) {
-            let requirement = "finite and positive";
-            return Err(SolveError::Parameter { name: "first_step", requirement, value });
-        }
-        if self.max_evaluations == 0 {
-            let (name, requirement) = ("max_evaluations", "at least 1");
-            return Err(SolveError::Parameter { name, requirement, value: 0.0 });
-        }
-        Ok(())
-    }
-
     /// Solves y' = field(t, y) from `y0` at `t0` to `t1`, in either direction.
     ///
     /// `field(t, y, dy)` writes the velocity into every entry of `dy`; what `dy` holds before is
@@ -146,21 +48,33 @@ impl Adaptive {
         &self,
         method: Method,
         keep: Keep,
-        [t0, t1]: [f64; 2],
+        times: [f64; 2],
         y0: Vec<E>,
-        field: F,
+        mut field: F,
     ) -> Result<Solution<E>, SolveError>
     where
         E: Real,
         F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
     {
+        self.solve_problem(method, keep, times, y0, &mut field)
+    }
+
+    /// [`solve`](Self::solve), compiled once a precision.
+    pub(crate) fn solve_problem<E: Real>(
+        &self,
+        method: Method,
+        keep: Keep,
+        [t0, t1]: [f64; 2],
+        y0: Vec<E>,
+        problem: &mut dyn Problem<E>,
+    ) -> Result<Solution<E>, SolveError> {
         self.check::<E>()?;
         let length = E::of((t1 - t0).abs());
         if !length.is_finite() || (length.is_zero() && t0 != t1) {
             return Err(SolveError::Interval { t0, t1 });
         }
         let bound = self.max_evaluations.min(MOST_EVALUATIONS);
-        let mut monitor = Monitor::new(method, keep, [t0, t1], bound, y0, field);
+        let mut monitor = Monitor::new(method, keep, [t0, t1], bound, y0, problem);
         // The package divides by the interval and by the number of components.
         if t0 == t1 || monitor.state().is_empty() {
             if t0 != t1 {
@@ -171,9 +85,9 @@ impl Adaptive {
         // The package wants `f64: From<E>`, a bound that every generic caller would have to
         // repeat. E is one of two types, so it is named here instead.
         Ok(if TypeId::of::<E>() == TypeId::of::<f32>() {
-            run::<E, f32, F>(self, method, monitor)
+            run::<E, f32>(self, method, monitor)
         } else {
-            run::<E, f64, F>(self, method, monitor)
+            run::<E, f64>(self, method, monitor)
         })
     }
 }
@@ -215,11 +129,10 @@ where
 }
 
 /// The solve proper, with `T` the same type as `E`.
-fn run<E, T, F>(settings: &Adaptive, method: Method, mut monitor: Monitor<E, F>) -> Solution<E>
+fn run<E, T>(settings: &Adaptive, method: Method, mut monitor: Monitor<'_, E>) -> Solution<E>
 where
     E: Real,
     T: Real + FloatNumber,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
     f64: From<T>,
 {
     let mut step = match monitor.start(settings) {
@@ -271,11 +184,12 @@ impl<T: Real + FloatNumber> Segment<T>
 where
     f64: From<T>,
 {
-    fn new<E, F>(settings: &Adaptive, method: Method, step: f64, monitor: &Monitor<E, F>) -> Self
-    where
-        E: Real,
-        F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-    {
+    fn new<E: Real>(
+        settings: &Adaptive,
+        method: Method,
+        step: f64,
+        monitor: &Monitor<'_, E>,
+    ) -> Self {
         let scalar = <T as Real>::of;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Self {
@@ -292,9 +206,10 @@ where
         }
     }
 
-    /// Steps until the end or a stop, with the step size control of the book and its constants.
+    /// Steps until the end or a stop.
     fn dopri5(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
         let scalar = <T as Real>::of;
+        let Controller { safety, beta, ratios: [smallest, largest] } = Method::Dopri5.controller();
         let mut stepper = Dopri5::from_param(
             system,
             self.start,
@@ -303,11 +218,11 @@ where
             self.state,
             self.rtol,
             self.atol,
-            scalar(0.9),  // safety factor
-            scalar(0.04), // beta of the PI controller
-            scalar(0.2),  // smallest and
-            scalar(10.0), // largest ratio of successive steps
-            self.length,  // largest step; does not apply to the first one
+            scalar(safety),
+            scalar(beta),
+            scalar(smallest),
+            scalar(largest),
+            self.length, // largest step; does not apply to the first one
             self.step,
             self.attempts,
             self.stiffness,
@@ -321,6 +236,7 @@ where
     /// The same for DOP853.
     fn dop853(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
         let scalar = <T as Real>::of;
+        let Controller { safety, beta, ratios: [smallest, largest] } = Method::Dop853.controller();
         let mut stepper = Dop853::from_param(
             system,
             self.start,
@@ -329,10 +245,10 @@ where
             self.state,
             self.rtol,
             self.atol,
-            scalar(0.9),
-            T::zero(), // no PI controller
-            scalar(0.333),
-            scalar(6.0),
+            scalar(safety),
+            scalar(beta),
+            scalar(smallest),
+            scalar(largest),
             self.length,
             self.step,
             self.attempts,
@@ -344,18 +260,14 @@ where
 }
 
 /// The package owns its system and gives none back.
-struct Shared<'a, E, F> {
-    monitor: &'a RefCell<Monitor<E, F>>,
+struct Shared<'a, 'b, E> {
+    monitor: &'a RefCell<Monitor<'b, E>>,
     method: Method,
     /// Elapsed time of the last evaluation.
     elapsed: Cell<f64>,
 }
 
-impl<E, F> Shared<'_, E, F>
-where
-    E: Real,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-{
+impl<E: Real> Shared<'_, '_, E> {
     /// The package asks for the twelfth stage of DOP853 at the start of the step, because its c₁₂
     /// is 0 instead of 1; a field that depends on time would then be solved to order 1. No other
     /// stage after the first is there, and the stage before is 6/7 of the step away.
@@ -370,12 +282,7 @@ where
     }
 }
 
-impl<E, T, F> System<T, DVector<T>> for Shared<'_, E, F>
-where
-    E: Real,
-    T: Real + FloatNumber,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-{
+impl<E: Real, T: Real + FloatNumber> System<T, DVector<T>> for Shared<'_, '_, E> {
     fn system(&self, elapsed: T, y: &DVector<T>, dy: &mut DVector<T>) {
         let elapsed = self.corrected(elapsed.as_f64());
         let dy = (dy as &mut dyn Any).downcast_mut::<DVector<E>>();

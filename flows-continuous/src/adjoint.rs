@@ -12,37 +12,42 @@
 //! Reference: Pontryagin et al. 1962; Chen, Rubanova, Bettencourt, Duvenaud, *Neural Ordinary
 //! Differential Equations*, NeurIPS 2018, appendix B. <https://arxiv.org/abs/1806.07366>
 
-use flows_core::Real;
-use flows_core::operation::LANES;
+use std::num::NonZeroUsize;
 
-use crate::field::{FieldKernel, add_product};
+use flows_core::operation::LANES;
+use flows_core::{Real, Result};
+
 use crate::fixed_step::{integrate, uniform_time};
-use crate::rates::{Given, RateGradients, Rates, RatesWorkspace};
+use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 use crate::runge_kutta::SolveGradients;
-use crate::solution::Keep;
-use crate::solver::Solver;
+use crate::solution::{FieldError, Keep};
+use crate::solver::{Solver, refused, stopped};
+use flows_core::lanes::add_product;
 
 /// Equal steps that share one mesh.
 const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
-pub(crate) struct Adjoint<'a, E, K> {
-    pub(crate) rates: &'a Rates<E, K>,
+pub(crate) struct Adjoint<'a, E> {
+    pub(crate) rates: &'a Rates<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) learns_end: bool,
 }
 
-impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
+impl<E: Real> Adjoint<'_, E> {
     /// From the gradient of the end, in `into.state`, to that of the start; `end` is the state
     /// there. Memory: a few copies of the augmented state.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](flows_core::Error::Stopped) where the adjoint cannot be integrated.
     pub(crate) fn pull(
         &self,
         end: &[E],
-        mut workspace: RatesWorkspace<E, K::Workspace>,
+        mut evaluation: Evaluation<E>,
         given: Given<'_, E>,
         into: SolveGradients<'_, '_, E>,
-    ) {
+    ) -> Result<()> {
         let size = self.rates.kernel.dim() * LANES;
         let lengths: Vec<usize> = given.parameters.iter().map(|p| p.len()).collect();
         let sums: usize = lengths.iter().sum();
@@ -51,11 +56,12 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
         y.extend_from_slice(&into.state[..size]);
         y.resize(2 * size + others, E::zero());
         let mut lambda = into.state.to_vec();
-        let mut rates = vec![E::zero(); self.rates.width() * LANES];
+        let mut buffers = Buffers::default();
         let velocity = |t: f64, y: &[E], dy: &mut [E]| {
-            let time = [E::of(t); LANES];
+            evaluation.time.fill(E::of(t));
+            evaluation.move_to(y);
             lambda[..size].copy_from_slice(&y[size..2 * size]);
-            self.rates.forward(&time, &y[..size], given, &mut workspace, &mut rates);
+            self.rates.evaluate(&mut evaluation, given);
             dy.fill(E::zero());
             let (dz, rest) = dy.split_at_mut(size);
             let (da, rest) = rest.split_at_mut(size);
@@ -70,10 +76,11 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
             let mut d_time = [E::zero(); LANES];
             let gradients =
                 RateGradients { state: da, time: &mut d_time, context: dc, parameters: &mut slots };
-            self.rates.backward(&time, given, &mut workspace, &lambda, gradients);
+            self.rates.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
+            let Evaluation { time, rates, .. } = &evaluation;
             dz.copy_from_slice(&rates[..size]);
             if self.learns_end {
-                add_product(de, &time, &d_time);
+                add_product(de, time, &d_time);
                 for (l, r) in lambda.chunks_exact(LANES).zip(rates.chunks_exact(LANES)) {
                     add_product(de, l, r);
                 }
@@ -81,42 +88,34 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
             dy[size..].iter_mut().for_each(|d| *d = -*d);
             Ok(())
         };
-        let start = self.integrate(y, velocity);
+        let start = self.integrate(y, velocity)?;
         spread(&start[size..], size, into);
+        Ok(())
     }
 
-    /// The solution at the start; not a number where there is none.
+    /// The solution at the start.
     fn integrate(
         &self,
         mut y: Vec<E>,
-        mut velocity: impl FnMut(f64, &[E], &mut [E]) -> Result<(), crate::FieldError>,
-    ) -> Vec<E> {
+        mut velocity: impl FnMut(f64, &[E], &mut [E]) -> std::result::Result<(), FieldError>,
+    ) -> Result<Vec<E>> {
         let [t0, t1] = self.times;
-        let size = y.len();
-        let none = || vec![E::nan(); size];
-        match (self.solver.adaptive(), self.solver.equal_steps()) {
-            (Some(settings), _) => {
-                let times = [t1, t0];
-                match settings.solve(self.solver.method(), Keep::Last, times, y, velocity) {
-                    Ok(solution) if solution.is_finished() => solution.state,
-                    _ => none(),
-                }
-            }
-            (None, Some(steps)) => {
-                // A few steps at a time: their mesh takes memory.
-                for first in (0..steps.get()).step_by(TOGETHER) {
-                    let last = (first + TOGETHER).min(steps.get());
-                    let time = |index| uniform_time([t1, t0], steps, index);
-                    let mesh: Vec<f64> = (first..=last).map(time).collect();
-                    let tableau = self.solver.tableau();
-                    if integrate(tableau, &mesh, &mut y, &mut velocity).is_err() {
-                        return none();
-                    }
-                }
-                y
-            }
-            (None, None) => none(),
+        if let Some(settings) = self.solver.adaptive() {
+            let (method, times) = (self.solver.method(), [t1, t0]);
+            let solved = settings.solve_problem(method, Keep::Last, times, y, &mut velocity);
+            let solution = solved.map_err(refused)?;
+            let stopped = || stopped(None, solution.report());
+            return if solution.is_finished() { Ok(solution.state) } else { Err(stopped()) };
         }
+        let steps = self.solver.equal_steps().unwrap_or(NonZeroUsize::MIN);
+        // A few steps at a time: their mesh takes memory.
+        for first in (0..steps.get()).step_by(TOGETHER) {
+            let last = (first + TOGETHER).min(steps.get());
+            let time = |index| uniform_time([t1, t0], steps, index);
+            let mesh: Vec<f64> = (first..=last).map(time).collect();
+            integrate(self.solver.tableau(), &mesh, &mut y, &mut velocity).map_err(refused)?;
+        }
+        Ok(y)
     }
 }
 
@@ -124,13 +123,13 @@ impl<E: Real, K: FieldKernel<E>> Adjoint<'_, E, K> {
 fn spread<E: Real>(adjoint: &[E], size: usize, into: SolveGradients<'_, '_, E>) {
     into.state[..size].copy_from_slice(&adjoint[..size]);
     let (context, rest) = adjoint[size..].split_at(into.context.len());
-    crate::field::add(into.context, context);
+    flows_core::lanes::add(into.context, context);
     let sums: usize = into.parameters.iter().map(|p| p.len()).sum();
     let (end, mut rest) = rest.split_at(rest.len() - sums);
-    crate::field::add(into.end_time, end);
+    flows_core::lanes::add(into.end_time, end);
     for target in into.parameters.iter_mut() {
         let (own, others) = rest.split_at(target.len());
-        crate::field::add(target, own);
+        flows_core::lanes::add(target, own);
         rest = others;
     }
 }

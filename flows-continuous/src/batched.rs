@@ -1,12 +1,19 @@
 //! The rates over all rows of a batch at one time, block by block on all threads, as a solver with
 //! one step size for the batch sees them.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::field::FieldKernel;
-use crate::rates::{Given, Rates, RatesWorkspace};
+use crate::FieldError;
+use crate::monitor::Problem;
+use crate::path::Room;
+use crate::rates::{Evaluation, Given, Rates};
+use crate::row_batch::RowBatch;
+use crate::row_wise::Waiting;
 
 /// How a batch lies in the flat state of a solver: block after block of up to LANES rows, feature
 /// by feature within a block, without padding (padding would count in the solver's error norm).
@@ -41,103 +48,129 @@ impl State {
         flat
     }
 
-    /// Writes values `from..from + count` of each row into `rows`, `stride` apart.
-    pub(crate) fn unpack<E: Real>(
-        self,
-        flat: &[E],
-        (from, count): (usize, usize),
-        rows: &mut [E],
-        (offset, stride): (usize, usize),
-    ) {
-        for (start, lanes) in self.blocks() {
-            for value in 0..count {
-                let source = self.width * start + (from + value) * lanes;
-                for lane in 0..lanes {
-                    rows[(start + lane) * stride + offset + value] = flat[source + lane];
-                }
+    /// Values `from..from + count` of the rows of each block, the last one repeated to fill it.
+    pub(crate) fn split<E: Real>(self, flat: &[E], values: Range<usize>) -> Vec<Vec<E>> {
+        let block = |(start, rows): (usize, usize)| {
+            let mut block = Vec::with_capacity(values.len() * LANES);
+            for value in values.clone() {
+                let source = &flat[self.width * start + value * rows..][..rows];
+                block.extend((0..LANES).map(|lane| source[lane.min(rows - 1)]));
             }
-        }
+            block
+        };
+        self.blocks().map(block).collect()
     }
 }
 
 /// One block of rows with its buffers.
-struct Block<E, W> {
+struct Block<E> {
     rows: usize,
-    /// `(dim, LANES)`; lanes beyond the rows stay zero.
-    state: Vec<E>,
-    rates: Vec<E>,
     context: Vec<E>,
     probes: Vec<E>,
-    workspace: RatesWorkspace<E, W>,
+    /// The latest evaluations, the last one last.
+    latest: VecDeque<Evaluation<E>>,
+    /// The first stage of the next step, where stages are kept.
+    first: Option<Evaluation<E>>,
+    kept: Vec<Vec<Evaluation<E>>>,
 }
 
 /// The rates with their parameters, rows and buffers.
-pub(crate) struct BatchedRates<'a, E: Real, K: FieldKernel<E>> {
-    rates: &'a Rates<E, K>,
+pub(crate) struct BatchedRates<'a, E: Real> {
+    rates: &'a Rates<E>,
     parameters: &'a [&'a [E]],
-    blocks: Vec<Block<E, K::Workspace>>,
+    blocks: Vec<Block<E>>,
     /// Evaluations that the directions took.
     pub(crate) sketched: u64,
+    /// Memory for the stages of accepted steps, as long as they are kept.
+    room: Option<Room>,
 }
 
-impl<'a, E: Real, K: FieldKernel<E>> BatchedRates<'a, E, K> {
-    /// For a solve from `start` at `time`; start, context and probes row by row.
+impl<'a, E: Real> BatchedRates<'a, E> {
+    /// For a solve from `start` at `time`; start, context and probes row by row. Stages of accepted
+    /// steps are kept while there is `room` of so many evaluations an attempt.
     pub(crate) fn new(
-        rates: &'a Rates<E, K>,
-        parameters: &'a [&'a [E]],
-        (time, start): (f64, &[E]),
-        (context, probes): (&[E], &[E]),
+        rates: &'a Rates<E>,
+        time: f64,
+        batch: &RowBatch<'a, E>,
+        keep: Option<(Room, usize)>,
     ) -> Self {
         let dim = rates.kernel.dim();
-        let rows = start.len() / dim;
-        let features = rates.kernel.context_dim();
-        let noise = probes.len().checked_div(rows).unwrap_or(0);
+        let parameters = batch.parameters;
         let mut sketched = 0;
-        let blocks = State::new(dim, rows).blocks().map(|(first, rows)| {
-            let mut block = Block {
-                rows,
-                state: lanes(start, dim, first, rows),
-                rates: vec![E::zero(); rates.width() * LANES],
-                context: lanes(context, features, first, rows),
-                probes: lanes(probes, noise, first, rows),
-                workspace: RatesWorkspace::default(),
-            };
-            let Block { state, context, probes, workspace, .. } = &mut block;
-            let given = Given { parameters, context, probes };
-            sketched = rates.start((&[E::of(time); LANES], state), given, workspace);
-            block
+        let blocks = batch.blocks(rates).map(|Waiting { rows, state, context, probes }| {
+            let given = Given { parameters, context: &context, probes: &probes };
+            let (start, evaluations) = rates.start(time, &state[..dim * LANES], given);
+            sketched = evaluations;
+            let count = keep.map_or(1, |(_, attempt)| attempt);
+            let latest = (0..count).map(|_| start.another()).collect();
+            let first = keep.map(|_| start);
+            Block { rows: rows.len(), context, probes, latest, first, kept: Vec::new() }
         });
         let blocks = blocks.collect();
-        Self { rates, parameters, blocks, sketched }
+        Self { rates, parameters, blocks, sketched, room: keep.map(|(room, _)| room) }
     }
 
-    /// Writes the rates of the flat state `y` into `dy`.
-    pub(crate) fn evaluate(&mut self, time: f64, y: &[E], dy: &mut [E]) {
+    /// The stages of the first steps of each block.
+    pub(crate) fn into_kept(self) -> impl Iterator<Item = Vec<Vec<Evaluation<E>>>> {
+        self.blocks.into_iter().map(|block| block.kept)
+    }
+}
+
+impl<E: Real> Block<E> {
+    /// Sets the latest stages aside. The last of them is the first of the next step.
+    fn keep(&mut self) {
+        let others = self.latest.iter().map(Evaluation::another).collect();
+        let mut step: Vec<Evaluation<E>> = self.first.take().into_iter().collect();
+        step.extend(std::mem::replace(&mut self.latest, others));
+        self.first = step.pop();
+        self.kept.push(step);
+    }
+}
+
+impl<E: Real> Problem<E> for BatchedRates<'_, E> {
+    fn velocity(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), FieldError> {
         let Self { rates, parameters, blocks, .. } = self;
-        let (dim, width) = (rates.kernel.dim(), rates.width());
-        let time = [E::of(time); LANES];
+        let width = rates.width();
         let chunks = dy.par_chunks_mut(width * LANES).zip(y.par_chunks(width * LANES));
         blocks.par_iter_mut().zip(chunks).for_each(|(block, (dy, y))| {
-            let Block { rows, state, rates: out, context, probes, workspace } = block;
-            for feature in 0..dim {
-                let target = &mut state[feature * LANES..feature * LANES + *rows];
-                target.copy_from_slice(&y[feature * *rows..(feature + 1) * *rows]);
+            let Block { rows, context, probes, latest, first, .. } = block;
+            let start = first.as_mut().filter(|first| !first.is_evaluated());
+            if start.is_none() {
+                latest.rotate_left(1);
             }
-            let given = Given { parameters, context, probes };
-            rates.forward(&time, state, given, workspace, out);
-            for (row, dy) in out.chunks_exact(LANES).zip(dy.chunks_exact_mut(*rows)) {
+            let Some(evaluation) = start.or(latest.back_mut()) else { return };
+            evaluation.time.fill(E::of(time));
+            for (state, y) in evaluation.state().zip(y.chunks_exact(*rows)) {
+                state[..*rows].copy_from_slice(y);
+            }
+            rates.evaluate(evaluation, Given { parameters, context, probes });
+            let rates = evaluation.rates.chunks_exact(LANES);
+            for (row, dy) in rates.zip(dy.chunks_exact_mut(*rows)) {
                 dy.copy_from_slice(&row[..*rows]);
             }
         });
+        Ok(())
+    }
+
+    fn accepted(&mut self) {
+        let Some(room) = &mut self.room else { return };
+        if room.take() {
+            return self.blocks.iter_mut().for_each(Block::keep);
+        }
+        self.room = None;
+        for block in &mut self.blocks {
+            block.first = None;
+            block.latest.truncate(1);
+        }
     }
 }
 
-/// Feature-major block of `rows` rows from row `start`; lanes beyond stay zero.
+/// Feature-major block of `rows` rows from row `start`, the last one repeated to fill it.
 pub(crate) fn lanes<E: Real>(values: &[E], dim: usize, start: usize, rows: usize) -> Vec<E> {
     let mut block = vec![E::zero(); dim * LANES];
-    for lane in 0..rows {
-        for feature in 0..dim {
-            block[feature * LANES + lane] = values[(start + lane) * dim + feature];
+    for (feature, row) in block.chunks_exact_mut(LANES).enumerate() {
+        for (lane, value) in row.iter_mut().enumerate() {
+            *value = values[(start + lane.min(rows - 1)) * dim + feature];
         }
     }
     block

@@ -1,10 +1,11 @@
 //! Perceptron fields with a narrow layer inside, through which probes see the trace.
 
 use flows_core::activation::Activation;
+use flows_core::lanes::{add, add_product};
 use flows_core::operation::{LANES, Recorded};
-use flows_core::{Error, Layout, Layouts, MlpKernel, MlpWorkspace, Real, Result};
+use flows_core::{Error, Layout, Layouts, MlpKernel, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add, add_product};
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 
 /// f = upper(lower(z, context, t), t) with a linear layer of H units between two perceptrons, so
 /// that J = J_upper J_lower and
@@ -37,7 +38,7 @@ pub struct BottleneckField {
 
 /// What one evaluation of a field with a bottleneck leaves.
 #[derive(Debug, Default)]
-pub struct BottleneckWorkspace<E> {
+struct BottleneckWorkspace<E> {
     lower: Pass<E>,
     upper: Pass<E>,
     /// The lower part behind the upper one.
@@ -71,20 +72,14 @@ impl BottleneckField {
 
 impl Layouts for BottleneckField {
     fn layout(&self) -> Vec<Layout> {
-        let named = |part: &str, layout: Layout| Layout {
-            name: format!("{part}.{}", layout.name),
-            last: layout.last && part == "upper",
-            ..layout
-        };
-        let lower = self.lower.layout().into_iter().map(|layout| named("lower", layout));
-        let upper = self.upper.layout().into_iter().map(|layout| named("upper", layout));
+        let lower = self.lower.layout().into_iter();
+        let lower = lower.map(|layout| layout.in_last_layer(false).within("lower"));
+        let upper = self.upper.layout().into_iter().map(|layout| layout.within("upper"));
         lower.chain(upper).collect()
     }
 }
 
 impl<E: Real> FieldKernel<E> for BottleneckField {
-    type Workspace = BottleneckWorkspace<E>;
-
     fn dim(&self) -> usize {
         self.dim
     }
@@ -101,10 +96,11 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
-        let BottleneckWorkspace { lower, upper, probed, .. } = workspace;
+        let BottleneckWorkspace { lower, upper, probed, .. } =
+            scratch.or_default::<BottleneckWorkspace<E>>();
         let (below, above) = parameters.split_at(self.tensors_below());
         lower.start(at.tangents);
         lower.push(at.state, at.stride());
@@ -137,11 +133,12 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
-        let BottleneckWorkspace { lower, upper, probed, outer } = workspace;
-        let FieldGradients { velocity, time, state, context, parameters: sums } = gradients;
+        let BottleneckWorkspace { lower, upper, probed, outer } =
+            scratch.left::<BottleneckWorkspace<E>>();
+        let FieldGradients { velocity, time, state, context, parameters: sums, .. } = gradients;
         let (below, above) = parameters.split_at(self.tensors_below());
         let (sums_below, sums_above) = sums.split_at_mut(self.tensors_below());
         let (velocity, tau) = velocity.split_at(self.dim * at.stride());
@@ -204,7 +201,7 @@ struct Pass<E> {
     tangents: usize,
     input: Vec<E>,
     output: Vec<E>,
-    kept: MlpWorkspace<E>,
+    kept: Scratch,
     d_input: Vec<E>,
 }
 
@@ -266,7 +263,7 @@ impl<E: Real> Pass<E> {
     ) {
         self.d_input.resize(self.input.len(), E::zero());
         let inputs = &[self.input.as_slice()];
-        let recorded = Recorded { inputs, parameters, workspace: &mut self.kept };
+        let recorded = Recorded { inputs, parameters, scratch: &mut self.kept };
         part.backward_with_tangents(self.tangents, recorded, outer, &mut self.d_input, sums);
     }
 }

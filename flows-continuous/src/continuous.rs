@@ -2,21 +2,24 @@
 
 mod solution_map;
 
+use std::sync::Arc;
+
 use flows_core::operation::{apply_with, column};
 use flows_core::parameters::{Role, Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::rowwise::{scaled, sum};
 use flows_core::tensor::{batch, check_columns, per_row};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Error, LogDet, Mapped, Mode, Network, Parameters,
-    Purpose, PutTape, Real, Result, SplitTape, Stream, Traced, Values, Work, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, FieldFlow, LogDet, Mapped, Parameters,
+    Purpose, Real, Result, Stream, Tape, Values, Work, stream,
 };
 use rand::{Rng, RngExt};
 
-use crate::field::FieldKernel;
+use crate::field::Field;
+use crate::path::STAGE_MEMORY;
 use crate::penalty::Penalties;
 use crate::rates::Rates;
 use crate::row_batch::{RowBatch, solve_batch};
-use crate::row_wise::RowReport;
+use crate::solution::RowReport;
 use crate::solve::GradientMethod;
 use crate::solver::{Accuracy, Solver, check_interval};
 use crate::velocity::Velocity;
@@ -36,8 +39,8 @@ use crate::velocity::Velocity;
 /// Chen et al., *Neural Ordinary Differential Equations*, NeurIPS 2018, eq. 8.
 /// <https://arxiv.org/abs/1806.07366>
 #[derive(Debug)]
-pub struct Continuous<E: Real, K: FieldKernel<E>> {
-    field: Network<E, K>,
+pub struct Continuous<E: Real> {
+    field: Field<E>,
     times: [f64; 2],
     training: Accuracy,
     reporting: Accuracy,
@@ -45,6 +48,8 @@ pub struct Continuous<E: Real, K: FieldKernel<E>> {
     penalties: Penalties,
     /// ln t1, where it is learned; t0 is then 0.
     end_time: Option<Batch<E>>,
+    /// Bytes that a solve may keep of its stages.
+    stage_memory: usize,
     /// Largest change of the length of the interval in training, as a fraction of it.
     jitter: f64,
     /// The change at present.
@@ -56,16 +61,7 @@ pub struct Continuous<E: Real, K: FieldKernel<E>> {
 /// Equal distances of time between the stages of a path.
 const STAGES: usize = 12;
 
-/// Which way a flow is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Base to data, from t0 to t1.
-    Forward,
-    /// Data to base, from t1 to t0.
-    Inverse,
-}
-
-impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
+impl<E: Real> Continuous<E> {
     /// Integrates `field` from `times[0]` to `times[1]`, with one accuracy for gradients and one
     /// for reported numbers; it starts out set for reporting.
     ///
@@ -73,11 +69,12 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
     /// [`Error::Parameter`] for times that are not finite or coincide, for a divergence that the
     /// field cannot give, or for a setting of a solver outside its range.
     pub fn new(
-        field: Network<E, K>,
+        field: impl Into<Field<E>>,
         times: [f64; 2],
         training: Accuracy,
         reporting: Accuracy,
     ) -> Result<Self> {
+        let field = field.into();
         check_interval(times)?;
         for accuracy in [training, reporting] {
             accuracy.divergence.check(field.kernel().dim(), field.kernel().structure())?;
@@ -91,6 +88,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             gradient: GradientMethod::default(),
             penalties: Penalties::default(),
             end_time: None,
+            stage_memory: STAGE_MEMORY,
             jitter: 0.0,
             jittered: 0.0,
             purpose: Purpose::Reporting,
@@ -100,7 +98,7 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
 
     /// The field with its weights; a copy can be run as
     /// [`ResidualSteps`](crate::ResidualSteps).
-    pub fn field(&self) -> &Network<E, K> {
+    pub fn field(&self) -> &Field<E> {
         &self.field
     }
 
@@ -108,6 +106,14 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
     #[must_use]
     pub fn with_gradient(mut self, gradient: GradientMethod) -> Self {
         self.gradient = gradient;
+        self
+    }
+
+    /// With so many bytes, in place of 64 MiB, for the stages that a solve keeps for a replay; those of
+    /// the steps for which they do not suffice are computed anew.
+    #[must_use]
+    pub fn with_stage_memory(mut self, bytes: usize) -> Self {
+        self.stage_memory = bytes;
         self
     }
 
@@ -207,12 +213,11 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         }
     }
 
-    fn rates(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Rates<E, K> {
+    fn rates(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Rates<E> {
         Rates {
-            kernel: self.field.kernel().clone(),
+            kernel: Arc::clone(self.field.kernel()),
             divergence: with_trace.then_some(self.accuracy().divergence),
             penalties: penalties.iter().map(|(penalty, _)| *penalty).collect(),
-            precision: std::marker::PhantomData,
         }
     }
 
@@ -223,45 +228,45 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         self.accuracy().divergence.draw(rows, kernel.dim(), kernel.structure(), &mut rng)
     }
 
-    fn check<T>(&self, input: &Batch<E, T>, context: &Context<E>) -> Result<()> {
+    fn check(&self, input: &Batch<E>, context: &Context<E>) -> Result<()> {
         check_columns("continuous flow", input, self.field.kernel().dim())?;
         let features = self.field.kernel().context_dim();
         context.check("context of a continuous flow", features, input.rows())
     }
 
-    fn map<T: Mode<E>>(
+    fn map(
         &self,
-        input: Batch<E, T>,
+        input: &Batch<E>,
         context: &Context<E>,
         direction: Direction,
-    ) -> Result<Mapped<E, T>> {
-        self.check(&input, context)?;
-        let (input, mut tape) = input.split_tape();
-        let training = T::OWNS_TAPE && self.purpose == Purpose::Training;
+        tape: &mut Tape<E>,
+    ) -> Result<Mapped<E>> {
+        self.check(input, context)?;
+        let training = tape.is_recording() && self.purpose == Purpose::Training;
         let penalties = if training { self.penalties.active() } else { Vec::new() };
         let rates = self.rates(true, &penalties);
         let [start, end] = self.interval(direction);
-        let solved = self.solve(rates, &input, context, [start, end], &mut tape)?;
+        let solved = self.solve(rates, input, context, [start, end], tape)?;
         let (mut outputs, work) = solved;
         let mut others = outputs.split_off(1).into_iter();
         let value = outputs.remove(0);
         let log_det = match others.next() {
-            Some(log_det) => column(log_det, &mut tape)?,
+            Some(log_det) => column(log_det, tape)?,
             None => per_row(Vec::new())?,
         };
         // Backwards in time the solver's integrals are negative; a path costs the same either way.
         let sign = (end - start).signum();
         let mut terms = Vec::with_capacity(penalties.len());
         for (integral, (_, weight)) in others.zip(&penalties) {
-            let integral = column(integral, &mut tape)?;
-            terms.push(scaled(integral, sign * weight, &mut tape)?);
+            let integral = column(integral, tape)?;
+            terms.push(scaled(integral, sign * weight, tape)?);
         }
-        let penalty = if terms.is_empty() { None } else { Some(sum(terms, &mut tape)?) };
-        Ok(Mapped { value, log_det, penalty, tape, work })
+        let penalty = if terms.is_empty() { None } else { Some(sum(terms, tape)?) };
+        Ok(Mapped { value, log_det, penalty, work })
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Parameters<E> for Continuous<E, K> {
+impl<E: Real> Parameters<E> for Continuous<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         visit_part(&self.field, "field", f);
         if let Some(end) = &self.end_time {
@@ -278,7 +283,7 @@ impl<E: Real, K: FieldKernel<E>> Parameters<E> for Continuous<E, K> {
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Bijector<E> for Continuous<E, K> {
+impl<E: Real> Bijector<E> for Continuous<E> {
     fn dim(&self) -> usize {
         self.field.kernel().dim()
     }
@@ -287,66 +292,74 @@ impl<E: Real, K: FieldKernel<E>> Bijector<E> for Continuous<E, K> {
         Costs { forward: Cost::Integrated, inverse: Cost::Integrated }
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(z, context, Direction::Forward)
+    fn context_dim(&self) -> usize {
+        self.field.kernel().context_dim()
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(x, context, Direction::Inverse)
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(z, context, Direction::Forward, tape)
     }
 
-    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
-        self.check(&z, context)?;
-        let rates = self.rates(false, &[]);
-        let none = &mut flows_core::NoneTape;
-        let times = self.interval(Direction::Forward);
-        let (mut outputs, work) = self.solve(rates, &z, context, times, none)?;
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(x, context, Direction::Inverse, tape)
+    }
+
+    fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        self.check(z, context)?;
+        let (rates, times) = (self.rates(false, &[]), self.interval(Direction::Forward));
+        let (mut outputs, work) = self.solve(rates, z, context, times, &mut Tape::none())?;
         Ok((outputs.remove(0), work))
     }
 
-    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
-        self.check(&z, context)?;
+    fn stages(&self, z: &Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        self.check(z, context)?;
         let [t0, t1] = self.interval(Direction::Forward);
         let time = |stage: usize| t0 + (t1 - t0) * stage as f64 / STAGES as f64;
-        let mut stages = vec![z];
+        let mut stages = vec![z.clone()];
         for stage in 0..STAGES {
             let (times, start) = ([time(stage), time(stage + 1)], &stages[stage]);
-            let none = &mut flows_core::NoneTape;
-            let solved = self.solve(self.rates(false, &[]), start, context, times, none)?;
-            stages.extend(solved.0.into_iter().take(1));
+            let (rates, none) = (self.rates(false, &[]), &mut Tape::none());
+            stages.extend(self.solve(rates, start, context, times, none)?.0.into_iter().take(1));
         }
         Ok(stages)
     }
 
-    fn log_det(&self) -> LogDet {
+    fn exactness(&self) -> LogDet {
         self.accuracy().divergence.log_det()
     }
 
-    fn set_purpose(&mut self, purpose: Purpose) {
+    fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.purpose = purpose;
+        Ok(())
     }
 
-    fn resample_probes(&mut self, rng: &mut Stream) {
+    fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
         self.probe_seed = rng.next_u64();
         self.jittered = self.jitter * rng.random_range(-1.0..=1.0);
+        Ok(())
     }
 
+    fn as_field(&self) -> Option<&dyn FieldFlow<E>> {
+        Some(self)
+    }
+}
+
+impl<E: Real> FieldFlow<E> for Continuous<E> {
     fn velocity(
         &self,
-        points: Batch<E, Traced<E>>,
+        points: &Batch<E>,
         fractions: &[E],
         context: &Context<E>,
-    ) -> Result<Option<Batch<E, Traced<E>>>> {
-        self.check(&points, context)?;
+        tape: &mut Tape<E>,
+    ) -> Result<Batch<E>> {
+        self.check(points, context)?;
         let [t0, t1] = self.interval(Direction::Forward);
-        let (points, mut tape) = points.split_tape();
         let at = |&s: &E| E::of(t0 + (t1 - t0) * s.as_f64());
         let time = batch(fractions.iter().map(at).collect(), fractions.len(), 1)?;
-        let operation = Velocity { kernel: self.field.kernel().clone(), length: t1 - t0 };
+        let operation = Velocity { kernel: Arc::clone(self.field.kernel()), length: t1 - t0 };
         let inputs: Vec<&Batch<E>> =
-            [&points, &time].into_iter().chain(context.features()).collect();
-        let tensors = self.field.tensors();
-        let mut outputs = apply_with(operation, &inputs, tensors, self.field.values(), &mut tape)?;
-        Ok(Some(outputs.remove(0).put_tape(tape)))
+            [points, &time].into_iter().chain(context.features()).collect();
+        let (tensors, values) = (self.field.tensors(), self.field.values());
+        Ok(apply_with(operation, &inputs, tensors, values, tape)?.remove(0))
     }
 }

@@ -3,15 +3,15 @@
 use std::any::Any;
 
 use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Error, LastLayer, Network, Real, Result, Stream};
+use flows_core::{Bijector, Error, LastLayer, Network, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptive::Adaptive;
 use crate::bottleneck_field::BottleneckField;
 use crate::continuous::Continuous;
+use crate::control::Adaptive;
 use crate::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 use crate::equivariant_field::EquivariantField;
-use crate::field::FieldKernel;
+use crate::field::{Field, FieldKernel};
 use crate::mlp_field::MlpField;
 use crate::penalty::Penalties;
 use crate::planar_field::PlanarField;
@@ -252,7 +252,7 @@ impl ContinuousFlow {
         dim: usize,
         context_dim: usize,
         rng: &mut Stream,
-    ) -> Result<BoxBijector<E>> {
+    ) -> Result<Box<dyn Bijector<E>>> {
         // Compiled here for both precisions, not again in every program.
         let built: Box<dyn Any> = if E::NAME == f32::NAME {
             Box::new(self.build_32(dim, context_dim, rng)?)
@@ -263,11 +263,21 @@ impl ContinuousFlow {
         built.downcast().map(|built| *built).map_err(|_| Error::Unavailable { what, advice })
     }
 
-    fn build_32(&self, dim: usize, context: usize, rng: &mut Stream) -> Result<BoxBijector<f32>> {
+    fn build_32(
+        &self,
+        dim: usize,
+        context: usize,
+        rng: &mut Stream,
+    ) -> Result<Box<dyn Bijector<f32>>> {
         self.compose(dim, context, rng)
     }
 
-    fn build_64(&self, dim: usize, context: usize, rng: &mut Stream) -> Result<BoxBijector<f64>> {
+    fn build_64(
+        &self,
+        dim: usize,
+        context: usize,
+        rng: &mut Stream,
+    ) -> Result<Box<dyn Bijector<f64>>> {
         self.compose(dim, context, rng)
     }
 
@@ -276,7 +286,7 @@ impl ContinuousFlow {
         dim: usize,
         context: usize,
         rng: &mut Stream,
-    ) -> Result<BoxBijector<E>> {
+    ) -> Result<Box<dyn Bijector<E>>> {
         match &self.field {
             FieldConfig::Perceptron(PerceptronField { hidden, activation, time }) => {
                 self.flow(MlpField::new(dim, context, hidden, *activation, *time)?, rng)
@@ -301,16 +311,16 @@ impl ContinuousFlow {
         }
     }
 
-    fn flow<E: Real, K: FieldKernel<E>>(
+    fn flow<E: Real>(
         &self,
-        kernel: K,
+        kernel: impl FieldKernel<E> + 'static,
         rng: &mut Stream,
-    ) -> Result<BoxBijector<E>> {
+    ) -> Result<Box<dyn Bijector<E>>> {
         if !(self.end_time > 0.0 && self.end_time.is_finite()) {
             let (name, requirement) = ("end_time", "positive and finite");
             return Err(Error::Parameter { name, requirement, value: self.end_time });
         }
-        let field = Network::new(kernel, LastLayer::Random, rng)?;
+        let field = Field::from(Network::new(kernel, LastLayer::Random, rng)?);
         let times = [0.0, self.end_time];
         let mut flow = Continuous::new(field, times, self.training, self.reporting)?
             .with_gradient(self.gradient)
@@ -319,7 +329,7 @@ impl ContinuousFlow {
         if self.learn_end_time {
             flow = flow.with_learned_end_time()?;
         }
-        Ok(BoxBijector::new(flow))
+        Ok(Box::new(flow))
     }
 
     /// About how many weights the flow has, to refuse one that cannot fit in memory.

@@ -1,10 +1,11 @@
-//! Fields of particles that turn, move and change places with them.
+//! E(n)- and permutation-equivariant vector fields.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::{add, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result};
+use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add};
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 use crate::radial_functions::{RadialFunctions, RadialSums, Strength};
 
 /// Particles that attract or repel each other along the lines between them:
@@ -38,7 +39,7 @@ pub struct EquivariantField {
 
 /// Room for one pair of particles.
 #[derive(Debug, Default)]
-pub struct EquivariantWorkspace<E> {
+struct EquivariantWorkspace<E> {
     /// x_i - x_j with tangents, `(d, stride)`.
     between: Vec<E>,
     /// v_i's share with tangents, or the gradient of `between`.
@@ -72,12 +73,8 @@ impl EquivariantField {
 
 impl Layouts for EquivariantField {
     fn layout(&self) -> Vec<Layout> {
-        let part = |name: &str, fan_in: usize, last: bool| Layout {
-            name: name.to_owned(),
-            rows: 1,
-            columns: self.functions,
-            fan_in,
-            last,
+        let part = |name: &str, fan_in: usize, last: bool| {
+            Layout::uniform(name, 1, self.functions, fan_in).in_last_layer(last)
         };
         vec![
             part("weight", self.functions, true),
@@ -89,29 +86,28 @@ impl Layouts for EquivariantField {
 }
 
 impl<E: Real> FieldKernel<E> for EquivariantField {
-    type Workspace = EquivariantWorkspace<E>;
-
     fn dim(&self) -> usize {
         self.particles * self.space
-    }
-
-    fn context_dim(&self) -> usize {
-        0
     }
 
     fn structure(&self) -> Structure {
         Structure::Closed
     }
 
+    fn left(&self, tangents: usize, _: bool) -> Option<usize> {
+        Some(3 * self.space * (1 + tangents) * LANES)
+    }
+
     fn forward(
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
         let (stride, functions) = (at.stride(), RadialFunctions::of(parameters));
-        let EquivariantWorkspace { between, share, .. } = workspace;
+        let EquivariantWorkspace { between, share, .. } =
+            scratch.or_default::<EquivariantWorkspace<E>>();
         let block = self.space * stride;
         share.resize(block, E::zero());
         velocity.fill(E::zero());
@@ -137,16 +133,15 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
         let (stride, functions) = (at.stride(), RadialFunctions::of(parameters));
         let FieldGradients { velocity, time, state, parameters: sums, .. } = gradients;
-        let [weight, weight_slope, centre, sharpness] = sums else {
-            return;
-        };
+        let [weight, weight_slope, centre, sharpness] = named_mut(sums);
         let mut sums = RadialSums { weight, weight_slope, centre, sharpness, time };
-        let EquivariantWorkspace { between, share, outer } = workspace;
+        let EquivariantWorkspace { between, share, outer } =
+            scratch.left::<EquivariantWorkspace<E>>();
         let block = self.space * stride;
         share.resize(block, E::zero());
         state.fill(E::zero());
@@ -204,7 +199,7 @@ fn inner<E: Real>(x: &[E], y: &[E], stride: usize, [a, b]: [usize; 2]) -> [E; LA
     let mut sum = [E::zero(); LANES];
     for (x, y) in x.chunks_exact(stride).zip(y.chunks_exact(stride)) {
         let (x, y) = (&x[a * LANES..][..LANES], &y[b * LANES..][..LANES]);
-        crate::field::add_product(&mut sum, x, y);
+        flows_core::lanes::add_product(&mut sum, x, y);
     }
     sum
 }
@@ -305,6 +300,6 @@ fn pull_square<E: Real>(
         twice[lane] = E::of(2.0) * (steep + strength.curvature[lane] * slope[lane]);
     }
     for (x, share) in between.chunks_exact(stride).zip(share.chunks_exact_mut(stride)) {
-        crate::field::add_product(&mut share[..LANES], &twice, &x[..LANES]);
+        flows_core::lanes::add_product(&mut share[..LANES], &twice, &x[..LANES]);
     }
 }

@@ -1,9 +1,10 @@
 //! Vector fields dz/dt = f(t, z; context) over blocks of rows.
 
-use std::fmt::Debug;
+use std::sync::{Arc, OnceLock};
 
 use flows_core::operation::LANES;
-use flows_core::{Layouts, Real};
+use flows_core::parameters::{Visitor, VisitorMut};
+use flows_core::{Batch, Layouts, Network, Parameters, Real, Result, Scratch, Tensors};
 
 /// A vector field over one block of [`LANES`] rows, with Jacobian-vector products; each row has its
 /// own time.
@@ -11,14 +12,20 @@ use flows_core::{Layouts, Real};
 /// A row of a state or velocity block is `[value | tangent 1 | .. | tangent P]`, LANES wide each:
 /// the velocity's tangents are J times the state's.
 pub trait FieldKernel<E: Real>: Layouts {
-    /// What an evaluation leaves for its backward pass.
-    type Workspace: Default + Send + Debug;
-
     /// Number of features of the state.
     fn dim(&self) -> usize;
 
     /// Number of conditioning features.
-    fn context_dim(&self) -> usize;
+    fn context_dim(&self) -> usize {
+        0
+    }
+
+    /// Values that an evaluation with so many tangents leaves in its scratch. A solve keeps those of
+    /// its stages for the backward pass, as far as there is room, and otherwise, or where this is not
+    /// known, evaluates them anew.
+    fn left(&self, _tangents: usize, _structure: bool) -> Option<usize> {
+        None
+    }
 
     /// What the field knows of its own trace.
     fn structure(&self) -> Structure {
@@ -26,12 +33,13 @@ pub trait FieldKernel<E: Real>: Layouts {
     }
 
     /// Writes the velocity, `(dim, (1 + tangents) LANES)`; where the structure is asked for, there
-    /// are no tangents and [`Structure::rows`] rows of its own follow the velocity.
+    /// are no tangents and [`Structure::rows`] rows of its own follow the velocity. What the backward
+    /// pass needs of the evaluation is left in `scratch`.
     fn forward(
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [E],
     );
 
@@ -41,9 +49,53 @@ pub trait FieldKernel<E: Real>: Layouts {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     );
+}
+
+/// A vector field with its weights, whatever the type of its kernel.
+#[derive(Clone, Debug)]
+pub struct Field<E: Real> {
+    kernel: Arc<dyn FieldKernel<E>>,
+    tensors: Tensors<E>,
+    /// Their values, copied when first asked for, until the tensors change.
+    values: OnceLock<Arc<Vec<Vec<E>>>>,
+}
+
+impl<E: Real> Field<E> {
+    /// The formula.
+    pub fn kernel(&self) -> &Arc<dyn FieldKernel<E>> {
+        &self.kernel
+    }
+
+    /// The tensors, in the order in which the kernel takes them.
+    pub fn tensors(&self) -> &[Batch<E>] {
+        self.tensors.all()
+    }
+
+    /// Their values as the kernel takes them.
+    pub fn values(&self) -> Arc<Vec<Vec<E>>> {
+        Arc::clone(self.values.get_or_init(|| Arc::new(self.tensors.values())))
+    }
+}
+
+impl<E: Real, K: FieldKernel<E> + 'static> From<Network<E, K>> for Field<E> {
+    fn from(network: Network<E, K>) -> Self {
+        let (kernel, tensors) = network.into_parts();
+        Self { kernel: Arc::new(kernel), tensors, values: OnceLock::new() }
+    }
+}
+
+impl<E: Real> Parameters<E> for Field<E> {
+    fn visit(&self, f: &mut Visitor<'_, E>) {
+        self.tensors.visit(f);
+    }
+
+    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
+        self.values.take();
+        self.tensors.visit_mut(f)
+    }
 }
 
 /// What a field can say of the trace of its Jacobian beside Jacobian-vector products.
@@ -115,18 +167,6 @@ pub struct FieldGradients<'a, 'b, E> {
     pub context: &'a mut [E],
     /// Of the parameters; added to.
     pub parameters: &'a mut [&'b mut [E]],
-}
-
-/// `sum += terms`
-pub(crate) fn add<E: Real>(sum: &mut [E], terms: &[E]) {
-    for (sum, &term) in sum.iter_mut().zip(terms) {
-        *sum += term;
-    }
-}
-
-/// `sum += factors * terms`
-pub(crate) fn add_product<E: Real>(sum: &mut [E], factors: &[E], terms: &[E]) {
-    for ((sum, &factor), &term) in sum.iter_mut().zip(factors).zip(terms) {
-        *sum += factor * term;
-    }
+    /// Buffers of backward passes, kept from one to the next.
+    pub buffers: &'a mut Scratch,
 }

@@ -1,14 +1,15 @@
-//! One evaluation of a field with its whole Jacobian, again and again at other places.
+//! Value and Jacobian of a vector field, reusable across points.
 
-use flows_core::Real;
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
+use flows_core::{Real, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, add};
+use crate::field::{FieldGradients, FieldKernel, Instant};
 use crate::rates::Given;
 
 /// The field at the place that was evaluated last, with buffers for both passes.
-pub(crate) struct JacobianPass<'a, E: Real, K: FieldKernel<E>> {
-    kernel: &'a K,
+pub(crate) struct JacobianPass<'a, E: Real> {
+    kernel: &'a dyn FieldKernel<E>,
     given: Given<'a, E>,
     tangents: usize,
     time: Vec<E>,
@@ -16,7 +17,8 @@ pub(crate) struct JacobianPass<'a, E: Real, K: FieldKernel<E>> {
     /// What the field wrote; in the backward pass its gradient.
     velocity: Vec<E>,
     d_state: Vec<E>,
-    workspace: K::Workspace,
+    scratch: Scratch,
+    buffers: Scratch,
 }
 
 /// Gradients of an evaluation; added to.
@@ -27,8 +29,8 @@ pub(crate) struct PassGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<'a, E: Real, K: FieldKernel<E>> JacobianPass<'a, E, K> {
-    pub(crate) fn new(kernel: &'a K, given: Given<'a, E>) -> Self {
+impl<'a, E: Real> JacobianPass<'a, E> {
+    pub(crate) fn new(kernel: &'a dyn FieldKernel<E>, given: Given<'a, E>) -> Self {
         Self {
             kernel,
             given,
@@ -37,7 +39,8 @@ impl<'a, E: Real, K: FieldKernel<E>> JacobianPass<'a, E, K> {
             state: Vec::new(),
             velocity: Vec::new(),
             d_state: Vec::new(),
-            workspace: K::Workspace::default(),
+            scratch: Scratch::new(),
+            buffers: Scratch::new(),
         }
     }
 
@@ -66,8 +69,8 @@ impl<'a, E: Real, K: FieldKernel<E>> JacobianPass<'a, E, K> {
         }
         self.velocity.resize(size, E::zero());
         let at = instant(&self.time, tangents, &self.state, self.given);
-        let Self { kernel, given, velocity, workspace, .. } = self;
-        kernel.forward(at, given.parameters, workspace, velocity);
+        let Self { kernel, given, velocity, scratch, .. } = self;
+        kernel.forward(at, given.parameters, scratch, velocity);
     }
 
     /// Writes `factor f`, `(dim, LANES)`.
@@ -112,8 +115,9 @@ impl<'a, E: Real, K: FieldKernel<E>> JacobianPass<'a, E, K> {
             state: &mut self.d_state,
             context: into.context,
             parameters: into.parameters,
+            buffers: &mut self.buffers,
         };
-        self.kernel.backward(at, self.given.parameters, &mut self.workspace, gradients);
+        self.kernel.backward(at, self.given.parameters, &mut self.scratch, gradients);
         let rows = into.state.chunks_exact_mut(LANES).zip(self.d_state.chunks_exact(stride));
         rows.for_each(|(sum, row)| add(sum, &row[..LANES]));
     }

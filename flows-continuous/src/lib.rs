@@ -6,6 +6,8 @@ mod batched;
 mod bottleneck_field;
 mod continuous;
 mod continuous_flow;
+mod control;
+mod dense;
 mod divergence;
 mod elimination;
 mod equivariant_field;
@@ -39,24 +41,25 @@ mod time_gate;
 mod time_input;
 mod velocity;
 
-pub use adaptive::{Adaptive, Method, dop853, dopri5};
-pub use bottleneck_field::{BottleneckField, BottleneckWorkspace};
-pub use continuous::{Continuous, Direction};
+pub use adaptive::{dop853, dopri5};
+pub use bottleneck_field::BottleneckField;
+pub use continuous::Continuous;
 pub use continuous_flow::{
     BottleneckConfig, ContinuousFlow, EquivariantConfig, FieldConfig, PerceptronField,
     PlanarConfig, PotentialConfig,
 };
+pub use control::{Adaptive, Method};
 pub use divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
-pub use equivariant_field::{EquivariantField, EquivariantWorkspace};
-pub use field::{FieldGradients, FieldKernel, Instant, Structure};
+pub use equivariant_field::EquivariantField;
+pub use field::{Field, FieldGradients, FieldKernel, Instant, Structure};
 pub use fixed_step::{integrate, uniform_mesh};
-pub use mlp_field::{MlpField, MlpFieldWorkspace};
+pub use flows_core::Direction;
+pub use mlp_field::MlpField;
 pub use penalty::{Penalties, Penalty};
-pub use planar_field::{PlanarField, PlanarWorkspace};
-pub use potential_field::{PotentialField, PotentialWorkspace};
+pub use planar_field::PlanarField;
+pub use potential_field::PotentialField;
 pub use residual_steps::ResidualSteps;
-pub use row_wise::RowReport;
-pub use solution::{Failure, FieldError, Keep, Solution, SolveError, Status};
+pub use solution::{Failure, FieldError, Keep, RowReport, Solution, SolveError, Status};
 pub use solve::{Checkpoints, GradientMethod};
 pub use solver::{Accuracy, EqualSteps, Solver};
 pub use tableau::{DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau};

@@ -6,10 +6,10 @@
 
 use flows_core::Real;
 
-use crate::adaptive::Method;
+use crate::control::{Adaptive, FirstStep, Method};
 use crate::fixed_step::evaluate;
 use crate::solution::first_non_finite;
-use crate::{Adaptive, Failure, FieldError, Keep, Solution, Status};
+use crate::{Failure, FieldError, Keep, Solution, Status};
 
 /// Accepted steps between two pauses, which bounds the states that the stepper holds.
 const SEGMENT: usize = 50;
@@ -18,9 +18,24 @@ const SEGMENT: usize = 50;
 /// that follow: with this offset they lie in one segment.
 const FIRST_SEGMENT: usize = 40;
 
+/// What an adaptive solver solves.
+pub(crate) trait Problem<E> {
+    /// Writes the velocity at a time and a state.
+    fn velocity(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), FieldError>;
+
+    /// The step whose stages were evaluated last was accepted.
+    fn accepted(&mut self) {}
+}
+
+impl<E, F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>> Problem<E> for F {
+    fn velocity(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), FieldError> {
+        self(time, y, dy)
+    }
+}
+
 /// A vector field with everything that happened to it.
-pub(crate) struct Monitor<E, F> {
-    field: F,
+pub(crate) struct Monitor<'a, E> {
+    field: &'a mut dyn Problem<E>,
     method: Method,
     keep: Keep,
     t0: f64,
@@ -70,11 +85,7 @@ impl From<Failure> for Ending {
     }
 }
 
-impl<E, F> Monitor<E, F>
-where
-    E: Real,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-{
+impl<'a, E: Real> Monitor<'a, E> {
     /// Watches `field` from `y0`, between the two times and for at most `bound` evaluations.
     pub(crate) fn new(
         method: Method,
@@ -82,7 +93,7 @@ where
         [t0, t1]: [f64; 2],
         bound: usize,
         y0: Vec<E>,
-        field: F,
+        field: &'a mut dyn Problem<E>,
     ) -> Self {
         Self {
             field,
@@ -169,6 +180,7 @@ where
         }
         self.mesh.push(self.time(elapsed));
         self.state.copy_from_slice(y);
+        self.field.accepted();
         self.accepted += 1;
         self.step = elapsed - self.elapsed;
         self.elapsed = elapsed;
@@ -255,34 +267,22 @@ where
             return Err(Status::EvaluationBound.into());
         }
         self.evaluations += 1;
-        evaluate(&mut self.field, time, y, dy)?;
+        evaluate(&mut |t, y: &[E], dy: &mut [E]| self.field.velocity(t, y, dy), time, y, dy)?;
         if self.t1 < self.t0 {
             dy.iter_mut().for_each(|v| *v = -*v); // elapsed time runs the other way
         }
         Ok(())
     }
 
-    /// Length of the first step after Hairer, Nørsett, Wanner II.4, "starting step size", with
-    /// mean norms, and with fractions of the interval in place of the book's absolute 1e-6.
     fn first_step(&mut self, settings: &Adaptive, y0: &[E], f0: &[E]) -> Result<f64, Ending> {
-        let Adaptive { rtol, atol, .. } = *settings;
-        let norm = |of: &dyn Fn(usize) -> E| {
-            let square = |i: usize| (of(i).as_f64() / (atol + rtol * y0[i].as_f64().abs())).powi(2);
-            ((0..y0.len()).map(square).sum::<f64>() / y0.len() as f64).sqrt()
-        };
-        let length = self.length();
-        let (d0, d1) = (norm(&|i| y0[i]), norm(&|i| f0[i]));
-        // A state or velocity near zero says nothing about the scale of time.
-        let scale = if d0 < 1e-5 || d1 < 1e-5 { 1e-3 * length } else { 0.01 * d0 / d1 };
-        let h0 = scale.min(length);
-
-        let h = E::of(h0);
+        let norm = |values: &[E]| settings.norm(values.iter().copied().zip(y0.iter().copied()));
+        let first = FirstStep::new(norm(y0), norm(f0), self.length());
+        let h = E::of(first.probe);
         let y1: Vec<E> = y0.iter().zip(f0).map(|(y, f)| *y + h * *f).collect();
-        let mut f1 = vec![E::zero(); y0.len()];
-        self.velocity(self.time(h0), &y1, &mut f1)?;
-        let d2 = norm(&|i| f1[i] - f0[i]) / h0;
-        let h1 = (0.01 / d1.max(d2)).powf(1.0 / self.method.order()); // infinite at rest
-        Ok((100.0 * h0).min(h1).min(length))
+        let mut change = vec![E::zero(); y0.len()];
+        self.velocity(self.time(first.probe), &y1, &mut change)?;
+        change.iter_mut().zip(f0).for_each(|(f1, f0)| *f1 -= *f0);
+        Ok(first.estimate(norm(&change), self.method.order()))
     }
 }
 
@@ -290,13 +290,17 @@ where
 mod tests {
     use super::*;
 
-    type Velocity = fn(f64, &[f64], &mut [f64]) -> Result<(), FieldError>;
+    struct Constant;
 
-    fn monitor(span: [f64; 2], bound: usize, keep: Keep) -> Monitor<f64, Velocity> {
-        let field: Velocity = |_, _, dy| {
+    impl Problem<f64> for Constant {
+        fn velocity(&mut self, _: f64, _: &[f64], dy: &mut [f64]) -> Result<(), FieldError> {
             dy.fill(3.0);
             Ok(())
-        };
+        }
+    }
+
+    fn monitor(span: [f64; 2], bound: usize, keep: Keep) -> Monitor<'static, f64> {
+        let field = Box::leak(Box::new(Constant));
         Monitor::new(Method::Dopri5, keep, span, bound, vec![1.0], field)
     }
 
@@ -332,7 +336,7 @@ mod tests {
     }
 
     /// Accepts `steps` equal steps and gives the longest run of them without a pause.
-    fn longest_segment(monitor: &mut Monitor<f64, Velocity>, steps: usize) -> usize {
+    fn longest_segment(monitor: &mut Monitor<'_, f64>, steps: usize) -> usize {
         let (mut longest, mut current) = (0, 0);
         for i in 1..=steps {
             current += 1;

@@ -33,7 +33,7 @@ pub(crate) fn project_out<E: Real>(basis: &[E], vector: &mut [E], dim: usize, la
     for unit in basis.chunks_exact(dim * lanes) {
         let mut along = vec![E::zero(); lanes];
         for (unit, vector) in unit.chunks_exact(lanes).zip(vector.chunks_exact(lanes)) {
-            crate::field::add_product(&mut along, unit, vector);
+            flows_core::lanes::add_product(&mut along, unit, vector);
         }
         for (unit, vector) in unit.chunks_exact(lanes).zip(vector.chunks_exact_mut(lanes)) {
             for ((value, &unit), &along) in vector.iter_mut().zip(unit).zip(&along) {
@@ -46,7 +46,7 @@ pub(crate) fn project_out<E: Real>(basis: &[E], vector: &mut [E], dim: usize, la
 fn lengths<E: Real>(vector: &[E], lanes: usize) -> Vec<E> {
     let mut squares = vec![E::zero(); lanes];
     for row in vector.chunks_exact(lanes) {
-        crate::field::add_product(&mut squares, row, row);
+        flows_core::lanes::add_product(&mut squares, row, row);
     }
     squares.iter().map(|s| s.sqrt()).collect()
 }

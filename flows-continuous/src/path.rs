@@ -1,12 +1,12 @@
 //! The steps that a solve took, and the states it passed at some of them.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::field::FieldKernel;
-use crate::rates::{Given, RatesWorkspace};
+use crate::rates::{Evaluation, Given, Rates};
 use crate::runge_kutta::{SolveGradients, Stepper};
 
 /// States of a path that are kept where nothing else is asked for.
@@ -16,7 +16,7 @@ pub(crate) const CHECKPOINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31
 #[derive(Clone, Debug)]
 pub(crate) enum Steps<E> {
     /// The same times for every row.
-    Shared(Vec<f64>),
+    Shared(Arc<[f64]>),
     /// Time and length of each step of each row; a row that took fewer steps has length 0 in the
     /// rest.
     Rows(Vec<RowStep<E>>),
@@ -52,16 +52,52 @@ impl<E: Real> Steps<E> {
     }
 }
 
-/// The steps of a solve, with the state, `(dim, LANES)`, before every so many of them.
+/// The steps of a solve, with the state, `(dim, LANES)`, before every so many of them, and the stages
+/// of the first ones.
 ///
-/// The backward pass computes the states between two of those anew: a solve of n steps with c states
-/// needs memory for c + n / c of them and at most one more forward pass.
-#[derive(Clone, Debug)]
+/// The backward pass computes the states between two of those anew, and the stages that were not
+/// kept: a solve of n steps with c states needs memory for c + n / c of them and at most one more
+/// forward pass.
+#[derive(Debug)]
 pub(crate) struct Path<E> {
     pub(crate) steps: Steps<E>,
     /// Steps from one state to the next.
     pub(crate) every: usize,
     pub(crate) states: Vec<Vec<E>>,
+    /// Stages of the first steps. Of row-wise steps only the place of the first stage is known: which
+    /// evaluation it was differs from row to row.
+    pub(crate) kept: Vec<Vec<Evaluation<E>>>,
+}
+
+/// Bytes that the blocks of a solve together may keep of their stages, where nothing else is asked
+/// for.
+pub(crate) const STAGE_MEMORY: usize = 64 << 20;
+
+/// What is left of the memory for the stages of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    bytes: usize,
+    /// Of one step.
+    step: Option<usize>,
+}
+
+impl Room {
+    /// `bytes` for steps of so many stages.
+    pub(crate) fn new<E: Real>(bytes: usize, rates: &Rates<E>, stages: usize) -> Self {
+        Self { bytes, step: rates.bytes().map(|evaluation| evaluation * stages) }
+    }
+
+    /// Whether there is room for one more step.
+    pub(crate) fn is_open(mut self) -> bool {
+        self.take()
+    }
+
+    /// Whether there was room for one more step.
+    pub(crate) fn take(&mut self) -> bool {
+        let left = self.step.and_then(|step| self.bytes.checked_sub(step));
+        self.bytes = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 /// How many steps apart the states of `steps` steps are, of which at most `checkpoints` are kept.
@@ -69,17 +105,19 @@ pub(crate) fn spacing(steps: usize, checkpoints: NonZeroUsize) -> usize {
     steps.div_ceil(checkpoints.get()).max(1)
 }
 
-impl<E: Real> Path<E> {
+impl<E> Default for Path<E> {
     /// No steps.
-    pub(crate) fn none() -> Self {
-        Self { steps: Steps::Shared(Vec::new()), every: 1, states: Vec::new() }
+    fn default() -> Self {
+        Self { steps: Steps::Shared(Arc::new([])), every: 1, states: Vec::new(), kept: Vec::new() }
     }
+}
 
+impl<E: Real> Path<E> {
     /// Takes the steps backwards: on entry `into.state` is the gradient of the end, on return that
-    /// of the start.
-    pub(crate) fn pull<K: FieldKernel<E>>(
-        &self,
-        stepper: &mut Stepper<'_, E, K>,
+    /// of the start. The stages that were kept are used up.
+    pub(crate) fn pull(
+        &mut self,
+        stepper: &mut Stepper<'_, E>,
         given: Given<'_, E>,
         mut into: SolveGradients<'_, '_, E>,
     ) {
@@ -87,8 +125,10 @@ impl<E: Real> Path<E> {
         for (segment, state) in self.states.iter().enumerate().rev() {
             let first = segment * self.every;
             let last = (first + self.every).min(self.steps.count());
+            // Nothing to compute anew in a segment whose stages were all kept.
+            let anew = if last > self.kept.len() { last } else { first };
             let mut states = vec![state.clone()];
-            for step in first + 1..last {
+            for step in first + 1..anew {
                 let mut next = states[states.len() - 1].clone();
                 self.steps.load(step - 1, &mut time, &mut length);
                 stepper.evaluate(&time, &length, &next, given);
@@ -96,22 +136,17 @@ impl<E: Real> Path<E> {
                 states.push(next);
             }
             for step in (first..last).rev() {
-                let Some(state) = states.pop() else { break };
                 self.steps.load(step, &mut time, &mut length);
-                stepper.evaluate(&time, &length, &state, given);
+                if step < self.kept.len() {
+                    stepper.stages = self.kept.pop().unwrap_or_default();
+                    if matches!(self.steps, Steps::Rows(_)) {
+                        stepper.evaluate_first(given);
+                    }
+                } else if let Some(state) = states.get(step - first) {
+                    stepper.evaluate(&time, &length, state, given);
+                }
                 stepper.pull(&length, given, &mut into);
             }
         }
     }
-}
-
-/// A workspace with the directions of a solve that starts at `state`.
-pub(crate) fn directions<E: Real, K: FieldKernel<E>>(
-    rates: &crate::rates::Rates<E, K>,
-    (time, state): (f64, &[E]),
-    given: Given<'_, E>,
-) -> (RatesWorkspace<E, K::Workspace>, u64) {
-    let mut workspace = RatesWorkspace::default();
-    let evaluations = rates.start((&[E::of(time); LANES], state), given, &mut workspace);
-    (workspace, evaluations)
 }

@@ -2,11 +2,13 @@
 
 use flows_core::activation::Activation;
 use flows_core::elementwise::{sigmoid, vectorised};
-use flows_core::matmul::{Destination, Matrix, product, product_within};
+use flows_core::lanes::{add, add_product, named, named_mut};
+use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result};
+use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add, add_product};
+use crate::dense::{Dense, DenseGradients};
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 use crate::lanes::{dot, total};
 
 /// A sum of M planar fields that the time switches on and off,
@@ -33,13 +35,11 @@ pub struct PlanarField {
 
 /// What one evaluation of a planar field leaves.
 #[derive(Debug, Default)]
-pub struct PlanarWorkspace<E> {
+struct PlanarWorkspace<E> {
     /// tanh and its tangents, `(M, stride)`.
     bent: Vec<E>,
-    /// The same times s, and what becomes of its gradient.
+    /// The same times s.
     gated: Vec<E>,
-    d_gated: Vec<E>,
-    d_context: Vec<E>,
 }
 
 impl PlanarField {
@@ -61,25 +61,18 @@ impl PlanarField {
     }
 
     fn planes<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Planes<'a, E> {
-        Planes {
-            dim: self.dim,
-            weight: Matrix::new(parameters[0], self.width, self.inputs()),
-            slope: parameters[2],
-            bias: parameters[3],
-            direction: Matrix::new(parameters[4], self.dim, self.width),
-        }
+        let [weight, _, slope, bias, direction] = named(parameters);
+        let weight = Matrix::new(weight, self.width, self.inputs());
+        let direction = Matrix::new(direction, self.dim, self.width);
+        Planes { dim: self.dim, weight, slope, bias, direction }
     }
 }
 
 impl Layouts for PlanarField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
-        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| Layout {
-            name: name.to_owned(),
-            rows,
-            columns,
-            fan_in,
-            last: name == "direction",
+        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {
+            Layout::uniform(name, rows, columns, fan_in).in_last_layer(name == "direction")
         };
         vec![
             part("weight", width, inputs, inputs),
@@ -92,8 +85,6 @@ impl Layouts for PlanarField {
 }
 
 impl<E: Real> FieldKernel<E> for PlanarField {
-    type Workspace = PlanarWorkspace<E>;
-
     fn dim(&self) -> usize {
         self.dim
     }
@@ -106,23 +97,21 @@ impl<E: Real> FieldKernel<E> for PlanarField {
         Structure::Closed
     }
 
+    fn left(&self, tangents: usize, _: bool) -> Option<usize> {
+        Some(2 * self.width * (1 + tangents) * LANES)
+    }
+
     fn forward(
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
         let (stride, planes) = (at.stride(), self.planes(parameters));
-        let PlanarWorkspace { bent, gated, .. } = workspace;
+        let PlanarWorkspace { bent, gated, .. } = scratch.or_default::<PlanarWorkspace<E>>();
         bent.resize(self.width * stride, E::zero());
-        let [own, conditional] = planes.weights();
-        let state = Matrix::new(at.state, self.dim, stride);
-        product(own, state, bent, Destination::Replace);
-        if self.context_dim > 0 {
-            let context = Matrix::new(at.context, self.context_dim, LANES);
-            product_within(conditional, context, bent, stride, Destination::Add);
-        }
+        planes.dense().forward((at.state, at.context), bent, stride);
         Activation::Tanh.keep(bent, parameters[1], LANES, stride);
         gated.clear();
         gated.extend_from_slice(bent);
@@ -139,15 +128,15 @@ impl<E: Real> FieldKernel<E> for PlanarField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
         let (stride, planes) = (at.stride(), self.planes(parameters));
-        let FieldGradients { velocity, time, state, context, parameters: sums } = gradients;
-        let [weight, bias, slope, gate_bias, direction] = sums else {
-            return;
-        };
-        let PlanarWorkspace { bent, gated, d_gated, d_context } = workspace;
+        let FieldGradients { velocity, time, state, context, parameters: sums, buffers } =
+            gradients;
+        let [d_gated, d_context] = buffers.or_default::<[Vec<E>; 2]>();
+        let [weight, bias, slope, gate_bias, direction] = named_mut(sums);
+        let PlanarWorkspace { bent, gated } = scratch.left::<PlanarWorkspace<E>>();
         let (velocity, row) = velocity.split_at(self.dim * stride);
         let zeros = [E::zero(); LANES];
         let tau = if at.structure.is_some() { row } else { &zeros };
@@ -159,20 +148,9 @@ impl<E: Real> FieldKernel<E> for PlanarField {
         let into = PlaneSums { weight, bias, slope, gate_bias, direction, time };
         planes.pull((at.time, tau), bent, d_gated, stride, into);
 
-        let outer = Matrix::new(&*d_gated, self.width, stride);
-        let [own, conditional] = planes.weights();
-        let turned = Matrix::new(at.state, self.dim, stride).transposed();
-        product_within(outer, turned, weight, self.inputs(), Destination::Add);
-        product(own.transposed(), outer, state, Destination::Replace);
-        if self.context_dim > 0 {
-            let outer = outer.part(0..self.width, 0..LANES);
-            let turned = Matrix::new(at.context, self.context_dim, LANES).transposed();
-            let target = &mut weight[self.dim..];
-            product_within(outer, turned, target, self.inputs(), Destination::Add);
-            d_context.resize(context.len(), E::zero());
-            product(conditional.transposed(), outer, d_context, Destination::Replace);
-            add(context, d_context);
-        }
+        let into = DenseGradients { weight, source: state, extras: d_context };
+        planes.dense().backward((at.state, at.context), d_gated, into, stride);
+        add(context, d_context);
     }
 }
 
@@ -205,10 +183,9 @@ impl<'a, E: Real> Planes<'a, E> {
         self.weight.values().len() / self.width()
     }
 
-    /// The weight's columns of the state and of the context.
-    fn weights(&self) -> [Matrix<'a, E>; 2] {
-        let part = |columns| self.weight.part(0..self.width(), columns);
-        [part(0..self.dim), part(self.dim..self.inputs())]
+    fn dense(&self) -> Dense<'a, E> {
+        let context = self.inputs() - self.dim;
+        Dense::new(self.weight.values(), self.width(), [self.dim, context])
     }
 
     /// w and u of one plane, feature by feature.

@@ -1,9 +1,10 @@
 //! Fields that are minus the gradient of a potential.
 
+use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result};
+use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure, add};
+use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 use crate::potential_gradient::{Potential, PotentialGradient, PotentialSums};
 use crate::potential_trace::HessianTrace;
 
@@ -43,7 +44,7 @@ pub struct PotentialField {
 
 /// What one evaluation of a potential field leaves.
 #[derive(Debug, Default)]
-pub struct PotentialWorkspace<E> {
+struct PotentialWorkspace<E> {
     gradient: PotentialGradient<E>,
     trace: HessianTrace<E>,
 }
@@ -69,29 +70,18 @@ impl PotentialField {
     }
 
     fn potential<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Potential<'a, E> {
-        Potential {
-            dim: self.dim,
-            inputs: self.inputs(),
-            inner: parameters[0],
-            inner_bias: parameters[1],
-            outer: parameters[2],
-            outer_bias: parameters[3],
-            output: parameters[4],
-            quadratic: parameters[5],
-            linear: parameters[6],
-        }
+        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = named(parameters);
+        let (dim, inputs) = (self.dim, self.inputs());
+        Potential { dim, inputs, inner, inner_bias, outer, outer_bias, output, quadratic, linear }
     }
 }
 
 impl Layouts for PotentialField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
-        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| Layout {
-            name: name.to_owned(),
-            rows,
-            columns,
-            fan_in,
-            last: matches!(name, "output" | "linear"),
+        let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {
+            Layout::uniform(name, rows, columns, fan_in)
+                .in_last_layer(matches!(name, "output" | "linear"))
         };
         vec![
             part("weight0", width, inputs, inputs),
@@ -106,8 +96,6 @@ impl Layouts for PotentialField {
 }
 
 impl<E: Real> FieldKernel<E> for PotentialField {
-    type Workspace = PotentialWorkspace<E>;
-
     fn dim(&self) -> usize {
         self.dim
     }
@@ -120,15 +108,21 @@ impl<E: Real> FieldKernel<E> for PotentialField {
         Structure::Potential
     }
 
+    fn left(&self, _: usize, structure: bool) -> Option<usize> {
+        let spread = if structure { (2 * self.dim + 1) * self.width } else { 0 };
+        let others = 2 * (self.rank + self.inputs() + self.dim + 1);
+        Some((10 * self.width + others + spread) * LANES)
+    }
+
     fn forward(
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
         let potential = self.potential(parameters);
-        let PotentialWorkspace { gradient, trace } = workspace;
+        let PotentialWorkspace { gradient, trace } = scratch.or_default::<PotentialWorkspace<E>>();
         gradient.forward(&potential, [at.state, at.time, at.context]);
         let (velocity, rows) = velocity.split_at_mut(self.dim * LANES);
         for (velocity, &slope) in velocity.iter_mut().zip(&gradient.slope) {
@@ -150,17 +144,15 @@ impl<E: Real> FieldKernel<E> for PotentialField {
         &self,
         at: Instant<'_, E>,
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
-        let FieldGradients { velocity, time, state, context, parameters: sums } = gradients;
-        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = sums else {
-            return;
-        };
+        let FieldGradients { velocity, time, state, context, parameters: sums, .. } = gradients;
+        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = named_mut(sums);
         let mut sums =
             PotentialSums { inner, inner_bias, outer, outer_bias, output, quadratic, linear };
         let potential = self.potential(parameters);
-        let PotentialWorkspace { gradient, trace } = workspace;
+        let PotentialWorkspace { gradient, trace } = scratch.left::<PotentialWorkspace<E>>();
         let (velocity, rows) = velocity.split_at(self.dim * LANES);
         gradient.clear_gradients();
         let mut residual = &[E::zero(); LANES][..];

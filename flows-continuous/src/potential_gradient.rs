@@ -5,8 +5,8 @@ use flows_core::elementwise::{softplus, tanh, vectorised};
 use flows_core::matmul::{Destination, Matrix, product, product_within};
 use flows_core::operation::LANES;
 
-use crate::field::add_product;
 use crate::lanes::{add_totals, dot, total};
+use flows_core::lanes::add_product;
 
 /// Parameters of a potential (see [`PotentialField`](crate::PotentialField)).
 #[derive(Debug)]

@@ -57,7 +57,7 @@ impl<E: Real> HessianTrace<E> {
                 let rows = self.image.chunks_exact(columns).zip(lanes_mut(&mut self.norms));
                 for ((image, norm), (t, &w)) in rows.zip(lanes(&at.outer).zip(weights.output)) {
                     for part in lanes(image) {
-                        crate::field::add_product(norm, part, part);
+                        flows_core::lanes::add_product(norm, part, part);
                     }
                     for ((row, &t), &rho) in row.iter_mut().zip(t).zip(&*norm) {
                         *row -= (E::one() - t * t) * w * rho;

@@ -5,6 +5,7 @@ use flows_core::elementwise::exp;
 use flows_core::operation::LANES;
 
 use crate::lanes::{dot, total};
+use flows_core::lanes::named;
 
 /// phi(q, t) = sum_k alpha_k B_k(rho), alpha_k = a_k + c_k t, B = exp(-y^2 / 2), y = beta (rho - mu).
 /// With r = sqrt(1 + q):
@@ -39,12 +40,8 @@ pub(crate) struct Strength<E> {
 
 impl<'a, E: Real> RadialFunctions<'a, E> {
     pub(crate) fn of(parameters: &[&'a [E]]) -> Self {
-        Self {
-            weight: parameters[0],
-            weight_slope: parameters[1],
-            centre: parameters[2],
-            sharpness: parameters[3],
-        }
+        let [weight, weight_slope, centre, sharpness] = named(parameters);
+        Self { weight, weight_slope, centre, sharpness }
     }
 
     #[inline(always)]

@@ -3,10 +3,10 @@
 //! Rows of the rates are `[velocity (dim) | trace | penalties]`, LANES wide each; without a trace
 //! there is the velocity only.
 
-use std::marker::PhantomData;
+use std::sync::Arc;
 
-use flows_core::Real;
 use flows_core::operation::LANES;
+use flows_core::{Real, Scratch};
 
 use crate::divergence::{Divergence, HutchPlusPlus};
 use crate::field::{FieldGradients, FieldKernel, Instant};
@@ -14,12 +14,11 @@ use crate::penalty::Penalty;
 
 /// A field with the integrands asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Rates<E, K> {
-    pub(crate) kernel: K,
+pub(crate) struct Rates<E> {
+    pub(crate) kernel: Arc<dyn FieldKernel<E>>,
     /// None where only the velocity is wanted.
     pub(crate) divergence: Option<Divergence>,
     pub(crate) penalties: Vec<Penalty>,
-    pub(crate) precision: PhantomData<E>,
 }
 
 /// What one block's rows bring along.
@@ -32,34 +31,58 @@ pub(crate) struct Given<'a, E> {
     pub(crate) probes: &'a [E],
 }
 
-/// Buffers of one evaluation, and what its backward pass needs.
-#[derive(Debug)]
-pub(crate) struct RatesWorkspace<E, W> {
+/// The rates at one place, with what their backward pass needs.
+#[derive(Debug, Default)]
+pub(crate) struct Evaluation<E> {
+    /// Time of each row, `(LANES)`.
+    pub(crate) time: Vec<E>,
+    /// `(width, LANES)`
+    pub(crate) rates: Vec<E>,
     /// State with directions behind it, `(dim, (1 + P) LANES)`.
     state: Vec<E>,
+    stride: usize,
+    /// What the field wrote and left.
     velocity: Vec<E>,
-    gradients: [Vec<E>; 2],
-    field: W,
+    field: Scratch,
 }
 
-impl<E, W: Default> Default for RatesWorkspace<E, W> {
-    fn default() -> Self {
-        let gradients = [Vec::new(), Vec::new()];
-        Self { state: Vec::new(), velocity: Vec::new(), gradients, field: W::default() }
+impl<E: Real> Evaluation<E> {
+    /// One with the same directions, to be evaluated.
+    pub(crate) fn another(&self) -> Self {
+        let (time, rates) = (self.time.clone(), vec![E::zero(); self.rates.len()]);
+        let state = self.state.clone();
+        Self { time, rates, state, stride: self.stride, ..Self::default() }
     }
-}
 
-impl<E: Real, W> RatesWorkspace<E, W> {
-    /// Takes over the directions of another workspace.
-    pub(crate) fn share_directions(&mut self, other: &Self) {
-        self.state.clone_from(&other.state);
+    /// The state, feature by feature.
+    pub(crate) fn state(&mut self) -> impl Iterator<Item = &mut [E]> {
+        self.state.chunks_exact_mut(self.stride).map(|row| &mut row[..LANES])
+    }
+
+    /// Moves to a state, of which the first `dim` rows are read.
+    pub(crate) fn move_to(&mut self, values: &[E]) {
+        for (row, values) in self.state().zip(values.chunks_exact(LANES)) {
+            row.copy_from_slice(values);
+        }
+    }
+
+    /// Whether the field has been evaluated here.
+    pub(crate) fn is_evaluated(&self) -> bool {
+        !self.velocity.is_empty()
     }
 
     /// Takes over one lane of another's directions.
     pub(crate) fn take_lane(&mut self, other: &Self, from: usize, to: usize) {
-        self.state.resize(other.state.len(), E::zero());
         crate::lanes::move_lane(&other.state, from, &mut self.state, to);
     }
+}
+
+/// Buffers of backward passes.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers<E> {
+    velocity: Vec<E>,
+    state: Vec<E>,
+    field: Scratch,
 }
 
 /// Gradients of one evaluation of the rates.
@@ -74,7 +97,7 @@ pub(crate) struct RateGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
+impl<E: Real> Rates<E> {
     /// Rows of the rates.
     pub(crate) fn width(&self) -> usize {
         self.kernel.dim() + usize::from(self.divergence.is_some()) + self.penalties.len()
@@ -92,26 +115,42 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
         }
     }
 
-    /// Readies a workspace for a solve that starts at `state`, `(dim, LANES)`, and `time`: writes
-    /// the directions. Returns the evaluations that this took.
+    /// A place to evaluate with the directions of a solve that starts at `state`, `(dim, LANES)`, and
+    /// `time`. Returns the evaluations that this took, too.
     pub(crate) fn start(
         &self,
-        (time, state): (&[E], &[E]),
+        time: f64,
+        state: &[E],
         given: Given<'_, E>,
-        workspace: &mut RatesWorkspace<E, K::Workspace>,
-    ) -> u64 {
+    ) -> (Evaluation<E>, u64) {
         let dim = self.kernel.dim();
         let stride = (1 + self.tangents()) * LANES;
-        workspace.state.clear();
-        workspace.state.resize(dim * stride, E::zero());
-        let Some(divergence) = self.divergence else { return 0 };
-        let mut evaluations = 0;
-        let sketched = |sketch: &[E]| {
-            evaluations += 1;
-            self.images(sketch, (time, state), given)
+        let mut evaluation = Evaluation {
+            time: vec![E::of(time); LANES],
+            rates: vec![E::zero(); self.width() * LANES],
+            state: vec![E::zero(); dim * stride],
+            stride,
+            ..Evaluation::default()
         };
-        divergence.write_directions(dim, given.probes, &mut workspace.state, sketched);
-        evaluations
+        let mut evaluations = 0;
+        if let Some(divergence) = self.divergence {
+            let sketched = |sketch: &[E]| {
+                evaluations += 1;
+                self.images(sketch, (&evaluation.time, state), given)
+            };
+            divergence.write_directions(dim, given.probes, &mut evaluation.state, sketched);
+        }
+        evaluation.move_to(state);
+        (evaluation, evaluations)
+    }
+
+    /// Bytes of an evaluation; none where they are not known.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        let tangents = self.tangents();
+        let asked = self.divergence.is_some_and(Divergence::is_structural);
+        let rows = (2 * self.kernel.dim() + self.own_rows()) * (1 + tangents) + self.width() + 1;
+        let left = self.kernel.left(tangents, asked)?;
+        Some((rows * LANES + left) * E::BYTES)
     }
 
     /// Images of directions, `(P dim, LANES)`, under the Jacobian at a state.
@@ -132,8 +171,7 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
         plain.write_directions(dim, directions, &mut wide, |_| Vec::new());
         let mut velocity = wide.clone();
         let at = Instant { time, tangents, state: &wide, context: given.context, structure: None };
-        let mut field = K::Workspace::default();
-        self.kernel.forward(at, given.parameters, &mut field, &mut velocity);
+        self.kernel.forward(at, given.parameters, &mut Scratch::new(), &mut velocity);
         let mut images = vec![E::zero(); directions.len()];
         for (p, image) in images.chunks_exact_mut(dim * LANES).enumerate() {
             for (feature, target) in image.chunks_exact_mut(LANES).enumerate() {
@@ -144,21 +182,11 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
         images
     }
 
-    /// Writes the rates at a state, `(dim, LANES)`.
-    pub(crate) fn forward(
-        &self,
-        time: &[E],
-        values: &[E],
-        given: Given<'_, E>,
-        workspace: &mut RatesWorkspace<E, K::Workspace>,
-        rates: &mut [E],
-    ) {
+    /// Writes the rates at the time and the state of an evaluation.
+    pub(crate) fn evaluate(&self, evaluation: &mut Evaluation<E>, given: Given<'_, E>) {
         let dim = self.kernel.dim();
-        let stride = (1 + self.tangents()) * LANES;
-        let RatesWorkspace { state, velocity, field, .. } = workspace;
-        for (row, values) in state.chunks_exact_mut(stride).zip(values.chunks_exact(LANES)) {
-            row[..LANES].copy_from_slice(values);
-        }
+        let Evaluation { time, rates, state, stride, velocity, field } = evaluation;
+        let stride = *stride;
         velocity.resize((dim + self.own_rows()) * stride, E::zero());
         let at = self.instant(time, state, given);
         self.kernel.forward(at, given.parameters, field, velocity);
@@ -180,7 +208,7 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
             match penalty {
                 Penalty::Kinetic => {
                     let rows = values.chunks_exact(LANES);
-                    rows.for_each(|row| crate::field::add_product(rate, row, row));
+                    rows.for_each(|row| flows_core::lanes::add_product(rate, row, row));
                 }
                 Penalty::Frobenius => divergence.frobenius(dim, velocity, rate),
                 Penalty::HamiltonJacobi => {
@@ -191,22 +219,23 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
         }
     }
 
-    /// The backward pass of the latest [`forward`](Self::forward) on this workspace: with gradients
-    /// G of velocity, a of the trace and b of the penalties, the field's output gets
+    /// The backward pass of [`evaluate`](Self::evaluate): with gradients G of velocity, a of the trace
+    /// and b of the penalties, the field's output gets
     /// ```text
     /// velocity G + 2 b f,   tangents w (a u + 2 b J u),   own rows a, b sign(residual)
     /// ```
     pub(crate) fn backward(
         &self,
-        time: &[E],
+        evaluation: &mut Evaluation<E>,
         given: Given<'_, E>,
-        workspace: &mut RatesWorkspace<E, K::Workspace>,
         d_rates: &[E],
         gradients: RateGradients<'_, '_, E>,
+        buffers: &mut Buffers<E>,
     ) {
         let dim = self.kernel.dim();
-        let stride = (1 + self.tangents()) * LANES;
-        let RatesWorkspace { state, velocity, gradients: [d_velocity, d_state], field } = workspace;
+        let Evaluation { time, state, stride, velocity, field, .. } = evaluation;
+        let stride = *stride;
+        let Buffers { velocity: d_velocity, state: d_state, field: field_buffers } = buffers;
         d_velocity.clear();
         d_velocity.resize(velocity.len(), E::zero());
         d_state.resize(state.len(), E::zero());
@@ -243,11 +272,12 @@ impl<E: Real, K: FieldKernel<E>> Rates<E, K> {
             state: d_state,
             context: gradients.context,
             parameters: gradients.parameters,
+            buffers: field_buffers,
         };
         let at = self.instant(time, state, given);
         self.kernel.backward(at, given.parameters, field, field_gradients);
         let rows = d_state.chunks_exact(stride).zip(gradients.state.chunks_exact_mut(LANES));
-        rows.for_each(|(row, target)| crate::field::add(target, &row[..LANES]));
+        rows.for_each(|(row, target)| flows_core::lanes::add(target, &row[..LANES]));
     }
 
     fn instant<'a>(&self, time: &'a [E], state: &'a [E], given: Given<'a, E>) -> Instant<'a, E> {

@@ -1,65 +1,86 @@
 //! What the row-wise solver writes down of a block: its steps, and the states at some of them.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::lanes::move_lane;
-use crate::path::{Path, RowStep, Steps};
+use crate::path::{Path, Room, RowStep, Steps};
+use crate::rates::Evaluation;
 
-/// Writes down the steps of a block whose rows keep their lanes.
+/// Writes down the steps of a block whose rows keep their lanes: one for each attempt that some row
+/// accepts, of length 0 in the other rows.
 #[derive(Debug)]
 pub(crate) struct Recorder<E> {
     dim: usize,
     checkpoints: NonZeroUsize,
-    path: Path<E>,
+    steps: Vec<RowStep<E>>,
+    every: usize,
+    states: Vec<Vec<E>>,
+    kept: Vec<Vec<Evaluation<E>>>,
+    room: Option<Room>,
 }
 
 impl<E: Real> Recorder<E> {
     /// For states of `dim` rows, of which at most about `checkpoints` are kept.
-    pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize) -> Self {
-        let path = Path { steps: Steps::Rows(Vec::new()), ..Path::none() };
-        Self { dim, checkpoints, path }
+    pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize, room: Room) -> Self {
+        let room = Some(room).filter(|room| room.is_open());
+        Self {
+            dim,
+            checkpoints,
+            steps: Vec::new(),
+            every: 1,
+            states: Vec::new(),
+            kept: Vec::new(),
+            room,
+        }
     }
 
-    /// Notes that a lane takes its step number `step` from its column of `state`.
-    pub(crate) fn note(&mut self, lane: usize, step: usize, (time, length): (E, E), state: &[E]) {
-        let Steps::Rows(steps) = &mut self.path.steps else { return };
-        if steps.len() == step {
-            let still = || vec![E::zero(); LANES];
-            steps.push(RowStep { time: still(), length: still() });
+    /// Whether stages are kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.room.is_some()
+    }
+
+    /// Notes the steps taken from `state`; their `stages`, all but the first, are exchanged for others
+    /// where they are kept. Returns whether the next ones will be.
+    pub(crate) fn note(
+        &mut self,
+        time: Vec<E>,
+        length: Vec<E>,
+        state: &[E],
+        stages: &mut VecDeque<Evaluation<E>>,
+    ) -> bool {
+        let state = &state[..self.dim * LANES];
+        if self.room.as_mut().is_some_and(Room::take) {
+            let others: VecDeque<_> = stages.iter().map(Evaluation::another).collect();
+            let mut step = std::mem::replace(stages, others);
+            // The last stage is the first of the next step, in the rows that accept; its place is
+            // taken by that of the first, which differs from row to row.
+            if let Some(mut first) = step.pop_back() {
+                first.time.copy_from_slice(&time);
+                first.move_to(state);
+                step.push_front(first);
+            }
+            self.kept.push(step.into());
+        } else {
+            self.room = None;
         }
-        (steps[step].time[lane], steps[step].length[lane]) = (time, length);
-        if !step.is_multiple_of(self.path.every) {
-            return;
-        }
-        let place = step / self.path.every;
-        if place == self.checkpoints.get() {
+        if self.steps.len() == self.every * self.checkpoints.get() {
             // Too many: every other one goes.
-            let kept = std::mem::take(&mut self.path.states).into_iter().step_by(2);
-            self.path.states = kept.collect();
-            self.path.every *= 2;
-            return self.note(lane, step, (time, length), state);
+            self.states = std::mem::take(&mut self.states).into_iter().step_by(2).collect();
+            self.every *= 2;
         }
-        if self.path.states.len() == place {
-            self.path.states.push(vec![E::zero(); self.dim * LANES]);
+        if self.steps.len().is_multiple_of(self.every) {
+            self.states.push(state.to_vec());
         }
-        move_lane(&state[..self.dim * LANES], lane, &mut self.path.states[place], lane);
+        self.steps.push(RowStep { time, length });
+        self.keeps()
     }
 
-    /// The path; lanes stand still at `end` behind their last step.
-    pub(crate) fn finish(mut self, end: &[E], time: f64) -> Path<E> {
-        let Steps::Rows(steps) = &mut self.path.steps else { return self.path };
-        for lane in 0..LANES {
-            let taken = steps.iter().take_while(|s| s.length[lane] != E::zero()).count();
-            for step in &mut steps[taken..] {
-                step.time[lane] = E::of(time);
-            }
-            for state in self.path.states.iter_mut().skip(taken.div_ceil(self.path.every)) {
-                move_lane(&end[..self.dim * LANES], lane, state, lane);
-            }
-        }
-        self.path
+    /// What was written down.
+    pub(crate) fn finish(self) -> Path<E> {
+        let Self { steps, every, states, kept, .. } = self;
+        Path { steps: Steps::Rows(steps), every, states, kept }
     }
 }

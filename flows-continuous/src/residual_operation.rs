@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::{add, named};
 use flows_core::operation::{LANES, Operation, Recorded};
-use flows_core::{Error, Real, Result, Tally};
+use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
-use crate::continuous::Direction;
 use crate::elimination::eliminate;
-use crate::field::{FieldKernel, add};
+use crate::field::FieldKernel;
 use crate::fixed_point::solve;
 use crate::jacobian_pass::{JacobianPass, PassGradients};
 use crate::rates::Given;
@@ -28,8 +28,8 @@ use crate::rates::Given;
 /// the inverse by the implicit function theorem. A layer leaves its z; the backward pass evaluates
 /// it there once more, that of the inverse twice.
 #[derive(Debug)]
-pub(crate) struct ResidualOperation<K> {
-    pub(crate) kernel: K,
+pub(crate) struct ResidualOperation<E: Real> {
+    pub(crate) kernel: Arc<dyn FieldKernel<E>>,
     pub(crate) mesh: Arc<[f64]>,
     pub(crate) direction: Direction,
     pub(crate) with_log_det: bool,
@@ -39,14 +39,8 @@ pub(crate) struct ResidualOperation<K> {
 }
 
 /// z of each layer, `(dim, LANES)`, in the order in which the layers were computed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ResidualWorkspace<E>(Vec<E>);
-
-impl<E> Default for ResidualWorkspace<E> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
 
 /// Time and length of a layer.
 #[derive(Clone, Copy)]
@@ -55,7 +49,7 @@ struct Layer {
     length: f64,
 }
 
-impl<K> ResidualOperation<K> {
+impl<E: Real> ResidualOperation<E> {
     /// In the order in which they are computed.
     fn layers(&self) -> Vec<Layer> {
         let layer = |ends: &[f64]| Layer { time: ends[0], length: ends[1] - ends[0] };
@@ -67,7 +61,7 @@ impl<K> ResidualOperation<K> {
     }
 
     /// Turns the log-det of the layers into that of the map.
-    fn finish<E: Real>(&self, value: &[E], log_det: Option<&mut &mut [E]>) -> Result<()> {
+    fn finish(&self, value: &[E], log_det: Option<&mut &mut [E]>) -> Result<()> {
         check_finite("value of the residual steps", value)?;
         let Some(log_det) = log_det else { return Ok(()) };
         if self.direction == Direction::Inverse {
@@ -77,9 +71,7 @@ impl<K> ResidualOperation<K> {
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
-    type Workspace = ResidualWorkspace<E>;
-
+impl<E: Real> Operation<E> for ResidualOperation<E> {
     fn name(&self) -> &'static str {
         "residual steps"
     }
@@ -92,15 +84,17 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        let [z, log_det @ ..] = outputs else { return Ok(()) };
-        let mut pass = JacobianPass::new(&self.kernel, given(inputs, parameters));
+        let (z, log_det) = outputs.split_at_mut(1);
+        let z = &mut *z[0];
+        let mut pass = JacobianPass::new(&*self.kernel, given(inputs, parameters));
         let mut matrix = Vec::new();
         let mut shift = vec![E::zero(); z.len()];
         let mut iterations = 0;
-        workspace.0.clear();
+        let ResidualWorkspace(states) = scratch.or_default();
+        states.clear();
         z.copy_from_slice(inputs[0]);
         for Layer { time, length } in self.layers() {
             let h = E::of(length);
@@ -111,7 +105,7 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
                 })?;
             }
             if self.recorded {
-                workspace.0.extend_from_slice(z);
+                states.extend_from_slice(z);
             }
             if let Some(log_det) = log_det.first_mut() {
                 pass.evaluate_jacobian(time, z);
@@ -125,30 +119,31 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
                 add(z, &shift);
             }
         }
-        self.iterations.note(iterations);
+        self.iterations.note(Work::iterations(iterations));
         self.finish(z, log_det.first_mut())
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Self::Workspace>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
-        let [d_value, d_log_det] = output_gradients else { return };
-        let [d_state, others @ ..] = input_gradients else { return };
-        let mut none: &mut [E] = &mut [];
+    ) -> Result<()> {
+        let [d_value, d_log_det] = named(output_gradients);
+        let (own, others) = input_gradients.split_at_mut(1);
+        let (d_state, mut none): (_, &mut [E]) = (&mut *own[0], &mut []);
         let context = others.first_mut().unwrap_or(&mut none);
         d_state.copy_from_slice(d_value);
         let given = given(block.inputs, block.parameters);
         let mut backward = Backward {
-            pass: JacobianPass::new(&self.kernel, given),
+            pass: JacobianPass::new(&*self.kernel, given),
             matrix: Vec::new(),
             scaled: vec![E::zero(); d_state.len()],
             d_log_det,
         };
-        let states = block.workspace.0.chunks_exact(d_state.len());
+        let ResidualWorkspace(states) = block.scratch.left();
+        let states = states.chunks_exact(d_state.len());
         for (layer, z) in self.layers().into_iter().zip(states).rev() {
             let into =
                 PassGradients { state: d_state, context, parameters: &mut *parameter_gradients };
@@ -157,6 +152,7 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for ResidualOperation<K> {
                 Direction::Inverse => backward.pull_inverse(layer, z, into),
             }
         }
+        Ok(())
     }
 }
 
@@ -173,12 +169,7 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
 }
 
 /// The first of `blocks` square blocks, M^T = I + h J^T, with the unit matrix as a second one.
-fn write_matrix<E: Real, K: FieldKernel<E>>(
-    pass: &JacobianPass<'_, E, K>,
-    h: E,
-    blocks: usize,
-    matrix: &mut Vec<E>,
-) {
+fn write_matrix<E: Real>(pass: &JacobianPass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
     matrix.clear();
     for (i, row) in pass.transposed().enumerate() {
         let first = matrix.len();
@@ -195,15 +186,15 @@ fn write_matrix<E: Real, K: FieldKernel<E>>(
 }
 
 /// Buffers of the backward pass.
-struct Backward<'a, E: Real, K: FieldKernel<E>> {
-    pass: JacobianPass<'a, E, K>,
+struct Backward<'a, E: Real> {
+    pass: JacobianPass<'a, E>,
     matrix: Vec<E>,
     /// A gradient times a length, `(dim, LANES)`.
     scaled: Vec<E>,
     d_log_det: &'a [E],
 }
 
-impl<E: Real, K: FieldKernel<E>> Backward<'_, E, K> {
+impl<E: Real> Backward<'_, E> {
     fn pull_forward(&mut self, layer: Layer, z: &[E], into: PassGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let mut inverse = self.inverse(layer, z);

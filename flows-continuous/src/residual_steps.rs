@@ -7,12 +7,11 @@ use flows_core::operation::{apply_with, column};
 use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::tensor::check_columns;
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Error, Mapped, Mode, Network, NoneTape, Parameters,
-    Real, Result, SplitTape, Tally, Values, Work,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, Mapped, Parameters, Real, Result,
+    Tally, Tape, Values, Work,
 };
 
-use crate::continuous::Direction;
-use crate::field::{FieldKernel, Structure};
+use crate::field::{Field, Structure};
 use crate::fixed_step::uniform_mesh;
 use crate::residual_operation::ResidualOperation;
 use crate::solver::{EqualSteps, Solver, check_interval, refused};
@@ -48,19 +47,20 @@ use crate::solver::{EqualSteps, Solver, check_interval, refused};
 /// Behrmann, Grathwohl, Chen, Duvenaud, Jacobsen, *Invertible Residual Networks*, ICML 2019,
 /// <https://arxiv.org/abs/1811.00995>.
 #[derive(Debug)]
-pub struct ResidualSteps<E: Real, K: FieldKernel<E>> {
-    field: Network<E, K>,
+pub struct ResidualSteps<E: Real> {
+    field: Field<E>,
     mesh: Arc<[f64]>,
 }
 
-impl<E: Real, K: FieldKernel<E>> ResidualSteps<E, K> {
+impl<E: Real> ResidualSteps<E> {
     /// Runs `field` as so many layers from `times[0]` to `times[1]`; a copy of
     /// [`Continuous::field`](crate::Continuous::field) has the weights of an ODE.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for a potential field, which has no tangents; [`Error::Parameter`] for
     /// times that are not finite or coincide, or for more than a million steps.
-    pub fn new(field: Network<E, K>, times: [f64; 2], steps: NonZeroUsize) -> Result<Self> {
+    pub fn new(field: impl Into<Field<E>>, times: [f64; 2], steps: NonZeroUsize) -> Result<Self> {
+        let field = field.into();
         if field.kernel().structure() == Structure::Potential {
             return Err(Error::Unavailable {
                 what: "the Jacobian of a potential field",
@@ -74,54 +74,54 @@ impl<E: Real, K: FieldKernel<E>> ResidualSteps<E, K> {
         Ok(Self { field, mesh: mesh.into() })
     }
 
-    fn check<T>(&self, input: &Batch<E, T>, context: &Context<E>) -> Result<()> {
+    fn check(&self, input: &Batch<E>, context: &Context<E>) -> Result<()> {
         let kernel = self.field.kernel();
         check_columns("residual steps", input, kernel.dim())?;
         context.check("context of residual steps", kernel.context_dim(), input.rows())
     }
 
     /// The end and, where wanted, the log-det.
-    fn run<T: Mode<E>>(
+    fn run(
         &self,
         input: &Batch<E>,
         context: &Context<E>,
         (direction, with_log_det): (Direction, bool),
-        tape: &mut T,
+        tape: &mut Tape<E>,
     ) -> Result<(Vec<Batch<E>>, Work)> {
         let iterations = Tally::default();
         let operation = ResidualOperation {
-            kernel: self.field.kernel().clone(),
+            kernel: Arc::clone(self.field.kernel()),
             mesh: Arc::clone(&self.mesh),
             direction,
             with_log_det,
-            recorded: T::OWNS_TAPE,
+            recorded: tape.is_recording(),
             iterations: iterations.clone(),
         };
         let inputs: Vec<&Batch<E>> = [input].into_iter().chain(context.features()).collect();
         let (tensors, values) = (self.field.tensors(), self.field.values());
         let outputs = apply_with(operation, &inputs, tensors, values, tape)?;
-        let (layers, iterations) = ((self.mesh.len() - 1) as u64, iterations.largest());
+        let (layers, iterations) = ((self.mesh.len() - 1) as u64, iterations.largest().iterations);
         let field_evaluations = layers + iterations;
         let work =
             Work { field_evaluations, steps_accepted: layers, iterations, ..Work::default() };
         Ok((outputs, work))
     }
 
-    fn map<T: Mode<E>>(
+    fn map(
         &self,
-        input: Batch<E, T>,
+        input: &Batch<E>,
         context: &Context<E>,
         direction: Direction,
-    ) -> Result<Mapped<E, T>> {
-        self.check(&input, context)?;
-        let (input, mut tape) = input.split_tape();
-        let (mut outputs, work) = self.run(&input, context, (direction, true), &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
+        tape: &mut Tape<E>,
+    ) -> Result<Mapped<E>> {
+        self.check(input, context)?;
+        let (mut outputs, work) = self.run(input, context, (direction, true), tape)?;
+        let log_det = column(outputs.remove(1), tape)?;
+        Ok(Mapped::new(outputs.remove(0), log_det, work))
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Parameters<E> for ResidualSteps<E, K> {
+impl<E: Real> Parameters<E> for ResidualSteps<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         visit_part(&self.field, "field", f);
     }
@@ -131,7 +131,7 @@ impl<E: Real, K: FieldKernel<E>> Parameters<E> for ResidualSteps<E, K> {
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Bijector<E> for ResidualSteps<E, K> {
+impl<E: Real> Bijector<E> for ResidualSteps<E> {
     fn dim(&self) -> usize {
         self.field.kernel().dim()
     }
@@ -140,18 +140,22 @@ impl<E: Real, K: FieldKernel<E>> Bijector<E> for ResidualSteps<E, K> {
         Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative }
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(z, context, Direction::Forward)
+    fn context_dim(&self) -> usize {
+        self.field.kernel().context_dim()
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(x, context, Direction::Inverse)
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(z, context, Direction::Forward, tape)
     }
 
-    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
-        self.check(&z, context)?;
-        let (mut outputs, work) =
-            self.run(&z, context, (Direction::Forward, false), &mut NoneTape)?;
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(x, context, Direction::Inverse, tape)
+    }
+
+    fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        self.check(z, context)?;
+        let what = (Direction::Forward, false);
+        let (mut outputs, work) = self.run(z, context, what, &mut Tape::none())?;
         Ok((outputs.remove(0), work))
     }
 }

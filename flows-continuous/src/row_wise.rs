@@ -8,19 +8,20 @@
 //! II.4 (error norm, first and later step sizes); Hairer, Wanner, volume II, 2nd ed. 1996, IV.2
 //! (stiffness test).
 
+use std::collections::VecDeque;
+
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::Status;
-use crate::adaptive::Adaptive;
-use crate::field::FieldKernel;
+use crate::control::{Adaptive, FirstStep, Method};
 use crate::lanes::move_lane;
-use crate::rates::{Given, Rates, RatesWorkspace};
+use crate::rates::{Evaluation, Given, Rates};
 use crate::recorder::Recorder;
+use crate::solution::{RowReport, Status};
 use crate::tableau::DORMAND_PRINCE;
 
 /// Stages of an attempt beside the first, which the step before it left.
-const NEW_STAGES: u64 = 6;
+const NEW_STAGES: usize = Method::Dopri5.stages();
 
 /// Weights of the difference between the solutions of order 5 and 4.
 const ERROR: [f64; 7] = [
@@ -35,21 +36,6 @@ const ERROR: [f64; 7] = [
 
 /// Steps before stiffness is looked for.
 const PATIENCE: u64 = 1_000;
-
-/// What became of one row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RowReport {
-    /// Why its solve ended.
-    pub status: Status,
-    /// Last time reached.
-    pub time: f64,
-    /// Steps taken.
-    pub accepted: u64,
-    /// Steps tried again with a smaller one.
-    pub rejected: u64,
-    /// Evaluations of the field for this row.
-    pub evaluations: u64,
-}
 
 /// Rows that wait to be solved, a block at a time.
 pub(crate) struct Waiting<E> {
@@ -89,8 +75,8 @@ struct Lane {
 }
 
 /// The solver's rows abreast.
-struct Lanes<'a, E: Real, K: FieldKernel<E>> {
-    rates: &'a Rates<E, K>,
+struct Lanes<'a, E: Real> {
+    rates: &'a Rates<E>,
     parameters: &'a [&'a [E]],
     settings: Adaptive,
     times: [f64; 2],
@@ -104,23 +90,25 @@ struct Lanes<'a, E: Real, K: FieldKernel<E>> {
     inner: Vec<E>,
     context: Vec<E>,
     probes: Vec<E>,
-    workspace: RatesWorkspace<E, K::Workspace>,
+    /// Of the latest stages, the last one last: all that are new, or one that serves each in turn.
+    evaluations: VecDeque<Evaluation<E>>,
+    keep: usize,
 }
 
 /// A block of rows ready to take their places: with directions, first rates and first step sizes.
-struct Ready<E, W> {
+struct Ready<E> {
     waiting: Waiting<E>,
     lanes: Vec<Lane>,
     rates: Vec<E>,
-    workspace: RatesWorkspace<E, W>,
+    start: Evaluation<E>,
     next: usize,
 }
 
 /// Solves all rows that `fetch` hands out, block after block, and gives each to `done`.
 ///
 /// With a `record`, the rows of the one block keep their places and their steps are written down.
-pub(crate) fn solve_rows<E: Real, K: FieldKernel<E>>(
-    rates: &Rates<E, K>,
+pub(crate) fn solve_rows<E: Real>(
+    rates: &Rates<E>,
     parameters: &[&[E]],
     (settings, times): (Adaptive, [f64; 2]),
     mut fetch: impl FnMut() -> Option<Waiting<E>>,
@@ -128,25 +116,30 @@ pub(crate) fn solve_rows<E: Real, K: FieldKernel<E>>(
     mut done: impl FnMut(Done<'_, E>),
 ) {
     let mut lanes = Lanes::new(rates, parameters, settings, times);
-    let mut ready: Option<Ready<E, K::Workspace>> = None;
+    if record.as_ref().is_some_and(|record| record.keeps()) {
+        lanes.keep = NEW_STAGES;
+    }
+    let mut ready: Option<Ready<E>> = None;
     loop {
         lanes.fill(&mut ready, &mut fetch);
         if lanes.lanes.iter().all(Option::is_none) {
             return;
         }
         let errors = lanes.attempt();
+        if let Some(record) = record.as_deref_mut() {
+            lanes.note(&errors, record);
+        }
         for (lane, error) in errors.into_iter().enumerate() {
-            let ended = lanes.control(lane, error, record.as_deref_mut());
-            if let Some((row, report)) = ended {
+            if let Some((row, report)) = lanes.control(lane, error) {
                 done(Done { row, lane, block: &lanes.state, report });
             }
         }
     }
 }
 
-impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
+impl<'a, E: Real> Lanes<'a, E> {
     fn new(
-        rates: &'a Rates<E, K>,
+        rates: &'a Rates<E>,
         parameters: &'a [&'a [E]],
         settings: Adaptive,
         times: [f64; 2],
@@ -164,7 +157,8 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
             state: block,
             context: vec![E::zero(); rates.kernel.context_dim() * LANES],
             probes: Vec::new(),
-            workspace: RatesWorkspace::default(),
+            evaluations: VecDeque::new(),
+            keep: 1,
         }
     }
 
@@ -180,7 +174,7 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
     /// Puts waiting rows into free lanes.
     fn fill(
         &mut self,
-        ready: &mut Option<Ready<E, K::Workspace>>,
+        ready: &mut Option<Ready<E>>,
         fetch: &mut impl FnMut() -> Option<Waiting<E>>,
     ) {
         for lane in 0..LANES {
@@ -195,7 +189,7 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
         }
     }
 
-    fn seat(&mut self, lane: usize, block: &mut Ready<E, K::Workspace>) {
+    fn seat(&mut self, lane: usize, block: &mut Ready<E>) {
         let from = block.next;
         block.next += 1;
         self.lanes[lane] = Some(block.lanes[from]);
@@ -204,64 +198,67 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
         move_lane(&block.waiting.context, from, &mut self.context, lane);
         self.probes.resize(block.waiting.probes.len(), E::zero());
         move_lane(&block.waiting.probes, from, &mut self.probes, lane);
-        self.workspace.take_lane(&block.workspace, from, lane);
+        if self.evaluations.is_empty() {
+            self.evaluations.resize_with(self.keep, || block.start.another());
+        }
+        for evaluation in &mut self.evaluations {
+            evaluation.take_lane(&block.start, from, lane);
+        }
     }
 
-    /// First rates, and the first step size after Hairer, Nørsett, Wanner II.4 with fractions of the
-    /// interval in place of absolute times.
-    fn prepare(&self, waiting: Waiting<E>) -> Ready<E, K::Workspace> {
-        let Adaptive { rtol, atol, first_step, .. } = self.settings;
-        let given = Given {
-            parameters: self.parameters,
-            context: &waiting.context,
-            probes: &waiting.probes,
+    /// First rates and first step sizes.
+    fn prepare(&self, waiting: Waiting<E>) -> Ready<E> {
+        let Waiting { state, context, probes, .. } = &waiting;
+        let given = Given { parameters: self.parameters, context, probes };
+        let (mut start, sketched) = self.rates.start(self.times[0], state, given);
+        self.rates.evaluate(&mut start, given);
+        let rates = start.rates.clone();
+        let norm = |values: &[E], lane: usize| {
+            let pairs = values.iter().copied().zip(state.iter().copied());
+            self.settings.norm(pairs.skip(lane).step_by(LANES))
         };
-        let mut workspace = RatesWorkspace::default();
-        let mut time = vec![E::of(self.times[0]); LANES];
-        let sketched = self.rates.start((&time, &waiting.state), given, &mut workspace);
-        let mut rates = vec![E::zero(); waiting.state.len()];
-        self.rates.forward(&time, &waiting.state, given, &mut workspace, &mut rates);
-        let norm = |of: &dyn Fn(usize) -> f64, lane: usize| {
-            let entries = (lane..waiting.state.len()).step_by(LANES);
-            let scale = |i: usize| atol + rtol * waiting.state[i].as_f64().abs();
-            let squares = entries.map(|i| (of(i) / scale(i)).powi(2)).sum::<f64>();
-            (squares / (waiting.state.len() / LANES) as f64).sqrt()
-        };
-        let length = self.length();
-        let mut steps = vec![0.0; LANES];
-        let mut moved = waiting.state.clone();
-        for lane in 0..LANES {
-            let state = norm(&|i| waiting.state[i].as_f64(), lane);
-            let rate = norm(&|i| rates[i].as_f64(), lane);
-            // A state or velocity near zero says nothing about the scale of time.
-            let small = state < 1e-5 || rate < 1e-5;
-            let guess = if small { 1e-3 * length } else { 0.01 * state / rate };
-            steps[lane] = guess.min(length);
-            let signed = E::of(self.sign() * steps[lane]);
-            time[lane] += signed;
-            for i in (lane..moved.len()).step_by(LANES) {
-                moved[i] += signed * rates[i];
+        let first = |lane| FirstStep::new(norm(state, lane), norm(&rates, lane), self.length());
+        let first: Vec<FirstStep> = (0..LANES).map(first).collect();
+        let mut steps = vec![self.settings.first_step.unwrap_or_default(); LANES];
+        if self.settings.first_step.is_none() {
+            let signed: Vec<E> = first.iter().map(|f| E::of(self.sign() * f.probe)).collect();
+            let mut moved = state.clone();
+            for (row, rates) in moved.chunks_exact_mut(LANES).zip(rates.chunks_exact(LANES)) {
+                flows_core::lanes::add_product(row, &signed, rates);
+            }
+            flows_core::lanes::add(&mut start.time, &signed);
+            start.move_to(&moved);
+            self.rates.evaluate(&mut start, given);
+            let change = start.rates.iter().zip(&rates).map(|(&second, &first)| second - first);
+            let change: Vec<E> = change.collect();
+            for (lane, step) in steps.iter_mut().enumerate() {
+                *step = first[lane].estimate(norm(&change, lane), Method::Dopri5.order());
             }
         }
-        let mut second = rates.clone();
-        if first_step.is_none() {
-            self.rates.forward(&time, &moved, given, &mut workspace, &mut second);
+        let evaluations = sketched + 1 + u64::from(self.settings.first_step.is_none());
+        let lane = |(&row, step): (&usize, f64)| {
+            Lane::at_start(row, self.times[0], step.min(self.length()), evaluations)
+        };
+        let lanes = waiting.rows.iter().zip(steps).map(lane).collect();
+        Ready { waiting, lanes, rates, start, next: 0 }
+    }
+
+    /// Writes down the steps that will be accepted, before they are.
+    fn note(&mut self, errors: &[f64], record: &mut Recorder<E>) {
+        let [mut time, mut length] = [self.times[1], 0.0].map(|value| vec![E::of(value); LANES]);
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let Some(lane) = lane else { continue };
+            time[index] = E::of(self.times[0] + self.sign() * lane.elapsed);
+            if errors[index] <= 1.0 && self.is_finite(index) {
+                length[index] = E::of(self.sign() * lane.step);
+            }
         }
-        let lanes = waiting.rows.iter().enumerate().map(|(lane, &row)| {
-            let change = norm(&|i| second[i].as_f64() - rates[i].as_f64(), lane) / steps[lane];
-            let rate = norm(&|i| rates[i].as_f64(), lane);
-            let from_rates = (0.01 / rate.max(change)).powf(0.2);
-            let estimate = (100.0 * steps[lane]).min(from_rates);
-            let evaluations = sketched + 1 + u64::from(first_step.is_none());
-            Lane::at_start(
-                row,
-                self.times[0],
-                first_step.unwrap_or(estimate).min(length),
-                evaluations,
-            )
-        });
-        let lanes = lanes.collect();
-        Ready { waiting, lanes, rates, workspace, next: 0 }
+        if length.iter().all(|&length| length == E::zero()) {
+            return;
+        }
+        if !record.note(time, length, &self.state, &mut self.evaluations) {
+            self.evaluations.truncate(1);
+        }
     }
 
     /// Tries a step in every lane; returns the error of each, in units of the tolerance.
@@ -294,10 +291,12 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
             let target = if last { &mut self.next } else { &mut self.inner };
             target.copy_from_slice(&self.state);
             combine(target, &steps, weights, &self.stages);
-            let (_, rest) = self.stages.split_at_mut(stage);
-            if let Some(rates) = rest.first_mut() {
-                self.rates.forward(&time, target, given, &mut self.workspace, rates);
-            }
+            self.evaluations.rotate_left(1);
+            let Some(evaluation) = self.evaluations.back_mut() else { continue };
+            evaluation.time.copy_from_slice(&time);
+            evaluation.move_to(target);
+            self.rates.evaluate(evaluation, given);
+            self.stages[stage].copy_from_slice(&evaluation.rates);
         }
         self.errors(&steps)
     }
@@ -320,27 +319,17 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
     }
 
     /// Accepts or rejects a lane's step and chooses the next; returns the row where it ended.
-    fn control(
-        &mut self,
-        index: usize,
-        error: f64,
-        record: Option<&mut Recorder<E>>,
-    ) -> Option<(usize, RowReport)> {
+    fn control(&mut self, index: usize, error: f64) -> Option<(usize, RowReport)> {
         let mut lane = self.lanes[index]?;
-        lane.report.evaluations += NEW_STAGES;
+        lane.report.evaluations += NEW_STAGES as u64;
         let status = if !error.is_finite() || !self.is_finite(index) {
             Some(Status::NonFinite)
         } else if error <= 1.0 {
-            if let Some(record) = record {
-                let time = self.times[0] + self.sign() * lane.elapsed;
-                let step = (E::of(time), E::of(self.sign() * lane.step));
-                record.note(index, lane.report.accepted as usize, step, &self.state);
-            }
             self.accept(index, &mut lane, error)
         } else {
             lane.report.rejected += 1;
             lane.rejected_before = true;
-            lane.step /= (error.powf(0.17) / 0.9).min(5.0);
+            lane.step *= Method::Dopri5.controller().rejected(error, Method::Dopri5.order());
             self.limit(&lane)
         };
         lane.report.time = self.times[0] + self.sign() * lane.elapsed;
@@ -361,9 +350,8 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
         let stiff = self.is_stiff(index, lane);
         lane.elapsed += lane.step;
         lane.report.accepted += 1;
-        // PI controller with beta = 0.04, safety factor 0.9, ratios between 0.2 and 10.
-        let ratio = error.powf(0.17) / lane.error.powf(0.04) / 0.9;
-        let next = lane.step / ratio.clamp(0.1, 5.0);
+        let (controller, order) = (Method::Dopri5.controller(), Method::Dopri5.order());
+        let next = lane.step * controller.accepted(error, lane.error, order);
         lane.step = if lane.rejected_before { next.min(lane.step) } else { next };
         lane.error = error.max(1e-4);
         lane.rejected_before = false;
@@ -382,7 +370,7 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
     /// Why a lane may not try again.
     fn limit(&self, lane: &Lane) -> Option<Status> {
         let bound = self.settings.max_evaluations as u64;
-        if lane.report.evaluations + NEW_STAGES > bound {
+        if lane.report.evaluations + NEW_STAGES as u64 > bound {
             return Some(Status::EvaluationBound);
         }
         let scale = self.times[0].abs().max(self.times[1].abs()).max(self.length());
@@ -420,8 +408,7 @@ impl<'a, E: Real, K: FieldKernel<E>> Lanes<'a, E, K> {
 
 impl Lane {
     fn at_start(row: usize, time: f64, step: f64, evaluations: u64) -> Self {
-        let status = Status::Finished;
-        let report = RowReport { status, time, accepted: 0, rejected: 0, evaluations };
+        let report = RowReport { evaluations, ..RowReport::at(time) };
         Self {
             row,
             elapsed: 0.0,
@@ -446,7 +433,7 @@ fn combine<E: Real>(y: &mut [E], steps: &[f64], weights: &[f64], stages: &[Vec<E
             *factor = E::of(weight * step);
         }
         for (row, stage) in y.chunks_exact_mut(LANES).zip(stage.chunks_exact(LANES)) {
-            crate::field::add_product(row, &factors, stage);
+            flows_core::lanes::add_product(row, &factors, stage);
         }
     }
 }

@@ -11,31 +11,21 @@
 //! dk_i . k_i + t_i dt_i, because h and t_i are multiples of it.
 
 use flows_core::Real;
+use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::field::{FieldKernel, add, add_product};
-use crate::rates::{Given, RateGradients, Rates, RatesWorkspace};
+use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 use crate::tableau::Tableau;
 
-/// One stage as it was evaluated.
-#[derive(Debug)]
-struct Stage<E, W> {
-    time: Vec<E>,
-    /// `(dim, LANES)`
-    state: Vec<E>,
-    /// `(width, LANES)`
-    rates: Vec<E>,
-    workspace: RatesWorkspace<E, W>,
-    /// Gradient of the state.
-    pulled: Vec<E>,
-}
-
 /// The stages of a step, evaluated again and again.
-pub(crate) struct Stepper<'a, E: Real, K: FieldKernel<E>> {
-    rates: &'a Rates<E, K>,
+pub(crate) struct Stepper<'a, E: Real> {
+    rates: &'a Rates<E>,
     tableau: &'static Tableau,
-    stages: Vec<Stage<E, K::Workspace>>,
+    pub(crate) stages: Vec<Evaluation<E>>,
     d_rates: Vec<E>,
+    /// Gradient of the state of each stage.
+    pulled: Vec<Vec<E>>,
+    buffers: Buffers<E>,
 }
 
 /// Gradients of a whole solve; added to, but for the state, which is replaced.
@@ -48,57 +38,56 @@ pub(crate) struct SolveGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<'a, E: Real, K: FieldKernel<E>> Stepper<'a, E, K> {
-    /// For a solve with the directions of `start`. With `one_workspace`, stages share their
-    /// workspace: enough unless a step is to be pulled back.
+impl<'a, E: Real> Stepper<'a, E> {
+    /// For a solve with the directions of `start`.
     pub(crate) fn new(
-        rates: &'a Rates<E, K>,
+        rates: &'a Rates<E>,
         tableau: &'static Tableau,
-        start: &RatesWorkspace<E, K::Workspace>,
+        start: &Evaluation<E>,
     ) -> Self {
-        let (dim, width) = (rates.kernel.dim(), rates.width());
-        let stage = || {
-            let mut workspace = RatesWorkspace::default();
-            workspace.share_directions(start);
-            Stage {
-                time: vec![E::zero(); LANES],
-                state: vec![E::zero(); dim * LANES],
-                rates: vec![E::zero(); width * LANES],
-                workspace,
-                pulled: vec![E::zero(); dim * LANES],
-            }
-        };
-        let stages = (0..tableau.stages()).map(|_| stage()).collect();
-        Self { rates, tableau, stages, d_rates: vec![E::zero(); width * LANES] }
+        let stages = tableau.stages();
+        Self {
+            rates,
+            tableau,
+            stages: (0..stages).map(|_| start.another()).collect(),
+            d_rates: vec![E::zero(); rates.width() * LANES],
+            pulled: vec![vec![E::zero(); rates.kernel.dim() * LANES]; stages],
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// The stages that were evaluated last, with their place taken by others.
+    pub(crate) fn hand_over(&mut self) -> Vec<Evaluation<E>> {
+        let others = self.stages.iter().map(Evaluation::another).collect();
+        std::mem::replace(&mut self.stages, others)
     }
 
     /// Evaluates the stages of the step from `y`, of which the first `dim` rows are read.
     pub(crate) fn evaluate(&mut self, time: &[E], length: &[E], y: &[E], given: Given<'_, E>) {
-        let mut scaled = vec![E::zero(); LANES];
         for i in 0..self.stages.len() {
             let (before, rest) = self.stages.split_at_mut(i);
-            let Some(stage) = rest.first_mut() else { return };
+            let stage = &mut rest[0];
             let c = E::of(self.tableau.c[i]);
             for ((target, &t), &h) in stage.time.iter_mut().zip(time).zip(length) {
                 *target = t + c * h;
             }
-            let size = stage.state.len();
-            stage.state.copy_from_slice(&y[..size]);
-            for (weight, known) in self.tableau.a[i].iter().zip(before.iter()) {
-                scale(&mut scaled, length, *weight);
-                advance(&mut stage.state, &scaled, &known.rates);
+            stage.move_to(y);
+            for (weight, known) in self.tableau.a[i].iter().zip(before) {
+                advance(stage.state(), length, *weight, &known.rates);
             }
-            let Stage { time, state, rates, workspace, .. } = stage;
-            self.rates.forward(time, state, given, workspace, rates);
+            self.rates.evaluate(stage, given);
         }
+    }
+
+    /// Evaluates the first stage where it is.
+    pub(crate) fn evaluate_first(&mut self, given: Given<'_, E>) {
+        self.rates.evaluate(&mut self.stages[0], given);
     }
 
     /// Takes the step whose stages were evaluated last: `y` has all rows.
     pub(crate) fn advance(&self, length: &[E], y: &mut [E]) {
-        let mut scaled = vec![E::zero(); LANES];
         for (weight, stage) in self.tableau.b.iter().zip(&self.stages) {
-            scale(&mut scaled, length, *weight);
-            advance(y, &scaled, &stage.rates);
+            advance(y.chunks_exact_mut(LANES), length, *weight, &stage.rates);
         }
     }
 
@@ -110,49 +99,52 @@ impl<'a, E: Real, K: FieldKernel<E>> Stepper<'a, E, K> {
         given: Given<'_, E>,
         into: &mut SolveGradients<'_, '_, E>,
     ) {
-        let mut scaled = vec![E::zero(); LANES];
-        let dim = self.rates.kernel.dim();
         for i in (0..self.stages.len()).rev() {
             self.d_rates.fill(E::zero());
-            scale(&mut scaled, length, self.tableau.b[i]);
-            advance(&mut self.d_rates, &scaled, into.state);
+            let d_rates = self.d_rates.chunks_exact_mut(LANES);
+            advance(d_rates, length, self.tableau.b[i], into.state);
             for (later, row) in self.tableau.a.iter().enumerate().skip(i + 1) {
-                scale(&mut scaled, length, row[i]);
-                let pulled = &self.stages[later].pulled;
-                advance(&mut self.d_rates[..dim * LANES], &scaled, pulled);
+                let d_rates = self.d_rates.chunks_exact_mut(LANES);
+                advance(d_rates, length, row[i], &self.pulled[later]);
             }
-            let Stage { time, rates, workspace, pulled, .. } = &mut self.stages[i];
-            for (d, rate) in self.d_rates.chunks_exact(LANES).zip(rates.chunks_exact(LANES)) {
+            let (stage, pulled) = (&mut self.stages[i], &mut self.pulled[i]);
+            let rates = stage.rates.chunks_exact(LANES);
+            for (d, rate) in self.d_rates.chunks_exact(LANES).zip(rates) {
                 add_product(into.end_time, d, rate);
             }
             pulled.fill(E::zero());
-            scaled.fill(E::zero());
+            let mut d_time = [E::zero(); LANES];
             let gradients = RateGradients {
                 state: pulled,
-                time: &mut scaled,
+                time: &mut d_time,
                 context: &mut *into.context,
                 parameters: &mut *into.parameters,
             };
-            self.rates.backward(time, given, workspace, &self.d_rates, gradients);
-            add_product(into.end_time, time, &scaled);
+            self.rates.backward(stage, given, &self.d_rates, gradients, &mut self.buffers);
+            add_product(into.end_time, &stage.time, &d_time);
         }
-        for stage in &self.stages {
-            add(&mut into.state[..dim * LANES], &stage.pulled);
+        for pulled in &self.pulled {
+            add(&mut into.state[..pulled.len()], pulled);
         }
     }
 }
 
-/// `out = weight lengths`
-fn scale<E: Real>(out: &mut [E], lengths: &[E], weight: f64) {
-    let weight = E::of(weight);
-    for (out, &length) in out.iter_mut().zip(lengths) {
-        *out = weight * length;
+/// Adds to each row of `y` the step of each lane times `weight` times that row of `rates`; a row
+/// without a counterpart stays.
+fn advance<'a, E: Real>(
+    y: impl Iterator<Item = &'a mut [E]>,
+    lengths: &[E],
+    weight: f64,
+    rates: &[E],
+) {
+    if weight == 0.0 {
+        return;
     }
-}
-
-/// Adds to each row of `y` the factor of each lane times that row of `rates`.
-fn advance<E: Real>(y: &mut [E], factors: &[E], rates: &[E]) {
-    for (row, rate) in y.chunks_exact_mut(LANES).zip(rates.chunks_exact(LANES)) {
-        add_product(row, factors, rate);
+    let (mut factors, weight) = ([E::zero(); LANES], E::of(weight));
+    for (factor, &length) in factors.iter_mut().zip(lengths) {
+        *factor = weight * length;
+    }
+    for (row, rate) in y.zip(rates.chunks_exact(LANES)) {
+        add_product(row, &factors, rate);
     }
 }

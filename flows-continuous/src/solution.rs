@@ -4,7 +4,7 @@ use std::error::Error;
 
 use thiserror::Error;
 
-use flows_core::Real;
+use flows_core::{Real, Work};
 
 /// Result of an adaptive solve, complete or not.
 ///
@@ -38,6 +38,50 @@ impl<E: Real> Solution<E> {
     /// Whether the end of the interval was reached.
     pub fn is_finished(&self) -> bool {
         self.status == Status::Finished
+    }
+
+    /// Without the states.
+    pub(crate) fn report(&self) -> RowReport {
+        RowReport {
+            status: self.status,
+            time: self.time,
+            accepted: self.accepted as u64,
+            rejected: self.rejected as u64,
+            evaluations: self.evaluations as u64,
+        }
+    }
+}
+
+/// What became of one row, or of rows that were solved together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowReport {
+    /// Why its solve ended.
+    pub status: Status,
+    /// Last time reached.
+    pub time: f64,
+    /// Steps taken.
+    pub accepted: u64,
+    /// Steps tried again with a smaller one.
+    pub rejected: u64,
+    /// Evaluations of the field for this row.
+    pub evaluations: u64,
+}
+
+impl RowReport {
+    /// Of a solve that has done nothing yet.
+    pub(crate) fn at(time: f64) -> Self {
+        Self { status: Status::Finished, time, accepted: 0, rejected: 0, evaluations: 0 }
+    }
+}
+
+impl From<RowReport> for Work {
+    fn from(report: RowReport) -> Self {
+        Self {
+            field_evaluations: report.evaluations,
+            steps_accepted: report.accepted,
+            steps_rejected: report.rejected,
+            ..Self::default()
+        }
     }
 }
 

@@ -1,35 +1,37 @@
 //! The solution map of an ODE as a differentiable operation.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flows_core::operation::{LANES, Operation, Recorded};
-use flows_core::{Real, Result, Work};
+use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptive::Adaptive;
 use crate::adjoint::Adjoint;
-use crate::field::FieldKernel;
+use crate::control::Adaptive;
 use crate::fixed_step::uniform_time;
 use crate::lanes::move_lane;
-use crate::path::{Path, Steps, directions, spacing};
+use crate::path;
+use crate::path::{Path, Room, Steps, spacing};
 use crate::rates::{Given, Rates};
 use crate::recorder::Recorder;
 use crate::row_wise::{Waiting, solve_rows};
 use crate::runge_kutta::{SolveGradients, Stepper};
+use crate::solution::{RowReport, Status, first_non_finite};
 use crate::solver::{Solver, stopped};
-use crate::{Status, path};
 
 /// How the gradient of a solve is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GradientMethod {
-    /// The accepted steps are taken once more, backwards: the exact gradient of what was computed.
+    /// Reverse-mode differentiation of the accepted steps: the exact gradient of what was computed.
+    /// Their stages are kept in memory as far as there is room and computed anew from checkpoints
+    /// beyond.
     Replay(Checkpoints),
     /// The continuous adjoint is integrated backwards with the same solver (Dormand-Prince 5 for the
     /// row-wise one): memory does not depend on the number of steps, and the gradient is accurate to
-    /// about the tolerance. If it cannot be integrated the gradient is not a number.
+    /// about the tolerance. If it cannot be integrated the backward pass is an error.
     Adjoint,
 }
 
@@ -54,15 +56,14 @@ impl Default for GradientMethod {
 }
 
 /// Where the end of a block comes from.
-#[derive(Clone, Debug)]
-pub(crate) enum Course {
+#[derive(Debug)]
+pub(crate) enum Course<E> {
     /// So many equal steps, taken here.
     Equal(NonZeroUsize),
     /// The row-wise solver, run here.
     RowWise(Adaptive),
-    /// A solve that has happened; one more input holds its checkpoints, so many steps apart, and its
-    /// end.
-    Happened { mesh: Vec<f64>, every: usize },
+    /// A solve that has happened: of each block, until it is asked for.
+    Happened(Vec<Mutex<SolveWorkspace<E>>>),
 }
 
 /// What blocks count, shared between them.
@@ -70,8 +71,8 @@ pub(crate) enum Course {
 pub(crate) struct Counts(Arc<[AtomicU64; 4]>);
 
 impl Counts {
-    fn add(&self, rows: u64, evaluations: u64, accepted: u64, rejected: u64) {
-        for (count, more) in self.0.iter().zip([rows, evaluations, accepted, rejected]) {
+    fn add(&self, RowReport { evaluations, accepted, rejected, .. }: RowReport) {
+        for (count, more) in self.0.iter().zip([1, evaluations, accepted, rejected]) {
             count.fetch_add(more, Ordering::Relaxed);
         }
     }
@@ -92,39 +93,35 @@ impl Counts {
 
 /// The solution of an ODE from `times[0]` to `times[1]`.
 ///
-/// Inputs: start `(dim)`; checkpoints and end where the solve has happened; then probes and context
-/// where there are any. Outputs: the end, the log-det, and each penalty. The last parameter is the
-/// logarithm of the end time where that is learned.
+/// Inputs: start `(dim)`, number of the block `(1)`, and the context where there is one. Outputs: the
+/// end, the log-det, and each penalty. The parameters are the field's and, where that is learned, the
+/// logarithm of the end time.
 #[derive(Debug)]
-pub(crate) struct Solve<E, K> {
-    pub(crate) rates: Rates<E, K>,
+pub(crate) struct Solve<E> {
+    pub(crate) rates: Rates<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
-    pub(crate) course: Course,
+    pub(crate) course: Course<E>,
+    /// Of each block, `(noise, LANES)`.
+    pub(crate) probes: Vec<Vec<E>>,
     pub(crate) gradient: GradientMethod,
     pub(crate) learns_end: bool,
     /// Whether a backward pass may follow.
     pub(crate) recorded: bool,
+    /// For the stages of a block.
+    pub(crate) room: Room,
     pub(crate) counts: Counts,
 }
 
 /// What the forward pass of a block leaves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SolveWorkspace<E> {
-    path: Option<Path<E>>,
+    pub(crate) path: Path<E>,
     /// `(width, LANES)`
-    end: Vec<E>,
+    pub(crate) end: Vec<E>,
 }
 
-impl<E> Default for SolveWorkspace<E> {
-    fn default() -> Self {
-        Self { path: None, end: Vec::new() }
-    }
-}
-
-impl<E: Real, K: FieldKernel<E>> Operation<E> for Solve<E, K> {
-    type Workspace = SolveWorkspace<E>;
-
+impl<E: Real> Operation<E> for Solve<E> {
     fn name(&self) -> &'static str {
         "continuous flow"
     }
@@ -138,7 +135,7 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Solve<E, K> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut SolveWorkspace<E>,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let given = self.given(inputs, parameters);
@@ -147,12 +144,12 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Solve<E, K> {
         let path = match &self.course {
             Course::Equal(steps) => self.follow(*steps, &mut state, given)?,
             Course::RowWise(settings) => self.rows(*settings, &mut state, given)?,
-            Course::Happened { mesh, every } => {
-                let size = self.rates.kernel.dim() * LANES;
-                let (earlier, end) = inputs[1].split_at(inputs[1].len() - state.len());
-                state.copy_from_slice(end);
-                let states = earlier.chunks_exact(size).map(<[E]>::to_vec).collect();
-                Path { steps: Steps::Shared(mesh.clone()), every: *every, states }
+            Course::Happened(blocks) => {
+                let block = blocks[block_number(inputs)].lock();
+                let mut block = block.unwrap_or_else(PoisonError::into_inner);
+                let SolveWorkspace { path, end } = std::mem::take(&mut *block);
+                state = end;
+                path
             }
         };
         let mut rest = state.as_slice();
@@ -161,66 +158,64 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Solve<E, K> {
             output.copy_from_slice(own);
             rest = others;
         }
-        workspace.path = Some(path);
-        workspace.end = state;
+        *scratch.or_default() = SolveWorkspace { path, end: state };
         Ok(())
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, SolveWorkspace<E>>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let given = self.given(block.inputs, block.parameters);
         let mut state: Vec<E> = output_gradients.concat();
         let mut end_time = vec![E::zero(); LANES];
         let mut context = vec![E::zero(); given.context.len()];
-        let (own, end_slot) = parameter_gradients.split_at_mut(given.parameters.len());
         let into = SolveGradients {
             state: &mut state,
             end_time: &mut end_time,
             context: &mut context,
-            parameters: own,
+            parameters: &mut parameter_gradients[..given.parameters.len()],
         };
-        let start = (self.times[0], block.inputs[0]);
-        let (workspace, _) = directions(&self.rates, start, given);
-        match (self.gradient, &block.workspace.path) {
-            (GradientMethod::Replay(_), Some(path)) => {
-                let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &workspace);
+        let SolveWorkspace { path, end } = block.scratch.left();
+        let start = || self.rates.start(self.times[0], block.inputs[0], given).0;
+        match self.gradient {
+            GradientMethod::Replay(_) => {
+                let tableau = self.solver.tableau();
+                let mut stepper = match path.kept.iter().flatten().next() {
+                    Some(stage) => Stepper::new(&self.rates, tableau, stage),
+                    None => Stepper::new(&self.rates, tableau, &start()),
+                };
                 path.pull(&mut stepper, given, into);
             }
-            _ => {
-                let adjoint = Adjoint {
-                    rates: &self.rates,
-                    solver: self.solver,
-                    times: self.times,
-                    learns_end: self.learns_end,
-                };
-                adjoint.pull(&block.workspace.end, workspace, given, into);
+            GradientMethod::Adjoint => {
+                let Self { rates, solver, times, learns_end, .. } = self;
+                let (solver, times, learns_end) = (*solver, *times, *learns_end);
+                let adjoint = Adjoint { rates, solver, times, learns_end };
+                adjoint.pull(end, start(), given, into)?;
             }
         }
         input_gradients[0].copy_from_slice(&state[..input_gradients[0].len()]);
-        if let (false, Some(target)) = (context.is_empty(), input_gradients.last_mut()) {
+        if let Some(target) = input_gradients.get_mut(2) {
             target.copy_from_slice(&context);
         }
-        if let Some(slot) = end_slot.first_mut() {
+        if let Some(slot) = parameter_gradients.get_mut(given.parameters.len()) {
             slot[0] += end_time.iter().copied().sum();
         }
+        Ok(())
     }
 }
 
-impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
-    fn given<'a>(&self, inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
-        let happened = matches!(self.course, Course::Happened { .. });
-        let mut rest = inputs[1 + usize::from(happened)..].iter().copied();
-        let Rates { kernel, divergence, .. } = &self.rates;
-        let noise = divergence.map_or(0, |d| d.noise(kernel.dim(), kernel.structure()));
-        let probes = if noise > 0 { rest.next().unwrap_or(&[]) } else { &[] };
-        let context = rest.next().unwrap_or(&[]);
+impl<E: Real> Solve<E> {
+    fn given<'a>(&'a self, inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
         let own = parameters.len() - usize::from(self.learns_end);
-        Given { parameters: &parameters[..own], context, probes }
+        Given {
+            parameters: &parameters[..own],
+            context: inputs.get(2).copied().unwrap_or_default(),
+            probes: &self.probes[block_number(inputs)],
+        }
     }
 
     /// States to keep.
@@ -234,11 +229,11 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
     /// Takes equal steps.
     fn follow(&self, steps: NonZeroUsize, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
         let dim = self.rates.kernel.dim();
-        let start = (self.times[0], &state[..dim * LANES]);
-        let (workspace, sketched) = directions(&self.rates, start, given);
-        let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &workspace);
+        let (start, sketched) = self.rates.start(self.times[0], state, given);
+        let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &start);
+        let (stages, mut room) = (self.solver.tableau().stages(), self.room);
         let time = |index: usize| uniform_time(self.times, steps, index);
-        let mut path = Path::none();
+        let mut path = Path::default();
         let kept = NonZeroUsize::new(self.checkpoints());
         if let Some(kept) = kept {
             path.steps = Steps::Shared((0..=steps.get()).map(time).collect());
@@ -252,14 +247,19 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
             let (times, lengths) = ([E::of(now); LANES], [E::of(next - now); LANES]);
             stepper.evaluate(&times, &lengths, state, given);
             stepper.advance(&lengths, state);
-            if let Some(index) = state.iter().position(|v| !v.is_finite()) {
-                let evaluations = ((step + 1) * self.solver.tableau().stages()) as u64;
-                let row = Some(index % LANES);
-                return Err(stopped(row, next, Status::NonFinite, evaluations));
+            if kept.is_some() && path.kept.len() == step && room.take() {
+                path.kept.push(stepper.hand_over());
+            }
+            if let Some(index) = first_non_finite(state) {
+                let evaluations = ((step + 1) * stages) as u64;
+                let report = RowReport { evaluations, ..RowReport::at(next) };
+                let report = RowReport { status: Status::NonFinite, ..report };
+                return Err(stopped(Some(index % LANES), report));
             }
         }
-        let evaluations = sketched + (steps.get() * self.solver.tableau().stages()) as u64;
-        self.counts.add(1, evaluations, steps.get() as u64, 0);
+        let evaluations = sketched + (steps.get() * stages) as u64;
+        let accepted = steps.get() as u64;
+        self.counts.add(RowReport { evaluations, accepted, ..RowReport::at(self.times[1]) });
         Ok(path)
     }
 
@@ -272,7 +272,8 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
             probes: given.probes.to_vec(),
         });
         let dim = self.rates.kernel.dim();
-        let mut recorder = NonZeroUsize::new(self.checkpoints()).map(|n| Recorder::new(dim, n));
+        let kept = NonZeroUsize::new(self.checkpoints());
+        let mut recorder = kept.map(|kept| Recorder::new(dim, kept, self.room));
         let mut failure = None;
         solve_rows(
             &self.rates,
@@ -283,7 +284,7 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
             |done| {
                 let report = done.report;
                 move_lane(done.block, done.lane, state, done.row);
-                self.counts.add(1, report.evaluations, report.accepted, report.rejected);
+                self.counts.add(report);
                 let first = failure.is_none_or(|(row, _)| done.row < row);
                 if report.status != Status::Finished && first {
                     failure = Some((done.row, report));
@@ -291,10 +292,12 @@ impl<E: Real, K: FieldKernel<E>> Solve<E, K> {
             },
         );
         match failure {
-            Some((row, report)) => {
-                Err(stopped(Some(row), report.time, report.status, report.evaluations))
-            }
-            None => Ok(recorder.map_or_else(Path::none, |r| r.finish(state, self.times[1]))),
+            Some((row, report)) => Err(stopped(Some(row), report)),
+            None => Ok(recorder.map(Recorder::finish).unwrap_or_default()),
         }
     }
+}
+
+fn block_number<E: Real>(inputs: &[&[E]]) -> usize {
+    inputs[1][0].as_f64() as usize
 }

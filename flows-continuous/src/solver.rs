@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptive::{Adaptive, Method};
+use crate::control::{Adaptive, Method};
 use crate::divergence::Divergence;
-use crate::solution::{Failure, SolveError, Status};
+use crate::solution::{Failure, RowReport, SolveError, Status};
 use crate::tableau::{
     DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau,
 };
@@ -162,7 +162,8 @@ pub(crate) fn check_interval(times: [f64; 2]) -> Result<()> {
 }
 
 /// A solve that stopped early, as an error.
-pub(crate) fn stopped(row: Option<usize>, time: f64, status: Status, evaluations: u64) -> Error {
+pub(crate) fn stopped(row: Option<usize>, report: RowReport) -> Error {
+    let RowReport { status, time, evaluations, .. } = report;
     Error::Stopped {
         method: "the ODE solver",
         row,
@@ -186,7 +187,7 @@ pub(crate) fn refused(error: SolveError) -> Error {
             Error::Parameter { name, requirement, value }
         }
         SolveError::Failed(Failure::NonFinite { time, .. }) => {
-            stopped(None, time, Status::NonFinite, 0)
+            stopped(None, RowReport { status: Status::NonFinite, ..RowReport::at(time) })
         }
         other => Error::Stopped {
             method: "the ODE solver",

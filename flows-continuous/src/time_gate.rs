@@ -2,9 +2,9 @@
 
 use flows_core::Real;
 use flows_core::elementwise::{sigmoid, vectorised};
+use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::field::{add, add_product};
 use crate::lanes::total;
 
 /// Tensors of a gate, in order.

@@ -72,7 +72,7 @@ impl TimeInput {
     pub(crate) fn pull<E: Real>(self, time: &[E], d_features: &[E], d_time: &mut [E]) {
         let mut rows = d_features.chunks_exact(LANES);
         if let Some(first) = rows.next() {
-            crate::field::add(d_time, first);
+            flows_core::lanes::add(d_time, first);
         }
         for (index, row) in rows.enumerate() {
             let wave = Wave::of(index);

@@ -1,21 +1,22 @@
 //! The velocity of a field at given points and times, as a differentiable operation: what flow
 //! matching regresses.
 
+use std::sync::Arc;
+
+use flows_core::lanes::named_mut;
 use flows_core::operation::{LANES, Operation, Recorded};
-use flows_core::{Real, Result};
+use flows_core::{Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldKernel, Instant};
 
 /// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, context where there is one.
 #[derive(Debug)]
-pub(crate) struct Velocity<K> {
-    pub(crate) kernel: K,
+pub(crate) struct Velocity<E: Real> {
+    pub(crate) kernel: Arc<dyn FieldKernel<E>>,
     pub(crate) length: f64,
 }
 
-impl<E: Real, K: FieldKernel<E>> Operation<E> for Velocity<K> {
-    type Workspace = K::Workspace;
-
+impl<E: Real> Operation<E> for Velocity<E> {
     fn name(&self) -> &'static str {
         "vector field"
     }
@@ -28,25 +29,26 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Velocity<K> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let length = E::of(self.length);
-        self.kernel.forward(at(inputs), parameters, workspace, outputs[0]);
+        self.kernel.forward(at(inputs), parameters, scratch, outputs[0]);
         outputs[0].iter_mut().for_each(|v| *v *= length);
         Ok(())
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Self::Workspace>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let length = E::of(self.length);
         let mut velocity: Vec<E> = output_gradients[0].iter().map(|&v| v * length).collect();
-        let [state, time, context @ ..] = input_gradients else { return };
+        let (own, context) = input_gradients.split_at_mut(2);
+        let [state, time] = named_mut(own);
         let mut none: &mut [E] = &mut [];
         let context = context.first_mut().unwrap_or(&mut none);
         let gradients = FieldGradients {
@@ -55,8 +57,10 @@ impl<E: Real, K: FieldKernel<E>> Operation<E> for Velocity<K> {
             state,
             context,
             parameters: parameter_gradients,
+            buffers: &mut Scratch::new(),
         };
-        self.kernel.backward(at(block.inputs), block.parameters, block.workspace, gradients);
+        self.kernel.backward(at(block.inputs), block.parameters, block.scratch, gradients);
+        Ok(())
     }
 }
 

@@ -9,26 +9,37 @@ use flows_continuous::{
     Solver, TimeInput,
 };
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negative_mean};
+use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, LastLayer, Network, PutTape, Traced, normals, stream};
+use flows_core::{Bijector, Context, LastLayer, Network, Tape, normals, stream};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Most bytes in use, above those before, while a gradient is computed; and the steps it took.
+/// Most bytes in use, above those before, while a gradient is computed, without a stage kept; and the
+/// steps it took.
 fn bytes(solver: Solver, gradient: GradientMethod, times: [f64; 2]) -> (usize, u64) {
+    bytes_with(0, solver, gradient, times)
+}
+
+/// The same with so many bytes for stages.
+fn bytes_with(
+    stages: usize,
+    solver: Solver,
+    gradient: GradientMethod,
+    times: [f64; 2],
+) -> (usize, u64) {
     let field = MlpField::new(2, 0, &[8], Activation::Tanh, TimeInput::Concat).unwrap();
     let field = Network::new(field, LastLayer::Random, &mut stream(1, "init")).unwrap();
     let accuracy = Accuracy { solver, divergence: Divergence::Exact };
-    let flow = Continuous::<f64, _>::new(field, times, accuracy, accuracy).unwrap();
-    let flow = flow.with_gradient(gradient);
+    let flow = Continuous::<f64>::new(field, times, accuracy, accuracy).unwrap();
+    let flow = flow.with_gradient(gradient).with_stage_memory(stages);
     let z = batch(normals(256, &mut stream(2, "z")), 128, 2).unwrap();
     let run = || {
-        let out = flow.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
-        let (_, loss) = negative_mean(out.log_det, out.tape).unwrap();
-        drop(backward(loss).unwrap());
+        let mut tape = Tape::recording();
+        let out = flow.forward(&z, &Context::none(), &mut tape).unwrap();
+        drop(gradient_of_mean(-1.0, &out.log_det, tape).unwrap());
         out.work.steps_accepted
     };
     run();
@@ -49,6 +60,11 @@ fn replay(checkpoints: usize) -> GradientMethod {
 
 /// One test, because the allocator counts for the whole process.
 #[test]
+fn memory_is_bounded_as_promised() {
+    the_adjoint_needs_the_same_memory_for_any_number_of_steps();
+    stages_need_the_memory_that_they_are_given();
+}
+
 fn the_adjoint_needs_the_same_memory_for_any_number_of_steps() {
     let counts = [10, 100, 1_000, 10_000];
     let times = [0.0, 1.0];
@@ -78,5 +94,24 @@ fn the_adjoint_needs_the_same_memory_for_any_number_of_steps() {
         // of 128 rows of two features, and the 50 weights.
         let copies = 80 * (2 * 2 * 128 + 50) * 8;
         assert!(long.0 < short.0 + copies, "{short:?} {long:?}");
+    }
+}
+
+fn stages_need_the_memory_that_they_are_given() {
+    let tight = Adaptive::new(1e-13, 1e-13);
+    let long = [0.0, 40.0];
+    for (solver, times) in [
+        (rk4(1_000), [0.0, 1.0]),
+        (Solver::Dopri5(tight), long),
+        (Solver::Dop853(tight), long),
+        (Solver::RowWise(tight), long),
+    ] {
+        let given = 8 << 20;
+        let none = bytes(solver, replay(32), times).0;
+        let kept = bytes_with(given, solver, replay(32), times).0;
+        println!("{solver:?}: {none} without stages, {kept} with {given} for them");
+        // A stage of 128 rows is 42 kB here; those of the step that is taken are not among them.
+        assert!(kept > none + given / 2, "{solver:?}: no stages were kept: {none} {kept}");
+        assert!(kept < none + given + given / 10, "{solver:?}: {none} {kept}");
     }
 }

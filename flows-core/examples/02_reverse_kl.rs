@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use flows_core::train::{
     AdamConfig, Annealing, Budget, Material, Objective, ReverseKl, TrainConfig, Trainer,
 };
-use flows_core::{Base, BoxBijector, Chain, Estimator, Flow, Result, Target, stream};
+use flows_core::{Base, Chain, Estimator, Flow, Result, Target, stream};
 
 /// Two normals of standard deviation 0.5 at (-2, 0) and (2, 0), times 7.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Target for TwoModes {
 fn main() -> Result<()> {
     for estimator in [Estimator::Reparameterised, Estimator::Path] {
         let base = Base::<f64>::mixture(2, 2, &mut stream(3, "base"))?;
-        let flow = Flow::new(base, BoxBijector::new(Chain::new(2, Vec::new())?))?;
+        let flow = Flow::new(base, Box::new(Chain::new(2, Vec::new())?))?;
         let annealing = Some(Annealing { from: 0.1, until: 0.5 });
         let config = TrainConfig {
             objective: Objective::ReverseKl(ReverseKl { estimator, annealing }),

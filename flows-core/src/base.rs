@@ -24,7 +24,8 @@ use self::uniform_box::BoxLogDensity;
 pub use self::uniform_box::UniformBox;
 use crate::operation::{apply, column};
 use crate::parameters::{Parameters, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, NoneTape, PerRow, SplitTape, Values, batch, check_columns};
+use crate::tape::Tape;
+use crate::tensor::{Batch, PerRow, Values, batch, check_columns};
 use crate::{Error, Real, Result, Stream, normals};
 
 /// The distribution that a flow transforms.
@@ -58,7 +59,7 @@ impl<E: Real> Base<E> {
     /// A diagonal normal that starts as N(0, I).
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn diagonal_normal(dim: usize) -> Result<Self> {
         Ok(Self::DiagonalNormal(DiagonalNormal(Moments::new(dim)?)))
     }
@@ -66,7 +67,7 @@ impl<E: Real> Base<E> {
     /// A normal with any covariance that starts as N(0, I).
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn full_normal(dim: usize) -> Result<Self> {
         Ok(Self::FullNormal(FullNormal::new(dim)?))
     }
@@ -90,7 +91,7 @@ impl<E: Real> Base<E> {
     /// Independent Laplace distributions, of location 0 and scale 1 at first.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn laplace(dim: usize) -> Result<Self> {
         Ok(Self::Laplace(Laplace(Moments::new(dim)?)))
     }
@@ -98,7 +99,7 @@ impl<E: Real> Base<E> {
     /// Independent logistic distributions, of location 0 and scale 1 at first.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn logistic(dim: usize) -> Result<Self> {
         Ok(Self::Logistic(Logistic(Moments::new(dim)?)))
     }
@@ -131,33 +132,27 @@ impl<E: Real> Base<E> {
     ///
     /// # Errors
     /// [`Error::Dimension`] unless `z` has as many columns as the base.
-    pub fn log_prob<T: Mode<E>>(&self, z: Batch<E, T>) -> Result<(PerRow<E>, T)> {
-        check_columns("base distribution", &z, self.dim())?;
-        let (z, mut tape) = z.split_tape();
+    pub fn log_prob(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
+        check_columns("base distribution", z, self.dim())?;
         let wide = match self {
-            Self::StandardNormal(_) => apply(LogDensity(Normal), &[&z], &[], &mut tape)?.remove(0),
-            Self::DiagonalNormal(base) => base.0.log_density(Normal, &z, &mut tape)?,
-            Self::FullNormal(base) => base.log_density(&z, &mut tape)?,
-            Self::Mixture(base) => base.log_density(&z, &mut tape)?,
-            Self::StudentT(base) => {
-                base.moments.log_density(base.standard.clone(), &z, &mut tape)?
-            }
-            Self::Laplace(base) => base.0.log_density(StandardLaplace, &z, &mut tape)?,
-            Self::Logistic(base) => base.0.log_density(StandardLogistic, &z, &mut tape)?,
-            Self::UniformBox(base) => {
-                apply(BoxLogDensity::of(base), &[&z], &[], &mut tape)?.remove(0)
-            }
+            Self::StandardNormal(_) => apply(LogDensity(Normal), &[z], &[], tape)?.remove(0),
+            Self::DiagonalNormal(base) => base.0.log_density(Normal, z, tape)?,
+            Self::FullNormal(base) => base.log_density(z, tape)?,
+            Self::Mixture(base) => base.log_density(z, tape)?,
+            Self::StudentT(base) => base.moments.log_density(base.standard.clone(), z, tape)?,
+            Self::Laplace(base) => base.0.log_density(StandardLaplace, z, tape)?,
+            Self::Logistic(base) => base.0.log_density(StandardLogistic, z, tape)?,
+            Self::UniformBox(base) => apply(BoxLogDensity::of(base), &[z], &[], tape)?.remove(0),
         };
-        let log_prob = column(wide, &mut tape)?;
-        Ok((log_prob, tape))
+        column(wide, tape)
     }
 
     /// Independent draws, `(rows, dim)`.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn sample(&self, rows: usize, rng: &mut Stream) -> Result<Batch<E>> {
-        Ok(self.draw(rows, NoneTape, rng)?.0)
+        self.draw(rows, &mut Tape::none(), rng)
     }
 
     /// Independent draws, `(rows, dim)`, as differentiable functions of the parameters and of noise that
@@ -165,34 +160,23 @@ impl<E: Real> Base<E> {
     /// their gradient is that of the score, see [`Mixture`].
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
-    pub fn draw<T: Mode<E>>(
-        &self,
-        rows: usize,
-        mut tape: T,
-        rng: &mut Stream,
-    ) -> Result<(Batch<E>, T)> {
-        let tape_mut = &mut tape;
-        let draws = match self {
-            Self::StandardNormal(base) => batch(normals(rows * base.dim, rng), rows, base.dim)?,
-            Self::DiagonalNormal(base) => base.0.draw(&Normal, rows, tape_mut, rng)?,
-            Self::FullNormal(base) => base.draw(rows, tape_mut, rng)?,
-            Self::Mixture(base) => base.draw(rows, tape_mut, rng)?,
-            Self::StudentT(base) => base.moments.draw(&base.standard, rows, tape_mut, rng)?,
-            Self::Laplace(base) => base.0.draw(&StandardLaplace, rows, tape_mut, rng)?,
-            Self::Logistic(base) => base.0.draw(&StandardLogistic, rows, tape_mut, rng)?,
-            Self::UniformBox(base) => batch(base.sample(rows, rng), rows, base.low.len())?,
-        };
-        Ok((draws, tape))
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+    pub fn draw(&self, rows: usize, tape: &mut Tape<E>, rng: &mut Stream) -> Result<Batch<E>> {
+        match self {
+            Self::StandardNormal(base) => batch(normals(rows * base.dim, rng), rows, base.dim),
+            Self::DiagonalNormal(base) => base.0.draw(&Normal, rows, tape, rng),
+            Self::FullNormal(base) => base.draw(rows, tape, rng),
+            Self::Mixture(base) => base.draw(rows, tape, rng),
+            Self::StudentT(base) => base.moments.draw(&base.standard, rows, tape, rng),
+            Self::Laplace(base) => base.0.draw(&StandardLaplace, rows, tape, rng),
+            Self::Logistic(base) => base.0.draw(&StandardLogistic, rows, tape, rng),
+            Self::UniformBox(base) => batch(base.sample(rows, rng), rows, base.low.len()),
+        }
     }
 
     /// Log-density at points that are held fixed, as a function of those parameters alone that
     /// [`draw`](Self::draw) carries no gradient for; none where it carries all.
-    pub(crate) fn score<T: Mode<E>>(
-        &self,
-        z: &Batch<E>,
-        tape: &mut T,
-    ) -> Result<Option<PerRow<E>>> {
+    pub(crate) fn score(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<Option<PerRow<E>>> {
         match self {
             Self::Mixture(base) => {
                 let wide = base.weight_score(z, tape)?;

@@ -1,30 +1,30 @@
 //! The interface that finite and continuous flows share.
 
-use crate::tensor::{Batch, Mode, NoneTape, PerRow, Traced};
-use crate::{Context, Parameters, Real, Result, Stream, Work};
+use std::sync::Arc;
 
-/// The image of a batch, with the tape that recorded it.
-///
-/// `value` and `log_det` carry no tape of their own: there is exactly one, here, so no operation
-/// can be recorded on a tape that is later dropped.
+use crate::parameters::Parameters;
+use crate::pass::{Direction, Pass};
+use crate::tape::{Gradients, Tape};
+use crate::tensor::{Batch, PerRow};
+use crate::{Context, Real, Result, Stream, Work};
+
+/// The image of a batch.
 #[derive(Debug)]
-pub struct Mapped<E: Real, T = NoneTape> {
+pub struct Mapped<E: Real> {
     /// `(rows, dim)`
     pub value: Batch<E>,
     /// `log |det d value / d input|` in nats, `(rows,)`
     pub log_det: PerRow<E>,
     /// What the bijector adds to the training loss, nats a row; nothing outside training.
     pub penalty: Option<PerRow<E>>,
-    /// The one tape.
-    pub tape: T,
     /// What the computation took.
     pub work: Work,
 }
 
-impl<E: Real, T> Mapped<E, T> {
+impl<E: Real> Mapped<E> {
     /// Without a penalty.
-    pub fn new(value: Batch<E>, log_det: PerRow<E>, tape: T, work: Work) -> Self {
-        Self { value, log_det, penalty: None, tape, work }
+    pub fn new(value: Batch<E>, log_det: PerRow<E>, work: Work) -> Self {
+        Self { value, log_det, penalty: None, work }
     }
 }
 
@@ -93,23 +93,32 @@ pub enum Purpose {
 /// `forward` maps base to data (z to x, the sampling direction); `inverse` maps data to base (x to
 /// z, the density direction). [`Inverse`](crate::Inverse) exchanges them. `log_det` belongs to the
 /// map just applied, so at matching points the two log-dets are negatives of each other. Both
-/// directions act row by row and are deterministic.
+/// directions are deterministic and, unless [`depends_on_batch`](Self::depends_on_batch) says
+/// otherwise, act row by row.
 ///
-/// Every recorded operation ends on the one tape that comes in on the input and goes out in
-/// [`Mapped`].
+/// What happens is recorded on the tape that comes in, if it records. A layer that is a formula on
+/// rows is a [`Map`](crate::Map), and [`Layer`](crate::Layer) implements all of this for it; a
+/// composite implements [`parts`](Self::parts), and the provided methods recurse.
 pub trait Bijector<E: Real>: Parameters<E> {
     /// Number of features d.
     fn dim(&self) -> usize;
 
+    /// Number of conditioning features; 0 if it takes none, and then it refuses them.
+    fn context_dim(&self) -> usize {
+        self.parts().iter().map(|part| part.context_dim()).max().unwrap_or(0)
+    }
+
     /// How each direction is computed.
-    fn costs(&self) -> Costs;
+    fn costs(&self) -> Costs {
+        self.parts().iter().fold(Costs::CLOSED_FORM, |worst, part| worst.worst(part.costs()))
+    }
 
     /// Base to data.
     ///
     /// # Errors
     /// [`Error::Dimension`](crate::Error::Dimension) unless `z` has [`dim`](Self::dim) columns and
-    /// the context the columns the bijector was built for; numerical events.
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>>;
+    /// the context [`context_dim`](Self::context_dim); numerical events.
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
 
     /// Data to base.
     ///
@@ -117,14 +126,33 @@ pub trait Bijector<E: Real>: Parameters<E> {
     /// As [`forward`](Self::forward);
     /// [`Error::NotInvertible`](crate::Error::NotInvertible) where the cost is
     /// [`Cost::Unavailable`].
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>>;
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
+
+    /// The bijectors that this one is made of.
+    fn parts(&self) -> Vec<&dyn Bijector<E>> {
+        Vec::new()
+    }
+
+    /// As [`parts`](Self::parts), for change.
+    fn parts_mut(&mut self) -> Vec<&mut dyn Bijector<E>> {
+        Vec::new()
+    }
+
+    /// One direction over blocks of a batch of so many rows, where the bijector computes block by
+    /// block: what chains are fused of.
+    ///
+    /// # Errors
+    /// Parameters that no map belongs to.
+    fn pass(&self, _direction: Direction, _rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
+        Ok(None)
+    }
 
     /// Base to data without the log-det, for bijectors that save work by leaving it out.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
-        let mapped = self.forward(z, context)?;
+    fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        let mapped = self.forward(z, context, &mut Tape::none())?;
         Ok((mapped.value, mapped.work))
     }
 
@@ -133,43 +161,45 @@ pub trait Bijector<E: Real>: Parameters<E> {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
-        let image = self.forward_value(z.clone(), context)?.0;
-        Ok(vec![z, image])
+    fn stages(&self, z: &Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        Ok(vec![z.clone(), self.image(z, context)?.0])
     }
 
     /// Whether log-dets are exact for the purpose set at present.
-    fn log_det(&self) -> LogDet {
-        LogDet::Exact
+    fn exactness(&self) -> LogDet {
+        self.parts().iter().map(|part| part.exactness()).max().unwrap_or(LogDet::Exact)
+    }
+
+    /// Whether, for the purpose set at present, the image of a row depends on its batch mates, as with
+    /// batch normalisation in training.
+    fn depends_on_batch(&self) -> bool {
+        self.parts().iter().any(|part| part.depends_on_batch())
     }
 
     /// Chooses between the accuracies that the bijector was configured with.
-    fn set_purpose(&mut self, _purpose: Purpose) {}
-
-    /// Draws new probe noise for estimated log-dets; it then stays fixed.
-    fn resample_probes(&mut self, _rng: &mut Stream) {}
-
-    /// For the flow of a vector field, which can be trained without solving it (flow matching): the
-    /// velocity at `points`, `(rows, dim)`, a fraction of the way from base to data each, per unit of
-    /// that fraction. None for everything else.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
-    fn velocity(
-        &self,
-        _points: Batch<E, Traced<E>>,
-        _fractions: &[E],
-        _context: &Context<E>,
-    ) -> Result<Option<Batch<E, Traced<E>>>> {
-        Ok(None)
+    /// Numerical events of what is computed anew for the purpose.
+    fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
+        self.parts_mut().into_iter().try_for_each(|part| part.set_purpose(purpose))
     }
 
-    /// Data as the vector field sees them at its end: mapped back through what stands between.
+    /// Begins a training step: draws probes and whatever else is random anew, which then stays
+    /// fixed, and brings up to date what follows the parameters.
     ///
     /// # Errors
-    /// As [`inverse`](Self::inverse).
-    fn to_field(&self, x: Batch<E>, _context: &Context<E>) -> Result<Batch<E>> {
-        Ok(x)
+    /// Numerical events.
+    fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
+        self.parts_mut().into_iter().try_for_each(|part| part.begin_step(rng))
+    }
+
+    /// Ends a training step, after the update of the parameters: takes over what the step saw of its
+    /// batch (running statistics), which its backward pass left with the gradients.
+    ///
+    /// # Errors
+    /// Numerical events.
+    fn end_step(&mut self, gradients: &mut Gradients<E>) -> Result<()> {
+        self.parts_mut().into_iter().try_for_each(|part| part.end_step(gradients))
     }
 
     /// Sets parameters that are initialised from data (act-norm) and returns the batch in base
@@ -177,250 +207,36 @@ pub trait Bijector<E: Real>: Parameters<E> {
     ///
     /// # Errors
     /// As [`inverse`](Self::inverse).
-    fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        Ok(self.inverse(x, context)?.value)
+    fn initialise(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        Ok(self.inverse(x, context, &mut Tape::none())?.value)
+    }
+
+    /// The vector field that the bijector integrates, if it is the flow of one.
+    fn as_field(&self) -> Option<&dyn FieldFlow<E>> {
+        None
     }
 }
 
-/// A bijector whose type was chosen at run time.
-#[derive(Debug)]
-pub struct BoxBijector<E: Real>(Box<dyn erased::Erased<E>>);
-
-impl<E: Real> BoxBijector<E> {
-    /// Boxes a bijector.
-    pub fn new(bijector: impl Bijector<E> + 'static) -> Self {
-        Self(Box::new(bijector))
-    }
-}
-
-impl<E: Real> Parameters<E> for BoxBijector<E> {
-    fn visit(&self, f: &mut crate::parameters::Visitor<'_, E>) {
-        self.0.visit(f);
-    }
-
-    fn visit_mut(&mut self, f: &mut crate::parameters::VisitorMut<'_, E>) -> Result<()> {
-        self.0.visit_mut(f)
-    }
-}
-
-impl<E: Real> Bijector<E> for BoxBijector<E> {
-    fn dim(&self) -> usize {
-        self.0.erased_dim()
-    }
-
-    fn costs(&self) -> Costs {
-        self.0.erased_costs()
-    }
-
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        T::forward(&*self.0, z, context)
-    }
-
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        T::inverse(&*self.0, x, context)
-    }
-
-    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
-        self.0.erased_forward_value(z, context)
-    }
-
-    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
-        self.0.erased_stages(z, context)
-    }
-
-    fn log_det(&self) -> LogDet {
-        self.0.erased_log_det()
-    }
-
-    fn set_purpose(&mut self, purpose: Purpose) {
-        self.0.erased_set_purpose(purpose);
-    }
-
-    fn resample_probes(&mut self, rng: &mut Stream) {
-        self.0.erased_resample_probes(rng);
-    }
-
+/// The flow of a vector field, which can be trained without solving it (flow matching).
+pub trait FieldFlow<E: Real> {
+    /// The velocity at `points`, `(rows, dim)`, a fraction of the way from base to data each, per
+    /// unit of that fraction.
+    ///
+    /// # Errors
+    /// As [`Bijector::forward`].
     fn velocity(
         &self,
-        points: Batch<E, Traced<E>>,
+        points: &Batch<E>,
         fractions: &[E],
         context: &Context<E>,
-    ) -> Result<Option<Batch<E, Traced<E>>>> {
-        self.0.erased_velocity(points, fractions, context)
-    }
+        tape: &mut Tape<E>,
+    ) -> Result<Batch<E>>;
 
-    fn to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        self.0.erased_to_field(x, context)
-    }
-
-    fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        self.0.erased_initialise(x, context)
-    }
-}
-
-/// The object-safe twin of [`Bijector`]: the only place that knows there are two tapes.
-pub(crate) mod erased {
-    use super::{
-        Batch, Bijector, Context, Costs, LogDet, Mapped, NoneTape, Parameters, Purpose, Real,
-        Result, Stream, Traced, Work,
-    };
-
-    pub trait Erased<E: Real>: Parameters<E> {
-        fn erased_dim(&self) -> usize;
-        fn erased_costs(&self) -> Costs;
-        fn erased_log_det(&self) -> LogDet;
-        fn erased_forward_value(
-            &self,
-            z: Batch<E>,
-            context: &Context<E>,
-        ) -> Result<(Batch<E>, Work)>;
-        fn erased_stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>>;
-        fn erased_set_purpose(&mut self, purpose: Purpose);
-        fn erased_resample_probes(&mut self, rng: &mut Stream);
-        fn erased_velocity(
-            &self,
-            points: Batch<E, Traced<E>>,
-            fractions: &[E],
-            context: &Context<E>,
-        ) -> Result<Option<Batch<E, Traced<E>>>>;
-        fn erased_to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>>;
-        fn erased_initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>>;
-        fn forward_plain(&self, z: Batch<E>, context: &Context<E>) -> Result<Mapped<E>>;
-        fn inverse_plain(&self, x: Batch<E>, context: &Context<E>) -> Result<Mapped<E>>;
-        fn forward_traced(
-            &self,
-            z: Batch<E, Traced<E>>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Traced<E>>>;
-        fn inverse_traced(
-            &self,
-            x: Batch<E, Traced<E>>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Traced<E>>>;
-    }
-
-    impl<E: Real, B: Bijector<E>> Erased<E> for B {
-        fn erased_dim(&self) -> usize {
-            self.dim()
-        }
-
-        fn erased_costs(&self) -> Costs {
-            self.costs()
-        }
-
-        fn erased_log_det(&self) -> LogDet {
-            self.log_det()
-        }
-
-        fn erased_forward_value(
-            &self,
-            z: Batch<E>,
-            context: &Context<E>,
-        ) -> Result<(Batch<E>, Work)> {
-            self.forward_value(z, context)
-        }
-
-        fn erased_stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
-            self.stages(z, context)
-        }
-
-        fn erased_set_purpose(&mut self, purpose: Purpose) {
-            self.set_purpose(purpose);
-        }
-
-        fn erased_resample_probes(&mut self, rng: &mut Stream) {
-            self.resample_probes(rng);
-        }
-
-        fn erased_velocity(
-            &self,
-            points: Batch<E, Traced<E>>,
-            fractions: &[E],
-            context: &Context<E>,
-        ) -> Result<Option<Batch<E, Traced<E>>>> {
-            self.velocity(points, fractions, context)
-        }
-
-        fn erased_to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-            self.to_field(x, context)
-        }
-
-        fn erased_initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-            self.initialise(x, context)
-        }
-
-        fn forward_plain(&self, z: Batch<E>, context: &Context<E>) -> Result<Mapped<E>> {
-            self.forward(z, context)
-        }
-
-        fn inverse_plain(&self, x: Batch<E>, context: &Context<E>) -> Result<Mapped<E>> {
-            self.inverse(x, context)
-        }
-
-        fn forward_traced(
-            &self,
-            z: Batch<E, Traced<E>>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Traced<E>>> {
-            self.forward(z, context)
-        }
-
-        fn inverse_traced(
-            &self,
-            x: Batch<E, Traced<E>>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Traced<E>>> {
-            self.inverse(x, context)
-        }
-    }
-
-    /// Which of the four methods a tape calls.
-    pub trait Dispatch<E: Real>: Sized {
-        fn forward(
-            bijector: &dyn Erased<E>,
-            z: Batch<E, Self>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Self>>;
-        fn inverse(
-            bijector: &dyn Erased<E>,
-            x: Batch<E, Self>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Self>>;
-    }
-
-    impl<E: Real> Dispatch<E> for NoneTape {
-        fn forward(
-            bijector: &dyn Erased<E>,
-            z: Batch<E>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E>> {
-            bijector.forward_plain(z, context)
-        }
-
-        fn inverse(
-            bijector: &dyn Erased<E>,
-            x: Batch<E>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E>> {
-            bijector.inverse_plain(x, context)
-        }
-    }
-
-    impl<E: Real> Dispatch<E> for Traced<E> {
-        fn forward(
-            bijector: &dyn Erased<E>,
-            z: Batch<E, Self>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Self>> {
-            bijector.forward_traced(z, context)
-        }
-
-        fn inverse(
-            bijector: &dyn Erased<E>,
-            x: Batch<E, Self>,
-            context: &Context<E>,
-        ) -> Result<Mapped<E, Self>> {
-            bijector.inverse_traced(x, context)
-        }
+    /// Data as the vector field sees them at its end: mapped back through what stands between.
+    ///
+    /// # Errors
+    /// As [`Bijector::inverse`].
+    fn to_field(&self, x: &Batch<E>, _context: &Context<E>) -> Result<Batch<E>> {
+        Ok(x.clone())
     }
 }

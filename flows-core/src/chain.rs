@@ -1,73 +1,147 @@
 //! Composition of bijectors: determinants multiply, log-determinants add (review, Section 2.1).
 
-use crate::bijector::{Bijector, BoxBijector, Costs, LogDet, Mapped, Purpose};
+use std::sync::Arc;
+
+use crate::bijector::{Bijector, FieldFlow, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
+use crate::pass::{Direction, Pass, Pools, Sequence, run_pass};
 use crate::rowwise::sum;
-use crate::tensor::{Batch, Mode, PutTape, SplitTape, Traced, Values, check_columns, per_row};
-use crate::{Context, Error, Real, Result, Stream, Work};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, check_columns};
+use crate::{Context, Error, Real, Result, Work};
 
 /// Bijectors applied one after another; `forward` runs them first to last.
+///
+/// Neighbours that are computed block by block are run as one: a block of rows passes through all of
+/// them while it is in the cache.
 #[derive(Debug)]
 pub struct Chain<E: Real> {
     dim: usize,
-    parts: Vec<BoxBijector<E>>,
+    parts: Vec<Box<dyn Bijector<E>>>,
+    /// Buffers of the run of neighbours that begins with a part.
+    pools: Vec<Pools<E>>,
 }
 
 impl<E: Real> Chain<E> {
     /// A chain over `dim` features; without parts it is the identity.
     ///
     /// # Errors
-    /// [`Error::Dimension`] if a part acts on another number of features.
-    pub fn new(dim: usize, parts: Vec<BoxBijector<E>>) -> Result<Self> {
+    /// [`Error::Dimension`] if a part acts on another number of features, or two take contexts of
+    /// different widths.
+    pub fn new(dim: usize, parts: Vec<Box<dyn Bijector<E>>>) -> Result<Self> {
+        let mut context = 0;
         for part in &parts {
             if part.dim() != dim {
                 return Err(Error::Dimension { op: "chain", expected: dim, got: part.dim() });
             }
+            match part.context_dim() {
+                0 => {}
+                got if context == 0 => context = got,
+                got if got == context => {}
+                got => {
+                    let op = "context of a part of a chain";
+                    return Err(Error::Dimension { op, expected: context, got });
+                }
+            }
         }
-        Ok(Self { dim, parts })
+        let pools = (0..=parts.len()).map(|_| Pools::default()).collect();
+        Ok(Self { dim, parts, pools })
     }
 
-    fn fold<'a, T: Mode<E>>(
-        &self,
-        input: Batch<E, T>,
-        parts: impl Iterator<Item = &'a BoxBijector<E>>,
-        step: impl Fn(&BoxBijector<E>, Batch<E, T>) -> Result<Mapped<E, T>>,
-    ) -> Result<Mapped<E, T>> {
-        check_columns("chain", &input, self.dim)?;
-        let mut log_dets = Vec::with_capacity(self.parts.len());
-        let mut penalties = Vec::new();
-        let mut work = Work::default();
-        let (mut value, mut tape) = input.split_tape();
-        for part in parts {
-            let mapped = step(part, value.put_tape(tape))?;
-            log_dets.push(mapped.log_det);
-            penalties.extend(mapped.penalty);
-            (value, tape) = (mapped.value, mapped.tape);
-            work += mapped.work;
-        }
-        let log_det = if log_dets.is_empty() {
-            per_row(vec![E::zero(); value.rows()])?
-        } else {
-            sum(log_dets, &mut tape)?
-        };
-        let penalty = match penalties.len() {
-            0 | 1 => penalties.pop(),
-            _ => Some(sum(penalties, &mut tape)?),
-        };
-        Ok(Mapped { value, log_det, penalty, tape, work })
+    /// Columns and context have to fit, or what no part takes would be ignored.
+    fn check(&self, input: &Batch<E>, context: &Context<E>) -> Result<()> {
+        check_columns("chain", input, self.dim)?;
+        context.check("context of a chain", self.context_dim(), input.rows())
     }
+
+    /// Runs of neighbours in the order of a direction: those that are computed block by block as one
+    /// pass, the others as bijectors.
+    fn runs(&self, direction: Direction, rows: usize) -> Result<Vec<Run<'_, E>>> {
+        let mut runs = Vec::new();
+        let order: Vec<usize> = match direction {
+            Direction::Forward => (0..self.parts.len()).collect(),
+            Direction::Inverse => (0..self.parts.len()).rev().collect(),
+        };
+        for index in order {
+            let part = &*self.parts[index];
+            match (part.pass(direction, rows)?, runs.last_mut()) {
+                (None, _) => runs.push(Run::Whole(part)),
+                (Some(pass), Some(Run::Blocks { passes, .. })) => passes.push(pass),
+                (Some(pass), _) => runs.push(Run::Blocks { passes: vec![pass], first: index }),
+            }
+        }
+        Ok(runs)
+    }
+
+    fn run(
+        &self,
+        direction: Direction,
+        input: &Batch<E>,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
+    ) -> Result<Mapped<E>> {
+        self.check(input, context)?;
+        let mut runs = self.runs(direction, input.rows())?.into_iter();
+        let mut all = match runs.next() {
+            Some(run) => self.step(run, direction, input, context, tape)?,
+            None => {
+                let nothing = Run::Blocks { passes: Vec::new(), first: 0 };
+                self.step(nothing, direction, input, context, tape)?
+            }
+        };
+        for run in runs {
+            let next = self.step(run, direction, &all.value, context, tape)?;
+            let log_det = sum(vec![all.log_det, next.log_det], tape)?;
+            let penalty = match (all.penalty, next.penalty) {
+                (Some(a), Some(b)) => Some(sum(vec![a, b], tape)?),
+                (a, b) => a.or(b),
+            };
+            all = Mapped { value: next.value, log_det, penalty, work: all.work + next.work };
+        }
+        Ok(all)
+    }
+
+    fn step(
+        &self,
+        run: Run<'_, E>,
+        direction: Direction,
+        input: &Batch<E>,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
+    ) -> Result<Mapped<E>> {
+        match run {
+            Run::Blocks { passes, first } => {
+                let pass = Arc::new(Sequence::new(self.dim, passes));
+                let pools = (&self.pools[first], direction);
+                run_pass(("chain", self.context_dim()), pass, (input, context), pools, tape)
+            }
+            Run::Whole(part) => {
+                let context = context.if_taken(part.context_dim());
+                match direction {
+                    Direction::Forward => part.forward(input, &context, tape),
+                    Direction::Inverse => part.inverse(input, &context, tape),
+                }
+            }
+        }
+    }
+}
+
+/// Neighbours of a chain that are run as one.
+enum Run<'a, E: Real> {
+    Blocks { passes: Vec<Arc<dyn Pass<E>>>, first: usize },
+    Whole(&'a dyn Bijector<E>),
 }
 
 impl<E: Real> Parameters<E> for Chain<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         for (index, part) in self.parts.iter().enumerate() {
-            visit_part(part, &index.to_string(), f);
+            visit_part(&**part, &index.to_string(), f);
         }
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
         for (index, part) in self.parts.iter_mut().enumerate() {
-            visit_part_mut(part, &index.to_string(), f)?;
+            visit_part_mut(&mut **part, &index.to_string(), f)?;
         }
         Ok(())
     }
@@ -78,73 +152,110 @@ impl<E: Real> Bijector<E> for Chain<E> {
         self.dim
     }
 
-    fn costs(&self) -> Costs {
-        self.parts.iter().fold(Costs::CLOSED_FORM, |worst, part| worst.worst(part.costs()))
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.run(Direction::Forward, z, context, tape)
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.fold(z, self.parts.iter(), |part, z| part.forward(z, context))
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.run(Direction::Inverse, x, context, tape)
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.fold(x, self.parts.iter().rev(), |part, x| part.inverse(x, context))
+    fn parts(&self) -> Vec<&dyn Bijector<E>> {
+        self.parts.iter().map(|part| &**part).collect()
     }
 
-    fn forward_value(&self, z: Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
-        check_columns("chain", &z, self.dim)?;
-        self.parts.iter().try_fold((z, Work::default()), |(z, work), part| {
-            let (value, more) = part.forward_value(z, context)?;
-            Ok((value, work + more))
-        })
+    fn parts_mut(&mut self) -> Vec<&mut dyn Bijector<E>> {
+        let mut parts: Vec<&mut dyn Bijector<E>> = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            parts.push(&mut **part);
+        }
+        parts
     }
 
-    fn stages(&self, z: Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
-        check_columns("chain", &z, self.dim)?;
-        let mut last = z.clone();
-        let mut stages = vec![z];
+    fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
+        let runs = self.runs(direction, rows)?;
+        let passes = match runs.into_iter().next() {
+            None => Vec::new(),
+            // Whatever is not a block stands in a run of its own.
+            Some(Run::Blocks { passes, .. }) if passes.len() == self.parts.len() => passes,
+            Some(_) => return Ok(None),
+        };
+        Ok(Some(Arc::new(Sequence::new(self.dim, passes))))
+    }
+
+    fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
+        self.check(z, context)?;
+        let mut all = (z.clone(), Work::default());
+        for run in self.runs(Direction::Forward, z.rows())? {
+            let (value, work) = match run {
+                Run::Whole(part) => part.image(&all.0, &context.if_taken(part.context_dim()))?,
+                blocks => {
+                    let none = &mut Tape::none();
+                    let mapped = self.step(blocks, Direction::Forward, &all.0, context, none)?;
+                    (mapped.value, mapped.work)
+                }
+            };
+            all = (value, all.1 + work);
+        }
+        Ok(all)
+    }
+
+    fn stages(&self, z: &Batch<E>, context: &Context<E>) -> Result<Vec<Batch<E>>> {
+        self.check(z, context)?;
+        let mut stages = vec![z.clone()];
         for part in &self.parts {
             // A part's path begins where the one before ended.
-            stages.extend(part.stages(last, context)?.into_iter().skip(1));
-            last = stages[stages.len() - 1].clone();
+            let last = stages[stages.len() - 1].clone();
+            let own = part.stages(&last, &context.if_taken(part.context_dim()))?;
+            stages.extend(own.into_iter().skip(1));
         }
         Ok(stages)
     }
 
-    fn log_det(&self) -> LogDet {
-        self.parts.iter().map(Bijector::log_det).max().unwrap_or(LogDet::Exact)
+    fn initialise(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        self.check(x, context)?;
+        self.parts.iter_mut().rev().try_fold(x.clone(), |x, part| {
+            let context = context.if_taken(part.context_dim());
+            part.initialise(&x, &context)
+        })
     }
 
-    fn set_purpose(&mut self, purpose: Purpose) {
-        for part in &mut self.parts {
-            part.set_purpose(purpose);
-        }
+    fn as_field(&self) -> Option<&dyn FieldFlow<E>> {
+        self.parts.first().and_then(|part| part.as_field()).map(|_| self as &dyn FieldFlow<E>)
     }
+}
 
-    fn resample_probes(&mut self, rng: &mut Stream) {
-        for part in &mut self.parts {
-            part.resample_probes(rng);
-        }
-    }
-
+/// A field next to the base; what stands behind it is undone first.
+impl<E: Real> FieldFlow<E> for Chain<E> {
     fn velocity(
         &self,
-        points: Batch<E, Traced<E>>,
+        points: &Batch<E>,
         fractions: &[E],
         context: &Context<E>,
-    ) -> Result<Option<Batch<E, Traced<E>>>> {
-        self.parts.first().map_or(Ok(None), |part| part.velocity(points, fractions, context))
+        tape: &mut Tape<E>,
+    ) -> Result<Batch<E>> {
+        self.check(points, context)?;
+        let (part, field) = self.field()?;
+        field.velocity(points, fractions, &context.if_taken(part.context_dim()), tape)
     }
 
-    fn to_field(&self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        let Some((first, others)) = self.parts.split_first() else { return Ok(x) };
-        let x = others
-            .iter()
-            .rev()
-            .try_fold(x, |x, part| Ok::<_, Error>(part.inverse(x, context)?.value))?;
-        first.to_field(x, context)
+    fn to_field(&self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        self.check(x, context)?;
+        let (part, field) = self.field()?;
+        let x = self.parts[1..].iter().rev().try_fold(x.clone(), |x, part| {
+            let context = context.if_taken(part.context_dim());
+            Ok::<_, Error>(part.inverse(&x, &context, &mut Tape::none())?.value)
+        })?;
+        field.to_field(&x, &context.if_taken(part.context_dim()))
     }
+}
 
-    fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        self.parts.iter_mut().rev().try_fold(x, |x, part| part.initialise(x, context))
+impl<E: Real> Chain<E> {
+    /// The part next to the base, if it is the flow of a field.
+    fn field(&self) -> Result<(&dyn Bijector<E>, &dyn FieldFlow<E>)> {
+        let part = self.parts.first().map(|part| &**part);
+        let advice = "put a continuous flow next to the base";
+        let missing = Error::Unavailable { what: "the vector field of a chain", advice };
+        part.and_then(|part| Some((part, part.as_field()?))).ok_or(missing)
     }
 }

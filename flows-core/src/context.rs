@@ -1,18 +1,15 @@
 //! What a conditional flow is conditioned on.
 
-use crate::tensor::{
-    Batch, Mode, NoneTape, PutTape, SplitTape, Traced, batch, check_columns, columns,
-};
+use crate::tensor::{Batch, check_columns, columns};
 use crate::{Error, Real, Result, Values};
 
 /// Nothing, or one row of features for every row of the batch.
 ///
-/// A context may carry a tape, so that the encoder which computed it is trained through the flow:
-/// [`join`](Self::join) puts the encoder's tape under the flow's input once, at the flow's edge, and
-/// the bijectors then see features without a tape and write the features' gradient.
+/// The features may come from an encoder that was recorded on the tape which goes through the flow
+/// afterwards: it is then trained through the flow, because bijectors write the features' gradient.
 #[derive(Debug, Clone, Default)]
-pub struct Context<E: Real, T = NoneTape> {
-    features: Option<Batch<E, T>>,
+pub struct Context<E: Real> {
+    features: Option<Batch<E>>,
 }
 
 impl<E: Real> Context<E> {
@@ -22,15 +19,28 @@ impl<E: Real> Context<E> {
         Self { features: None }
     }
 
+    /// Conditions on `features`, `(rows, context dim)`.
+    #[must_use]
+    pub fn of(features: Batch<E>) -> Self {
+        Self { features: Some(features) }
+    }
+
     /// The features, if there are any.
     #[must_use]
     pub fn features(&self) -> Option<&Batch<E>> {
         self.features.as_ref()
     }
 
-    /// The same features as the root of a tape.
-    pub(crate) fn traced(self) -> Context<E, Traced<E>> {
-        Context { features: self.features.map(|f| f.put_tape(Traced::default())) }
+    /// Number of features, 0 if there is nothing.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.features.as_ref().map_or(0, columns)
+    }
+
+    /// The same for a part of a flow that takes `dim` features, nothing for one that takes none.
+    #[must_use]
+    pub fn if_taken(&self, dim: usize) -> Self {
+        if dim > 0 { self.clone() } else { Self::none() }
     }
 
     /// Checks the features against what a bijector was built for.
@@ -47,34 +57,5 @@ impl<E: Real> Context<E> {
                 if got == rows { Ok(()) } else { Err(Error::Rows { op, expected: rows, got }) }
             }
         }
-    }
-}
-
-impl<E: Real, T: Mode<E>> Context<E, T> {
-    /// Conditions on `features`, `(rows, context dim)`.
-    pub fn of(features: Batch<E, T>) -> Self {
-        Self { features: Some(features) }
-    }
-
-    /// Number of features, 0 if there is nothing.
-    pub fn dim(&self) -> usize {
-        self.features.as_ref().map_or(0, columns)
-    }
-
-    /// The same features without a tape, so that nothing behind them is differentiated.
-    pub(crate) fn detached(&self) -> Result<Context<E>> {
-        let copy = |f: &Batch<E, T>| batch(f.values(), f.rows(), columns(f));
-        Ok(Context { features: self.features.as_ref().map(copy).transpose()? })
-    }
-
-    /// Puts the tape of the context under `input`: what is recorded on the result from now on comes
-    /// after what computed the features.
-    pub fn join(self, input: Batch<E, T>) -> (Batch<E, T>, Context<E>) {
-        let Some(features) = self.features else {
-            return (input, Context::none());
-        };
-        let (features, below) = features.split_tape();
-        let (input, own) = input.split_tape();
-        (input.put_tape(below.merge(own)), Context { features: Some(features) })
     }
 }

@@ -12,10 +12,12 @@
 //! 2018, section 3.3 and appendix B. <https://arxiv.org/abs/1807.03039>
 
 use crate::activation::Activation;
+use crate::lanes::{add, named, named_mut};
+use crate::layout::{Layout, Layouts};
 use crate::matmul::{Destination, Matrix, product};
-use crate::network::{Layout, Layouts, NetworkKernel, add_row_sums};
+use crate::network::{NetworkKernel, add_row_sums};
 use crate::operation::{LANES, Recorded};
-use crate::{Error, Real, Result};
+use crate::{Error, Real, Result, Scratch};
 
 /// Neighbours of a pixel in a 3 x 3 convolution, itself among them.
 const TAPS: usize = 9;
@@ -73,7 +75,7 @@ pub struct ConvKernel {
 
 /// What a forward pass keeps of the two hidden layers.
 #[derive(Debug, Default)]
-pub struct ConvWorkspace<E> {
+struct Hidden<E> {
     kept: [Vec<E>; 2],
 }
 
@@ -269,20 +271,10 @@ fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
     })
 }
 
-fn add<E: Real>(sum: &mut [E], terms: &[E]) {
-    for (sum, &term) in sum.iter_mut().zip(terms) {
-        *sum += term;
-    }
-}
-
 impl Layouts for ConvKernel {
     fn layout(&self) -> Vec<Layout> {
-        let part = |name: &str, rows, columns, fan_in, last| Layout {
-            name: name.to_owned(),
-            rows,
-            columns,
-            fan_in,
-            last,
+        let part = |name: &str, rows, columns, fan_in, last| {
+            Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)
         };
         let (hidden, outputs) = (self.hidden, self.targets.len() * self.arity);
         let (read, wide) = (TAPS * (self.channels + self.context), TAPS * hidden);
@@ -298,8 +290,6 @@ impl Layouts for ConvKernel {
 }
 
 impl<E: Real> NetworkKernel<E> for ConvKernel {
-    type Workspace = ConvWorkspace<E>;
-
     fn inputs(&self) -> usize {
         self.sources.len() + self.context
     }
@@ -308,17 +298,9 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         self.targets.len() * self.arity
     }
 
-    fn forward(
-        &self,
-        input: &[E],
-        parameters: &[&[E]],
-        workspace: &mut ConvWorkspace<E>,
-        output: &mut [E],
-    ) {
-        let &[weight0, bias0, weight1, bias1, weight2, bias2] = parameters else {
-            return;
-        };
-        let [first, second] = &mut workspace.kept;
+    fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]) {
+        let [weight0, bias0, weight1, bias1, weight2, bias2] = named(parameters);
+        let [first, second] = &mut scratch.or_default::<Hidden<E>>().kept;
         let (plane, mut images) = (self.plane(), Vec::new());
         self.product(weight0, &self.gather(&self.image(input)), first);
         self.activation.keep(first, bias0, plane, plane);
@@ -337,19 +319,15 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ConvWorkspace<E>>,
+        block: Recorded<'_, E>,
         output_gradient: &mut [E],
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
-        let &[weight0, _, weight1, _, weight2, _] = block.parameters else {
-            return;
-        };
-        let [d_weight0, d_bias0, d_weight1, d_bias1, d_weight2, d_bias2] = parameter_gradients
-        else {
-            return;
-        };
-        let [first, second] = &block.workspace.kept;
+        let [weight0, _, weight1, _, weight2, _] = named(block.parameters);
+        let [d_weight0, d_bias0, d_weight1, d_bias1, d_weight2, d_bias2] =
+            named_mut(parameter_gradients);
+        let [first, second] = &block.scratch.left::<Hidden<E>>().kept;
         let (plane, mut images) = (self.plane(), Vec::new());
         let mut maps = vec![E::zero(); self.maps * plane];
         for (gradient, place) in output_gradient.chunks_exact(LANES).zip(self.outlets()) {

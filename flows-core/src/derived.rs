@@ -1,7 +1,8 @@
 //! Tensors computed from parameters once for all rows, such as an orthogonal matrix from its
 //! generator.
 
-use crate::tensor::{Batch, Mode, batch};
+use crate::tape::Tape;
+use crate::tensor::{Batch, batch};
 use crate::{Real, Result};
 
 /// Records `values`, `(rows, columns)`, as computed from `parameters`: `backward` turns the gradient
@@ -12,25 +13,19 @@ use crate::{Real, Result};
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) unless there are `rows * columns` values.
-pub fn derive<E: Real, T: Mode<E>>(
+pub fn derive<E: Real>(
     parameters: &[&Batch<E>],
     (values, rows, columns): (Vec<E>, usize, usize),
     backward: impl FnOnce(&[E]) -> Vec<Vec<E>> + 'static,
-    tape: &mut T,
+    tape: &mut Tape<E>,
 ) -> Result<Batch<E>> {
     let derived = batch(values, rows, columns)?;
-    if T::OWNS_TAPE {
+    if tape.is_recording() {
         let result = derived.clone();
         let parameters: Vec<Batch<E>> = parameters.iter().map(|&p| p.clone()).collect();
-        tape.add_backward_op(move |gradients| {
-            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&result)?);
-            for (parameter, terms) in parameters.iter().zip(backward(&incoming)) {
-                let total = gradients.get_or_alloc_mut(parameter)?;
-                for (total, term) in total.iter_mut().zip(terms) {
-                    *total += term;
-                }
-            }
-            Ok(())
+        tape.record(move |gradients| {
+            let terms = backward(&gradients.take(&result)?);
+            parameters.iter().zip(terms).try_for_each(|(p, terms)| gradients.add(p, &terms))
         });
     }
     Ok(derived)

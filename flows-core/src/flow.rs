@@ -1,10 +1,11 @@
 //! A flow: a base distribution and a bijector (review, Section 2.1).
 
 use crate::base::Base;
-use crate::bijector::{Bijector, BoxBijector, Mapped};
+use crate::bijector::{Bijector, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::rowwise::{negated, sum};
-use crate::tensor::{Batch, Mode, NoneTape, PerRow, PutTape, SplitTape, Values, batch, columns};
+use crate::tape::Tape;
+use crate::tensor::{Batch, PerRow, Values, batch, columns};
 use crate::{Context, Error, Real, Result, Stream, Work};
 
 /// Rows evaluated at a time by [`Flow::evaluate`], which bounds its memory.
@@ -14,33 +15,29 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 pub struct Flow<E: Real> {
     base: Base<E>,
-    bijector: BoxBijector<E>,
+    bijector: Box<dyn Bijector<E>>,
 }
 
-/// Log-densities with the tape that recorded them.
+/// Log-densities.
 #[derive(Debug)]
-pub struct LogProb<E: Real, T = NoneTape> {
+pub struct LogProb<E: Real> {
     /// Nats, `(rows,)`
     pub value: PerRow<E>,
     /// What the bijector adds to the training loss, nats a row.
     pub penalty: Option<PerRow<E>>,
-    /// The one tape.
-    pub tape: T,
     /// What it took.
     pub work: Work,
 }
 
 /// Draws with their log-densities.
 #[derive(Debug)]
-pub struct Sampled<E: Real, T = NoneTape> {
+pub struct Sampled<E: Real> {
     /// `(rows, dim)`
     pub value: Batch<E>,
     /// Nats, `(rows,)`
     pub log_prob: PerRow<E>,
     /// What the bijector adds to the training loss, nats a row.
     pub penalty: Option<PerRow<E>>,
-    /// The one tape.
-    pub tape: T,
     /// What it took.
     pub work: Work,
 }
@@ -50,7 +47,7 @@ impl<E: Real> Flow<E> {
     ///
     /// # Errors
     /// [`Error::Dimension`] if base and bijector differ in dimension.
-    pub fn new(base: Base<E>, bijector: BoxBijector<E>) -> Result<Self> {
+    pub fn new(base: Base<E>, bijector: Box<dyn Bijector<E>>) -> Result<Self> {
         if base.dim() != bijector.dim() {
             let (expected, got) = (base.dim(), bijector.dim());
             return Err(Error::Dimension { op: "flow", expected, got });
@@ -64,13 +61,13 @@ impl<E: Real> Flow<E> {
     }
 
     /// The transformation.
-    pub fn bijector(&self) -> &BoxBijector<E> {
-        &self.bijector
+    pub fn bijector(&self) -> &dyn Bijector<E> {
+        &*self.bijector
     }
 
-    /// The transformation, to set its purpose, draw its probes or initialise it.
-    pub fn bijector_mut(&mut self) -> &mut BoxBijector<E> {
-        &mut self.bijector
+    /// The transformation, to set its purpose, begin a step or initialise it.
+    pub fn bijector_mut(&mut self) -> &mut dyn Bijector<E> {
+        &mut *self.bijector
     }
 
     /// The base distribution.
@@ -80,20 +77,17 @@ impl<E: Real> Flow<E> {
 
     /// log p(x) = log p_base(z) + log |det dz/dx| with z the inverse image of x.
     ///
-    /// A tape may come in on `x`, on the context, or on both.
-    ///
     /// # Errors
     /// As [`Bijector::inverse`].
-    pub fn log_prob<T: Mode<E>>(
+    pub fn log_prob(
         &self,
-        x: Batch<E, T>,
-        context: Context<E, T>,
-    ) -> Result<LogProb<E, T>> {
-        let (x, context) = context.join(x);
-        let mapped = self.bijector.inverse(x, &context)?;
-        let (base, mut tape) = self.base.log_prob(mapped.value.put_tape(mapped.tape))?;
-        let value = sum(vec![base, mapped.log_det], &mut tape)?;
-        Ok(LogProb { value, penalty: mapped.penalty, tape, work: mapped.work })
+        x: &Batch<E>,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
+    ) -> Result<LogProb<E>> {
+        let Mapped { value, log_det, penalty, work } = self.bijector.inverse(x, context, tape)?;
+        let base = self.base.log_prob(&value, tape)?;
+        Ok(LogProb { value: sum(vec![base, log_det], tape)?, penalty, work })
     }
 
     /// Draws `rows` points, `(rows, dim)`.
@@ -106,40 +100,37 @@ impl<E: Real> Flow<E> {
         context: &Context<E>,
         rng: &mut Stream,
     ) -> Result<(Batch<E>, Work)> {
-        self.bijector.forward_value(self.base.sample(rows, rng)?, context)
+        self.bijector.image(&self.base.sample(rows, rng)?, context)
     }
 
-    /// Draws `rows` points and their log-densities in one pass, differentiable where a tape is given:
+    /// Draws `rows` points and their log-densities in one pass, differentiable where the tape records:
     /// through the bijector, and through the draws of a learned base as [`Base::draw`] says.
     ///
     /// # Errors
     /// As [`Bijector::forward`].
-    pub fn sample_and_log_prob<T: Mode<E>>(
+    pub fn sample_and_log_prob(
         &self,
         rows: usize,
-        context: Context<E, T>,
-        tape: T,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
         rng: &mut Stream,
-    ) -> Result<Sampled<E, T>> {
-        let (z, tape) = self.base.draw(rows, tape, rng)?;
-        self.push(z.put_tape(tape), context)
+    ) -> Result<Sampled<E>> {
+        let z = self.base.draw(rows, tape, rng)?;
+        self.push(&z, context, tape)
     }
 
     /// Images of base points with their log-densities.
-    pub(crate) fn push<T: Mode<E>>(
+    pub(crate) fn push(
         &self,
-        z: Batch<E, T>,
-        context: Context<E, T>,
-    ) -> Result<Sampled<E, T>> {
-        let (z, context) = context.join(z);
-        let (z, tape) = z.split_tape();
-        let (base, tape) = self.base.log_prob(z.clone().put_tape(tape))?;
-        let mapped = self.bijector.forward(z.put_tape(tape), &context)?;
-        let mut tape = mapped.tape;
-        let minus = negated(mapped.log_det, &mut tape)?;
-        let log_prob = sum(vec![base, minus], &mut tape)?;
-        let Mapped { value, penalty, work, .. } = mapped;
-        Ok(Sampled { value, log_prob, penalty, tape, work })
+        z: &Batch<E>,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
+    ) -> Result<Sampled<E>> {
+        let base = self.base.log_prob(z, tape)?;
+        let Mapped { value, log_det, penalty, work } = self.bijector.forward(z, context, tape)?;
+        let minus = negated(log_det, tape)?;
+        let log_prob = sum(vec![base, minus], tape)?;
+        Ok(Sampled { value, log_prob, penalty, work })
     }
 
     /// Log-densities of many rows (stored row by row) without a tape, a few thousand at a time.
@@ -170,7 +161,8 @@ impl<E: Real> Flow<E> {
                     Context::of(batch(features[start..end].to_vec(), rows.len() / dim, *width)?)
                 }
             };
-            let result = self.log_prob(batch(rows.to_vec(), rows.len() / dim, dim)?, part)?;
+            let x = batch(rows.to_vec(), rows.len() / dim, dim)?;
+            let result = self.log_prob(&x, &part, &mut Tape::none())?;
             log_prob.extend(result.value.values().iter().map(|v| v.as_f64()));
             work += result.work;
         }
@@ -181,8 +173,8 @@ impl<E: Real> Flow<E> {
     ///
     /// # Errors
     /// As [`Base::fit`] and [`Bijector::inverse`].
-    pub fn fit_base(&mut self, x: Batch<E>, context: &Context<E>) -> Result<()> {
-        let z = self.bijector.inverse(x, context)?.value;
+    pub fn fit_base(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<()> {
+        let z = self.bijector.inverse(x, context, &mut Tape::none())?.value;
         self.base.fit(&z)
     }
 }
@@ -190,11 +182,11 @@ impl<E: Real> Flow<E> {
 impl<E: Real> Parameters<E> for Flow<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         visit_part(&self.base, "base", f);
-        visit_part(&self.bijector, "bijector", f);
+        visit_part(&*self.bijector, "bijector", f);
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
         visit_part_mut(&mut self.base, "base", f)?;
-        visit_part_mut(&mut self.bijector, "bijector", f)
+        visit_part_mut(&mut *self.bijector, "bijector", f)
     }
 }

@@ -1,15 +1,29 @@
 //! A bijector with its directions exchanged.
 
-use crate::bijector::{Bijector, Costs, LogDet, Mapped, Purpose};
+use std::sync::Arc;
+
+use crate::bijector::{Bijector, Costs, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode};
-use crate::{Context, Real, Result, Stream};
+use crate::pass::{Direction, Pass};
+use crate::tape::Tape;
+use crate::tensor::Batch;
+use crate::{Context, Real, Result};
 
 /// The inverse of a bijector: its `forward` is the other's `inverse`.
+///
+/// [`Bijector::initialise`] initialises nothing in it: the inner bijector sees its own base side there,
+/// so it keeps its parameters and only passes the batch on.
 #[derive(Debug)]
-pub struct Inverse<B>(pub B);
+pub struct Inverse<E: Real>(Box<dyn Bijector<E>>);
 
-impl<E: Real, B: Bijector<E>> Parameters<E> for Inverse<B> {
+impl<E: Real> Inverse<E> {
+    /// The inverse of `bijector`.
+    pub fn new(bijector: Box<dyn Bijector<E>>) -> Self {
+        Self(bijector)
+    }
+}
+
+impl<E: Real> Parameters<E> for Inverse<E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         self.0.visit(f);
     }
@@ -19,7 +33,7 @@ impl<E: Real, B: Bijector<E>> Parameters<E> for Inverse<B> {
     }
 }
 
-impl<E: Real, B: Bijector<E>> Bijector<E> for Inverse<B> {
+impl<E: Real> Bijector<E> for Inverse<E> {
     fn dim(&self) -> usize {
         self.0.dim()
     }
@@ -28,26 +42,23 @@ impl<E: Real, B: Bijector<E>> Bijector<E> for Inverse<B> {
         self.0.costs().flipped()
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.0.inverse(z, context)
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.0.inverse(z, context, tape)
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.0.forward(x, context)
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.0.forward(x, context, tape)
     }
 
-    fn log_det(&self) -> LogDet {
-        self.0.log_det()
+    fn parts(&self) -> Vec<&dyn Bijector<E>> {
+        vec![&*self.0]
     }
 
-    fn set_purpose(&mut self, purpose: Purpose) {
-        self.0.set_purpose(purpose);
+    fn parts_mut(&mut self) -> Vec<&mut dyn Bijector<E>> {
+        vec![&mut *self.0]
     }
 
-    fn resample_probes(&mut self, rng: &mut Stream) {
-        self.0.resample_probes(rng);
+    fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
+        self.0.pass(direction.flipped(), rows)
     }
-
-    // The default `initialise` would initialise nothing: the inner bijector sees its own base side
-    // here, so it keeps its parameters and only passes the batch on.
 }

@@ -14,6 +14,7 @@
 mod dependencies;
 mod staircase;
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ pub use dependencies::Dependencies;
 use staircase::Staircase;
 
 use crate::activation::Activation;
+use crate::layout::{Layout, Layouts};
 use crate::matmul::{Destination, Matrix, product};
-use crate::network::{Layout, Layouts, add_bias, add_row_sums};
+use crate::network::{add_bias, add_row_sums};
 use crate::operation::LANES;
-use crate::{Error, Real, Result};
+use crate::{Error, Real, Result, Scratch};
 
 /// The hidden layers of a masked network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,8 +93,13 @@ pub struct MaskedState<E> {
     stream: Vec<E>,
 }
 
+thread_local! {
+    /// One for all layers and blocks of a thread, so that it stays in the cache.
+    static GRADIENT: RefCell<Scratch> = RefCell::default();
+}
+
 /// The gradients of an evaluation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MaskedGradient<E> {
     /// Of the input.
     pub input: Vec<E>,
@@ -198,6 +205,14 @@ impl MaskedKernel {
         }
     }
 
+    /// Zeroes what bands and strips would multiply with and no dependency uses; evaluations take
+    /// parameters after this only.
+    pub fn clear_forbidden<E: Real>(&self, parameters: &mut [Vec<E>]) {
+        for (layer, weights) in self.layers.iter().zip(parameters.iter_mut().step_by(2)) {
+            layer.staircase.clear_forbidden(weights);
+        }
+    }
+
     /// Makes room for an evaluation; the input is to be written afterwards.
     pub fn start<E: Real>(&self, state: &mut MaskedState<E>) {
         let MaskedState { input, output, kept, images, stream } = state;
@@ -295,12 +310,12 @@ impl MaskedKernel {
                 let into = if first { Destination::Replace } else { Destination::Add };
                 let sum = rows_mut(&mut summed, units.clone());
                 product(weight, below, sum, into);
-                add_bias(sum, bias, LANES, LANES);
                 if let Some(held) = held {
                     let kept = rows_mut(held, units.clone());
                     kept.copy_from_slice(sum);
-                    self.activation.keep(kept, &vec![E::zero(); units.len()], LANES, LANES);
+                    self.activation.keep(kept, bias, LANES, LANES);
                 }
+                add_bias(sum, bias, LANES, LANES);
             }
             _ => {
                 let out = rows_mut(output, units.clone());
@@ -320,27 +335,36 @@ impl MaskedKernel {
         }
     }
 
-    /// Room for the gradients of an evaluation, all zero.
-    #[must_use]
-    pub fn start_gradient<E: Real>(&self) -> MaskedGradient<E> {
-        let zeros = |units: usize| vec![E::zero(); units * LANES];
-        let results = self.layers.iter().map(|layer| zeros(layer.staircase.rows())).collect();
-        let stream = self.layers.iter().find(|layer| matches!(layer.target, Target::Stream(_)));
-        MaskedGradient {
-            input: zeros(self.layers[0].staircase.columns()),
-            results,
-            stream: zeros(stream.map_or(0, |layer| layer.staircase.rows())),
+    /// Runs a way back with room for its gradients, which hold anything at first.
+    pub fn with_gradient<E: Real, R>(&self, back: impl FnOnce(&mut MaskedGradient<E>) -> R) -> R {
+        // Taken out, so that nothing is borrowed while `back` runs.
+        let mut room = GRADIENT.take();
+        let gradient: &mut MaskedGradient<E> = room.or_default();
+        let size = |values: &mut Vec<E>, units: usize| values.resize(units * LANES, E::zero());
+        size(&mut gradient.input, self.layers[0].staircase.columns());
+        gradient.results.resize_with(self.layers.len(), Vec::new);
+        for (layer, result) in self.layers.iter().zip(&mut gradient.results) {
+            size(result, layer.staircase.rows());
+            if let Target::Stream(_) = layer.target {
+                size(&mut gradient.stream, layer.staircase.rows());
+            }
         }
+        let result = back(gradient);
+        GRADIENT.set(room);
+        result
     }
 
-    /// From the gradient of the output to those of the input and of every layer's result.
+    /// From the gradient of the output to those of the input and of every layer's result; adds those
+    /// of the parameters on the way.
     pub fn backward<E: Real>(
         &self,
         parameters: &[&[E]],
         state: &MaskedState<E>,
         gradient: &mut MaskedGradient<E>,
+        parameter_gradients: &mut [&mut [E]],
     ) {
         for layer in (0..self.layers.len()).rev() {
+            self.add_layer_gradients(layer, state, gradient, parameter_gradients);
             for strip in self.layers[layer].staircase.strips() {
                 self.pull(layer, strip.clone(), parameters, state, gradient);
             }
@@ -407,25 +431,36 @@ impl MaskedKernel {
         }
     }
 
-    /// Adds the gradients of all weights and biases, after a whole backward pass.
+    /// Adds the gradients of all weights and biases, after [`backward_degree`](Self::backward_degree)
+    /// down to degree 0.
     pub fn add_parameter_gradients<E: Real>(
         &self,
         state: &MaskedState<E>,
         gradient: &MaskedGradient<E>,
         parameter_gradients: &mut [&mut [E]],
     ) {
-        for (index, layer) in self.layers.iter().enumerate() {
-            let Layer { staircase, source, .. } = layer;
-            let below: &[E] = match *source {
-                Source::Input => &state.input,
-                Source::Kept(slot) if self.activation.keeps_argument() => &state.images[slot],
-                Source::Kept(slot) => &state.kept[slot],
-                Source::Stream => &state.stream,
-            };
-            let result = &gradient.results[index];
-            staircase.add_weight_gradient(result, below, &mut *parameter_gradients[2 * index]);
-            add_row_sums(result, LANES, LANES, &mut *parameter_gradients[2 * index + 1]);
+        for layer in 0..self.layers.len() {
+            self.add_layer_gradients(layer, state, gradient, parameter_gradients);
         }
+    }
+
+    fn add_layer_gradients<E: Real>(
+        &self,
+        index: usize,
+        state: &MaskedState<E>,
+        gradient: &MaskedGradient<E>,
+        parameter_gradients: &mut [&mut [E]],
+    ) {
+        let Layer { staircase, source, .. } = &self.layers[index];
+        let below: &[E] = match *source {
+            Source::Input => &state.input,
+            Source::Kept(slot) if self.activation.keeps_argument() => &state.images[slot],
+            Source::Kept(slot) => &state.kept[slot],
+            Source::Stream => &state.stream,
+        };
+        let result = &gradient.results[index];
+        staircase.add_weight_gradient(result, below, &mut *parameter_gradients[2 * index]);
+        add_row_sums(result, LANES, LANES, &mut *parameter_gradients[2 * index + 1]);
     }
 }
 
@@ -437,24 +472,12 @@ impl Layouts for MaskedKernel {
             .enumerate()
             .flat_map(|(index, layer)| {
                 let (rows, columns) = (layer.staircase.rows(), layer.staircase.columns());
-                let part = |name: &str, columns| Layout {
-                    name: format!("{name}{index}"),
-                    rows,
-                    columns,
-                    fan_in: layer.staircase.columns(),
-                    last: index == last,
+                let part = |name: &str, rows, width| {
+                    let name = format!("{name}{index}");
+                    Layout::uniform(name, rows, width, columns).in_last_layer(index == last)
                 };
-                let bias = Layout { rows: 1, columns: rows, ..part("bias", rows) };
-                [part("weight", columns), bias]
+                [part("weight", rows, columns), part("bias", 1, rows)]
             })
             .collect()
-    }
-
-    /// Zeroes what bands and strips would multiply with and no dependency uses; evaluations take
-    /// parameters after this only.
-    fn prepare<E: Real>(&self, values: &mut [Vec<E>]) {
-        for (layer, weights) in self.layers.iter().zip(values.iter_mut().step_by(2)) {
-            layer.staircase.clear_forbidden(weights);
-        }
     }
 }

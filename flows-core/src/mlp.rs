@@ -4,11 +4,14 @@
 //! and a layer is one product for all of them: h = act(W h + b) and h' = act'(W h + b) * (W h').
 
 use crate::activation::Activation;
+use crate::lanes::named_mut;
+use crate::layout::{Layout, Layouts};
 use crate::matmul::{Destination, Matrix, product};
-use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
+use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
-use crate::tensor::{Batch, Mode, SplitTape, check_columns, columns};
-use crate::{Error, Real, Result};
+use crate::tape::Tape;
+use crate::tensor::{Batch, check_columns, columns};
+use crate::{Error, Real, Result, Scratch};
 
 /// Fully connected layers; no activation after the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub type Mlp<E> = Network<E, MlpKernel>;
 
 /// What a forward pass keeps of each hidden layer.
 #[derive(Debug, Default)]
-pub struct MlpWorkspace<E> {
+struct Hidden<E> {
     kept: Vec<Vec<E>>,
     images: Vec<E>,
 }
@@ -65,11 +68,11 @@ impl MlpKernel {
         tangents: usize,
         input: &[E],
         parameters: &[&[E]],
-        workspace: &mut MlpWorkspace<E>,
+        scratch: &mut Scratch,
         output: &mut [E],
     ) {
         let stride = (1 + tangents) * LANES;
-        let MlpWorkspace { kept, images } = workspace;
+        let Hidden { kept, images } = scratch.or_default();
         kept.resize_with(self.layers() - 1, Vec::new);
         for layer in 0..self.layers() {
             let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
@@ -113,13 +116,13 @@ impl MlpKernel {
     pub fn backward_with_tangents<E: Real>(
         &self,
         tangents: usize,
-        block: Recorded<'_, E, MlpWorkspace<E>>,
+        block: Recorded<'_, E>,
         output_gradient: &mut [E],
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
         let stride = (1 + tangents) * LANES;
-        let MlpWorkspace { kept, images } = block.workspace;
+        let Hidden { kept, images } = block.scratch.left();
         let mut current: Vec<E> = Vec::new();
         for layer in (0..self.layers()).rev() {
             let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
@@ -155,12 +158,9 @@ impl Layouts for MlpKernel {
             .flat_map(|layer| {
                 let (fan_in, units) = (self.widths[layer], self.widths[layer + 1]);
                 let last = layer + 1 == self.layers();
-                let part = |name: &str, rows, columns| Layout {
-                    name: format!("{name}{layer}"),
-                    rows,
-                    columns,
-                    fan_in,
-                    last,
+                let part = |name: &str, rows, columns| {
+                    let name = format!("{name}{layer}");
+                    Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)
                 };
                 [part("weight", units, fan_in), part("bias", 1, units)]
             })
@@ -169,8 +169,6 @@ impl Layouts for MlpKernel {
 }
 
 impl<E: Real> NetworkKernel<E> for MlpKernel {
-    type Workspace = MlpWorkspace<E>;
-
     fn inputs(&self) -> usize {
         self.widths[0]
     }
@@ -179,19 +177,13 @@ impl<E: Real> NetworkKernel<E> for MlpKernel {
         self.widths[self.layers()]
     }
 
-    fn forward(
-        &self,
-        input: &[E],
-        parameters: &[&[E]],
-        workspace: &mut MlpWorkspace<E>,
-        output: &mut [E],
-    ) {
-        self.forward_with_tangents(0, input, parameters, workspace, output);
+    fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]) {
+        self.forward_with_tangents(0, input, parameters, scratch, output);
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, MlpWorkspace<E>>,
+        block: Recorded<'_, E>,
         output_gradient: &mut [E],
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
@@ -200,15 +192,13 @@ impl<E: Real> NetworkKernel<E> for MlpKernel {
     }
 }
 
-/// Value and Jacobian-vector products of a perceptron, with the tape.
+/// Value and Jacobian-vector products of a perceptron.
 #[derive(Debug)]
-pub struct Tangents<E: Real, T> {
+pub struct Tangents<E: Real> {
     /// `(rows, outputs)`
     pub value: Batch<E>,
     /// `(rows, outputs * P)`: output i of tangent p in column `p * outputs + i`.
     pub tangent: Batch<E>,
-    /// The one tape.
-    pub tape: T,
 }
 
 impl<E: Real> Mlp<E> {
@@ -220,13 +210,14 @@ impl<E: Real> Mlp<E> {
     ///
     /// # Errors
     /// [`Error::Dimension`] where the columns do not fit.
-    pub fn forward_with_tangents<T: Mode<E>>(
+    pub fn forward_with_tangents(
         &self,
-        input: Batch<E, T>,
+        input: &Batch<E>,
         directions: &Batch<E>,
-    ) -> Result<Tangents<E, T>> {
+        tape: &mut Tape<E>,
+    ) -> Result<Tangents<E>> {
         let inputs = NetworkKernel::<E>::inputs(self.kernel());
-        check_columns("perceptron", &input, inputs)?;
+        check_columns("perceptron", input, inputs)?;
         let got = columns(directions);
         if got == 0 || !got.is_multiple_of(inputs) {
             return Err(Error::Dimension {
@@ -236,11 +227,10 @@ impl<E: Real> Mlp<E> {
             });
         }
         let operation = WithTangents { kernel: self.kernel().clone(), tangents: got / inputs };
-        let (input, mut tape) = input.split_tape();
         let mut outputs =
-            apply_with(operation, &[&input, directions], self.tensors(), self.values(), &mut tape)?;
+            apply_with(operation, &[input, directions], self.tensors(), self.values(), tape)?;
         let tangent = outputs.remove(1);
-        Ok(Tangents { value: outputs.remove(0), tangent, tape })
+        Ok(Tangents { value: outputs.remove(0), tangent })
     }
 }
 
@@ -250,8 +240,8 @@ struct WithTangents {
 }
 
 #[derive(Default)]
-struct TangentWorkspace<E> {
-    mlp: MlpWorkspace<E>,
+struct Stacked<E> {
+    mlp: Scratch,
     input: Vec<E>,
 }
 
@@ -278,8 +268,6 @@ fn unstack<E: Real>(stacked: &[E], width: usize, value: &mut [E], tangent: &mut 
 }
 
 impl<E: Real> Operation<E> for WithTangents {
-    type Workspace = TangentWorkspace<E>;
-
     fn name(&self) -> &'static str {
         "perceptron with tangents"
     }
@@ -293,35 +281,33 @@ impl<E: Real> Operation<E> for WithTangents {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        let TangentWorkspace { mlp, input } = workspace;
+        let Stacked { mlp, input } = scratch.or_default();
         stack(inputs[0], inputs[1], inputs[0].len() / LANES, input);
         let width = NetworkKernel::<E>::outputs(&self.kernel);
         let mut stacked = vec![E::zero(); width * (1 + self.tangents) * LANES];
         self.kernel.forward_with_tangents(self.tangents, input, parameters, mlp, &mut stacked);
-        let [value, tangent] = outputs else {
-            return Ok(());
-        };
+        let [value, tangent] = named_mut(outputs);
         unstack(&stacked, width, value, tangent);
         Ok(())
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Self::Workspace>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
-        let TangentWorkspace { mlp, input } = block.workspace;
+    ) -> Result<()> {
+        let Stacked { mlp, input } = block.scratch.left::<Stacked<E>>();
         let mut outer = Vec::new();
         let width = NetworkKernel::<E>::outputs(&self.kernel);
         stack(output_gradients[0], output_gradients[1], width, &mut outer);
         let mut inner = vec![E::zero(); input.len()];
         let recorded =
-            Recorded { inputs: &[input.as_slice()], parameters: block.parameters, workspace: mlp };
+            Recorded { inputs: &[input.as_slice()], parameters: block.parameters, scratch: mlp };
         self.kernel.backward_with_tangents(
             self.tangents,
             recorded,
@@ -329,9 +315,8 @@ impl<E: Real> Operation<E> for WithTangents {
             &mut inner,
             parameter_gradients,
         );
-        let [value, tangent] = input_gradients else {
-            return;
-        };
+        let [value, tangent] = named_mut(input_gradients);
         unstack(&inner, NetworkKernel::<E>::inputs(&self.kernel), value, tangent);
+        Ok(())
     }
 }

@@ -3,62 +3,30 @@
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-use rand::RngExt;
-
+use crate::layout::{Layout, Layouts};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
-use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, PutTape, SplitTape, Values, batch, check_columns};
-use crate::{Error, Real, Result, Stream};
+use crate::parameters::{Parameters, Visitor, VisitorMut};
+use crate::tape::Tape;
+use crate::tensor::{Batch, check_columns};
+use crate::tensors::Tensors;
+use crate::{Error, Real, Result, Scratch, Stream};
 
-/// Name and shape of one tensor of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// Name within the network, such as `weight0`.
-    pub name: String,
-    /// Rows; for a weight, the units it feeds.
-    pub rows: usize,
-    /// Columns; for a weight, the units it reads.
-    pub columns: usize,
-    /// Number of inputs of a unit, which sets the size of the initial values.
-    pub fan_in: usize,
-    /// Whether the tensor belongs to the last layer.
-    pub last: bool,
-}
-
-/// What a kernel is parametrised by.
-pub trait Layouts: Clone + Debug + Send + Sync + 'static {
-    /// The tensors, in the order in which the kernel takes them.
-    fn layout(&self) -> Vec<Layout>;
-
-    /// Adjusts a copy of the values before they are used: a mask sets to zero what it forbids.
-    fn prepare<E: Real>(&self, _values: &mut [Vec<E>]) {}
-}
-
-/// A network over one block of [`LANES`] rows, feature by feature; it owns no tensors, so that
-/// fused operations can be built from it.
+/// A network over one block of [`LANES`] rows, feature by feature; it owns no tensors, so that maps
+/// and fused operations can be built from it.
 pub trait NetworkKernel<E: Real>: Layouts {
-    /// What the forward pass leaves for the backward pass.
-    type Workspace: Default + Send + Debug;
-
     /// Columns of the input.
     fn inputs(&self) -> usize;
     /// Columns of the output.
     fn outputs(&self) -> usize;
 
     /// Computes `output`, `(outputs, LANES)`, from `input`, `(inputs, LANES)`.
-    fn forward(
-        &self,
-        input: &[E],
-        parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
-        output: &mut [E],
-    );
+    fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]);
 
     /// Given the gradient of the output, writes that of the input and adds to those of the
     /// parameters. `output_gradient` may be used as scratch space.
     fn backward(
         &self,
-        block: Recorded<'_, E, Self::Workspace>,
+        block: Recorded<'_, E>,
         output_gradient: &mut [E],
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
@@ -74,31 +42,55 @@ pub enum LastLayer {
     Random,
 }
 
+impl LastLayer {
+    /// First values of the tensors of a network.
+    pub fn start(self, layout: &[Layout], rng: &mut Stream) -> Vec<Vec<f64>> {
+        let first = |part: &Layout| match self {
+            Self::Zero if part.last => vec![0.0; part.rows * part.columns],
+            _ => part.draw(rng),
+        };
+        layout.iter().map(first).collect()
+    }
+}
+
+/// First values of a conditioner whose output is `offset` for all inputs.
+///
+/// # Errors
+/// [`Error::Dimension`] unless there are as many values as outputs.
+pub fn constant_start(
+    layout: &[Layout],
+    offset: &[f64],
+    rng: &mut Stream,
+) -> Result<Vec<Vec<f64>>> {
+    let mut values = LastLayer::Zero.start(layout, rng);
+    let bias = values.last_mut().map_or(&mut [] as &mut [f64], Vec::as_mut_slice);
+    if bias.len() != offset.len() {
+        let (expected, got) = (bias.len(), offset.len());
+        return Err(Error::Dimension { op: "bias of the last layer", expected, got });
+    }
+    bias.copy_from_slice(offset);
+    Ok(values)
+}
+
 /// A kernel with its tensors.
 #[derive(Clone, Debug)]
-pub struct Network<E: Real, K: Layouts> {
+pub struct Network<E: Real, K> {
     kernel: K,
-    parameters: Vec<Batch<E>>,
-    /// Their values, prepared by the kernel when first asked for, until the parameters change.
+    tensors: Tensors<E>,
+    /// Their values, copied when first asked for, until the tensors change.
     values: OnceLock<Arc<Vec<Vec<E>>>>,
 }
 
 impl<E: Real, K: Layouts> Network<E, K> {
-    /// Draws every weight and bias from U(-1, 1) / sqrt(fan in).
+    /// Draws the first values as the layout says.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`] where there is no memory for them.
     pub fn new(kernel: K, last: LastLayer, rng: &mut Stream) -> Result<Self> {
-        let mut parameters = Vec::new();
-        for part in kernel.layout() {
-            let bound = 1.0 / (part.fan_in.max(1) as f64).sqrt();
-            let zero = part.last && last == LastLayer::Zero;
-            let values = (0..part.rows * part.columns)
-                .map(|_| if zero { E::zero() } else { E::of(rng.random_range(-bound..bound)) })
-                .collect();
-            parameters.push(batch(values, part.rows, part.columns)?);
-        }
-        Ok(Self { kernel, parameters, values: OnceLock::new() })
+        let layout = kernel.layout();
+        let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
+        let values = last.start(&layout, rng).into_iter().map(cast).collect();
+        Ok(Self { kernel, tensors: Tensors::new(layout, values)?, values: OnceLock::new() })
     }
 
     /// The kernel, for use inside a larger fused operation.
@@ -108,68 +100,41 @@ impl<E: Real, K: Layouts> Network<E, K> {
 
     /// The tensors, in the order of [`Layouts::layout`].
     pub fn tensors(&self) -> &[Batch<E>] {
-        &self.parameters
+        self.tensors.all()
     }
 
     /// The values of the tensors as the kernel takes them.
     pub fn values(&self) -> Arc<Vec<Vec<E>>> {
-        let prepared = || {
-            let mut values = self.parameters.iter().map(Values::values).collect::<Vec<_>>();
-            self.kernel.prepare(&mut values);
-            Arc::new(values)
-        };
-        Arc::clone(self.values.get_or_init(prepared))
+        Arc::clone(self.values.get_or_init(|| Arc::new(self.tensors.values())))
     }
 
-    /// Adds `offset` to the bias of the last layer, one value an output.
-    ///
-    /// # Errors
-    /// [`Error::Dimension`] if there are not as many values as outputs.
-    pub fn offset_last_bias(&mut self, offset: &[f64]) -> Result<()> {
-        self.values.take();
-        let Some(bias) = self.parameters.last_mut() else {
-            return Ok(());
-        };
-        let mut values = bias.values();
-        if values.len() != offset.len() {
-            let (expected, got) = (values.len(), offset.len());
-            return Err(Error::Dimension { op: "bias of the last layer", expected, got });
-        }
-        for (value, &shift) in values.iter_mut().zip(offset) {
-            *value += E::of(shift);
-        }
-        crate::tensor::set_values(bias, &values)
+    /// The kernel and its tensors.
+    pub fn into_parts(self) -> (K, Tensors<E>) {
+        (self.kernel, self.tensors)
     }
 }
 
-impl<E: Real, K: NetworkKernel<E>> Network<E, K> {
+impl<E: Real, K: NetworkKernel<E> + Clone + 'static> Network<E, K> {
     /// The network as a differentiable function on its own: `(rows, inputs)` to `(rows, outputs)`.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless `input` has as many columns as the network has inputs.
-    pub fn forward<T: Mode<E>>(&self, input: Batch<E, T>) -> Result<Batch<E, T>> {
-        check_columns("network", &input, self.kernel.inputs())?;
-        let (input, mut tape) = input.split_tape();
+    pub fn forward(&self, input: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
+        check_columns("network", input, self.kernel.inputs())?;
         let operation = Alone(self.kernel.clone());
-        let mut outputs =
-            apply_with(operation, &[&input], &self.parameters, self.values(), &mut tape)?;
-        Ok(outputs.remove(0).put_tape(tape))
+        let values = self.values();
+        Ok(apply_with(operation, &[input], self.tensors(), values, tape)?.remove(0))
     }
 }
 
-impl<E: Real, K: Layouts> Parameters<E> for Network<E, K> {
+impl<E: Real, K: Debug + Send + Sync> Parameters<E> for Network<E, K> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
-        for (part, tensor) in self.kernel.layout().iter().zip(&self.parameters) {
-            f(&part.name, Role::Learned, tensor);
-        }
+        self.tensors.visit(f);
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
         self.values.take();
-        for (part, tensor) in self.kernel.layout().iter().zip(&mut self.parameters) {
-            f(&part.name, Role::Learned, tensor)?;
-        }
-        Ok(())
+        self.tensors.visit_mut(f)
     }
 }
 
@@ -177,8 +142,6 @@ impl<E: Real, K: Layouts> Parameters<E> for Network<E, K> {
 struct Alone<K>(K);
 
 impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
-    type Workspace = K::Workspace;
-
     fn name(&self) -> &'static str {
         "network"
     }
@@ -191,22 +154,23 @@ impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        self.0.forward(inputs[0], parameters, workspace, outputs[0]);
+        self.0.forward(inputs[0], parameters, scratch, outputs[0]);
         Ok(())
     }
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Self::Workspace>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let mut incoming = output_gradients[0].to_vec();
         self.0.backward(block, &mut incoming, input_gradients[0], parameter_gradients);
+        Ok(())
     }
 }
 

@@ -12,8 +12,10 @@ pub use self::forward_kl::forward_kl;
 pub use self::mmd::mmd;
 pub use self::reverse_kl::reverse_kl;
 pub(crate) use self::reverse_kl::{Annealed, Divergence, reverse_divergence};
+pub(crate) use crate::rowwise::mean;
 use crate::rowwise::weighted;
-use crate::tensor::{Batch, Gradient, PerRow, Traced, Values, columns, per_row};
+use crate::tape::{Gradients, Tape};
+use crate::tensor::{Batch, PerRow, Values, columns, per_row};
 use crate::{Base, Real, Result, Work};
 
 /// A loss with its gradient.
@@ -22,7 +24,7 @@ pub struct Loss<E: Real> {
     /// Its value.
     pub value: f64,
     /// Its gradient for everything recorded.
-    pub gradient: Gradient<E>,
+    pub gradient: Gradients<E>,
     /// What it took.
     pub work: Work,
 }
@@ -40,17 +42,13 @@ pub enum Estimator {
     Path,
 }
 
-pub(crate) fn mean<E: Real>(values: &PerRow<E>) -> f64 {
-    values.values().iter().map(|v| v.as_f64()).sum::<f64>() / values.rows() as f64
-}
-
 /// Minus the cost of each row times the score of those parameters that do not move the draws `z`: the
 /// gradient of the mean cost that comes from where the draws fall.
 fn negative_score<E: Real>(
     base: &Base<E>,
     z: &Batch<E>,
     costs: &[f64],
-    tape: &mut Traced<E>,
+    tape: &mut Tape<E>,
 ) -> Result<Option<PerRow<E>>> {
     let Some(score) = base.score(z, tape)? else { return Ok(None) };
     let factors = costs.iter().map(|&cost| E::of(-cost)).collect();
@@ -58,25 +56,18 @@ fn negative_score<E: Real>(
 }
 
 /// -g . x of each row, for a fixed g.
-fn negative_product<E: Real>(
-    x: Batch<E>,
-    slope: Vec<E>,
-    tape: &mut Traced<E>,
-) -> Result<PerRow<E>> {
+fn negative_product<E: Real>(x: Batch<E>, slope: Vec<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let dim = columns(&x);
     let values = x.values();
     let product = |(x, g): (&[E], &[E])| -x.iter().zip(g).map(|(&x, &g)| x * g).sum::<E>();
     let result = per_row(values.chunks(dim).zip(slope.chunks(dim)).map(product).collect())?;
     let output = result.clone();
-    dfdx::tensor::Tape::add_backward_op(tape, move |gradients| {
-        let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-        let sums = gradients.get_or_alloc_mut(&x)?.chunks_mut(dim);
-        for ((sums, slope), outer) in sums.zip(slope.chunks(dim)).zip(incoming) {
-            for (sum, &g) in sums.iter_mut().zip(slope) {
-                *sum -= g * outer;
-            }
+    tape.record(move |gradients| {
+        let (mut slope, incoming) = (slope, gradients.take(&output)?);
+        for (row, outer) in slope.chunks_mut(dim).zip(incoming) {
+            row.iter_mut().for_each(|g| *g *= -outer);
         }
-        Ok(())
+        gradients.add(&x, &slope)
     });
     Ok(result)
 }

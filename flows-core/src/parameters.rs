@@ -43,7 +43,11 @@ pub trait Parameters<E: Real>: Debug + Send + Sync {
 }
 
 /// Visits `part` with `prefix.` before its names.
-pub fn visit_part<E: Real>(part: &impl Parameters<E>, prefix: &str, f: &mut Visitor<'_, E>) {
+pub fn visit_part<E: Real>(
+    part: &(impl Parameters<E> + ?Sized),
+    prefix: &str,
+    f: &mut Visitor<'_, E>,
+) {
     part.visit(&mut |name, role, tensor| f(&format!("{prefix}.{name}"), role, tensor));
 }
 
@@ -52,7 +56,7 @@ pub fn visit_part<E: Real>(part: &impl Parameters<E>, prefix: &str, f: &mut Visi
 /// # Errors
 /// The first error of `f`.
 pub fn visit_part_mut<E: Real>(
-    part: &mut impl Parameters<E>,
+    part: &mut (impl Parameters<E> + ?Sized),
     prefix: &str,
     f: &mut VisitorMut<'_, E>,
 ) -> Result<()> {

@@ -14,9 +14,9 @@ mod sealed {
 
 /// `f32`, the default of every program, or `f64`, for verification and tight tolerances.
 ///
-/// Its views of slices let code of one precision be compiled once, in the crate that defines it,
-/// behind an interface of either. Beside arithmetic it carries what the elementwise kernels of [`elementwise`](crate::elementwise)
-/// need: the constants of their argument reductions and two views of the bits.
+/// Beside arithmetic it carries what the elementwise kernels of
+/// [`elementwise`](crate::elementwise) need: the constants of their argument reductions and two views
+/// of the bits.
 pub trait Real:
     Dtype + NotMixedPrecision + Float + Sum + Display + Debug + Default + sealed::Sealed
 {
@@ -45,14 +45,6 @@ pub trait Real:
     fn write_bytes(self, bytes: &mut Vec<u8>);
     /// The value of [`BYTES`](Self::BYTES) bytes, lowest first; zero if there are not as many.
     fn from_bytes(bytes: &[u8]) -> Self;
-    /// The values themselves in single precision, if that is what they are.
-    fn single(values: &[Self]) -> Option<&[f32]>;
-    /// As [`single`](Self::single), to be written.
-    fn single_mut(values: &mut [Self]) -> Option<&mut [f32]>;
-    /// The values themselves in double precision, if that is what they are.
-    fn double(values: &[Self]) -> Option<&[f64]>;
-    /// As [`double`](Self::double), to be written.
-    fn double_mut(values: &mut [Self]) -> Option<&mut [f64]>;
     /// The nearest value to `x`.
     fn of(x: f64) -> Self;
     /// The value in double precision.
@@ -114,22 +106,6 @@ impl Real for f32 {
         bytes.try_into().map_or(0.0, Self::from_le_bytes)
     }
 
-    fn single(values: &[Self]) -> Option<&[f32]> {
-        Some(values)
-    }
-
-    fn single_mut(values: &mut [Self]) -> Option<&mut [f32]> {
-        Some(values)
-    }
-
-    fn double(_: &[Self]) -> Option<&[f64]> {
-        None
-    }
-
-    fn double_mut(_: &mut [Self]) -> Option<&mut [f64]> {
-        None
-    }
-
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as Self
@@ -175,22 +151,6 @@ impl Real for f64 {
 
     fn from_bytes(bytes: &[u8]) -> Self {
         bytes.try_into().map_or(0.0, Self::from_le_bytes)
-    }
-
-    fn single(_: &[Self]) -> Option<&[f32]> {
-        None
-    }
-
-    fn single_mut(_: &mut [Self]) -> Option<&mut [f32]> {
-        None
-    }
-
-    fn double(values: &[Self]) -> Option<&[f64]> {
-        Some(values)
-    }
-
-    fn double_mut(values: &mut [Self]) -> Option<&mut [f64]> {
-        Some(values)
     }
 
     #[inline(always)]

@@ -9,10 +9,12 @@
 //! first); Durkan et al., *Neural Spline Flows*, 2019, appendix B.
 
 use crate::activation::Activation;
+use crate::lanes::add;
+use crate::layout::{Layout, Layouts};
 use crate::matmul::{Destination, Matrix, product};
-use crate::network::{Layout, Layouts, Network, NetworkKernel, add_bias, add_row_sums};
+use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Recorded};
-use crate::{Error, Real, Result};
+use crate::{Error, Real, Result, Scratch};
 
 /// A residual network of constant width.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub type ResidualNetwork<E> = Network<E, ResidualKernel>;
 
 /// What a forward pass keeps.
 #[derive(Debug, Default)]
-pub struct ResidualWorkspace<E> {
+struct Residual<E> {
     blocks: Vec<BlockState<E>>,
     last: Vec<E>,
 }
@@ -108,21 +110,12 @@ fn pair<'a, 'b, E>(gradients: &'a mut [&'b mut [E]], first: usize) -> [&'a mut &
     [&mut weight[0], &mut rest[0]]
 }
 
-fn add<E: Real>(sum: &mut [E], terms: &[E]) {
-    for (sum, &term) in sum.iter_mut().zip(terms) {
-        *sum += term;
-    }
-}
-
 impl Layouts for ResidualKernel {
     fn layout(&self) -> Vec<Layout> {
         let layer = |name: &str, units: usize, fan_in: usize, last: bool| {
-            let part = |kind: &str, rows, columns| Layout {
-                name: format!("{kind}_{name}"),
-                rows,
-                columns,
-                fan_in,
-                last,
+            let part = |kind: &str, rows, columns| {
+                let name = format!("{kind}_{name}");
+                Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)
             };
             [part("weight", units, fan_in), part("bias", 1, units)]
         };
@@ -139,8 +132,6 @@ impl Layouts for ResidualKernel {
 }
 
 impl<E: Real> NetworkKernel<E> for ResidualKernel {
-    type Workspace = ResidualWorkspace<E>;
-
     fn inputs(&self) -> usize {
         self.inputs
     }
@@ -149,15 +140,9 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
         self.outputs
     }
 
-    fn forward(
-        &self,
-        input: &[E],
-        parameters: &[&[E]],
-        workspace: &mut ResidualWorkspace<E>,
-        output: &mut [E],
-    ) {
+    fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]) {
         let none = vec![E::zero(); self.width];
-        let ResidualWorkspace { blocks, last } = workspace;
+        let Residual { blocks, last } = scratch.or_default();
         blocks.resize_with(self.blocks, BlockState::default);
         layer(parameters[0], parameters[1], input, last);
         let mut step = Vec::new();
@@ -177,12 +162,12 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ResidualWorkspace<E>>,
+        block: Recorded<'_, E>,
         output_gradient: &mut [E],
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
-        let ResidualWorkspace { blocks, last } = block.workspace;
+        let Residual { blocks, last } = block.scratch.left();
         let p = block.parameters;
         let end = 2 + 4 * self.blocks;
         let target = pair(parameter_gradients, end);

@@ -1,20 +1,15 @@
 //! Sums and means over values a row, recorded on the tape.
 
-use dfdx::shapes::Rank0;
-use dfdx::tensor::{Cpu, PutTape, Tensor, TensorFromVec};
-use dfdx::tensor_ops::Backward;
-
-use crate::tensor::{Gradient, Mode, PerRow, Traced, Values, device, per_row};
+use crate::lanes::add;
+use crate::tape::{Gradients, Tape};
+use crate::tensor::{PerRow, Values, per_row};
 use crate::{Error, Real, Result};
-
-/// A scalar with the tape that leads back from it.
-pub type Scalar<E, T> = Tensor<Rank0, E, Cpu, T>;
 
 /// The sum of several values a row.
 ///
 /// # Errors
 /// [`Error::Rows`] if they differ in length.
-pub fn sum<E: Real, T: Mode<E>>(terms: Vec<PerRow<E>>, tape: &mut T) -> Result<PerRow<E>> {
+pub fn sum<E: Real>(terms: Vec<PerRow<E>>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let rows = terms.first().map_or(0, Values::rows);
     let mut total = vec![E::zero(); rows];
     for term in &terms {
@@ -24,36 +19,27 @@ pub fn sum<E: Real, T: Mode<E>>(terms: Vec<PerRow<E>>, tape: &mut T) -> Result<P
         add(&mut total, &term.values());
     }
     let total = per_row(total)?;
-    if T::OWNS_TAPE {
-        let result = total.clone();
-        tape.add_backward_op(move |gradients| {
-            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&result)?);
-            for term in &terms {
-                add(gradients.get_or_alloc_mut(term)?, &incoming);
-            }
-            Ok(())
-        });
-    }
+    let result = total.clone();
+    tape.record(move |gradients| {
+        let incoming = gradients.take(&result)?;
+        terms.iter().try_for_each(|term| gradients.add(term, &incoming))
+    });
     Ok(total)
 }
 
 /// Minus a value a row.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn negated<E: Real, T: Mode<E>>(term: PerRow<E>, tape: &mut T) -> Result<PerRow<E>> {
+/// [`Error::Tensor`] where there is no memory for it.
+pub fn negated<E: Real>(term: PerRow<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     scaled(term, -1.0, tape)
 }
 
 /// A value a row times a number.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn scaled<E: Real, T: Mode<E>>(
-    term: PerRow<E>,
-    factor: f64,
-    tape: &mut T,
-) -> Result<PerRow<E>> {
+/// [`Error::Tensor`] where there is no memory for it.
+pub fn scaled<E: Real>(term: PerRow<E>, factor: f64, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let factors = vec![E::of(factor); term.rows()];
     weighted(term, factors, tape)
 }
@@ -61,69 +47,36 @@ pub fn scaled<E: Real, T: Mode<E>>(
 /// A value a row times a number of its own.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn weighted<E: Real, T: Mode<E>>(
+/// [`Error::Tensor`] where there is no memory for it.
+pub fn weighted<E: Real>(
     term: PerRow<E>,
     factors: Vec<E>,
-    tape: &mut T,
+    tape: &mut Tape<E>,
 ) -> Result<PerRow<E>> {
     let result = per_row(term.values().iter().zip(&factors).map(|(&v, &f)| f * v).collect())?;
-    if T::OWNS_TAPE {
-        let output = result.clone();
-        tape.add_backward_op(move |gradients| {
-            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-            let sums = gradients.get_or_alloc_mut(&term)?.iter_mut();
-            for ((sum, value), factor) in sums.zip(incoming).zip(factors) {
-                *sum += factor * value;
-            }
-            Ok(())
-        });
-    }
+    let output = result.clone();
+    tape.record(move |gradients| {
+        let mut incoming = gradients.take(&output)?;
+        incoming.iter_mut().zip(&factors).for_each(|(value, &factor)| *value *= factor);
+        gradients.add(&term, &incoming)
+    });
     Ok(result)
 }
 
-/// Minus the mean over rows, in double precision whatever the tensors hold.
+/// The mean over rows, in double precision whatever the tensors hold.
+pub fn mean<E: Real>(values: &PerRow<E>) -> f64 {
+    values.values().iter().map(|v| v.as_f64()).sum::<f64>() / values.rows() as f64
+}
+
+/// The gradient of `factor` times the mean over rows, for everything on the tape.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn negative_mean<E: Real>(
-    values: PerRow<E>,
-    mut tape: Traced<E>,
-) -> Result<(f64, Scalar<E, Traced<E>>)> {
-    let rows = values.rows();
-    let mean = values.values().iter().map(|v| v.as_f64()).sum::<f64>() / rows as f64;
-    let scalar: Scalar<E, _> = device().try_tensor_from_vec(vec![E::of(-mean)], ())?;
-    let source = scalar.clone();
-    tape_weights(&mut tape, values, source, E::of(-1.0 / rows as f64));
-    Ok((-mean, scalar.put_tape(tape)))
-}
-
-fn tape_weights<E: Real>(
-    tape: &mut Traced<E>,
-    values: PerRow<E>,
-    scalar: Scalar<E, dfdx::tensor::NoneTape>,
-    weight: E,
-) {
-    use dfdx::tensor::Tape;
-    tape.add_backward_op(move |gradients| {
-        let incoming = gradients.get_or_alloc_mut(&scalar)?[0];
-        for gradient in gradients.get_or_alloc_mut(&values)?.iter_mut() {
-            *gradient += incoming * weight;
-        }
-        Ok(())
-    });
-}
-
-/// Runs the tape backwards from a scalar.
-///
-/// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn backward<E: Real>(scalar: Scalar<E, Traced<E>>) -> Result<Gradient<E>> {
-    Ok(scalar.try_backward()?)
-}
-
-fn add<E: Real>(total: &mut [E], term: &[E]) {
-    for (sum, &value) in total.iter_mut().zip(term) {
-        *sum += value;
-    }
+/// Of what was recorded.
+pub fn gradient_of_mean<E: Real>(
+    factor: f64,
+    values: &PerRow<E>,
+    tape: Tape<E>,
+) -> Result<Gradients<E>> {
+    let share = E::of(factor / values.rows() as f64);
+    tape.backward(|gradients| gradients.add(values, &vec![share; values.rows()]))
 }

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use rayon::prelude::*;
 
 use crate::operation::LANES;
-use crate::tensor::{Batch, Mode, PerRow, SplitTape, Values, check_columns, per_row};
+use crate::tape::Tape;
+use crate::tensor::{Batch, PerRow, Values, check_columns, per_row};
 use crate::{Error, Real, Result};
 
 /// An unnormalised density p~ with its gradient, a point at a time in double precision.
@@ -29,13 +30,13 @@ pub trait Target: Debug + Send + Sync {
 /// # Errors
 /// [`Error::Dimension`] unless `x` has the target's columns; [`Error::NonFinite`] where a
 /// log-density is neither finite nor minus infinity.
-pub fn log_density<E: Real, T: Mode<E>>(
+pub fn log_density<E: Real>(
     target: &dyn Target,
-    x: Batch<E, T>,
-) -> Result<(PerRow<E>, T)> {
+    x: &Batch<E>,
+    tape: &mut Tape<E>,
+) -> Result<PerRow<E>> {
     let dim = target.dim();
-    check_columns("target density", &x, dim)?;
-    let (x, mut tape) = x.split_tape();
+    check_columns("target density", x, dim)?;
     let points = x.values();
     let mut log_density = vec![E::zero(); x.rows()];
     let mut slopes = vec![E::zero(); points.len()];
@@ -48,20 +49,14 @@ pub fn log_density<E: Real, T: Mode<E>>(
         return Err(Error::NonFinite { quantity: "log-density of the target", row, advice });
     }
     let result = per_row(log_density)?;
-    if T::OWNS_TAPE {
-        let output = result.clone();
-        tape.add_backward_op(move |gradients| {
-            let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-            let sums = gradients.get_or_alloc_mut(&x)?.chunks_mut(dim);
-            for ((sums, slopes), outer) in sums.zip(slopes.chunks(dim)).zip(incoming) {
-                for (sum, &slope) in sums.iter_mut().zip(slopes) {
-                    *sum += slope * outer;
-                }
-            }
-            Ok(())
-        });
-    }
-    Ok((result, tape))
+    let (output, x) = (result.clone(), x.clone());
+    tape.record(move |gradients| {
+        let incoming = gradients.take(&output)?;
+        let rows = slopes.chunks_exact_mut(dim).zip(incoming);
+        rows.for_each(|(slopes, outer)| slopes.iter_mut().for_each(|slope| *slope *= outer));
+        gradients.add(&x, &slopes)
+    });
+    Ok(result)
 }
 
 fn evaluate<E: Real>(target: &dyn Target, points: &[E], values: &mut [E], slopes: &mut [E]) {

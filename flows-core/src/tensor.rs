@@ -3,25 +3,14 @@
 use std::sync::OnceLock;
 
 use dfdx::shapes::HasShape;
-use dfdx::tensor::{CopySlice, Cpu, Gradients, Tape, Tensor, TensorFromVec};
-pub use dfdx::tensor::{NoneTape, PutTape, SplitTape};
+use dfdx::tensor::{CopySlice, Cpu, Tensor, TensorFromVec};
 
-use crate::bijector::erased::Dispatch;
 use crate::{Error, Real, Result};
 
 /// `(rows, dim)`
-pub type Batch<E, T = NoneTape> = Tensor<(usize, usize), E, Cpu, T>;
+pub type Batch<E> = Tensor<(usize, usize), E, Cpu>;
 /// `(rows,)`
-pub type PerRow<E, T = NoneTape> = Tensor<(usize,), E, Cpu, T>;
-/// The tape that records.
-pub type Traced<E> = dfdx::tensor::OwnedTape<E, Cpu>;
-/// Gradients by tensor, as a backward pass leaves them.
-pub type Gradient<E> = Gradients<E, Cpu>;
-
-/// With or without a tape: [`NoneTape`] or [`Traced`], sealed.
-pub trait Mode<E: Real>: Tape<E, Cpu> + Dispatch<E> {}
-impl<E: Real> Mode<E> for NoneTape {}
-impl<E: Real> Mode<E> for Traced<E> {}
+pub type PerRow<E> = Tensor<(usize,), E, Cpu>;
 
 /// The device of every tensor. `Cpu::default()` seeds a generator that nobody uses here, and a
 /// device of its own for each tensor would do so each time.
@@ -41,7 +30,7 @@ pub fn batch<E: Real>(values: Vec<E>, rows: usize, dim: usize) -> Result<Batch<E
 /// One value a row.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
+/// [`Error::Tensor`] where there is no memory for it.
 pub fn per_row<E: Real>(values: Vec<E>) -> Result<PerRow<E>> {
     let rows = values.len();
     Ok(device().try_tensor_from_vec(values, (rows,))?)
@@ -57,7 +46,7 @@ pub trait Values<E> {
     fn rows(&self) -> usize;
 }
 
-impl<E: Real, T> Values<E> for Batch<E, T> {
+impl<E: Real> Values<E> for Batch<E> {
     fn values(&self) -> Vec<E> {
         let (rows, dim) = *self.shape();
         let mut values = vec![E::zero(); rows * dim];
@@ -75,7 +64,7 @@ impl<E: Real, T> Values<E> for Batch<E, T> {
     }
 }
 
-impl<E: Real, T> Values<E> for PerRow<E, T> {
+impl<E: Real> Values<E> for PerRow<E> {
     fn values(&self) -> Vec<E> {
         let mut values = vec![E::zero(); self.shape().0];
         Cpu::copy_into(self, &mut values);
@@ -100,7 +89,7 @@ fn front<E: Real>(buffer: &mut Vec<E>, count: usize, write: impl FnOnce(&mut [E]
 }
 
 /// Number of columns.
-pub fn columns<E: Real, T>(tensor: &Batch<E, T>) -> usize {
+pub fn columns<E: Real>(tensor: &Batch<E>) -> usize {
     tensor.shape().1
 }
 
@@ -123,19 +112,7 @@ pub fn set_values<E: Real>(tensor: &mut Batch<E>, values: &[E]) -> Result<()> {
 
 /// # Errors
 /// [`Error::Dimension`] unless `input` has `expected` columns.
-pub fn check_columns<E: Real, T>(
-    op: &'static str,
-    input: &Batch<E, T>,
-    expected: usize,
-) -> Result<()> {
+pub fn check_columns<E: Real>(op: &'static str, input: &Batch<E>, expected: usize) -> Result<()> {
     let got = columns(input);
     if got == expected { Ok(()) } else { Err(Error::Dimension { op, expected, got }) }
-}
-
-/// The gradient left for `tensor`, zero where nothing was recorded.
-///
-/// # Errors
-/// Never in practice; [`Error::Tensor`] is the tensor library's.
-pub fn gradient_of<E: Real>(gradients: &mut Gradient<E>, tensor: &Batch<E>) -> Result<Vec<E>> {
-    Ok(gradients.get_or_alloc_mut(tensor)?.to_vec())
 }

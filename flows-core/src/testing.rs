@@ -5,10 +5,9 @@ use rand::RngExt;
 
 use crate::bijector::{Bijector, Cost, LogDet, Mapped};
 use crate::parameters::{Parameters, Role};
-use crate::rowwise::{backward, negative_mean, sum};
-use crate::tensor::{
-    Batch, Gradient, Mode, NoneTape, PutTape, Traced, Values, batch, gradient_of, set_values,
-};
+use crate::pass::Direction;
+use crate::tape::{Gradients, Tape};
+use crate::tensor::{Batch, Values, batch, set_values};
 use crate::{Context, Result, Stream, stream};
 
 /// Largest differences that [`check_bijector`] lets pass, each with its reason.
@@ -42,24 +41,27 @@ impl Tolerance {
 const JACOBIAN_STEP: f64 = 1e-5;
 const GRADIENT_STEP: f64 = 1e-5;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Direction {
-    Forward,
-    Inverse,
+fn map(
+    bijector: &dyn Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+    tape: &mut Tape<f64>,
+) -> Result<Mapped<f64>> {
+    match direction {
+        Direction::Forward => bijector.forward(input, context, tape),
+        Direction::Inverse => bijector.inverse(input, context, tape),
+    }
 }
 
-impl Direction {
-    fn map<T: Mode<f64>>(
-        self,
-        bijector: &impl Bijector<f64>,
-        input: Batch<f64, T>,
-        context: &Context<f64>,
-    ) -> Result<Mapped<f64, T>> {
-        match self {
-            Self::Forward => bijector.forward(input, context),
-            Self::Inverse => bijector.inverse(input, context),
-        }
-    }
+/// Without a tape.
+fn plain(
+    bijector: &dyn Bijector<f64>,
+    direction: Direction,
+    input: &Batch<f64>,
+    context: &Context<f64>,
+) -> Mapped<f64> {
+    ok(map(bijector, direction, input, context, &mut Tape::none()), "without a tape")
 }
 
 /// Checks a bijector in double precision on eight batches of 1 to 4 rows: shapes, round trip,
@@ -67,13 +69,12 @@ impl Direction {
 /// parameter, input and context against differences, traced equal to untraced, rows independent.
 ///
 /// Start the parameters away from the identity, or half of the formula is never exercised.
-/// `point` draws one coordinate of a base point; `context_dim` features are drawn from N(0, 1).
+/// `point` draws one coordinate of a base point; features of the context are drawn from N(0, 1).
 ///
 /// # Panics
 /// With a sentence that names the check, when something is wrong.
 pub fn check_bijector(
-    bijector: &mut impl Bijector<f64>,
-    context_dim: usize,
+    bijector: &mut dyn Bijector<f64>,
     point: impl Fn(&mut Stream) -> f64,
     tolerance: Tolerance,
 ) {
@@ -82,8 +83,8 @@ pub fn check_bijector(
         let rows = 1 + (seed as usize % 4);
         let dim = bijector.dim();
         let z = matrix((0..rows * dim).map(|_| point(&mut rng)).collect(), rows, dim);
-        let context = draw_context(rows, context_dim, &mut rng);
-        let x = ok(bijector.forward(z.clone(), &context), "forward").value;
+        let context = draw_context(rows, bijector.context_dim(), &mut rng);
+        let x = plain(bijector, Direction::Forward, &z, &context).value;
 
         check_round_trip(bijector, &z, &context, tolerance, seed);
         let mut directions = vec![(Direction::Forward, z)];
@@ -93,7 +94,7 @@ pub fn check_bijector(
         for (direction, input) in directions {
             check_tape(bijector, direction, &input, &context, seed);
             check_rows(bijector, direction, &input, &context, tolerance, seed);
-            if bijector.log_det() == LogDet::Exact {
+            if bijector.exactness() == LogDet::Exact {
                 check_log_det(bijector, direction, &input, &context, tolerance, seed);
             }
             check_gradients(bijector, direction, &input, &context, tolerance, seed);
@@ -125,24 +126,25 @@ fn draw_context(rows: usize, dim: usize, rng: &mut Stream) -> Context<f64> {
 }
 
 fn check_round_trip(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     z: &Batch<f64>,
     context: &Context<f64>,
     tolerance: Tolerance,
     seed: u64,
 ) {
-    let out = ok(bijector.forward(z.clone(), context), "forward");
+    let out = plain(bijector, Direction::Forward, z, context);
     assert_eq!(out.value.rows(), z.rows(), "rows of the value");
     assert_eq!(crate::tensor::columns(&out.value), bijector.dim(), "columns of the value");
     assert_eq!(out.log_det.rows(), z.rows(), "rows of the log-det");
     if bijector.costs().inverse == Cost::Unavailable {
-        assert!(bijector.inverse(out.value, context).is_err(), "an unavailable inverse answered");
+        let inverse = bijector.inverse(&out.value, context, &mut Tape::none());
+        assert!(inverse.is_err(), "an unavailable inverse answered");
         return;
     }
-    let back = ok(bijector.inverse(out.value, context), "inverse");
+    let back = plain(bijector, Direction::Inverse, &out.value, context);
     close("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
-    let scale = if bijector.log_det() == LogDet::Exact { 1.0 } else { 10.0 };
+    let scale = if bijector.exactness() == LogDet::Exact { 1.0 } else { 10.0 };
     close("inverse log-det", &negated, &out.log_det.values(), tolerance.round_trip * scale, seed);
 }
 
@@ -159,15 +161,15 @@ fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
 }
 
 fn check_tape(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
     seed: u64,
 ) {
-    let plain = ok(direction.map(bijector, input.clone(), context), "without a tape");
-    let traced = input.clone().put_tape(Traced::default());
-    let traced = ok(direction.map(bijector, traced, context), "with a tape");
+    let plain = plain(bijector, direction, input, context);
+    let traced = map(bijector, direction, input, context, &mut Tape::recording());
+    let traced = ok(traced, "with a tape");
     let same = plain.value.values() == traced.value.values()
         && plain.log_det.values() == traced.log_det.values();
     if bijector.costs().forward == Cost::Integrated {
@@ -196,22 +198,22 @@ fn single(input: &Batch<f64>, context: &Context<f64>, row: usize) -> (Batch<f64>
 }
 
 fn check_rows(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
     tolerance: Tolerance,
     seed: u64,
 ) {
-    if bijector.log_det() == LogDet::Estimate {
+    if bijector.exactness() == LogDet::Estimate {
         return; // Probes belong to a row's place in the batch.
     }
     let dim = bijector.dim();
-    let all = ok(direction.map(bijector, input.clone(), context), "a batch");
+    let all = plain(bijector, direction, input, context);
     let (values, log_dets) = (all.value.values(), all.log_det.values());
     for row in 0..input.rows() {
         let (alone, its) = single(input, context, row);
-        let one = ok(direction.map(bijector, alone, &its), "a row alone");
+        let one = plain(bijector, direction, &alone, &its);
         let expected = &values[row * dim..(row + 1) * dim];
         close("value of a row alone", &one.value.values(), expected, tolerance.rows, seed);
         let expected = &log_dets[row..=row];
@@ -220,7 +222,7 @@ fn check_rows(
 }
 
 fn check_log_det(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
@@ -228,14 +230,14 @@ fn check_log_det(
     seed: u64,
 ) {
     let dim = bijector.dim();
-    let log_dets = ok(direction.map(bijector, input.clone(), context), "a batch").log_det.values();
+    let log_dets = plain(bijector, direction, input, context).log_det.values();
     for (row, log_det) in log_dets.iter().enumerate() {
         let (alone, its) = single(input, context, row);
         let point = alone.values();
         let image = |j: usize, step: f64| {
             let mut moved = point.clone();
             moved[j] += step;
-            ok(direction.map(bijector, matrix(moved, 1, dim), &its), "a moved row").value.values()
+            plain(bijector, direction, &matrix(moved, 1, dim), &its).value.values()
         };
         let columns: Vec<Vec<f64>> = (0..dim)
             .map(|j| {
@@ -257,12 +259,12 @@ fn check_log_det(
 
 /// A scalar of value and log-det that no symmetry makes insensitive to anything.
 fn objective(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
 ) -> f64 {
-    let out = ok(direction.map::<NoneTape>(bijector, input.clone(), context), "objective");
+    let out = plain(bijector, direction, input, context);
     let value: f64 = out.value.values().iter().enumerate().map(|(i, v)| weight(i) * v).sum();
     let log_det: f64 =
         out.log_det.values().iter().enumerate().map(|(i, l)| weight(i + 7) * l).sum();
@@ -273,39 +275,25 @@ fn weight(index: usize) -> f64 {
     1.0 + (index as f64 * 0.7).sin()
 }
 
+/// The gradient of [`objective`].
 fn tape_gradient(
-    bijector: &impl Bijector<f64>,
+    bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
-) -> Result<Gradient<f64>> {
-    let traced = input.clone().put_tape(Traced::default());
-    let out = direction.map(bijector, traced, context)?;
-    let (value, log_det, mut tape) = (out.value, out.log_det, out.tape);
-    // The weighted sum as a value a row, so that the objective above is its negative mean times -1.
-    let rows = log_det.rows();
-    let seed_value: Vec<f64> = (0..value.values().len()).map(weight).collect();
-    let seed_log_det: Vec<f64> = (0..rows).map(|i| weight(i + 7)).collect();
-    let total = crate::tensor::per_row(vec![0.0; 1])?;
-    let result = total.clone();
-    {
-        use dfdx::tensor::Tape;
-        tape.add_backward_op(move |gradients| {
-            let outer = gradients.get_or_alloc_mut(&result)?[0];
-            let pairs = gradients.get_or_alloc_mut(&value)?.iter_mut().zip(&seed_value);
-            pairs.for_each(|(g, w)| *g += outer * w);
-            let pairs = gradients.get_or_alloc_mut(&log_det)?.iter_mut().zip(&seed_log_det);
-            pairs.for_each(|(g, w)| *g += outer * w);
-            Ok(())
-        });
-    }
-    let total = sum(vec![total], &mut tape)?;
-    let (_, scalar) = negative_mean(total, tape)?;
-    backward(scalar)
+) -> Result<Gradients<f64>> {
+    let mut tape = Tape::recording();
+    let Mapped { value, log_det, .. } = map(bijector, direction, input, context, &mut tape)?;
+    let values: Vec<f64> = (0..value.values().len()).map(weight).collect();
+    let log_dets: Vec<f64> = (0..log_det.rows()).map(|i| weight(i + 7)).collect();
+    tape.backward(|gradients| {
+        gradients.add(&value, &values)?;
+        gradients.add(&log_det, &log_dets)
+    })
 }
 
 fn check_gradients(
-    bijector: &mut impl Bijector<f64>,
+    bijector: &mut dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
@@ -314,19 +302,21 @@ fn check_gradients(
 ) {
     let mut gradients = ok(tape_gradient(bijector, direction, input, context), "gradient");
     let label = |name: &str| format!("{direction:?} gradient of {name}");
-    // The tape computed minus the objective.
-    let mut negative = |tensor: &Batch<f64>| -> Vec<f64> {
-        ok(gradient_of(&mut gradients, tensor), "gradient").iter().map(|g| -g).collect()
-    };
-    let exact = negative(input);
+    let mut exact = |tensor: &Batch<f64>| ok(gradients.take(tensor), "gradient");
+    let own = exact(input);
     let numerical = differences(input, |moved| objective(bijector, direction, moved, context));
-    close_relative(&label("the input"), &exact, &numerical, tolerance.gradient, seed);
+    close_relative(&label("the input"), &own, &numerical, tolerance.gradient, seed);
     if let Some(features) = context.features() {
         let numerical = differences(features, |moved| {
             objective(bijector, direction, input, &Context::of(moved.clone()))
         });
-        let exact = negative(features);
-        close_relative(&label("the context"), &exact, &numerical, tolerance.gradient, seed);
+        close_relative(
+            &label("the context"),
+            &exact(features),
+            &numerical,
+            tolerance.gradient,
+            seed,
+        );
     }
     let mut parameters = Vec::new();
     bijector.visit(&mut |name, role, tensor| {
@@ -341,12 +331,11 @@ fn check_gradients(
             ok(replace(bijector, &name, &tensor.values()), "moving a parameter back");
             value
         });
-        let exact = negative(&tensor);
-        close_relative(&label(&name), &exact, &numerical, tolerance.gradient, seed);
+        close_relative(&label(&name), &exact(&tensor), &numerical, tolerance.gradient, seed);
     }
 }
 
-fn replace(bijector: &mut impl Bijector<f64>, name: &str, values: &[f64]) -> Result<()> {
+fn replace(bijector: &mut dyn Bijector<f64>, name: &str, values: &[f64]) -> Result<()> {
     bijector.visit_mut(&mut |this, _, tensor| {
         if this == name { set_values(tensor, values) } else { Ok(()) }
     })
@@ -376,8 +365,12 @@ fn close_relative(what: &str, got: &[f64], expected: &[f64], tolerance: f64, see
 /// Moves every learned parameter by `scale` N(0, 1), away from the identity.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`](crate::Error::Tensor) is the tensor library's.
-pub fn perturb(model: &mut impl Parameters<f64>, scale: f64, rng: &mut Stream) -> Result<()> {
+/// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+pub fn perturb(
+    model: &mut (impl Parameters<f64> + ?Sized),
+    scale: f64,
+    rng: &mut Stream,
+) -> Result<()> {
     model.visit_mut(&mut |_, role, tensor| {
         if role == Role::Fixed {
             return Ok(());

@@ -1,8 +1,7 @@
 //! Exact counts of what a computation took; clocks are noisy, counts are not.
 
 use std::ops::{Add, AddAssign};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +25,24 @@ impl Work {
     #[must_use]
     pub fn passes(passes: u64) -> Self {
         Self { network_passes: passes, ..Self::default() }
+    }
+
+    /// `iterations` of a root finder or a fixed point.
+    #[must_use]
+    pub fn iterations(iterations: u64) -> Self {
+        Self { iterations, ..Self::default() }
+    }
+
+    /// The larger of each of the counts.
+    #[must_use]
+    pub fn largest(self, other: Self) -> Self {
+        Self {
+            network_passes: self.network_passes.max(other.network_passes),
+            field_evaluations: self.field_evaluations.max(other.field_evaluations),
+            steps_accepted: self.steps_accepted.max(other.steps_accepted),
+            steps_rejected: self.steps_rejected.max(other.steps_rejected),
+            iterations: self.iterations.max(other.iterations),
+        }
     }
 
     /// Passes and evaluations together: the work that dominates in either family.
@@ -55,20 +72,21 @@ impl AddAssign for Work {
     }
 }
 
-/// The largest of the counts that blocks of rows report: blocks run side by side, and a call takes
-/// as long as its slowest one. Clones share the count.
+/// The largest of what blocks of rows report, count by count: blocks run side by side, and a call
+/// takes as long as its slowest one. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Arc<AtomicU64>);
+pub struct Tally(Arc<Mutex<Work>>);
 
 impl Tally {
-    /// Notes the count of one block.
-    pub fn note(&self, count: u64) {
-        self.0.fetch_max(count, Ordering::Relaxed);
+    /// Notes what one block took.
+    pub fn note(&self, work: Work) {
+        let mut largest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *largest = largest.largest(work);
     }
 
-    /// The largest count so far.
+    /// The largest counts so far.
     #[must_use]
-    pub fn largest(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub fn largest(&self) -> Work {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

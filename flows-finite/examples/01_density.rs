@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use flows_core::train::{
     AdamConfig, Budget, Checkpoint, TableSource, TrainConfig, Trainer, Validation,
 };
-use flows_core::{Base, BoxBijector, Context, Flow, Result, Values, normals, stream};
+use flows_core::{Base, Context, Flow, Result, Values, normals, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 
 /// x1 ~ N(0, 1), x2 ~ N(x1^2 - 1, 0.25).
@@ -29,7 +29,7 @@ fn flow() -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32, 32]);
     let config = NsfCoupling { layers: 4, conditioner, bins: 8, ..NsfCoupling::default() };
     let chain = config.build(2, 0, &mut stream(1, "init"))?;
-    Flow::new(Base::standard_normal(2), BoxBijector::new(chain))
+    Flow::new(Base::standard_normal(2), Box::new(chain))
 }
 
 fn main() -> Result<()> {

@@ -9,16 +9,14 @@
 
 use std::time::Instant;
 
-use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Flow, Result, Values, normals, stream,
-};
+use flows_core::{Base, Chain, Context, Flow, Result, Values, normals, stream};
 use flows_finite::architecture::{AutoregressiveFlow, RealNvp};
 
 const DIM: usize = 16;
 const ROWS: usize = 2_000;
 
 fn show(name: &str, chain: Chain<f32>) -> Result<()> {
-    let flow = Flow::new(Base::standard_normal(DIM), BoxBijector::new(chain))?;
+    let flow = Flow::new(Base::standard_normal(DIM), Box::new(chain))?;
     let costs = flow.bijector().costs();
     let rows = normals(ROWS * DIM, &mut stream(1, "rows"));
     let clock = Instant::now();

@@ -3,8 +3,8 @@
 /// Gives a config its `build`, made of its generic `compose`.
 ///
 /// A generic function is compiled in every crate that calls it, and this one needs every layer of
-/// this crate: two functions of one precision each, and a cast that cannot fail, have that done
-/// here, once.
+/// this crate: a function that is not generic, and a cast that cannot fail, have that done here,
+/// once for each precision.
 macro_rules! compiled_once {
     ($config:ty) => {
         impl $config {
@@ -18,29 +18,21 @@ macro_rules! compiled_once {
                 context_dim: usize,
                 rng: &mut flows_core::Stream,
             ) -> flows_core::Result<flows_core::Chain<E>> {
-                if E::NAME == <f32 as flows_core::Real>::NAME {
-                    super::same(self.compose_32(dim, context_dim, rng)?)
+                super::same(self.of_precision(E::NAME, dim, context_dim, rng)?)
+            }
+
+            fn of_precision(
+                &self,
+                name: &str,
+                dim: usize,
+                context_dim: usize,
+                rng: &mut flows_core::Stream,
+            ) -> flows_core::Result<Box<dyn std::any::Any>> {
+                Ok(if name == <f32 as flows_core::Real>::NAME {
+                    Box::new(self.compose::<f32>(dim, context_dim, rng)?)
                 } else {
-                    super::same(self.compose_64(dim, context_dim, rng)?)
-                }
-            }
-
-            fn compose_32(
-                &self,
-                dim: usize,
-                context_dim: usize,
-                rng: &mut flows_core::Stream,
-            ) -> flows_core::Result<flows_core::Chain<f32>> {
-                self.compose(dim, context_dim, rng)
-            }
-
-            fn compose_64(
-                &self,
-                dim: usize,
-                context_dim: usize,
-                rng: &mut flows_core::Stream,
-            ) -> flows_core::Result<flows_core::Chain<f64>> {
-                self.compose(dim, context_dim, rng)
+                    Box::new(self.compose::<f64>(dim, context_dim, rng)?)
+                })
             }
         }
     };
@@ -107,9 +99,8 @@ fn layers(count: usize) -> Result<usize> {
     Err(Error::Parameter { name, requirement, value: 0.0 })
 }
 
-/// A value under the name that its type has elsewhere.
-fn same<A: 'static, B: 'static>(value: A) -> Result<B> {
-    let value: Box<dyn Any> = Box::new(value);
+/// A value under the name that its type has in generic code.
+fn same<T: 'static>(value: Box<dyn Any>) -> Result<T> {
     value.downcast().map(|value| *value).map_err(|_| {
         let (name, requirement) = ("bits of a precision", "32 or 64");
         Error::Parameter { name, requirement, value: 0.0 }

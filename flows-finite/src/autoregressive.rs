@@ -3,19 +3,16 @@
 mod density;
 mod sampling;
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
-use flows_core::masked::{Hidden, MaskedKernel};
-use flows_core::operation::{Operation, apply_with, column};
-use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
-use flows_core::tensor::{check_columns, set_values};
+use flows_core::map::{Block, Pull};
+use flows_core::masked::{Hidden, MaskedKernel, MaskedState};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Error, LastLayer, Mapped, Mode, Network, Parameters,
-    Real, Result, SplitTape, Stream, Tally, Values, Work,
+    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work, constant_start,
 };
 use serde::{Deserialize, Serialize};
 
-use self::density::Density;
-use self::sampling::SamplingOperation;
 use crate::order::Order;
 use crate::transformer::Transformer;
 
@@ -72,7 +69,7 @@ impl Default for Newton {
     }
 }
 
-/// A masked autoregressive layer with transformer `T`.
+/// A masked autoregressive layer.
 ///
 /// ```text
 /// z_i = tau(x_i; theta_i),   theta_i = conditioner(x_<i, context)        inverse: one pass
@@ -86,15 +83,15 @@ impl Default for Newton {
 /// Papamakarios, Pavlakou, Murray, *Masked Autoregressive Flow*, NeurIPS 2017,
 /// <https://arxiv.org/abs/1705.07057>; Kingma et al., *Inverse Autoregressive Flow*, NeurIPS 2016,
 /// <https://arxiv.org/abs/1606.04934>
-#[derive(Debug)]
-pub struct Autoregressive<E: Real, T: Transformer<E>> {
+#[derive(Clone, Debug)]
+pub struct Autoregressive<E: Real> {
     features: Vec<usize>,
-    conditioner: Network<E, MaskedKernel>,
-    transformer: T,
+    kernel: MaskedKernel,
+    transformer: Arc<dyn Transformer<E>>,
     sampling: Sampling,
 }
 
-impl<E: Real, T: Transformer<E>> Autoregressive<E, T> {
+impl<E: Real> Autoregressive<E> {
     /// A layer that takes features in the given order.
     ///
     /// # Errors
@@ -102,24 +99,14 @@ impl<E: Real, T: Transformer<E>> Autoregressive<E, T> {
     pub fn new(
         order: &Order,
         context_dim: usize,
-        transformer: T,
+        transformer: Arc<dyn Transformer<E>>,
         conditioner: &MaskedConditioner,
-        rng: &mut Stream,
     ) -> Result<Self> {
         let MaskedConditioner { hidden, activation } = conditioner;
         let dependencies = order.dependencies(context_dim)?;
         let kernel = MaskedKernel::new(dependencies, hidden, transformer.arity(), *activation)?;
-        let mut conditioner = Network::new(kernel.clone(), LastLayer::Zero, rng)?;
-        let dim = order.features().len();
-        conditioner.offset_last_bias(&transformer.identity().repeat(dim))?;
-        let mut values: Vec<Vec<E>> = conditioner.tensors().iter().map(Values::values).collect();
-        kernel.clear_unused(&mut values);
-        let mut cleared = values.iter();
-        conditioner.visit_mut(&mut |_, _, tensor| {
-            cleared.next().map_or(Ok(()), |values| set_values(tensor, values))
-        })?;
         let (features, sampling) = (order.features().to_vec(), Sampling::default());
-        Ok(Self { features, conditioner, transformer, sampling })
+        Ok(Self { features, kernel, transformer, sampling })
     }
 
     /// The same layer with another way to compute data from base values.
@@ -139,52 +126,29 @@ impl<E: Real, T: Transformer<E>> Autoregressive<E, T> {
     }
 
     /// Multiplications a row of one density pass, and of incremental sampling.
+    #[must_use]
     pub fn multiplications(&self) -> [usize; 2] {
-        self.conditioner.kernel().multiplications()
-    }
-
-    fn check(&self, input: &Batch<E, impl Mode<E>>, context: &Context<E>) -> Result<()> {
-        check_columns("autoregressive layer", input, self.features.len())?;
-        let expected = self.conditioner.kernel().dependencies().context();
-        context.check("context of an autoregressive layer", expected, input.rows())
-    }
-
-    fn run<O: Operation<E>, M: Mode<E>>(
-        &self,
-        operation: O,
-        inputs: &[&Batch<E>],
-        tape: &mut M,
-    ) -> Result<Vec<Batch<E>>> {
-        let tensors = self.conditioner.tensors();
-        apply_with(operation, inputs, tensors, self.conditioner.values(), tape)
-    }
-
-    fn wiring(&self) -> Wiring<T> {
-        let kernel = self.conditioner.kernel().clone();
-        Wiring { features: self.features.clone(), kernel, transformer: self.transformer.clone() }
+        self.kernel.multiplications()
     }
 }
 
-/// What operations of both directions are made of.
-struct Wiring<T> {
-    features: Vec<usize>,
-    kernel: MaskedKernel,
-    transformer: T,
-}
-
-impl<E: Real, T: Transformer<E>> Parameters<E> for Autoregressive<E, T> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        visit_part(&self.conditioner, "conditioner", f);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        visit_part_mut(&mut self.conditioner, "conditioner", f)
+impl<E: Real> Layouts for Autoregressive<E> {
+    fn layout(&self) -> Vec<Layout> {
+        self.kernel.layout().into_iter().map(|tensor| tensor.within("conditioner")).collect()
     }
 }
 
-impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
+impl<E: Real> Map<E> for Autoregressive<E> {
+    fn name(&self) -> &'static str {
+        "autoregressive layer"
+    }
+
     fn dim(&self) -> usize {
         self.features.len()
+    }
+
+    fn context_dim(&self) -> usize {
+        self.kernel.dependencies().context()
     }
 
     fn costs(&self) -> Costs {
@@ -194,32 +158,42 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Autoregressive<E, T> {
         Costs { forward, inverse: Cost::ClosedForm }
     }
 
-    fn forward<M: Mode<E>>(&self, z: Batch<E, M>, context: &Context<E>) -> Result<Mapped<E, M>> {
-        self.check(&z, context)?;
-        let (passes, iterations) = (Tally::default(), Tally::default());
-        let operation = SamplingOperation {
-            wiring: self.wiring(),
-            sampling: self.sampling,
-            passes: passes.clone(),
-            iterations: iterations.clone(),
-        };
-        let (z, mut tape) = z.split_tape();
-        let mut inputs = vec![&z];
-        inputs.extend(context.features());
-        let mut outputs = self.run(operation, &inputs, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        let work = Work { iterations: iterations.largest(), ..Work::passes(passes.largest()) };
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
+    fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
+        let offset = self.transformer.identity().repeat(self.features.len());
+        let mut values = constant_start(&self.layout(), &offset, rng)?;
+        self.kernel.clear_unused(&mut values);
+        Ok(values)
     }
 
-    fn inverse<M: Mode<E>>(&self, x: Batch<E, M>, context: &Context<E>) -> Result<Mapped<E, M>> {
-        self.check(&x, context)?;
-        let (x, mut tape) = x.split_tape();
-        let mut inputs = vec![&x];
-        inputs.extend(context.features());
-        let operation = Density { wiring: self.wiring() };
-        let mut outputs = self.run(operation, &inputs, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::passes(1)))
+    /// A model file may hold anything where the mask allows nothing.
+    fn prepare(&self, mut tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        self.kernel.clear_forbidden(&mut tensors);
+        Ok(tensors)
+    }
+
+    fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let state: &mut MaskedState<E> = scratch.or_default();
+        self.kernel.start(state);
+        state.input[..at.context.len()].copy_from_slice(at.context);
+        self.sample(at, state)
+    }
+
+    fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let state: &mut MaskedState<E> = scratch.or_default();
+        self.kernel.start(state);
+        state.input[..at.context.len()].copy_from_slice(at.context);
+        self.evaluate(at, state)
+    }
+
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        let state: &MaskedState<E> = scratch.left();
+        self.kernel.with_gradient(|gradient| self.pull_sample(at, state, gradient));
+        Ok(())
+    }
+
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        let state: &MaskedState<E> = scratch.left();
+        self.kernel.with_gradient(|gradient| self.pull_evaluate(at, state, gradient));
+        Ok(())
     }
 }

@@ -1,13 +1,12 @@
 //! Batch normalisation as a flow layer (review, Section 3.4).
 
-use std::sync::{Mutex, PoisonError};
-
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
+use flows_core::lanes::{lanes, lanes_mut, named, named_mut};
+use flows_core::operation::{Operation, Recorded, apply, column};
 use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, check_columns, columns, set_values};
 use flows_core::{
-    Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Purpose, Real, Result, Role,
-    SplitTape, Stream, Values, Work, derive,
+    Batch, Bijector, Context, Direction, Error, Gradients, Mapped, Parameters, Purpose, Real,
+    Result, Role, Scratch, Tape, Values, Work, derive,
 };
 
 /// Added to variances, as in the original paper's successors and MAF.
@@ -30,10 +29,13 @@ const MOMENTUM: f64 = 0.1;
 /// statistics are used and the layer is an elementwise affine map.
 ///
 /// # Running statistics
-/// They are saved with the model. A training pass leaves those of its batch (the variance unbiased,
-/// or untouched by a single row), and the next change of parameters or probes moves the running ones
-/// a tenth of the way, the first time all of it; batches that are not finite are left out.
-/// [`Bijector::initialise`] sets them from the first batch.
+/// They are saved with the model, and [`Bijector::end_step`] moves them a tenth of the way towards those
+/// of the step's batch (the variance unbiased, or untouched by a single row), the first time all of
+/// it; batches that are not finite are left out. The way back through a training pass leaves what the
+/// batch had in the [`Gradients`]: mean, variance and number of rows as the gradients of
+/// `running_mean`, `running_variance` and `initialised`, which have no other use because those
+/// tensors are fixed. Of several such passes on a tape the last one counts.
+/// [`Bijector::initialise`] sets the statistics from the first batch.
 ///
 /// # Reference
 /// Ioffe, Szegedy, *Batch normalization*, ICML 2015, <https://arxiv.org/abs/1502.03167>; as a flow:
@@ -53,12 +55,9 @@ pub struct BatchNorm<E: Real> {
     /// `(1, 1)`: 1 once the running statistics have been set from data.
     initialised: Batch<E>,
     purpose: Purpose,
-    /// What the latest training pass saw and the running statistics do not contain yet.
-    latest: Mutex<Option<Moments>>,
 }
 
 /// Mean and variance (divided by the number of rows) of each feature.
-#[derive(Clone, Debug)]
 struct Moments {
     rows: usize,
     mean: Vec<f64>,
@@ -79,6 +78,34 @@ impl Moments {
         }
         Self { rows, mean, variance }
     }
+
+    /// Leaves them as the gradients of the running statistics, unless a later pass has: the tape is run
+    /// backwards.
+    fn leave<E: Real>(
+        &self,
+        [mean, variance, rows]: &[Batch<E>; 3],
+        gradients: &mut Gradients<E>,
+    ) -> Result<()> {
+        if gradients.of(rows)?.iter().any(|&rows| rows > E::zero()) {
+            return Ok(());
+        }
+        gradients.add(rows, &[E::of(self.rows as f64)])?;
+        let cast = |values: &[f64]| values.iter().map(|&v| E::of(v)).collect::<Vec<E>>();
+        gradients.add(mean, &cast(&self.mean))?;
+        gradients.add(variance, &cast(&self.variance))
+    }
+
+    /// What [`leave`](Self::leave) left; no rows where there was no training pass.
+    fn left<E: Real>(
+        [mean, variance, rows]: [&Batch<E>; 3],
+        gradients: &mut Gradients<E>,
+    ) -> Result<Self> {
+        let mut wide = |tensor| -> Result<Vec<f64>> {
+            Ok(gradients.take(tensor)?.iter().map(|v: &E| v.as_f64()).collect())
+        };
+        let rows = wide(rows)?.iter().sum::<f64>() as usize;
+        Ok(Self { rows, mean: wide(mean)?, variance: wide(variance)? })
+    }
 }
 
 impl<E: Real> BatchNorm<E> {
@@ -95,34 +122,40 @@ impl<E: Real> BatchNorm<E> {
             running_variance: row(E::one(), dim)?,
             initialised: row(E::zero(), 1)?,
             purpose: Purpose::Reporting,
-            latest: Mutex::new(None),
         })
     }
 
-    fn map<T: Mode<E>, const INVERSE: bool>(&self, input: Batch<E, T>) -> Result<Mapped<E, T>> {
-        let dim = columns(&self.shift);
-        check_columns("batch norm", &input, dim)?;
-        let (input, mut tape) = input.split_tape();
-        let [mean, deviation] = if INVERSE && self.purpose == Purpose::Training {
-            self.batch_statistics(&input, &mut tape)?
+    fn map(
+        &self,
+        direction: Direction,
+        input: &Batch<E>,
+        context: &Context<E>,
+        tape: &mut Tape<E>,
+    ) -> Result<Mapped<E>> {
+        let dim = self.dim();
+        check_columns("batch norm", input, dim)?;
+        context.check("batch norm", 0, input.rows())?;
+        let [mean, deviation] = if direction == Direction::Inverse && self.depends_on_batch() {
+            self.batch_statistics(input, tape)?
         } else {
             let variances = self.running_variance.values();
             let deviations = variances.iter().map(|v| deviation(v.as_f64())).collect();
-            [self.running_mean.clone(), batch(deviations, 1, dim)?]
+            // Copies, whose gradients nobody reads.
+            [batch(self.running_mean.values(), 1, dim)?, batch(deviations, 1, dim)?]
         };
         let parameters = [mean, deviation, self.log_scale.clone(), self.shift.clone()];
-        let operation = Normalisation::<INVERSE> { dim };
-        let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
+        let mut outputs = apply(Normalisation { dim, direction }, &[input], &parameters, tape)?;
+        let log_det = column(outputs.remove(1), tape)?;
+        Ok(Mapped::new(outputs.remove(0), log_det, Work::default()))
     }
 
-    /// Mean and deviation sqrt(v + eps) of a batch, which are left for the running ones.
+    /// Mean and deviation sqrt(v + eps) of a batch; the way back leaves its moments for
+    /// [`Bijector::end_step`].
     ///
     /// ```text
     /// dm/dx_r = 1 / n,   d sqrt(v + eps) / dx_r = (x_r - m) / (n sqrt(v + eps))
     /// ```
-    fn batch_statistics<T: Mode<E>>(&self, x: &Batch<E>, tape: &mut T) -> Result<[Batch<E>; 2]> {
+    fn batch_statistics(&self, x: &Batch<E>, tape: &mut Tape<E>) -> Result<[Batch<E>; 2]> {
         let moments = Moments::of(x);
         let (rows, dim) = (x.rows(), columns(x));
         let means: Vec<E> = moments.mean.iter().map(|&m| E::of(m)).collect();
@@ -140,28 +173,29 @@ impl<E: Real> BatchNorm<E> {
             vec![slopes.iter().zip(gradient.iter().cycle()).map(|(&s, &g)| s * g).collect()]
         };
         let deviation = derive(&[x], (deviations, 1, dim), along_deviation, tape)?;
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(moments);
+        let targets = self.statistics().map(Clone::clone);
+        tape.record(move |gradients| moments.leave(&targets, gradients));
         Ok([mean, deviation])
     }
 
-    /// Moves the running statistics towards what the latest training pass saw.
-    fn settle(&mut self) -> Result<()> {
-        let latest = self.latest.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Moments { rows, mean, variance }) = latest else {
-            return Ok(());
-        };
+    fn statistics(&self) -> [&Batch<E>; 3] {
+        [&self.running_mean, &self.running_variance, &self.initialised]
+    }
+
+    /// Moves the running statistics towards those of a batch.
+    fn follow(&mut self, Moments { rows, mean, variance }: &Moments) -> Result<()> {
         let fresh = self.initialised.values() == [E::zero()];
         let share = if fresh { 1.0 } else { MOMENTUM };
         let moved = |running: &Batch<E>, latest: &[f64], share: f64| -> Vec<E> {
             let pairs = running.values().into_iter().zip(latest);
             pairs.map(|(old, new)| E::of(old.as_f64() + share * (new - old.as_f64()))).collect()
         };
-        let unbiased = rows as f64 / rows.saturating_sub(1).max(1) as f64;
+        let unbiased = *rows as f64 / rows.saturating_sub(1).max(1) as f64;
         let variance: Vec<f64> = variance.iter().map(|v| v * unbiased).collect();
-        let means = moved(&self.running_mean, &mean, share);
-        let informed = if rows > 1 { share } else { 0.0 };
+        let means = moved(&self.running_mean, mean, share);
+        let informed = if *rows > 1 { share } else { 0.0 };
         let variances = moved(&self.running_variance, &variance, informed);
-        if rows == 0 || means.iter().chain(&variances).any(|v| !v.is_finite()) {
+        if *rows == 0 || means.iter().chain(&variances).any(|v| !v.is_finite()) {
             return Ok(());
         }
         set_values(&mut self.running_mean, &means)?;
@@ -185,8 +219,6 @@ impl<E: Real> Parameters<E> for BatchNorm<E> {
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        // An optimiser's step ends here, so that what is saved after it lacks nothing.
-        self.settle()?;
         f("log_scale", Role::Learned, &mut self.log_scale)?;
         f("shift", Role::Learned, &mut self.shift)?;
         f("running_mean", Role::Fixed, &mut self.running_mean)?;
@@ -200,62 +232,68 @@ impl<E: Real> Bijector<E> for BatchNorm<E> {
         columns(&self.shift)
     }
 
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
+    fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(Direction::Forward, z, context, tape)
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, false>(z)
+    fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {
+        self.map(Direction::Inverse, x, context, tape)
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, true>(x)
+    fn depends_on_batch(&self) -> bool {
+        self.purpose == Purpose::Training
     }
 
-    fn set_purpose(&mut self, purpose: Purpose) {
+    fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.purpose = purpose;
+        Ok(())
     }
 
-    fn resample_probes(&mut self, _: &mut Stream) {
-        // Cannot fail: the statistics have the sizes of the tensors.
-        let _ = self.settle();
+    fn end_step(&mut self, gradients: &mut Gradients<E>) -> Result<()> {
+        let latest = Moments::left(self.statistics(), gradients)?;
+        self.follow(&latest)
     }
 
-    fn initialise(&mut self, x: Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
-        check_columns("batch norm", &x, self.dim())?;
+    fn initialise(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
+        check_columns("batch norm", x, self.dim())?;
         let rows = x.values();
         if let Some(index) = rows.iter().position(|v| !v.is_finite()) {
             let (quantity, advice) = ("input of batch norm", "check the data and earlier layers");
             return Err(Error::NonFinite { quantity, row: index / self.dim().max(1), advice });
         }
         if self.initialised.values() == [E::zero()] {
-            *self.latest.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(Moments::of(&x));
-            self.settle()?;
+            self.follow(&Moments::of(x))?;
         }
-        Ok(self.inverse(x, context)?.value)
+        Ok(self.inverse(x, context, &mut Tape::none())?.value)
     }
 }
 
 /// The affine map with parameters m, sqrt(v + eps), gamma, beta.
-struct Normalisation<const INVERSE: bool> {
+struct Normalisation {
     dim: usize,
+    direction: Direction,
 }
 
-impl<const INVERSE: bool> Normalisation<INVERSE> {
+impl Normalisation {
+    /// +1 where the log-det is that of a data-to-base pass.
+    fn sign<E: Real>(&self) -> E {
+        match self.direction {
+            Direction::Forward => -E::one(),
+            Direction::Inverse => E::one(),
+        }
+    }
+
     /// Factor, and what is subtracted before and added after it, of feature i.
-    fn coefficients<E: Real>(parameters: &[&[E]], i: usize) -> (E, E, E) {
-        let [mean, deviation, log_scale, shift] = [0, 1, 2, 3].map(|p: usize| parameters[p][i]);
-        if INVERSE {
-            (log_scale.exp() / deviation, mean, shift)
-        } else {
-            ((-log_scale).exp() * deviation, shift, mean)
+    fn coefficients<E: Real>(&self, parameters: &[&[E]], i: usize) -> (E, E, E) {
+        let [mean, deviation, log_scale, shift] = named(parameters).map(|p: &[E]| p[i]);
+        match self.direction {
+            Direction::Forward => ((-log_scale).exp() * deviation, shift, mean),
+            Direction::Inverse => (log_scale.exp() / deviation, mean, shift),
         }
     }
 }
 
-impl<E: Real, const INVERSE: bool> Operation<E> for Normalisation<INVERSE> {
-    type Workspace = ();
-
+impl<E: Real> Operation<E> for Normalisation {
     fn name(&self) -> &'static str {
         "batch norm"
     }
@@ -268,17 +306,17 @@ impl<E: Real, const INVERSE: bool> Operation<E> for Normalisation<INVERSE> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
+        let [value, log_det] = named_mut(outputs);
         let terms = parameters[1].iter().zip(parameters[2]);
         let total: E = terms.map(|(&deviation, &log_scale)| log_scale - deviation.ln()).sum();
-        outputs[1].fill(if INVERSE { total } else { -total });
-        let features = inputs[0].chunks_exact(LANES).zip(outputs[0].chunks_exact_mut(LANES));
-        for (i, (input, output)) in features.enumerate() {
-            let (factor, before, after) = Self::coefficients(parameters, i);
-            for (output, &input) in output.iter_mut().zip(input) {
-                *output = (input - before) * factor + after;
+        log_det.fill(self.sign::<E>() * total);
+        for i in 0..self.dim {
+            let (factor, before, after) = self.coefficients(parameters, i);
+            for (value, &input) in lanes_mut(value, i).iter_mut().zip(lanes(inputs[0], i)) {
+                *value = (input - before) * factor + after;
             }
         }
         Ok(())
@@ -290,37 +328,34 @@ impl<E: Real, const INVERSE: bool> Operation<E> for Normalisation<INVERSE> {
     /// ```
     fn backward(
         &self,
-        block: Recorded<'_, E, ()>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
-        let [d_mean, d_deviation, d_log_scale, d_shift] = parameter_gradients else {
-            return;
+    ) -> Result<()> {
+        let [d_value, d_log_det] = named(output_gradients);
+        let [d_mean, d_deviation, d_log_scale, d_shift] = named_mut(parameter_gradients);
+        let (d_before, d_after) = match self.direction {
+            Direction::Forward => (d_shift, d_mean),
+            Direction::Inverse => (d_mean, d_shift),
         };
-        let sign = if INVERSE { E::one() } else { -E::one() };
-        let total: E = output_gradients[1].iter().copied().sum();
+        let sign = self.sign::<E>();
+        let total: E = d_log_det.iter().copied().sum();
         for i in 0..self.dim {
-            let (factor, before, _) = Self::coefficients(block.parameters, i);
-            let lanes = i * LANES..(i + 1) * LANES;
-            let outer = &output_gradients[0][lanes.clone()];
+            let (factor, before, _) = self.coefficients(block.parameters, i);
+            let outer = lanes(d_value, i);
             let (mut along, mut sum) = (total, E::zero());
-            for (&input, &outer) in block.inputs[0][lanes.clone()].iter().zip(outer) {
+            for (&input, &outer) in lanes(block.inputs[0], i).iter().zip(outer) {
                 along += (input - before) * factor * outer;
                 sum += outer;
             }
-            let (d_before, d_after) = if INVERSE {
-                (&mut d_mean[i], &mut d_shift[i])
-            } else {
-                (&mut d_shift[i], &mut d_mean[i])
-            };
-            *d_before -= factor * sum;
-            *d_after += sum;
+            d_before[i] -= factor * sum;
+            d_after[i] += sum;
             d_log_scale[i] += sign * along;
             d_deviation[i] -= sign * along / block.parameters[1][i];
-            for (inner, &outer) in input_gradients[0][lanes].iter_mut().zip(outer) {
-                *inner = outer * factor;
-            }
+            let inner = lanes_mut(input_gradients[0], i).iter_mut();
+            inner.zip(outer).for_each(|(inner, &outer)| *inner = outer * factor);
         }
+        Ok(())
     }
 }

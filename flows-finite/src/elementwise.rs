@@ -1,79 +1,99 @@
 //! One transformer for each feature by itself, conditioned on nothing (review, Section 3.1.1).
 
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, check_columns};
-use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Mapped, Mode, Parameters, Real, Result, Role, SplitTape,
-    Tally, Work,
-};
+use std::sync::Arc;
 
+use flows_core::lanes::{lanes, lanes_mut};
+use flows_core::map::{Block, Pull};
+use flows_core::operation::LANES;
+use flows_core::{Cost, Costs, Direction, Layout, Layouts, Map, Real, Result, Scratch, Work};
+
+use crate::linear::factors::add_lane_sums;
 use crate::transformer::{Inner, Outer, Transformer};
 
-/// x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature, one fused operation in
-/// either direction.
+/// x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
 ///
 /// The Jacobian is diagonal: the log-det is the sum of the log-slopes. Training starts at the
 /// transformer's identity. A transformer without parameters makes a fixed map, such as the one onto
-/// an [`Interval`](crate::transformer::Interval). The context is ignored. Domain, accuracy and the
-/// cost of the inverse are the transformer's.
+/// an [`Interval`](crate::transformer::Interval). Domain, accuracy and the cost of the inverse are
+/// the transformer's.
 ///
 /// # Reference
 /// Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, *Normalizing Flows for
 /// Probabilistic Modeling and Inference*, JMLR 22(57), 2021, section 3.1.1.
 /// <https://arxiv.org/abs/1912.02762>
-#[derive(Debug)]
-pub struct Elementwise<E: Real, T: Transformer<E>> {
+#[derive(Clone, Debug)]
+pub struct Elementwise<E: Real> {
     dim: usize,
-    transformer: T,
-    /// `(dim, arity)`; none where the transformer has no parameters.
-    theta: Option<Batch<E>>,
+    transformer: Arc<dyn Transformer<E>>,
 }
 
-impl<E: Real, T: Transformer<E>> Elementwise<E, T> {
-    /// The transformer's identity for each of `dim` features.
-    ///
-    /// # Errors
-    /// Never in practice; [`Error::Tensor`](flows_core::Error::Tensor) is the tensor library's.
-    pub fn new(dim: usize, transformer: T) -> Result<Self> {
-        let arity = transformer.arity();
-        let start = || transformer.identity().repeat(dim).into_iter().map(E::of).collect();
-        let theta = if arity == 0 { None } else { Some(batch(start(), dim, arity)?) };
-        Ok(Self { dim, transformer, theta })
-    }
-
-    fn map<M: Mode<E>, const INVERSE: bool>(&self, input: Batch<E, M>) -> Result<Mapped<E, M>> {
-        check_columns("elementwise", &input, self.dim)?;
-        let (input, mut tape) = input.split_tape();
-        let iterations = Tally::default();
-        let operation = ElementwiseOperation::<T, INVERSE> {
-            dim: self.dim,
-            transformer: self.transformer.clone(),
-            iterations: iterations.clone(),
-        };
-        let mut outputs = apply(operation, &[&input], self.theta.as_slice(), &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        let work = Work { iterations: iterations.largest(), ..Work::default() };
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
-    }
+/// The parameters of a feature, LANES copies of each, and their gradients.
+#[derive(Debug, Default)]
+struct Spread<E> {
+    theta: Vec<E>,
+    d_theta: Vec<E>,
 }
 
-impl<E: Real, T: Transformer<E>> Parameters<E> for Elementwise<E, T> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        if let Some(theta) = &self.theta {
-            f("theta", Role::Learned, theta);
+impl<E: Real> Elementwise<E> {
+    /// The same transformer for each of `dim` features.
+    #[must_use]
+    pub fn new(dim: usize, transformer: Arc<dyn Transformer<E>>) -> Self {
+        Self { dim, transformer }
+    }
+
+    /// LANES copies of each parameter of a feature; made anew for every block, because they stay in
+    /// the cache and those of all features would not.
+    fn spread(&self, parameters: &[&[E]], feature: usize, theta: &mut Vec<E>) {
+        let arity = self.transformer.arity();
+        theta.resize(arity * LANES, E::zero());
+        // Without parameters there is no tensor of them.
+        let all = parameters.first().copied().unwrap_or_default();
+        for (copies, &parameter) in theta.chunks_exact_mut(LANES).zip(&all[feature * arity..]) {
+            copies.fill(parameter);
         }
     }
 
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        match &mut self.theta {
-            Some(theta) => f("theta", Role::Learned, theta),
-            None => Ok(()),
+    fn pull(&self, direction: Direction, at: Pull<'_, '_, E>, scratch: &mut Scratch) {
+        let Spread { theta, d_theta } = scratch.or_default();
+        let arity = self.transformer.arity();
+        d_theta.resize(arity * LANES, E::zero());
+        for feature in 0..self.dim {
+            self.spread(at.parameters, feature, theta);
+            let outer = Outer { value: lanes(at.d_value, feature), log_slope: at.d_log_det };
+            let inner = Inner { value: lanes_mut(at.d_input, feature), theta: d_theta };
+            let (input, value) = (lanes(at.input, feature), lanes(at.value, feature));
+            match direction {
+                Direction::Forward => {
+                    self.transformer.forward_gradient(input, theta, outer, inner);
+                }
+                Direction::Inverse => {
+                    self.transformer.inverse_gradient(value, theta, outer, inner);
+                }
+            }
+            if let Some(sums) = at.gradients.first_mut() {
+                add_lane_sums(d_theta, E::one(), &mut sums[feature * arity..]);
+            }
         }
     }
 }
 
-impl<E: Real, T: Transformer<E>> Bijector<E> for Elementwise<E, T> {
+impl<E: Real> Layouts for Elementwise<E> {
+    fn layout(&self) -> Vec<Layout> {
+        match self.transformer.arity() {
+            0 => Vec::new(),
+            arity => {
+                let start = self.transformer.identity().repeat(self.dim);
+                vec![Layout::given("theta", self.dim, arity, start)]
+            }
+        }
+    }
+}
+
+impl<E: Real> Map<E> for Elementwise<E> {
+    fn name(&self) -> &'static str {
+        "elementwise"
+    }
+
     fn dim(&self) -> usize {
         self.dim
     }
@@ -84,113 +104,35 @@ impl<E: Real, T: Transformer<E>> Bijector<E> for Elementwise<E, T> {
         Costs { forward: Cost::ClosedForm, inverse }
     }
 
-    fn forward<M: Mode<E>>(&self, z: Batch<E, M>, _: &Context<E>) -> Result<Mapped<E, M>> {
-        self.map::<M, false>(z)
+    fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let Spread { theta, .. } = scratch.or_default();
+        for feature in 0..self.dim {
+            self.spread(at.parameters, feature, theta);
+            let (z, x) = (lanes(at.input, feature), lanes_mut(at.value, feature));
+            self.transformer.forward(z, theta, x, at.log_det)?;
+        }
+        Ok(Work::default())
     }
 
-    fn inverse<M: Mode<E>>(&self, x: Batch<E, M>, _: &Context<E>) -> Result<Mapped<E, M>> {
-        self.map::<M, true>(x)
-    }
-}
-
-struct ElementwiseOperation<T, const INVERSE: bool> {
-    dim: usize,
-    transformer: T,
-    iterations: Tally,
-}
-
-impl<E, T, const INVERSE: bool> Operation<E> for ElementwiseOperation<T, INVERSE>
-where
-    E: Real,
-    T: Transformer<E>,
-{
-    /// What an inverse returned, where it differentiates.
-    type Workspace = Vec<E>;
-
-    fn name(&self) -> &'static str {
-        "elementwise"
-    }
-
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.dim, 1]
-    }
-
-    fn forward(
-        &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        images: &mut Vec<E>,
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        let mut theta = vec![E::zero(); self.transformer.arity() * LANES];
+    fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let Spread { theta, .. } = scratch.or_default();
         let mut iterations = 0;
-        let features = inputs[0].chunks_exact(LANES).zip(value.chunks_exact_mut(LANES));
-        for (feature, (source, target)) in features.enumerate() {
-            spread(parameters, feature, &mut theta);
-            if INVERSE {
-                iterations += self.transformer.inverse(source, &theta, target, log_det)?;
-            } else {
-                self.transformer.forward(source, &theta, target, log_det)?;
-            }
+        for feature in 0..self.dim {
+            self.spread(at.parameters, feature, theta);
+            let (x, z) = (lanes(at.input, feature), lanes_mut(at.value, feature));
+            iterations += self.transformer.inverse(x, theta, z, at.log_det)?;
         }
-        if INVERSE {
-            images.clear();
-            images.extend_from_slice(value);
-        }
-        self.iterations.note(iterations);
+        Ok(Work { iterations, ..Work::default() })
+    }
+
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        self.pull(Direction::Forward, at, scratch);
         Ok(())
     }
 
-    fn backward(
-        &self,
-        block: Recorded<'_, E, Vec<E>>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
-    ) {
-        let [d_value, log_slope] = output_gradients else {
-            return;
-        };
-        let arity = self.transformer.arity();
-        let (mut theta, mut d_theta) =
-            (vec![E::zero(); arity * LANES], vec![E::zero(); arity * LANES]);
-        let points = if INVERSE { block.workspace.as_slice() } else { block.inputs[0] };
-        let gradients = d_value.chunks_exact(LANES).zip(input_gradients[0].chunks_exact_mut(LANES));
-        for (feature, (x, (d_value, target))) in
-            points.chunks_exact(LANES).zip(gradients).enumerate()
-        {
-            spread(block.parameters, feature, &mut theta);
-            let outer = Outer { value: d_value, log_slope };
-            let inner = Inner { value: target, theta: &mut d_theta };
-            if INVERSE {
-                self.transformer.inverse_gradient(x, &theta, outer, inner);
-            } else {
-                self.transformer.forward_gradient(x, &theta, outer, inner);
-            }
-            if let Some(total) = parameter_gradients.first_mut() {
-                gather(&d_theta, &mut total[feature * arity..(feature + 1) * arity]);
-            }
-        }
-    }
-}
-
-/// LANES copies of each parameter of a feature.
-fn spread<E: Real>(parameters: &[&[E]], feature: usize, theta: &mut [E]) {
-    let arity = theta.len() / LANES;
-    if let Some(parameters) = parameters.first() {
-        let own = &parameters[feature * arity..(feature + 1) * arity];
-        for (lanes, &parameter) in theta.chunks_exact_mut(LANES).zip(own) {
-            lanes.fill(parameter);
-        }
-    }
-}
-
-/// Adds up the lanes of each parameter.
-fn gather<E: Real>(d_theta: &[E], total: &mut [E]) {
-    for (total, lanes) in total.iter_mut().zip(d_theta.chunks_exact(LANES)) {
-        *total += lanes.iter().copied().sum();
+    /// The Jacobian is diagonal, so that the transformer's own inverse gradient is all there is.
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        self.pull(Direction::Inverse, at, scratch);
+        Ok(())
     }
 }

@@ -4,7 +4,6 @@ mod act_norm;
 pub mod architecture;
 mod autoregressive;
 mod batch_norm;
-mod block;
 mod block_autoregressive;
 mod coupling;
 mod elementwise;
@@ -12,8 +11,6 @@ mod image;
 pub mod linear;
 mod mask;
 mod order;
-mod part;
-mod pixelwise;
 mod recurrent;
 pub mod residual;
 mod stick_breaking;
@@ -25,18 +22,17 @@ pub use batch_norm::BatchNorm;
 pub use block_autoregressive::BlockAutoregressive;
 pub use coupling::Coupling;
 pub use elementwise::Elementwise;
+pub use flows_core::{Part, Pixelwise};
 pub use image::Shape;
 pub use linear::{LuLinear, Permutation};
 pub use mask::Mask;
 pub use order::Order;
-pub use part::Part;
-pub use pixelwise::Pixelwise;
 pub use recurrent::Recurrent;
 pub use residual::{Contractive, Planar, Radial, Sylvester};
 pub use stick_breaking::StickBreaking;
 pub use transformer::{
-    Additive, Affine, AnyTransformer, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal,
-    DenseSigmoidal, FixedAffine, Gaussianization, HalfLine, Integrated, Interval, Inverted,
-    LinearRational, LinearSpline, LogisticMixture, QuadraticSpline, RationalQuadratic, Scale,
-    SumOfSquares, Tails, Transformer,
+    Additive, Affine, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal, DenseSigmoidal,
+    FixedAffine, Gaussianization, HalfLine, Integrated, Interval, Inverted, LinearRational,
+    LinearSpline, LogisticMixture, QuadraticSpline, RationalQuadratic, Scale, SumOfSquares, Tails,
+    Transformer,
 };

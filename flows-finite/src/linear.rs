@@ -1,7 +1,6 @@
 //! Linear flows (review, Section 3.2 and Appendix B).
 
 mod decompositions;
-mod dense;
 pub(crate) mod factors;
 mod generator;
 mod lu;

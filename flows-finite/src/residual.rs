@@ -5,7 +5,6 @@ mod determinant;
 mod fixed_point;
 mod lipschitz;
 mod log_det;
-mod operation;
 mod planar;
 mod radial;
 mod spectral;

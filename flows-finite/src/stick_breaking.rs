@@ -1,15 +1,12 @@
 //! Real vectors onto the open simplex, one piece of a stick after another.
 
 use flows_core::elementwise::{clamp, exp, ln, sigmoid, softplus, vectorised};
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::check_columns;
-use flows_core::{
-    Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Real, Result, SplitTape, Work,
-};
+use flows_core::map::{Block, Pull};
+use flows_core::operation::LANES;
+use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Work};
 
 /// R^D onto {x_i > 0, sum of x_i < 1}: the open simplex with D + 1 parts, given by the first D of
-/// them; the last one is what is left. Nothing is learned and the context is ignored.
+/// them; the last one is what is left. Nothing is learned.
 ///
 /// ```text
 /// t_i = z_i - log(D - i),   x_i = r_i sigmoid(t_i),   r_{i+1} = r_i sigmoid(-t_i),   r_0 = 1
@@ -41,97 +38,42 @@ impl StickBreaking {
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }
+}
 
-    fn map<E: Real, T: Mode<E>, const INVERSE: bool>(
-        &self,
-        input: Batch<E, T>,
-    ) -> Result<Mapped<E, T>> {
-        check_columns("stick-breaking", &input, self.dim)?;
-        let (input, mut tape) = input.split_tape();
-        let operation = StickBreakingOperation::<INVERSE> { dim: self.dim };
-        let mut outputs = apply(operation, &[&input], &[], &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
+impl Layouts for StickBreaking {
+    fn layout(&self) -> Vec<Layout> {
+        Vec::new()
     }
 }
 
-impl<E: Real> Parameters<E> for StickBreaking {
-    fn visit(&self, _: &mut Visitor<'_, E>) {}
-
-    fn visit_mut(&mut self, _: &mut VisitorMut<'_, E>) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl<E: Real> Bijector<E> for StickBreaking {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
-    }
-
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<E, T, false>(z)
-    }
-
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<E, T, true>(x)
-    }
-}
-
-struct StickBreakingOperation<const INVERSE: bool> {
-    dim: usize,
-}
-
-impl<E: Real, const INVERSE: bool> Operation<E> for StickBreakingOperation<INVERSE> {
-    /// The parts of the forward direction.
-    type Workspace = Vec<E>;
-
+impl<E: Real> Map<E> for StickBreaking {
     fn name(&self) -> &'static str {
         "stick-breaking"
     }
 
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.dim, 1]
+    fn dim(&self) -> usize {
+        self.dim
     }
 
-    fn forward(
-        &self,
-        inputs: &[&[E]],
-        _: &[&[E]],
-        parts: &mut Vec<E>,
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        if INVERSE {
-            let mut rest = last_part(inputs[0])?;
-            join(inputs[0], &mut rest, value, log_det);
-        } else {
-            split(inputs[0], value, log_det);
-            parts.clear();
-            parts.extend_from_slice(value);
-        }
+    fn forward(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        split(at.input, at.value, at.log_det);
+        Ok(Work::default())
+    }
+
+    fn inverse(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        join(at.input, &mut last_part(at.input)?, at.value, at.log_det);
+        Ok(Work::default())
+    }
+
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        split_gradient(at);
         Ok(())
     }
 
-    fn backward(
-        &self,
-        block: Recorded<'_, E, Vec<E>>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        _: &mut [&mut [E]],
-    ) {
-        let (input, target) = (block.inputs[0], &mut *input_gradients[0]);
-        if !INVERSE {
-            split_gradient(input, block.workspace, output_gradients, target);
-        } else if let Ok(mut rest) = last_part(input) {
-            // The forward pass of the same block has found its last part, or there is no tape.
-            join_gradient(input, &mut rest, output_gradients, target);
-        }
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let mut rest = last_part(at.input)?;
+        join_gradient(at, &mut rest);
+        Ok(())
     }
 }
 
@@ -175,10 +117,8 @@ fn split<E: Real>(z: &[E], x: &mut [E], log_det: &mut [E]) {
 /// ```text
 /// dz_i = a_i sigmoid(-t_i) - b_{i+1} sigmoid(t_i),   b_i = a_i + b_{i+1},   b_D = l
 /// ```
-fn split_gradient<E: Real>(z: &[E], parts: &[E], outer: &[&[E]], target: &mut [E]) {
-    let [d_parts, d_log_det] = outer else {
-        return;
-    };
+fn split_gradient<E: Real>(at: Pull<'_, '_, E>) {
+    let Pull { input: z, value: parts, d_value: d_parts, d_log_det, d_input: target, .. } = at;
     let dim = z.len() / LANES;
     let mut d_log_rest = [E::zero(); LANES];
     d_log_rest.copy_from_slice(d_log_det);
@@ -246,10 +186,8 @@ fn join<E: Real>(x: &[E], rest: &mut [E; LANES], z: &mut [E], log_det: &mut [E])
 /// ```text
 /// dx_i = (g_i - l) / x_i + sum_{j >= i} g_j / r_{j+1} + l / r_D
 /// ```
-fn join_gradient<E: Real>(x: &[E], rest: &mut [E; LANES], outer: &[&[E]], target: &mut [E]) {
-    let [d_z, d_log_det] = outer else {
-        return;
-    };
+fn join_gradient<E: Real>(at: Pull<'_, '_, E>, rest: &mut [E; LANES]) {
+    let Pull { input: x, d_value: d_z, d_log_det, d_input: target, .. } = at;
     let mut sum = [E::zero(); LANES];
     vectorised(
         #[inline(always)]

@@ -3,7 +3,6 @@
 
 mod additive;
 mod affine;
-mod any;
 mod bernstein;
 mod circular_spline;
 mod cubic_curve;
@@ -36,7 +35,6 @@ mod sum_of_squares;
 
 pub use additive::Additive;
 pub use affine::{Affine, Scale};
-pub use any::AnyTransformer;
 pub use bernstein::Bernstein;
 pub use circular_spline::CircularSpline;
 pub use cubic_spline::CubicSpline;
@@ -64,9 +62,11 @@ use flows_core::{Real, Result};
 
 /// A strictly increasing scalar map y = tau(x; theta), over [`LANES`] elements at a time.
 ///
+/// Layers hold it as `Arc<dyn Transformer<E>>`: a call for every 128 elements costs nothing.
+///
 /// `theta` holds [`arity`](Self::arity) rows of LANES values. `log_slope` is *added to*, so that a
 /// layer sums the log-determinant over its features without a buffer of its own.
-pub trait Transformer<E: Real>: Clone + Debug + Send + Sync + 'static {
+pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// Name for messages.
     fn name(&self) -> &'static str;
 

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Flow, Values};
+use flows_core::{Context, Flow, Tape, Values};
 use nalgebra::{DMatrix, SVD};
 
 use crate::config::{FlowConfig, RunConfig};
@@ -82,7 +82,8 @@ fn images(flow: &Flow<f64>, points: &[f64]) -> Result<Vec<f64>> {
     let mut images = Vec::with_capacity(points.len());
     for points in points.chunks(CHUNK * dim) {
         let points = batch(points.to_vec(), points.len() / dim, dim)?;
-        images.extend(flow.bijector().inverse(points, &Context::none())?.value.values());
+        let mapped = flow.bijector().inverse(&points, &Context::none(), &mut Tape::none())?;
+        images.extend(mapped.value.values());
     }
     Ok(images)
 }
@@ -91,15 +92,15 @@ fn images(flow: &Flow<f64>, points: &[f64]) -> Result<Vec<f64>> {
 mod tests {
     use flows_core::parameters::Role;
     use flows_core::tensor::set_values;
-    use flows_core::{Base, BoxBijector, Chain, Parameters};
+    use flows_core::{Base, Layer, Parameters, stream};
     use flows_finite::ActNorm;
 
     use super::*;
 
     #[test]
     fn a_scaling_has_its_factors_for_singular_values() {
-        let chain = Chain::new(2, vec![BoxBijector::new(ActNorm::new(2).unwrap())]).unwrap();
-        let mut flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
+        let layer = Layer::new(ActNorm::new(2), &mut stream(0, "init")).unwrap();
+        let mut flow = Flow::new(Base::standard_normal(2), Box::new(layer)).unwrap();
         flow.visit_mut(&mut |name, role, tensor| {
             // x = exp(s) z + t, so dz/dx = exp(-s).
             let values = if name.contains("scale") { [4f64.ln(), -2f64.ln()] } else { [3.0, 1.0] };

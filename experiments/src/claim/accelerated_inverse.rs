@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Chain, Context, Error, Values, normals, stream, tensor};
+use flows_core::{Bijector, Chain, Context, Error, Tape, Values, normals, stream, tensor};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, Perceptron};
 use flows_finite::{Newton, Sampling};
 
@@ -175,7 +175,7 @@ impl Layer {
 
     fn sample(&self, sampling: Sampling) -> Result<flows_core::Result<(Vec<f64>, u64)>> {
         let z = tensor::batch(self.z.clone(), 1, self.dim)?;
-        let mapped = self.chain(sampling)?.forward(z, &Context::none());
+        let mapped = self.chain(sampling)?.forward(&z, &Context::none(), &mut Tape::none());
         Ok(mapped.map(|mapped| (mapped.value.values(), mapped.work.network_passes)))
     }
 

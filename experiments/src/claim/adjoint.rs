@@ -4,10 +4,8 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use flows_continuous::{Adaptive, Checkpoints, GradientMethod, Solver};
-use flows_core::tensor::{batch, gradient_of};
-use flows_core::{
-    Base, Bijector, Context, Flow, Parameters, Purpose, Work, forward_kl, normals, stream,
-};
+use flows_core::tensor::batch;
+use flows_core::{Base, Context, Flow, Purpose, Tape, Work, forward_kl, normals, stream};
 use nalgebra::{DMatrix, DVector};
 
 use super::perceptron::{Perceptron, equal, exact};
@@ -83,13 +81,14 @@ impl Case {
     fn loss(&self, field: &Perceptron, solver: Solver, gradient: GradientMethod) -> Result<Loss> {
         let bijector = field.continuous(exact(solver), 1.0, gradient)?;
         let mut flow = Flow::new(Base::standard_normal(DIM), bijector)?;
-        flow.bijector_mut().set_purpose(Purpose::Training);
-        let mut loss = forward_kl(&flow, batch(self.x.clone(), ROWS, DIM)?, Context::default())?;
+        flow.bijector_mut().set_purpose(Purpose::Training)?;
+        let x = batch(self.x.clone(), ROWS, DIM)?;
+        let mut loss = forward_kl(&flow, &x, &Context::none(), Tape::recording())?;
         let mut tensors = Vec::new();
         flow.bijector().visit(&mut |_, _, tensor| tensors.push(tensor.clone()));
         let mut gradient = Vec::new();
         for tensor in &tensors {
-            gradient.extend(gradient_of(&mut loss.gradient, tensor)?);
+            gradient.extend_from_slice(loss.gradient.of(tensor)?);
         }
         Ok(Loss { value: loss.value, gradient, work: loss.work })
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows_core::activation::Activation;
-use flows_core::{Bijector, BoxBijector, Context, Flow, Inverse, Stream, Values, stream, tensor};
+use flows_core::{Bijector, Context, Flow, Inverse, Layer, Stream, Tape, Values, stream, tensor};
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, Perceptron, SplineConfig,
@@ -73,8 +73,10 @@ fn on_the_line(setting: &Setting, floor: f64, findings: &mut Findings) -> Result
         "affine: rounding of numbers of order 10",
     );
     for (name, transformer) in flexible() {
-        let layer = Inverse(Elementwise::new(1, transformer.build()?)?);
-        let flow = course.train(BoxBijector::new(layer), |n, rng| TWO.sample(n, rng))?;
+        let map = Elementwise::new(1, transformer.build()?);
+        let layer =
+            Inverse::new(Box::new(Layer::<f64>::new(map, &mut stream(course.seed, "init"))?));
+        let flow = course.train(Box::new(layer), |n, rng| TWO.sample(n, rng))?;
         let divergence = grid.divergence(&flow)?;
         table.row([name.into(), divergence.into(), floor.into()]);
         let quantity = format!("{name}: divergence (nats)");
@@ -173,17 +175,17 @@ fn in_the_plane(setting: &Setting, findings: &mut Findings) -> Result<()> {
 }
 
 /// Masked affine layers.
-fn affine(dim: usize, layers: usize, seed: u64) -> Result<BoxBijector<f64>> {
+fn affine(dim: usize, layers: usize, seed: u64) -> Result<Box<dyn Bijector<f64>>> {
     let conditioner = Perceptron { hidden: vec![32, 32], activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(conditioner);
     let flow = AutoregressiveFlow { layers, conditioner, ..AutoregressiveFlow::default() };
-    Ok(BoxBijector::new(flow.build::<f64>(dim, 0, &mut stream(seed, "init"))?))
+    Ok(Box::new(flow.build::<f64>(dim, 0, &mut stream(seed, "init"))?))
 }
 
 /// The largest second difference of the map on the line, over points of distance 1.
 fn second_difference(flow: &Flow<f64>) -> Result<f64> {
     let points = evenly([-5.0, 5.0], 11);
     let z = tensor::batch(points, 11, 1)?;
-    let x = flow.bijector().forward(z, &Context::none())?.value.values();
+    let x = flow.bijector().forward(&z, &Context::none(), &mut Tape::none())?.value.values();
     Ok(x.windows(3).map(|w| (w[0] - 2.0 * w[1] + w[2]).abs()).fold(0.0, f64::max))
 }

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use flows_bench::toys::Toy;
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::train::{Adam, AdamConfig};
-use flows_core::{Base, Batch, BoxBijector, Context, Flow, Parameters, Values, forward_kl, stream};
+use flows_core::{Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, stream};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
 use super::statistics::{distance, largest};
@@ -38,7 +38,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     for start in 0..setting.either(5, 50) {
         let mut flow = flow(seed + start)?;
         let before = nats(&flow, &x)?;
-        flow.fit_base(x.clone(), &Context::none())?;
+        flow.fit_base(&x, &Context::none())?;
         increases.push(nats(&flow, &x)? - before);
         slopes.extend(base_gradient(&flow, &x)?);
     }
@@ -92,7 +92,7 @@ fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![16, 16]);
     let config = RealNvp { layers: 4, conditioner, act_norm: false, ..RealNvp::default() };
     let chain = config.build(2, 0, &mut stream(seed, "init"))?;
-    let mut flow = Flow::new(Base::diagonal_normal(2)?, BoxBijector::new(chain))?;
+    let mut flow = Flow::new(Base::diagonal_normal(2)?, Box::new(chain))?;
     perturb(&mut flow, 0.2, &mut stream(seed, "perturb"))?;
     Ok(flow)
 }
@@ -104,10 +104,10 @@ fn nats(flow: &Flow<f64>, x: &Batch<f64>) -> Result<f64> {
 
 /// Locations, then log-scales.
 fn base_gradient(flow: &Flow<f64>, x: &Batch<f64>) -> Result<Vec<f64>> {
-    let mut gradients = forward_kl(flow, x.clone(), Context::default())?.gradient;
+    let mut gradients = forward_kl(flow, x, &Context::none(), Tape::recording())?.gradient;
     let (mut all, mut failure) = (Vec::new(), None);
-    flow.base().visit(&mut |_, _, tensor| match gradient_of(&mut gradients, tensor) {
-        Ok(slopes) => all.extend(slopes),
+    flow.base().visit(&mut |_, _, tensor| match gradients.of(tensor) {
+        Ok(slopes) => all.extend_from_slice(slopes),
         Err(error) => failure = Some(error),
     });
     failure.map_or(Ok(all), |error| Err(error.into()))
@@ -140,7 +140,7 @@ fn descent(seed: u64, x: &Batch<f64>) -> Result<f64> {
         })?;
     }
     let ended = base_values(&flow);
-    flow.fit_base(x.clone(), &Context::none())?;
+    flow.fit_base(x, &Context::none())?;
     Ok(distance(&ended, &base_values(&flow)))
 }
 
@@ -154,10 +154,10 @@ fn training(setting: &Setting, x: &Batch<f64>, closed: bool) -> Result<(Vec<[f64
     for step in 0..setting.either(100, 1000) {
         if closed {
             let before = nats(&flow, x)?;
-            flow.fit_base(x.clone(), &Context::none())?;
+            flow.fit_base(x, &Context::none())?;
             changes.push(nats(&flow, x)? - before);
         }
-        let mut loss = forward_kl(&flow, x.clone(), Context::default())?;
+        let mut loss = forward_kl(&flow, x, &Context::none(), Tape::recording())?;
         points.push([f64::from(step + 1), loss.value]);
         adam.update(&mut flow, &mut loss.gradient, 1.0, 1.0)?;
     }

@@ -6,7 +6,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, BoxBijector, Context, Parameters, Stream, Values, stream};
+use flows_core::{Bijector, Context, Stream, Tape, Values, stream};
 use nalgebra::DMatrix;
 
 use super::hutchinson::squares;
@@ -133,14 +133,14 @@ fn estimates(
         ..ContinuousFlow::default()
     };
     let mut flow = config.build(DIM, 0, &mut stream(0, "overwritten"))?;
-    write(&mut flow, factors)?;
-    flow.resample_probes(&mut stream(seed, "probes"));
+    write(&mut *flow, factors)?;
+    flow.begin_step(&mut stream(seed, "probes"))?;
     let origin = batch(vec![0.0; rows * DIM], rows, DIM)?;
-    Ok(flow.forward(origin, &Context::none())?.log_det.values())
+    Ok(flow.forward(&origin, &Context::none(), &mut Tape::none())?.log_det.values())
 }
 
 /// A and B as the weights of the upper and the lower part; the time, their last input, does not enter.
-fn write(flow: &mut BoxBijector<f64>, [a, b]: [&DMatrix<f64>; 2]) -> Result<()> {
+fn write(flow: &mut dyn Bijector<f64>, [a, b]: [&DMatrix<f64>; 2]) -> Result<()> {
     let mut written = 0;
     flow.visit_mut(&mut |name, _, tensor| {
         let factor = match (name.ends_with("upper.weight0"), name.ends_with("lower.weight0")) {

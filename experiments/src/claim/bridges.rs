@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Base, Bijector, BoxBijector, Context, Flow, Stream, Values, normals, stream};
+use flows_core::{Base, Bijector, Context, Flow, Stream, Tape, Values, normals, stream};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, ResidualFlow};
 
 use super::small_field::small_field;
@@ -106,7 +106,7 @@ fn without_bridge(s: f64, seed: u64, findings: &mut Findings, table: &mut Table)
     let cells = 20_000;
     let at = |i: usize| -0.5 * s + s * (i as f64 + 0.5) / cells as f64;
     let points = batch((0..cells).map(at).collect(), cells, 1)?;
-    let log_prob = base.log_prob(points)?.0.values();
+    let log_prob = base.log_prob(&points, &mut Tape::none())?.values();
     let mass = log_prob.iter().map(|l| l.exp()).sum::<f64>() * s / cells as f64;
     let target = normal::cdf(-0.5 * s / DEVIATION) - normal::cdf(-1.5 * s / DEVIATION);
     // The gap begins z deviations from a mode. An error d of its mean, in deviations, and one e of
@@ -131,7 +131,7 @@ fn learned(name: &str, s: f64, setting: &Setting) -> Result<Gap> {
     let steps = setting.either(60, 400);
     let mut learner = Learner::new(flow(name, setting.seed)?, 5e-3, steps, setting.seed);
     learner.learn(steps, Aim::Likelihood, |rows, rng| draw(s, rows, rng))?;
-    gap(learner.flow(), s)
+    gap(learner.flow()?, s)
 }
 
 fn draw(s: f64, rows: usize, rng: &mut Stream) -> Vec<f64> {
@@ -149,12 +149,12 @@ struct Gap {
 
 fn gap(flow: &Flow<f64>, s: f64) -> Result<Gap> {
     let ends = batch(vec![-0.5 * s, 0.5 * s], 2, 1)?;
-    let ends = flow.bijector().inverse(ends, &Context::none())?.value.values();
+    let ends = flow.bijector().inverse(&ends, &Context::none(), &mut Tape::none())?.value.values();
     let [low, high] = [ends[0].min(ends[1]), ends[0].max(ends[1])];
     let at = |i: usize| low + (high - low) * i as f64 / (POINTS - 1) as f64;
     let points = batch((0..POINTS).map(at).collect(), POINTS, 1)?;
-    let slopes = flow.bijector().forward(points, &Context::none())?.log_det.values();
-    let slope = slopes.into_iter().fold(f64::NEG_INFINITY, f64::max).exp();
+    let mapped = flow.bijector().forward(&points, &Context::none(), &mut Tape::none())?;
+    let slope = mapped.log_det.values().into_iter().fold(f64::NEG_INFINITY, f64::max).exp();
     let mass = |length: f64| normal::cdf(low + length) - normal::cdf(low);
     Ok(Gap { slope, mass: mass(high - low), bound: mass(s / slope) })
 }
@@ -166,17 +166,17 @@ fn flow(name: &str, seed: u64) -> Result<Flow<f64>> {
     let masked = |config: AutoregressiveFlow| AutoregressiveFlow { layers: 2, ..config };
     let residual =
         |layers| ResidualFlow { layers, hidden: vec![32, 32], ..ResidualFlow::default() };
-    let bijector = match name {
+    let bijector: Box<dyn Bijector<f64>> = match name {
         "NSF, 2 layers" => {
             let config = AutoregressiveFlow { conditioner, ..masked(AutoregressiveFlow::nsf()) };
-            BoxBijector::new(config.build(1, 0, rng)?)
+            Box::new(config.build(1, 0, rng)?)
         }
         "NAF, 2 layers" => {
             let config = AutoregressiveFlow { conditioner, ..masked(AutoregressiveFlow::naf()) };
-            BoxBijector::new(config.build(1, 0, rng)?)
+            Box::new(config.build(1, 0, rng)?)
         }
-        "residual, 4 layers" => BoxBijector::new(residual(4).build(1, 0, rng)?),
-        "residual, 12 layers" => BoxBijector::new(residual(12).build(1, 0, rng)?),
+        "residual, 4 layers" => Box::new(residual(4).build(1, 0, rng)?),
+        "residual, 12 layers" => Box::new(residual(12).build(1, 0, rng)?),
         _ => small_field(32, Solver::RowWise(Adaptive::new(1e-8, 1e-8))).build(1, 0, rng)?,
     };
     Ok(Flow::new(Base::standard_normal(1), bijector)?)

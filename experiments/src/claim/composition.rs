@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Batch, Bijector, BoxBijector, Chain, Context, Values, normals, stream};
+use flows_core::{Batch, Bijector, Chain, Context, Tape, Values, normals, stream};
 use flows_finite::architecture::{
     CouplingFlow, Direction, LemmaFlow, SplineConfig, TransformerConfig,
 };
@@ -82,30 +82,30 @@ fn structures(setting: &Setting, findings: &mut Findings) -> Result<()> {
 fn difference(one: &Specimen, rows: usize, seed: u64) -> Result<f64> {
     let dim = one.flow.dim();
     let points = batch(normals(rows * dim, &mut stream(seed, "points")), rows, dim)?;
-    let mapped = one.flow.bijector().forward(points.clone(), &Context::none())?;
+    let mapped = one.flow.bijector().forward(&points, &Context::none(), &mut Tape::none())?;
     let numerical = jacobians(one.flow.bijector(), &points)?;
     let pairs = mapped.log_det.values().into_iter().zip(&numerical);
     Ok(largest(pairs.map(|(exact, j)| (exact - log_det(j)).abs() / (1.0 + exact.abs()))))
 }
 
 /// Layers of three kinds over three features, the same in every call.
-fn parts(repeats: usize, seed: u64) -> Result<Vec<BoxBijector<f64>>> {
+fn parts(repeats: usize, seed: u64) -> Result<Vec<Box<dyn Bijector<f64>>>> {
     let (dim, rng) = (3, &mut stream(seed, "parts"));
     let spline = SplineConfig { bins: 8, ..SplineConfig::default() };
     let kinds = [TransformerConfig::default(), TransformerConfig::RationalQuadratic(spline)];
     let planar =
         LemmaFlow { layers: 1, fast: Direction::Sampling, act_norm: false, ..LemmaFlow::default() };
-    let mut parts = Vec::new();
+    let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for _ in 0..repeats {
         for transformer in kinds {
             let layer =
                 CouplingFlow { layers: 1, transformer, act_norm: false, ..CouplingFlow::default() };
-            parts.push(BoxBijector::new(layer.build(dim, 0, rng)?));
+            parts.push(Box::new(layer.build(dim, 0, rng)?));
         }
-        parts.push(BoxBijector::new(planar.build(dim, 0, rng)?));
+        parts.push(Box::new(planar.build(dim, 0, rng)?));
     }
     for part in &mut parts {
-        perturb(part, 0.05, rng)?;
+        perturb(&mut **part, 0.05, rng)?;
     }
     Ok(parts)
 }
@@ -113,9 +113,9 @@ fn parts(repeats: usize, seed: u64) -> Result<Vec<BoxBijector<f64>>> {
 fn chain(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let (rows, repeats, none) = (64, setting.either(2, 8), Context::none());
     let parts = parts(repeats, setting.seed)?;
-    let whole = BoxBijector::new(Chain::new(3, self::parts(repeats, setting.seed)?)?);
+    let whole = Chain::new(3, self::parts(repeats, setting.seed)?)?;
     let z = batch(normals(rows * 3, &mut stream(setting.seed, "z")), rows, 3)?;
-    let mapped = whole.forward(z.clone(), &none)?;
+    let mapped = whole.forward(&z, &none, &mut Tape::none())?;
     let Steps { sum, size, product } = one_by_one(&parts, &z)?;
     let of_whole = mapped.log_det.values();
     let sums = of_whole.iter().zip(&sum).zip(&size);
@@ -133,9 +133,9 @@ fn chain(setting: &Setting, findings: &mut Findings) -> Result<()> {
         "some thousand roundings a part, which products of matrices pass on",
     );
     let back = parts.iter().rev().try_fold(mapped.value.clone(), |x, part| {
-        Ok::<_, flows_core::Error>(part.inverse(x, &none)?.value)
+        Ok::<_, flows_core::Error>(part.inverse(&x, &none, &mut Tape::none())?.value)
     })?;
-    let inverse = whole.inverse(mapped.value, &none)?.value.values();
+    let inverse = whole.inverse(&mapped.value, &none, &mut Tape::none())?.value.values();
     findings.at_most(
         "chain: largest difference of its inverse from those of its parts in reverse order",
         distance(&inverse, &back.values()),
@@ -155,15 +155,15 @@ struct Steps {
     product: Vec<DMatrix<f64>>,
 }
 
-fn one_by_one(parts: &[BoxBijector<f64>], z: &Batch<f64>) -> Result<Steps> {
+fn one_by_one(parts: &[Box<dyn Bijector<f64>>], z: &Batch<f64>) -> Result<Steps> {
     let rows = z.values().len() / 3;
     let (mut sum, mut size) = (vec![0.0; rows], vec![0.0; rows]);
     let (mut value, mut product) = (z.clone(), vec![DMatrix::identity(3, 3); rows]);
     for part in parts {
-        for (product, factor) in product.iter_mut().zip(jacobians(part, &value)?) {
+        for (product, factor) in product.iter_mut().zip(jacobians(&**part, &value)?) {
             *product = factor * &*product;
         }
-        let step = part.forward(value, &Context::none())?;
+        let step = part.forward(&value, &Context::none(), &mut Tape::none())?;
         for ((sum, size), l) in sum.iter_mut().zip(&mut size).zip(step.log_det.values()) {
             (*sum, *size) = (*sum + l, *size + l.abs());
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Chain, Context, Values, normals, stream, tensor};
+use flows_core::{Bijector, Chain, Context, Tape, Values, normals, stream, tensor};
 use flows_finite::Sampling;
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, CouplingFlow, Direction, Mixing,
@@ -137,8 +137,8 @@ fn layers(dim: usize, seed: u64) -> Result<Vec<Layer>> {
 fn passes(chain: &Chain<f64>, seed: u64) -> Result<[u64; 2]> {
     let dim = chain.dim();
     let z = tensor::batch(normals(dim, &mut stream(seed, "draws")), 1, dim)?;
-    let sampled = chain.forward(z, &Context::none())?;
-    let mapped = chain.inverse(sampled.value, &Context::none())?;
+    let sampled = chain.forward(&z, &Context::none(), &mut Tape::none())?;
+    let mapped = chain.inverse(&sampled.value, &Context::none(), &mut Tape::none())?;
     Ok([mapped.work.network_passes, sampled.work.network_passes])
 }
 
@@ -149,10 +149,11 @@ fn times(chain: &Chain<f64>, repetitions: usize, seed: u64) -> Result<[f64; 2]> 
     let mut seconds = [Vec::new(), Vec::new()];
     for _ in 0..repetitions {
         let clock = Instant::now();
-        let x = chain.forward(z.clone(), &Context::none())?.value;
+        let x = chain.forward(&z, &Context::none(), &mut Tape::none())?.value;
         seconds[1].push(clock.elapsed().as_secs_f64());
         let clock = Instant::now();
-        std::hint::black_box(chain.inverse(x, &Context::none())?.value.values());
+        let z = chain.inverse(&x, &Context::none(), &mut Tape::none())?.value;
+        std::hint::black_box(z.values());
         seconds[0].push(clock.elapsed().as_secs_f64());
     }
     Ok(seconds.map(|mut all| {

@@ -4,14 +4,14 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Flow, Inverse, MlpKernel, Values, normals, stream,
+    Base, Bijector, Chain, Context, Flow, Inverse, Layer, MlpKernel, Tape, Values, normals, stream,
     tensor,
 };
 use flows_finite::architecture::{
     AffineConfig, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Perceptron, SplineConfig,
     TransformerConfig,
 };
-use flows_finite::{AnyTransformer, Coupling, Mask};
+use flows_finite::{Coupling, Mask};
 
 use super::known_density::{Grid, Mixture};
 use super::plain_conditioner::{self, HIDDEN};
@@ -91,7 +91,7 @@ fn random(grid: &Grid, setting: &Setting) -> Result<f64> {
     for index in 0..setting.either(5, 40) {
         let mut start = couplings(1, setting.seed)?;
         perturb(&mut start, 0.3, &mut stream(setting.seed, &format!("weights {index}")))?;
-        let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(start))?;
+        let flow = Flow::new(Base::standard_normal(2), Box::new(start))?;
         least = least.min(grid.divergence(&flow)?);
     }
     Ok(least)
@@ -103,7 +103,7 @@ fn trained(grid: &Grid, setting: &Setting) -> Result<Vec<[f64; 2]>> {
         Course { steps: setting.either(300, 1500), learning_rate: 5e-3, seed: setting.seed };
     let mut points = Vec::new();
     for layers in 1..=setting.either(2, 4) {
-        let start = BoxBijector::new(couplings(layers, setting.seed)?);
+        let start = Box::new(couplings(layers, setting.seed)?);
         let flow = course.train(start, |rows, rng| {
             let first = FIRST.sample(rows, rng);
             let noise = normals::<f64>(rows, rng);
@@ -174,24 +174,25 @@ fn differences(
     seed: u64,
 ) -> Result<[f64; 4]> {
     let (masked, conditioner) = plain_conditioner::layer(dim, transformer, seed)?;
-    let mut parts = Vec::new();
+    let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for i in 0..dim {
         let mask = Mask::new((0..dim).map(|j| j == i).collect())?;
         let kernel = |inputs, outputs| MlpKernel::new(inputs, &[HIDDEN], outputs, Activation::Tanh);
         let rng = &mut stream(seed, "coupling");
-        let built: AnyTransformer = transformer.build()?;
-        let mut coupling: Coupling<f64, MlpKernel, _> =
-            Coupling::new(&mask, 0, built, kernel, rng)?;
+        let map = Coupling::new(&mask, 0, transformer.build()?, kernel)?;
+        let mut coupling = Layer::<f64>::new(map, rng)?;
         conditioner.write_into(i, &mut coupling)?;
         // The masked layer's formula is that of data to base.
-        parts.push(BoxBijector::new(Inverse(coupling)));
+        parts.push(Box::new(Inverse::new(Box::new(coupling))));
     }
     let couplings = Chain::new(dim, parts)?;
     let points = normals::<f64>(rows * dim, &mut stream(seed, "points"));
-    let at = || tensor::batch(points.clone(), rows, dim);
-    let none = Context::none();
-    let [a, b] = [masked.inverse(at()?, &none)?, couplings.inverse(at()?, &none)?];
-    let [c, d] = [masked.forward(at()?, &none)?, couplings.forward(at()?, &none)?];
+    let at = tensor::batch(points, rows, dim)?;
+    let (none, no_tape) = (Context::none(), &mut Tape::none());
+    let a = masked.inverse(&at, &none, no_tape)?;
+    let b = couplings.inverse(&at, &none, no_tape)?;
+    let c = masked.forward(&at, &none, no_tape)?;
+    let d = couplings.forward(&at, &none, no_tape)?;
     Ok([
         distance(&a.value.values(), &b.value.values()),
         distance(&a.log_det.values(), &b.log_det.values()),

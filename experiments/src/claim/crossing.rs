@@ -3,10 +3,10 @@
 use anyhow::Result;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::operation::{LANES, Operation, Recorded, apply, column};
-use flows_core::rowwise::{backward, negative_mean};
+use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::batch;
 use flows_core::train::{Adam, AdamConfig};
-use flows_core::{Bijector, BoxBijector, Context, PutTape, Traced, Values, stream};
+use flows_core::{Base, Context, Flow, Purpose, Scratch, Tape, Values, stream};
 
 use super::small_field::small_field;
 use super::{Check, Claim, Setting};
@@ -77,7 +77,7 @@ fn learning(losses: Vec<[f64; 2]>, augmented: Vec<[f64; 2]>, floor: f64) -> Plot
 }
 
 /// What both flows make of the numbers.
-fn images_of(line: &BoxBijector<f64>, plane: &BoxBijector<f64>) -> Result<Plot> {
+fn images_of(line: &Flow<f64>, plane: &Flow<f64>) -> Result<Plot> {
     let x = spread(ROWS);
     let mut plot = Plot::new(
         "What was learned.",
@@ -97,9 +97,9 @@ fn spread(count: usize) -> Vec<f64> {
 }
 
 /// First coordinates of the images of the numbers.
-fn first(flow: &BoxBijector<f64>, x: &[f64]) -> Result<Vec<f64>> {
+fn first(flow: &Flow<f64>, x: &[f64]) -> Result<Vec<f64>> {
     let dim = flow.dim();
-    let (image, _) = flow.forward_value(padded(x, dim)?, &Context::none())?;
+    let (image, _) = flow.bijector().image(&padded(x, dim)?, &Context::none())?;
     Ok(image.values().into_iter().step_by(dim).collect())
 }
 
@@ -111,28 +111,29 @@ fn padded(x: &[f64], dim: usize) -> Result<flows_core::Batch<f64>> {
 }
 
 /// The trained flow, and its reported error on the way.
-fn train(dim: usize, steps: u64, seed: u64) -> Result<(BoxBijector<f64>, Vec<[f64; 2]>)> {
+fn train(dim: usize, steps: u64, seed: u64) -> Result<(Flow<f64>, Vec<[f64; 2]>)> {
     let config = small_field(32, Solver::RowWise(Adaptive::new(TOLERANCE, TOLERANCE)));
-    let mut flow: BoxBijector<f64> = config.build(dim, 0, &mut stream(seed, "init"))?;
+    let bijector = config.build(dim, 0, &mut stream(seed, "init"))?;
+    let mut flow = Flow::new(Base::standard_normal(dim), bijector)?;
     let rate = AdamConfig { learning_rate: 1e-2, ..AdamConfig::default() };
     let mut adam = Adam::new(rate, &flow);
     let (x, mut curve) = (spread(ROWS), Vec::new());
+    let points = padded(&x, dim)?;
     let targets = batch(x.iter().map(|x| -x).collect(), ROWS, 1)?;
     for step in 1..=steps {
-        flow.set_purpose(flows_core::Purpose::Training);
-        let mapped =
-            flow.forward(padded(&x, dim)?.put_tape(Traced::default()), &Context::none())?;
-        let mut tape = mapped.tape;
+        flow.bijector_mut().set_purpose(Purpose::Training)?;
+        let mut tape = Tape::recording();
+        let mapped = flow.bijector().forward(&points, &Context::none(), &mut tape)?;
         let error = apply(NegativeSquare, &[&mapped.value, &targets], &[], &mut tape)?.remove(0);
-        let (_, scalar) = negative_mean(column(error, &mut tape)?, tape)?;
-        adam.update(&mut flow, &mut backward(scalar)?, 1.0, 1.0)?;
+        let error = column(error, &mut tape)?;
+        adam.update(&mut flow, &mut gradient_of_mean(-1.0, &error, tape)?, 1.0, 1.0)?;
         if step.is_multiple_of((steps / 30).max(1)) {
-            flow.set_purpose(flows_core::Purpose::Reporting);
+            flow.bijector_mut().set_purpose(Purpose::Reporting)?;
             let squares = first(&flow, &x)?.into_iter().zip(&x).map(|(y, x)| (y + x).powi(2));
             curve.push([step as f64, squares.sum::<f64>() / ROWS as f64]);
         }
     }
-    flow.set_purpose(flows_core::Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     Ok((flow, curve))
 }
 
@@ -140,8 +141,6 @@ fn train(dim: usize, steps: u64, seed: u64) -> Result<(BoxBijector<f64>, Vec<[f6
 struct NegativeSquare;
 
 impl Operation<f64> for NegativeSquare {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         "squared error"
     }
@@ -154,7 +153,7 @@ impl Operation<f64> for NegativeSquare {
         &self,
         inputs: &[&[f64]],
         _: &[&[f64]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [f64]],
     ) -> flows_core::Result<()> {
         for (output, (y, t)) in outputs[0].iter_mut().zip(inputs[0].iter().zip(inputs[1])) {
@@ -165,14 +164,15 @@ impl Operation<f64> for NegativeSquare {
 
     fn backward(
         &self,
-        block: Recorded<'_, f64, ()>,
+        block: Recorded<'_, f64>,
         outer: &[&[f64]],
         inner: &mut [&mut [f64]],
         _: &mut [&mut [f64]],
-    ) {
+    ) -> flows_core::Result<()> {
         let (values, targets) = (block.inputs[0], block.inputs[1]);
         for lane in 0..LANES {
             inner[0][lane] = -2.0 * (values[lane] - targets[lane]) * outer[0][lane];
         }
+        Ok(())
     }
 }

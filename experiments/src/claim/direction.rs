@@ -5,7 +5,7 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::tensor::{self, columns};
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, BoxBijector, Chain, Context, Mapped, Values, normals, stream};
+use flows_core::{Base, Bijector, Chain, Context, Mapped, Tape, Values, normals, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Direction, LayerOrder, Perceptron,
 };
@@ -97,7 +97,7 @@ struct Pair {
 
 impl Pair {
     fn new(dim: usize, layers: usize, seed: u64) -> Result<Self> {
-        let layer = |fast: Direction, index: usize| {
+        let layer = |fast: Direction, index: usize| -> flows_core::Result<_> {
             let order =
                 if index.is_multiple_of(2) { LayerOrder::Natural } else { LayerOrder::Random };
             let conditioner = Perceptron { hidden: vec![32], activation: Activation::Tanh };
@@ -111,7 +111,7 @@ impl Pair {
             };
             let mut chain = config.build::<f64>(dim, 0, &mut stream(seed, "init"))?;
             perturb(&mut chain, 0.2, &mut stream(seed, &format!("layer {index}")))?;
-            flows_core::Result::Ok(BoxBijector::new(chain))
+            Ok(Box::new(chain) as Box<dyn Bijector<f64>>)
         };
         let all = |fast| (0..layers).map(|index| layer(fast, index)).collect::<Vec<_>>();
         let chain = |parts: Vec<_>| -> flows_core::Result<Chain<f64>> {
@@ -129,9 +129,9 @@ impl Pair {
     /// of both.
     fn densities(&self, iaf: &Chain<f64>, x: &[f64]) -> Result<([Vec<f64>; 2], [u64; 2])> {
         let dim = self.maf.dim();
-        let at = || tensor::batch(x.to_vec(), x.len() / dim, dim);
-        let inverse = self.maf.inverse(at()?, &Context::none())?;
-        let forward = iaf.forward(at()?, &Context::none())?;
+        let x = tensor::batch(x.to_vec(), x.len() / dim, dim)?;
+        let inverse = self.maf.inverse(&x, &Context::none(), &mut Tape::none())?;
+        let forward = iaf.forward(&x, &Context::none(), &mut Tape::none())?;
         let passes = [inverse.work.network_passes, forward.work.network_passes];
         Ok(([density(inverse)?, density(forward)?], passes))
     }
@@ -141,8 +141,8 @@ impl Pair {
     fn over_a_draw(&self, z: &[f64]) -> Result<f64> {
         let dim = self.maf.dim();
         let z = tensor::batch(z.to_vec(), z.len() / dim, dim)?;
-        let drawn = self.maf.forward(z.clone(), &Context::none())?;
-        let of_base = Base::standard_normal(dim).log_prob(z)?.0.values();
+        let drawn = self.maf.forward(&z, &Context::none(), &mut Tape::none())?;
+        let of_base = Base::standard_normal(dim).log_prob(&z, &mut Tape::none())?.values();
         let log_det = drawn.log_det.values();
         let drawn_density: Vec<f64> = of_base.iter().zip(log_det).map(|(p, l)| p - l).collect();
         let ([_, mirrored], _) = self.densities(&self.iaf, &drawn.value.values())?;
@@ -152,7 +152,8 @@ impl Pair {
 
 /// Log-density of the point that was mapped to base space.
 fn density(mapped: Mapped<f64>) -> Result<Vec<f64>> {
-    let (base, _) = Base::standard_normal(columns(&mapped.value)).log_prob(mapped.value)?;
+    let base = Base::standard_normal(columns(&mapped.value));
+    let base = base.log_prob(&mapped.value, &mut Tape::none())?;
     let log_det = mapped.log_det.values();
     Ok(base.values().iter().zip(log_det).map(|(base, log_det)| base + log_det).collect())
 }

@@ -11,8 +11,7 @@ use flows_core::train::{
     AdamConfig, Budget, MaximumMeanDiscrepancy, Objective, SamplerSource, TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, Batch, Bijector, BoxBijector, Context, Costs, Flow, Mapped, Mode, Parameters, Stream,
-    Values, stream,
+    Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape, Values, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 
@@ -109,7 +108,7 @@ fn flow(seed: u64) -> Result<Flow<f64>> {
     let config =
         NsfCoupling { layers: 3, bins: 8, conditioner, act_norm: false, ..NsfCoupling::default() };
     let chain = config.build::<f64>(2, 0, &mut stream(seed, "init"))?;
-    Ok(Flow::new(Base::standard_normal(2), BoxBijector::new(chain))?)
+    Ok(Flow::new(Base::standard_normal(2), Box::new(chain))?)
 }
 
 fn weights(flow: &Flow<f64>) -> Vec<f64> {
@@ -120,7 +119,7 @@ fn weights(flow: &Flow<f64>) -> Vec<f64> {
 
 /// A flow whose log-determinants are not numbers.
 fn blinded(flow: Flow<f64>) -> Result<Flow<f64>> {
-    Ok(Flow::new(Base::standard_normal(2), BoxBijector::new(WithoutLogDet(flow)))?)
+    Ok(Flow::new(Base::standard_normal(2), Box::new(WithoutLogDet(flow)))?)
 }
 
 /// The map of a flow with NaN for its log-determinants.
@@ -146,21 +145,23 @@ impl Bijector<f64> for WithoutLogDet {
         self.0.bijector().costs()
     }
 
-    fn forward<T: Mode<f64>>(
+    fn forward(
         &self,
-        z: Batch<f64, T>,
+        z: &Batch<f64>,
         context: &Context<f64>,
-    ) -> flows_core::Result<Mapped<f64, T>> {
-        let mapped = self.0.bijector().forward(z, context)?;
+        tape: &mut Tape<f64>,
+    ) -> flows_core::Result<Mapped<f64>> {
+        let mapped = self.0.bijector().forward(z, context, tape)?;
         Ok(Mapped { log_det: per_row(vec![f64::NAN; mapped.value.rows()])?, ..mapped })
     }
 
-    fn inverse<T: Mode<f64>>(
+    fn inverse(
         &self,
-        x: Batch<f64, T>,
+        x: &Batch<f64>,
         context: &Context<f64>,
-    ) -> flows_core::Result<Mapped<f64, T>> {
-        let mapped = self.0.bijector().inverse(x, context)?;
+        tape: &mut Tape<f64>,
+    ) -> flows_core::Result<Mapped<f64>> {
+        let mapped = self.0.bijector().inverse(x, context, tape)?;
         Ok(Mapped { log_det: per_row(vec![f64::NAN; mapped.value.rows()])?, ..mapped })
     }
 }
@@ -189,7 +190,7 @@ fn kernel(a: &[f64], b: &[f64]) -> f64 {
 fn measure(flow: &Flow<f64>, seed: u64) -> Result<[Estimate; 2]> {
     let rng = &mut stream(seed, "test");
     let x = flow.base().sample(TEST_ROWS, rng)?;
-    let x = flow.bijector().forward_value(x, &Context::none())?.0.values();
+    let x = flow.bijector().image(&x, &Context::none())?.0.values();
     let y = TARGET.sample(TEST_ROWS, rng);
     // One value for each pair of rows: all four draws of a term are its own.
     let term = |(x, y): (&[f64], &[f64])| {
@@ -206,7 +207,7 @@ fn panels(named: &[(&str, &Flow<f64>)], seed: u64) -> Result<Panels> {
     let mut panels = vec![Panel { title: "target".into(), content: Content::points(&target) }];
     for (name, flow) in named {
         let u = flow.base().sample(KEPT_DRAWS, &mut stream(seed, "panel"))?;
-        let x = flow.bijector().forward_value(u, &Context::none())?.0;
+        let x = flow.bijector().image(&u, &Context::none())?.0;
         panels.push(Panel { title: (*name).into(), content: Content::points(&x.values()) });
     }
     Ok(Panels {

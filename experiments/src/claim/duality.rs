@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use flows_continuous::{Adaptive, Solver};
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Context, Flow, Purpose, Values, stream};
+use flows_core::{Context, Flow, Purpose, Tape, Values, stream};
 
 use super::statistics::larger;
 use super::{Check, Claim, Setting};
@@ -75,13 +75,13 @@ fn integrands(preset: &Preset, rows: usize, seed: u64) -> Result<[f64; 3]> {
     }
     let mut flow: Flow<f64> = config.build(dim)?;
     perturb(&mut flow, AWAY, &mut stream(seed, "perturb"))?;
-    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let u = flow.base().sample(rows, &mut stream(seed, "draws"))?;
-    let mapped = flow.bijector().forward(u.clone(), &Context::none())?;
+    let mapped = flow.bijector().forward(&u, &Context::none(), &mut Tape::none())?;
     let target = target(&mapped.value.values(), dim);
-    let log_q = flow.log_prob(mapped.value, Context::none())?.value.values();
+    let log_q = flow.log_prob(&mapped.value, &Context::none(), &mut Tape::none())?.value.values();
     let data: Vec<f64> = log_q.iter().zip(&target).map(|(q, p)| q - p).collect();
-    let log_u = flow.base().log_prob(u)?.0.values();
+    let log_u = flow.base().log_prob(&u, &mut Tape::none())?.values();
     let pulled = target.iter().zip(mapped.log_det.values()).map(|(p, log_det)| p + log_det);
     let base: Vec<f64> = log_u.iter().zip(pulled).map(|(u, pulled)| u - pulled).collect();
     let differences = data.iter().zip(&base).map(|(a, b)| (a - b).abs() / (1.0 + a.abs()));

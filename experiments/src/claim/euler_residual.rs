@@ -4,7 +4,9 @@ use anyhow::Result;
 use flows_continuous::{Adaptive, GradientMethod, MlpField, ResidualSteps, Solver, TimeInput};
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, LastLayer, Mapped, Network, Values, normals, stream};
+use flows_core::{
+    Batch, Bijector, Context, LastLayer, Mapped, Network, Tape, Values, normals, stream,
+};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
@@ -32,10 +34,7 @@ const DIM: usize = 3;
 const NORMS: [f64; 2] = [0.95, 2.0];
 
 /// z + h g(z), N times, as the continuous family has it.
-pub(super) fn residual_steps(
-    field: &Perceptron,
-    steps: usize,
-) -> Result<ResidualSteps<f64, MlpField>> {
+pub(super) fn residual_steps(field: &Perceptron, steps: usize) -> Result<ResidualSteps<f64>> {
     let hidden: Vec<usize> = field.layers[1..].iter().map(|(weight, _)| weight.ncols()).collect();
     let kernel = MlpField::new(field.dim(), 0, &hidden, Activation::Tanh, TimeInput::None)?;
     let mut network = Network::new(kernel, LastLayer::Zero, &mut stream(0, "overwritten"))?;
@@ -56,7 +55,7 @@ fn check(setting: &Setting) -> Result<Findings> {
 
 fn solve(field: &Perceptron, solver: Solver, z: &Batch<f64>) -> Result<Mapped<f64>> {
     let flow = field.continuous(exact(solver), 1.0, GradientMethod::default())?;
-    Ok(flow.forward(z.clone(), &Context::none())?)
+    Ok(flow.forward(z, &Context::none(), &mut Tape::none())?)
 }
 
 /// Largest differences of values and of log-dets.
@@ -69,13 +68,14 @@ fn gaps(a: &Mapped<f64>, b: &Mapped<f64>) -> [f64; 2] {
 
 fn convergence(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Result<()> {
     let truth = solve(field, Solver::Dop853(Adaptive::new(1e-12, 1e-12)), z)?;
+    let (none, no_tape) = (Context::none(), &mut Tape::none());
     let mut curves = [(); 4].map(|()| Vec::new());
     let (mut same, mut chains) = (Vec::new(), Vec::new());
     for steps in [8, 16, 32, 64] {
-        let layers = residual_steps(field, steps)?.forward(z.clone(), &Context::none())?;
+        let layers = residual_steps(field, steps)?.forward(z, &none, no_tape)?;
         let euler = solve(field, Solver::Euler(equal(steps)), z)?;
         let chain = field.clone().scaled(1.0 / steps as f64).residual(steps, Determinant::Exact)?;
-        let chain = chain.forward(z.clone(), &Context::none())?;
+        let chain = chain.forward(z, &none, no_tape)?;
         same.extend([gaps(&layers, &euler)[0], gaps(&chain, &euler)[0]]);
         chains.push(gaps(&layers, &chain)[1]);
         let rk4 = solve(field, Solver::Rk4(equal(steps)), z)?;
@@ -145,8 +145,8 @@ fn inverses(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Resu
     let mut worst = Vec::new();
     for steps in [2, 3, 4, 8, 32] {
         let layers = residual_steps(field, steps)?;
-        let x = layers.forward(z.clone(), &Context::none())?.value;
-        let back = layers.inverse(x, &Context::none())?;
+        let x = layers.forward(z, &Context::none(), &mut Tape::none())?.value;
+        let back = layers.inverse(&x, &Context::none(), &mut Tape::none())?;
         let error = distance(&back.value.values(), &z.values());
         let contraction = field.lipschitz() / steps as f64;
         worst.push(error * (1.0 - contraction).powi(steps.min(4) as i32));
@@ -167,15 +167,16 @@ fn inverses(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Resu
 /// h L < 1 suffices, and without it both may happen.
 fn necessity(findings: &mut Findings) -> Result<()> {
     let z = batch(vec![1.0, -2.0, 0.5, 3.0], 2, 2)?;
+    let (none, no_tape) = (Context::none(), &mut Tape::none());
     let linear = |rate: f64| residual_steps(&Perceptron::linear(DMatrix::identity(2, 2) * rate), 1);
-    let (collapsed, _) = linear(-1.0)?.forward_value(z.clone(), &Context::none())?;
+    let (collapsed, _) = linear(-1.0)?.image(&z, &none)?;
     findings.at_most(
         "g = -z, h L = 1: largest image",
         largest(collapsed.values().iter().map(|v| v.abs())),
         0.0,
         "z - z is 0 for every z: not invertible",
     );
-    let spread = linear(1.5)?.forward(z.clone(), &Context::none())?;
+    let spread = linear(1.5)?.forward(&z, &none, no_tape)?;
     let log_det = 2.0 * 2.5_f64.ln();
     findings.at_most(
         "g = 1.5 z, h L = 1.5: distance of the log-det from ln 2.5^2",
@@ -183,7 +184,7 @@ fn necessity(findings: &mut Findings) -> Result<()> {
         1e-14,
         "2.5 z is invertible although h L > 1: the condition suffices and is not needed",
     );
-    let refused = linear(1.5)?.inverse(spread.value, &Context::none()).is_err();
+    let refused = linear(1.5)?.inverse(&spread.value, &none, no_tape).is_err();
     findings.at_least(
         "g = 1.5 z: the fixed point is refused (1 = yes)",
         f64::from(u8::from(refused)),

@@ -109,7 +109,7 @@ fn learned(dim: usize, setting: &Setting) -> Result<f64> {
         normals::<f64>(rows * dim, rng).iter().map(|n| DEVIATION * n).collect()
     };
     learner.learn(steps, Aim::Matching(FlowMatching::default()), draw)?;
-    evaluations(learner.flow(), &draw(ROWS, &mut stream(setting.seed, "counted")))
+    evaluations(learner.flow()?, &draw(ROWS, &mut stream(setting.seed, "counted")))
 }
 
 fn in_training(setting: &Setting, findings: &mut Findings) -> Result<()> {
@@ -161,11 +161,11 @@ fn along(weight: f64, setting: &Setting) -> Result<Course> {
     let penalties = Penalties { kinetic: weight, frobenius: weight, ..Penalties::default() };
     let flow = flow(2, penalties, setting.seed)?;
     let mut learner = Learner::new(flow, 1e-2, steps, setting.seed);
-    let mut curve = vec![[0.0, evaluations(learner.flow(), &rows)?]];
+    let mut curve = vec![[0.0, evaluations(learner.flow()?, &rows)?]];
     for _ in 0..10 {
         learner.learn(steps / 10, Aim::Likelihood, |rows, rng| toy.sample(rows, rng))?;
-        curve.push([learner.steps as f64, evaluations(learner.flow(), &rows)?]);
+        curve.push([learner.steps as f64, evaluations(learner.flow()?, &rows)?]);
     }
     let test = toy.sample(4096, &mut stream(setting.seed, "test"));
-    Ok(Course { curve, divergence: divergence(learner.flow(), toy, &test)?.0 })
+    Ok(Course { curve, divergence: divergence(learner.flow()?, toy, &test)?.0 })
 }

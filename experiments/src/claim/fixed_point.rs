@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Chain, Context, Inverse, Values, normals, stream};
+use flows_core::{Bijector, Context, Inverse, Tape, Values, normals, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
@@ -110,9 +110,10 @@ impl Iteration {
         let (flow, constant) = (residual.residual(1, Determinant::Exact)?, residual.lipschitz());
         let z: Vec<f64> = normals(rows * DIM, &mut stream(seed, "points"));
         let x = image(&flow, &z)?;
-        let work = flow.inverse(batch(x.clone(), rows, DIM)?, &Context::none())?.work;
-        let mut this =
-            Self { errors: Vec::new(), over: 0.0, first: 0.0, iterations: work.iterations };
+        let of_rows = batch(x.clone(), rows, DIM)?;
+        let iterations =
+            flow.inverse(&of_rows, &Context::none(), &mut Tape::none())?.work.iterations;
+        let mut this = Self { errors: Vec::new(), over: 0.0, first: 0.0, iterations };
         let (mut iterate, mut steps) = (x.clone(), Vec::new());
         for k in 0..1000 {
             let images = image(&flow, &iterate)?;
@@ -150,7 +151,7 @@ impl Iteration {
     }
 }
 
-fn image(flow: &Inverse<Chain<f64>>, z: &[f64]) -> Result<Vec<f64>> {
+fn image(flow: &Inverse<f64>, z: &[f64]) -> Result<Vec<f64>> {
     let z = batch(z.to_vec(), z.len() / DIM, DIM)?;
-    Ok(flow.forward(z, &Context::none())?.value.values())
+    Ok(flow.forward(&z, &Context::none(), &mut Tape::none())?.value.values())
 }

@@ -1,7 +1,7 @@
 //! C16: the ladder of transformers (review, Section 3.1.1).
 
 use anyhow::Result;
-use flows_core::{Bijector, BoxBijector, Chain, Context, Cost, Inverse, Parameters, tensor};
+use flows_core::{Bijector, Chain, Context, Cost, Inverse, Layer, Tape, stream, tensor};
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
     AffineConfig, BernsteinConfig, DeepSigmoidalConfig, IntegratedConfig, MixtureConfig,
@@ -61,7 +61,7 @@ fn outcome((name, transformer): Rung, setting: &Setting) -> Result<Outcome> {
         Course { steps: setting.either(400, 3000), learning_rate: 2e-2, seed: setting.seed };
     let flow = course.train(stack(&transformer)?, |rows, rng| THREE.sample(rows, rng))?;
     let z = tensor::batch(evenly([-3.0, 3.0], 128), 128, 1)?;
-    let evaluations = flow.bijector().forward(z, &Context::none())?.work.iterations;
+    let mapped = flow.bijector().forward(&z, &Context::none(), &mut Tape::none())?;
     let window = evenly([-4.0, 4.0], 401);
     let (log, _) = flow.evaluate(&window, &Context::none())?;
     Ok(Outcome {
@@ -69,7 +69,7 @@ fn outcome((name, transformer): Rung, setting: &Setting) -> Result<Outcome> {
         formula: flow.bijector().costs().forward == Cost::ClosedForm,
         parameters: flow.bijector().count(),
         divergence: THREE.grid().divergence(&flow)?,
-        evaluations,
+        evaluations: mapped.work.iterations,
         curve: window.into_iter().zip(log).map(|(x, log)| [x, log.exp()]).collect(),
     })
 }
@@ -174,11 +174,13 @@ fn ladder() -> [Rung; 9] {
 }
 
 /// The transformer's formula maps data to base; of affine maps as many as give its parameters.
-fn stack(transformer: &TransformerConfig) -> Result<BoxBijector<f64>> {
+fn stack(transformer: &TransformerConfig) -> Result<Box<dyn Bijector<f64>>> {
     let layers = if matches!(transformer, TransformerConfig::Affine(_)) { 12 } else { 1 };
-    let mut parts = Vec::new();
+    let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for _ in 0..layers {
-        parts.push(BoxBijector::new(Inverse(Elementwise::new(1, transformer.build()?)?)));
+        let map = Elementwise::new(1, transformer.build()?);
+        let layer = Layer::<f64>::new(map, &mut stream(0, "overwritten"))?;
+        parts.push(Box::new(Inverse::new(Box::new(layer))));
     }
-    Ok(BoxBijector::new(Chain::new(1, parts)?))
+    Ok(Box::new(Chain::new(1, parts)?))
 }

@@ -1,8 +1,7 @@
 //! C20: autoregressive models are autoregressive flows (review, Section 3.1.3).
 
 use anyhow::Result;
-use flows_core::{Base, BoxBijector, Flow};
-use flows_core::{Bijector, Context, Values, normals, stream, tensor};
+use flows_core::{Base, Bijector, Context, Flow, Tape, Values, normals, stream, tensor};
 use flows_finite::Scale;
 use flows_finite::architecture::{AffineConfig, TransformerConfig};
 
@@ -38,11 +37,11 @@ fn check(setting: &Setting) -> Result<Findings> {
     for dim in [1, 2, 5, 10] {
         let (chain, conditioner) = plain_conditioner::layer(dim, &transformer, setting.seed)?;
         let z = normals::<f64>(rows * dim, &mut stream(setting.seed, "draws"));
-        let mapped = chain.forward(tensor::batch(z.clone(), rows, dim)?, &Context::none())?;
-        let x = mapped.value.values();
+        let base = tensor::batch(z.clone(), rows, dim)?;
+        let x = chain.forward(&base, &Context::none(), &mut Tape::none())?.value.values();
         let ancestral: Vec<f64> = z.chunks(dim).flat_map(|z| draw(&conditioner, z)).collect();
         let draw = distance(&x, &ancestral);
-        let flow = Flow::new(Base::standard_normal(dim), BoxBijector::new(chain))?;
+        let flow = Flow::new(Base::standard_normal(dim), Box::new(chain))?;
         let (density, _) = flow.evaluate(&x, &Context::none())?;
         let product: Vec<f64> = x.chunks(dim).map(|x| log_product(&conditioner, x)).collect();
         let density = distance(&density, &product);

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::activation::Activation;
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, BoxBijector, Context, Estimator, Flow, Loss, Parameters, Stream, Values, forward_kl,
-    normals, reverse_kl, stream,
+    Base, Context, Estimator, Flow, Loss, Parameters, Stream, Tape, Values, forward_kl, normals,
+    reverse_kl, stream,
 };
 use flows_finite::architecture::{Conditioner, Perceptron, RealNvp};
 
@@ -127,20 +127,23 @@ impl Kind {
     }
 
     fn gradient(self, flow: &Flow<f64>, rng: &mut Stream) -> Result<Vec<f64>> {
-        let reverse = |estimator, rng: &mut Stream| {
-            reverse_kl(flow, &TARGET, ROWS, 1.0, estimator, Context::default(), rng)
-        };
+        let (none, tape) = (Context::none(), Tape::recording());
         let Loss { gradient: mut gradients, .. } = match self {
             Self::Forward => {
                 let x = batch(cast(&TARGET.sample(ROWS, rng)), ROWS, 2)?;
-                forward_kl(flow, x, Context::default())?
+                forward_kl(flow, &x, &none, tape)?
             }
-            Self::Reparameterised => reverse(Estimator::Reparameterised, rng)?,
-            Self::Path => reverse(Estimator::Path, rng)?,
+            Self::Reparameterised => {
+                let estimator = Estimator::Reparameterised;
+                reverse_kl(flow, &TARGET, ROWS, 1.0, estimator, (&none, tape), rng)?
+            }
+            Self::Path => {
+                reverse_kl(flow, &TARGET, ROWS, 1.0, Estimator::Path, (&none, tape), rng)?
+            }
         };
         let mut all = Vec::new();
         for tensor in learned(flow) {
-            all.extend(gradient_of(&mut gradients, &tensor)?);
+            all.extend_from_slice(gradients.of(&tensor)?);
         }
         Ok(all)
     }
@@ -162,7 +165,7 @@ fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::Perceptron(perceptron);
     let config = RealNvp { layers: 2, conditioner, act_norm: false, ..RealNvp::default() };
     let chain = config.build::<f64>(2, 0, &mut stream(seed, "init"))?;
-    let mut flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain))?;
+    let mut flow = Flow::new(Base::standard_normal(2), Box::new(chain))?;
     perturb(&mut flow, 0.1, &mut stream(seed, "perturb"))?;
     Ok(flow)
 }

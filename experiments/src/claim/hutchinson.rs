@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_continuous::{Accuracy, Divergence, GradientMethod, Hutchinson, Probe, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Values, stream};
+use flows_core::{Context, Tape, Values, stream};
 use nalgebra::DMatrix;
 
 use super::perceptron::{Perceptron, equal, random_matrix};
@@ -45,10 +45,10 @@ pub(super) fn estimates(
     let accuracy = Accuracy { solver: Solver::Euler(equal(1)), divergence };
     let field = Perceptron::linear(matrix.clone());
     let mut flow = field.continuous(accuracy, 1.0, GradientMethod::default())?;
-    flow.resample_probes(&mut stream(seed, "probes"));
+    flow.begin_step(&mut stream(seed, "probes"))?;
     let dim = matrix.nrows();
     let origin = batch(vec![0.0; rows * dim], rows, dim)?;
-    Ok(flow.forward(origin, &Context::none())?.log_det.values())
+    Ok(flow.forward(&origin, &Context::none(), &mut Tape::none())?.log_det.values())
 }
 
 /// |S|_F^2 and the sum of S_ii^2.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_continuous::{Adaptive, EqualSteps, GradientMethod, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Base, Bijector, BoxBijector, Context, Flow, Values, normals, stream};
+use flows_core::{Base, Bijector, Context, Flow, Tape, Values, normals, stream};
 use nalgebra::{DMatrix, DVector};
 
 use super::perceptron::{Perceptron, equal, exact, random_matrix, spectral_norm};
@@ -65,7 +65,7 @@ impl Linear {
         let field = Perceptron::linear(self.matrix.clone());
         let flow = field.continuous(exact(solver), 1.0, GradientMethod::default())?;
         let x = batch(self.x.clone(), self.x.len() / DIM, DIM)?;
-        let log_dets = flow.inverse(x, &Context::none())?.log_det.values();
+        let log_dets = flow.inverse(&x, &Context::none(), &mut Tape::none())?.log_det.values();
         let flow = Flow::new(Base::standard_normal(DIM), flow)?;
         let (got, _) = flow.evaluate(&self.x, &Context::none())?;
         let trace = largest(log_dets.iter().map(|l| (l + self.matrix.trace()).abs()));
@@ -129,7 +129,7 @@ fn field(setting: &Setting) -> Perceptron {
     Perceptron::random((DIM, 8), [1.5, 1.5], &mut stream(setting.seed, "weights"))
 }
 
-fn solution(field: &Perceptron, end: f64) -> Result<BoxBijector<f64>> {
+fn solution(field: &Perceptron, end: f64) -> Result<Box<dyn Bijector<f64>>> {
     let solver = Solver::RowWise(Adaptive::new(TIGHT, TIGHT));
     field.continuous(exact(solver), end, GradientMethod::default())
 }
@@ -148,7 +148,8 @@ const DIFFERENCES: f64 = 1e-7;
 fn jacobian(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let rows = setting.either(50, 500);
     let (flow, z) = (solution(&field(setting), 1.0)?, points(setting, rows));
-    let map = |z: Vec<f64>| flow.forward(batch(z, rows, DIM)?, &Context::none());
+    let none = Context::none();
+    let map = |z: Vec<f64>| flow.forward(&batch(z, rows, DIM)?, &none, &mut Tape::none());
     let mut jacobians = vec![DMatrix::zeros(DIM, DIM); rows];
     for column in 0..DIM {
         for (displacement, weight) in STENCIL {
@@ -184,12 +185,13 @@ fn rate(setting: &Setting, findings: &mut Findings) -> Result<()> {
         let mut rates = vec![0.0; rows];
         for (displacement, weight) in STENCIL {
             let flow = solution(&field, time + displacement * STEP)?;
-            let log_dets = flow.forward(z.clone(), &Context::none())?.log_det.values();
+            let log_dets = flow.forward(&z, &Context::none(), &mut Tape::none())?.log_det.values();
             // log p falls by what the log-det gains.
             rates.iter_mut().zip(log_dets).for_each(|(rate, l)| *rate -= weight / STEP * l);
         }
-        let there = solution(&field, time)?.forward(z.clone(), &Context::none())?.value.values();
-        let trace: Vec<f64> = there.chunks(DIM).map(|z| -field.jacobian(z).trace()).collect();
+        let there = solution(&field, time)?.image(&z, &Context::none())?.0;
+        let trace: Vec<f64> =
+            there.values().chunks(DIM).map(|z| -field.jacobian(z).trace()).collect();
         off.push(distance(&rates, &trace));
         seen.push([time, rates[0]]);
         traces.push([time, trace[0]]);

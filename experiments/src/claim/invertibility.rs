@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, Flow, Real, Values, normals, stream};
+use flows_core::{Batch, Context, Flow, Real, Tape, Values, normals, stream};
 use flows_finite::architecture::{NsfCoupling, RealNvp, ResidualFlow};
 
 use super::specimen::{self, Limit, Specimen};
@@ -48,8 +48,8 @@ const ROUNDING_REASON: &str = "some thousand operations exact to 1e-16, or a sea
 fn round_trip<E: Real>(flow: &Flow<E>, rows: usize, seed: u64) -> Result<[f64; 2]> {
     let dim = flow.dim();
     let z: Batch<E> = batch(normals(rows * dim, &mut stream(seed, "z")), rows, dim)?;
-    let there = flow.bijector().forward(z.clone(), &Context::none())?;
-    let back = flow.bijector().inverse(there.value, &Context::none())?;
+    let there = flow.bijector().forward(&z, &Context::none(), &mut Tape::none())?;
+    let back = flow.bijector().inverse(&there.value, &Context::none(), &mut Tape::none())?;
     let apart = |a: Vec<E>, b: Vec<E>| -> Vec<[f64; 2]> {
         a.iter().zip(&b).map(|(a, b)| [a.as_f64(), b.as_f64()]).collect()
     };

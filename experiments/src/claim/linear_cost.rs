@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, BoxBijector, Context, Parameters, Values, normals, stream, tensor};
+use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, normals, stream, tensor};
 use flows_finite::LuLinear;
 use flows_finite::linear::{Generator, Orthogonal, qr};
 use nalgebra::DMatrix;
@@ -37,10 +37,11 @@ fn check(setting: &Setting) -> Result<Findings> {
 }
 
 /// The matrix of a linear layer without bias, and its log-determinant.
-fn matrix(layer: &BoxBijector<f64>) -> Result<(DMatrix<f64>, f64)> {
+fn matrix(layer: &dyn Bijector<f64>) -> Result<(DMatrix<f64>, f64)> {
     let dim = layer.dim();
     let at = |values: Vec<f64>, rows| -> Result<_> {
-        Ok(layer.forward(tensor::batch(values, rows, dim)?, &Context::none())?)
+        let points = tensor::batch(values, rows, dim)?;
+        Ok(layer.forward(&points, &Context::none(), &mut Tape::none())?)
     };
     let bias = at(vec![0.0; dim], 1)?;
     let units = at(DMatrix::<f64>::identity(dim, dim).as_slice().to_vec(), dim)?.value.values();
@@ -57,7 +58,7 @@ fn determinants(setting: &Setting, findings: &mut Findings) -> Result<()> {
     );
     let (mut worst, mut points) = (0.0, Vec::new());
     for &dim in dims {
-        let layer = BoxBijector::new(plu(dim, setting.seed)?);
+        let layer = plu(dim, setting.seed)?;
         let (dense, log_det) = matrix(&layer)?;
         let (reference, multiplications) = eliminate(dense.clone());
         let difference = (log_det - reference).abs();
@@ -97,7 +98,7 @@ fn power(points: &[[f64; 2]], findings: &mut Findings) {
 /// Between the log-determinant of a QR layer and elimination.
 fn qr_difference(dim: usize, seed: u64) -> Result<f64> {
     let rng = &mut stream(seed, "qr");
-    let mut layer = BoxBijector::new(qr::<f64>(dim, Generator::Householder(dim), rng)?);
+    let mut layer = qr::<f64>(dim, Generator::Householder(dim), rng)?;
     perturb(&mut layer, 0.3, rng)?;
     let (dense, log_det) = matrix(&layer)?;
     Ok((log_det - eliminate(dense).0).abs())
@@ -118,7 +119,7 @@ fn operations(dims: &[usize], multiplications: Vec<[f64; 2]>) -> Plot {
 }
 
 /// Random factors, the diagonal between 1/2 and 2, entries such that products stay of order 1.
-fn plu(dim: usize, seed: u64) -> Result<LuLinear<f64>> {
+fn plu(dim: usize, seed: u64) -> Result<Layer<f64>> {
     let mut rng = stream(seed, "factors");
     let scale = 0.5 / (dim as f64).sqrt();
     let mut entries =
@@ -181,9 +182,9 @@ fn orthogonality(setting: &Setting, findings: &mut Findings) -> Result<()> {
     for &dim in dims {
         for (name, generator, expected) in GENERATORS {
             let rng = &mut stream(setting.seed, name);
-            let mut layer = Orthogonal::<f64>::new(dim, generator, rng)?;
+            let mut layer = Layer::<f64>::new(Orthogonal::new(dim, generator)?, rng)?;
             perturb(&mut layer, 1.0, rng)?;
-            let (q, _) = matrix(&BoxBijector::new(layer))?;
+            let (q, _) = matrix(&layer)?;
             let off = (q.tr_mul(&q) - DMatrix::identity(dim, dim)).amax();
             let determinant = q.determinant();
             gram = larger(gram, off);
@@ -210,9 +211,10 @@ fn orthogonality(setting: &Setting, findings: &mut Findings) -> Result<()> {
 /// Rotations of the plane by the skew matrix of entry a.
 fn half_turn(seed: u64, findings: &mut Findings) -> Result<()> {
     let distance = |generator, a: f64| -> Result<f64> {
-        let mut layer = Orthogonal::<f64>::new(2, generator, &mut stream(seed, "plane"))?;
+        let map = Orthogonal::new(2, generator)?;
+        let mut layer = Layer::<f64>::new(map, &mut stream(seed, "plane"))?;
         layer.visit_mut(&mut |_, _, tensor| set_values(tensor, &[0.0, 0.0, a, 0.0]))?;
-        let (q, _) = matrix(&BoxBijector::new(layer))?;
+        let (q, _) = matrix(&layer)?;
         // |e^(i angle) + 1|
         Ok((q[(0, 0)] + 1.0).hypot(q[(1, 0)]))
     };

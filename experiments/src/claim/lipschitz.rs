@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Values, normals, stream};
+use flows_core::{Bijector, Context, Tape, Values, normals, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
@@ -119,7 +119,7 @@ fn ratios(residual: &Perceptron, depth: usize, setting: &Setting) -> Result<[f64
     let second: Vec<f64> = moved.map(|(i, (z, m))| z + size(i / DIM) * m).collect();
     let image = |points: &[f64]| -> Result<Vec<f64>> {
         let points = batch(points.to_vec(), rows, DIM)?;
-        Ok(flow.forward(points, &Context::none())?.value.values())
+        Ok(flow.forward(&points, &Context::none(), &mut Tape::none())?.value.values())
     };
     let before = distances(&first, &second, DIM);
     let after = distances(&image(&first)?, &image(&second)?, DIM);

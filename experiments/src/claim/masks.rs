@@ -3,12 +3,12 @@
 use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, BoxBijector, Context, Values, normals, stream, tensor};
+use flows_core::{Bijector, Context, Tape, Values, normals, stream, tensor};
+use flows_finite::Recurrent;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, Conditioner, LayerOrder, Perceptron, Residual,
     TransformerConfig,
 };
-use flows_finite::{AnyTransformer, Recurrent};
 
 use super::{Check, Claim, Setting};
 use crate::finding::{Cell, Findings, Table};
@@ -31,7 +31,7 @@ const DIM: usize = 9;
 /// A layer, and which feature's image may depend on which feature.
 struct Layer {
     name: &'static str,
-    bijector: BoxBijector<f64>,
+    bijector: Box<dyn Bijector<f64>>,
     /// Part of a feature: it sees those of earlier parts, and its transformer its own value.
     part: Parts,
 }
@@ -81,7 +81,7 @@ fn check(setting: &Setting) -> Result<Findings> {
 
 /// Entries that are allowed, present, present though forbidden, and missing though allowed.
 fn counts(layer: &Layer, points: usize, seed: u64) -> Result<[usize; 4]> {
-    let present = pattern(&layer.bijector, points, seed)?;
+    let present = pattern(&*layer.bijector, points, seed)?;
     let mut counts = [0; 4];
     for (i, j) in (0..DIM * DIM).map(|entry| (entry / DIM, entry % DIM)) {
         let allowed = i == j || (layer.part)(j) < (layer.part)(i);
@@ -123,19 +123,21 @@ fn layers(seed: u64) -> Result<Vec<Layer>> {
     for (name, flow, part) in masked {
         let mut chain = flow.build::<f64>(DIM, 0, &mut stream(seed, "init"))?;
         perturb(&mut chain, 0.3, &mut stream(seed, name))?;
-        layers.push(Layer { name, bijector: BoxBijector::new(chain), part });
+        layers.push(Layer { name, bijector: Box::new(chain), part });
     }
-    let affine: AnyTransformer = TransformerConfig::Affine(AffineConfig::default()).build()?;
-    let mut recurrent = Recurrent::new(DIM, 0, 8, affine, &mut stream(seed, "init"))?;
+    let affine = TransformerConfig::Affine(AffineConfig::default()).build()?;
+    let recurrent = Recurrent::new(DIM, 0, 8, affine)?;
+    let mut recurrent = flows_core::Layer::<f64>::new(recurrent, &mut stream(seed, "init"))?;
     perturb(&mut recurrent, 0.3, &mut stream(seed, "recurrent"))?;
-    layers.push(Layer { name: "recurrent", bijector: BoxBijector::new(recurrent), part: own });
+    layers.push(Layer { name: "recurrent", bijector: Box::new(recurrent), part: own });
     Ok(layers)
 }
 
 /// Whether the image of feature i changes with feature j, at i D + j; data to base.
-fn pattern(bijector: &BoxBijector<f64>, points: usize, seed: u64) -> Result<Vec<bool>> {
+fn pattern(bijector: &dyn Bijector<f64>, points: usize, seed: u64) -> Result<Vec<bool>> {
     let image = |x: Vec<f64>| -> Result<Vec<f64>> {
-        Ok(bijector.inverse(tensor::batch(x, points, DIM)?, &Context::none())?.value.values())
+        let x = tensor::batch(x, points, DIM)?;
+        Ok(bijector.inverse(&x, &Context::none(), &mut Tape::none())?.value.values())
     };
     let x = normals::<f64>(points * DIM, &mut stream(seed, "points"));
     let before = image(x.clone())?;

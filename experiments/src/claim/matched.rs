@@ -8,7 +8,7 @@ use flows_bench::toys::Toy;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
 use flows_core::{
-    Base, Bijector, BoxBijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
+    Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
@@ -52,7 +52,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     for (name, flow, rate) in flows(setting.seed)? {
         let size = weights(&flow);
         let (mut flow, steps) = train(flow, rate, setting)?;
-        flow.bijector_mut().set_purpose(Purpose::Reporting);
+        flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let (nats, error) = divergence(&flow, TOY, &test)?.0;
         findings.demand(
             &format!("{name}: divergence from the target (nats)"),
@@ -142,7 +142,7 @@ fn sized(wanted: f64, build: impl Fn(usize) -> Result<Flow<f64>>) -> Result<Flow
     Ok(best)
 }
 
-fn of(bijector: BoxBijector<f64>) -> Result<Flow<f64>> {
+fn of(bijector: Box<dyn Bijector<f64>>) -> Result<Flow<f64>> {
     Ok(Flow::new(Base::standard_normal(2), bijector)?)
 }
 
@@ -154,13 +154,13 @@ fn continuous(seed: u64) -> Result<Flow<f64>> {
 fn real_nvp(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
     let config = RealNvp { layers: 8, conditioner, ..RealNvp::default() };
-    of(BoxBijector::new(config.build(2, 0, &mut stream(seed, "init"))?))
+    of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
 fn splines(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
     let config = NsfCoupling { layers: 4, bins: 8, conditioner, ..NsfCoupling::default() };
-    of(BoxBijector::new(config.build(2, 0, &mut stream(seed, "init"))?))
+    of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
 /// The flow after the seconds that each has, and its steps.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Context, Parameters, Stream, stream};
+use flows_core::{Bijector, Context, Parameters, Stream, stream};
 use flows_finite::architecture::{
     Conditioner, CouplingFlow, Direction, Mixing, Perceptron, SplineConfig, TransformerConfig,
 };
@@ -112,7 +112,7 @@ impl Trial {
     }
 }
 
-fn couplings(mixing: Mixing, seed: u64) -> Result<BoxBijector<f64>> {
+fn couplings(mixing: Mixing, seed: u64) -> Result<Box<dyn Bijector<f64>>> {
     let spline = SplineConfig { bins: 8, bound: 5.0, ..SplineConfig::default() };
     let conditioner = Perceptron { hidden: vec![16], activation: Activation::Tanh };
     let flow = CouplingFlow {
@@ -124,7 +124,7 @@ fn couplings(mixing: Mixing, seed: u64) -> Result<BoxBijector<f64>> {
         act_norm: true,
         ..CouplingFlow::default()
     };
-    Ok(BoxBijector::new(flow.build::<f64>(DIM, 0, &mut stream(seed, "init"))?))
+    Ok(Box::new(flow.build::<f64>(DIM, 0, &mut stream(seed, "init"))?))
 }
 
 /// The rotation that mixes all features most evenly: Hadamard's matrix over 2, of determinant 1.

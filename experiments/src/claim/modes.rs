@@ -7,7 +7,7 @@ use flows_core::tensor::set_values;
 use flows_core::train::{
     AdamConfig, Budget, Objective, ReverseKl, SamplerSource, TrainConfig, Trainer,
 };
-use flows_core::{Base, BoxBijector, Chain, Context, Flow, Parameters, Stream, Target, normals};
+use flows_core::{Base, Chain, Context, Flow, Parameters, Stream, Target, normals};
 
 use super::{Check, Claim, Setting};
 use crate::evaluate::IMAGE_CELLS;
@@ -160,7 +160,7 @@ fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
         "location" => set_values(tensor, &[1.5, 0.5]),
         _ => Ok(()),
     })?;
-    let flow = Flow::new(base, BoxBijector::new(Chain::new(2, Vec::new())?))?;
+    let flow = Flow::new(base, Box::new(Chain::new(2, Vec::new())?))?;
     let config = TrainConfig {
         objective,
         optimiser: AdamConfig { learning_rate: 2e-2, ..AdamConfig::default() },

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Context, Flow, Values, stream};
+use flows_core::{Context, Flow, Values, stream};
 
 use super::specimen::{self, Limit, Specimen};
 use super::statistics::{distance, exponent, largest};
@@ -114,7 +114,7 @@ impl Mesh {
     fn of(flow: &Flow<f64>, side: usize) -> Result<Self> {
         let image = |points: Vec<f64>| -> Result<Vec<f64>> {
             let z = batch(points.clone(), points.len() / flow.dim(), flow.dim())?;
-            Ok(flow.bijector().forward_value(z, &Context::none())?.0.values())
+            Ok(flow.bijector().image(&z, &Context::none())?.0.values())
         };
         let step = 2.0 * RADIUS / side as f64;
         let at = |index: usize, offset: f64| step * (index as f64 + offset) - RADIUS;

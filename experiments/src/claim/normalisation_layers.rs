@@ -4,10 +4,11 @@ use anyhow::Result;
 use flows_core::tensor::{batch, columns};
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, BoxBijector, Chain, Context, Parameters, Purpose, Values, normals, stream,
+    Batch, Bijector, Chain, Context, Layer, Parameters, Part, Purpose, Tape, Values, normals,
+    stream,
 };
 use flows_finite::architecture::CouplingFlow;
-use flows_finite::{ActNorm, BatchNorm, Part};
+use flows_finite::{ActNorm, BatchNorm};
 
 use super::jacobian::{jacobians, log_det};
 use super::statistics::{distance, largest};
@@ -67,8 +68,8 @@ fn moments(x: &Batch<f64>) -> Vec<[f64; 2]> {
 }
 
 fn act_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> {
-    let mut layer = ActNorm::<f64>::new(DIM)?;
-    let z = layer.initialise(x.clone(), &Context::none())?;
+    let mut layer = Layer::<f64>::new(ActNorm::new(DIM), &mut stream(seed, "init"))?;
+    let z = layer.initialise(x, &Context::none())?;
     let mut table = Table::new(
         "The first batch before and behind act-norm.",
         &["feature", "mean before", "variance before", "mean behind", "variance behind"],
@@ -85,8 +86,8 @@ fn act_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> {
         "it is initialised so; rounding of means",
     );
     let other = batch(normals(8 * DIM, &mut stream(seed, "other")), 8, DIM)?;
-    layer.initialise(other, &Context::none())?;
-    let again = layer.inverse(x.clone(), &Context::none())?;
+    layer.initialise(&other, &Context::none())?;
+    let again = layer.inverse(x, &Context::none(), &mut Tape::none())?;
     findings.at_most(
         "act-norm: largest change by a second initialisation",
         distance(&again.value.values(), &z.values()),
@@ -105,7 +106,7 @@ fn act_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> {
 
 fn batch_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> {
     let mut layer = BatchNorm::<f64>::new(DIM)?;
-    layer.initialise(x.clone(), &Context::none())?;
+    layer.initialise(x, &Context::none())?;
     perturb(&mut layer, 0.3, &mut stream(seed, "batch norm"))?;
     let mut tensors = Vec::new();
     layer.visit(&mut |_, _, tensor| tensors.push(tensor.values()));
@@ -118,8 +119,8 @@ fn batch_norm(x: &Batch<f64>, seed: u64, findings: &mut Findings) -> Result<()> 
     for (name, purpose, variances) in
         [("in training", Purpose::Training, &of_batch), ("in reports", Purpose::Reporting, running)]
     {
-        layer.set_purpose(purpose);
-        let mapped = layer.inverse(x.clone(), &Context::none())?;
+        layer.set_purpose(purpose)?;
+        let mapped = layer.inverse(x, &Context::none(), &mut Tape::none())?;
         let expected = formula(variances);
         findings.at_most(
             &format!("batch norm {name}: largest distance of its log-determinant from the formula"),
@@ -154,26 +155,26 @@ fn outputs(
 }
 
 /// A coupling on `dim` features, away from its start.
-fn level(dim: usize, seed: u64) -> Result<BoxBijector<f64>> {
+fn level(dim: usize, seed: u64) -> Result<Box<dyn Bijector<f64>>> {
     let rng = &mut stream(seed, &format!("level {dim}"));
     let config = CouplingFlow { layers: 2, act_norm: false, ..CouplingFlow::default() };
-    let mut level = BoxBijector::new(config.build(dim, 0, rng)?);
+    let mut level = config.build(dim, 0, rng)?;
     perturb(&mut level, 0.05, rng)?;
-    Ok(level)
+    Ok(Box::new(level))
 }
 
 /// Levels on 2, 4 and 8 features, in the order from base to data.
 fn multi_scale(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let (dim, rows, none) = (8, setting.either(32, 500), Context::none());
-    let mut parts = Vec::new();
+    let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for features in [2, 4] {
         let part = Part::new(level(features, setting.seed)?, dim, (0..features).collect())?;
-        parts.push(BoxBijector::new(part));
+        parts.push(Box::new(part));
     }
     parts.push(level(dim, setting.seed)?);
-    let whole = BoxBijector::new(Chain::new(dim, parts)?);
+    let whole = Chain::new(dim, parts)?;
     let z = batch(normals(rows * dim, &mut stream(setting.seed, "z")), rows, dim)?;
-    let mapped = whole.forward(z.clone(), &none)?;
+    let mapped = whole.forward(&z, &none, &mut Tape::none())?;
     let pairs = mapped.log_det.values().into_iter().zip(jacobians(&whole, &z)?);
     findings.at_most(
         "multi-scale: largest relative difference of log-determinant and LU decomposition",
@@ -182,14 +183,14 @@ fn multi_scale(setting: &Setting, findings: &mut Findings) -> Result<()> {
         "rounding of some thousand operations",
     );
     // Towards the base, the features that were factored out are those behind the last level.
-    let last = level(dim, setting.seed)?.inverse(mapped.value.clone(), &none)?.value.values();
-    let back = whole.inverse(mapped.value, &none)?;
+    let last = level(dim, setting.seed)?.inverse(&mapped.value, &none, &mut Tape::none())?;
+    let back = whole.inverse(&mapped.value, &none, &mut Tape::none())?;
     let factored = |values: &[f64]| -> Vec<f64> {
         values.chunks(dim).flat_map(|row| row[dim / 2..].to_vec()).collect()
     };
     findings.at_most(
         "multi-scale: largest change of features after they were factored out",
-        distance(&factored(&last), &factored(&back.value.values())),
+        distance(&factored(&last.value.values()), &factored(&back.value.values())),
         0.0,
         "the later levels do not touch them",
     );

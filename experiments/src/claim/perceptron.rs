@@ -10,7 +10,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::set_values;
-use flows_core::{BoxBijector, Chain, Inverse, Parameters, Stream, normals, stream};
+use flows_core::{Bijector, Inverse, Parameters, Stream, normals, stream};
 use flows_finite::architecture::ResidualFlow;
 use flows_finite::residual::{Constraint, Determinant, Norm};
 use nalgebra::{DMatrix, DVector};
@@ -113,11 +113,7 @@ impl Perceptron {
 
     /// `depth` layers z + g(z) of the finite family, in this direction; the norms of g's weights have
     /// to be below 0.999 each, so that the layers use them as they are.
-    pub(super) fn residual(
-        &self,
-        depth: usize,
-        training: Determinant,
-    ) -> Result<Inverse<Chain<f64>>> {
+    pub(super) fn residual(&self, depth: usize, training: Determinant) -> Result<Inverse<f64>> {
         let config = ResidualFlow {
             layers: depth,
             hidden: self.hidden(),
@@ -127,8 +123,8 @@ impl Perceptron {
             reporting: Determinant::Exact,
         };
         // The config has the density as its pass: its inverse is z + g(z).
-        let mut flow =
-            Inverse(config.build::<f64>(self.dim(), 0, &mut stream(0, "overwritten"))?);
+        let chain = config.build::<f64>(self.dim(), 0, &mut stream(0, "overwritten"))?;
+        let mut flow = Inverse::new(Box::new(chain));
         self.write(&mut flow)?;
         Ok(flow)
     }
@@ -139,7 +135,7 @@ impl Perceptron {
         accuracy: Accuracy,
         end: f64,
         gradient: GradientMethod,
-    ) -> Result<BoxBijector<f64>> {
+    ) -> Result<Box<dyn Bijector<f64>>> {
         let field = PerceptronField {
             hidden: self.hidden(),
             activation: Activation::Tanh,
@@ -154,12 +150,12 @@ impl Perceptron {
             ..ContinuousFlow::default()
         };
         let mut flow = config.build(self.dim(), 0, &mut stream(0, "overwritten"))?;
-        self.write(&mut flow)?;
+        self.write(&mut *flow)?;
         Ok(flow)
     }
 
     /// Overwrites the weights of every layer of a model that has its own under these names.
-    pub(super) fn write(&self, model: &mut impl Parameters<f64>) -> Result<()> {
+    pub(super) fn write(&self, model: &mut (impl Parameters<f64> + ?Sized)) -> Result<()> {
         let mut written = 0;
         model.visit_mut(&mut |name, _, tensor| {
             let name = name.rsplit('.').next().unwrap_or(name);

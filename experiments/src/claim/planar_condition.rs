@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Chain, Context, Parameters, Values, normals, stream};
+use flows_core::{Bijector, Chain, Context, Parameters, Tape, Values, normals, stream};
 use flows_finite::architecture::{Columns, Direction, LemmaFlow, LemmaLayer, SylvesterConfig};
 use nalgebra::DMatrix;
 
@@ -156,11 +156,12 @@ fn parametrised(setting: &Setting, findings: &mut Findings) -> Result<()> {
             })?;
             let points: Vec<f64> =
                 normals::<f64>(rows * dim, rng).iter().map(|n| 2.0 * n).collect();
-            let there = flow.forward(batch(points.clone(), rows, dim)?, &none)?;
+            let z = batch(points.clone(), rows, dim)?;
+            let there = flow.forward(&z, &none, &mut Tape::none())?;
             unsound += there.log_det.values().iter().filter(|l| !l.is_finite()).count();
             let smallest = there.log_det.values().into_iter().fold(0.0, f64::min);
             let size = largest(there.value.values().iter().map(|v| v.abs())).max(1.0);
-            let back = flow.inverse(there.value, &none)?.value.values();
+            let back = flow.inverse(&there.value, &none, &mut Tape::none())?.value.values();
             // Rounding of x moves z by up to the inverse of the smallest slope, at least det / slopes.
             trip.push(distance(&back, &points) * smallest.exp() / (size * size));
         }
@@ -208,8 +209,8 @@ fn one_unit(setting: &Setting, findings: &mut Findings) -> Result<()> {
             Some("direction") => set_values(tensor, &first(dot / r_tilde)),
             _ => set_values(tensor, &[bias]),
         })?;
-        let one = sylvester.forward(points.clone(), &none)?;
-        let other = planar.forward(points.clone(), &none)?;
+        let one = sylvester.forward(&points, &none, &mut Tape::none())?;
+        let other = planar.forward(&points, &none, &mut Tape::none())?;
         worst.push(distance(&one.value.values(), &other.value.values()));
         worst.push(distance(&one.log_det.values(), &other.log_det.values()));
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Purpose, Values, stream};
+use flows_core::{Bijector, Context, Purpose, Tape, Values, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
@@ -118,8 +118,9 @@ fn bounds(constant: f64) -> Vec<f64> {
 /// Series minus exact log-det for 1 to [`TERMS`] terms.
 fn biases(layer: &Perceptron) -> Result<Vec<f64>> {
     let flow = layer.residual(1, Determinant::Exact)?;
-    let exact = flow.forward(batch(POINT.to_vec(), 1, DIM)?, &Context::none())?.log_det.values();
-    Ok(partial_sums(layer, &POINT, TERMS).iter().map(|sum| sum - exact[0]).collect())
+    let z = batch(POINT.to_vec(), 1, DIM)?;
+    let exact = flow.forward(&z, &Context::none(), &mut Tape::none())?.log_det.values()[0];
+    Ok(partial_sums(layer, &POINT, TERMS).iter().map(|sum| sum - exact).collect())
 }
 
 /// The sums of the first 1, 2, .. terms of the log-det's series.
@@ -144,11 +145,11 @@ fn estimator(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let mut scores = Vec::new();
     for terms in [1, 2, 3, 5] {
         let mut flow = layer.residual(1, Determinant::Series { terms, probes: 1 })?;
-        flow.set_purpose(Purpose::Training);
-        flow.resample_probes(&mut stream(setting.seed, "probes"));
+        flow.set_purpose(Purpose::Training)?;
+        flow.begin_step(&mut stream(setting.seed, "probes"))?;
         let rows = batch(POINT.repeat(rows), rows, DIM)?;
-        let seen = Moments::of(&flow.forward(rows, &Context::none())?.log_det.values());
-        scores.push(seen.score(sums[terms - 1]));
+        let log_det = flow.forward(&rows, &Context::none(), &mut Tape::none())?.log_det;
+        scores.push(Moments::of(&log_det.values()).score(sums[terms - 1]));
     }
     findings.at_most(
         "estimator with 1, 2, 3, 5 terms: largest distance of its mean from the truncated sum (s.e.)",

@@ -5,7 +5,7 @@ use flows_continuous::{
     Accuracy, Adaptive, Divergence, GradientMethod, Hutchinson, Keep, Method, Solver,
 };
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, Stream, Values, normals, stream};
+use flows_core::{Context, Stream, Tape, Values, normals, stream};
 use nalgebra::DVector;
 
 use super::perceptron::{Perceptron, exact};
@@ -46,9 +46,9 @@ fn unbiased(field: &Perceptron, setting: &Setting, findings: &mut Findings) -> R
     let point = [0.5, -0.3, 0.8];
     let log_dets = |accuracy, rows: usize| -> Result<Vec<f64>> {
         let mut flow = field.continuous(accuracy, 1.0, GradientMethod::default())?;
-        flow.resample_probes(&mut stream(setting.seed, "probes"));
+        flow.begin_step(&mut stream(setting.seed, "probes"))?;
         let z = batch(point.repeat(rows), rows, DIM)?;
-        Ok(flow.forward(z, &Context::none())?.log_det.values())
+        Ok(flow.forward(&z, &Context::none(), &mut Tape::none())?.log_det.values())
     };
     let seen = Moments::of(&log_dets(Accuracy { solver, divergence }, rows)?);
     let off = seen.mean - log_dets(exact(solver), 1)?[0];

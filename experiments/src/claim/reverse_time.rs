@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_continuous::{Adaptive, GradientMethod, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, Values, normals, stream};
+use flows_core::{Batch, Bijector, Context, Tape, Values, normals, stream};
 
 use super::euler_residual::residual_steps;
 use super::perceptron::{Perceptron, equal, exact};
@@ -50,9 +50,9 @@ struct Trip {
 impl Trip {
     fn new(field: &Perceptron, solver: Solver, z: &Batch<f64>) -> Result<Self> {
         let flow = field.continuous(exact(solver), 1.0, GradientMethod::default())?;
-        let there = flow.forward(z.clone(), &Context::none())?;
+        let there = flow.forward(z, &Context::none(), &mut Tape::none())?;
         let size = largest(there.value.values().iter().chain(&z.values()).map(|v| v.abs()));
-        let back = flow.inverse(there.value, &Context::none())?;
+        let back = flow.inverse(&there.value, &Context::none(), &mut Tape::none())?;
         Ok(Self {
             error: distance(&back.value.values(), &z.values()),
             size,
@@ -118,16 +118,16 @@ fn demands(findings: &mut Findings, [over, exponents]: [Vec<f64>; 2], costs: &[f
 }
 
 fn steps(field: &Perceptron, z: &Batch<f64>, findings: &mut Findings) -> Result<()> {
-    let none = Context::none();
+    let (none, no_tape) = (Context::none(), &mut Tape::none());
     let (mut reversed, mut fixed) = (Vec::new(), Vec::new());
     for steps in [8, 16, 32, 64, 128, 256] {
         let layers = residual_steps(field, steps)?;
-        let x = layers.forward_value(z.clone(), &none)?.0;
+        let x = layers.image(z, &none)?.0;
         let euler = Solver::Euler(equal(steps));
         let euler = field.continuous(exact(euler), 1.0, GradientMethod::default())?;
         let error = |back: Batch<f64>| distance(&back.values(), &z.values());
-        reversed.push([steps as f64, error(euler.inverse(x.clone(), &none)?.value)]);
-        fixed.push([steps as f64, error(layers.inverse(x, &none)?.value)]);
+        reversed.push([steps as f64, error(euler.inverse(&x, &none, no_tape)?.value)]);
+        fixed.push([steps as f64, error(layers.inverse(&x, &none, no_tape)?.value)]);
     }
     findings.between(
         "reversed Euler: exponent of the round trip error over N, N >= 32",

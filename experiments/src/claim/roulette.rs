@@ -1,12 +1,9 @@
 //! C25: the Russian roulette on the series of the log-det (review, Section 3.3.1).
 
 use anyhow::Result;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of};
-use flows_core::{
-    Bijector, Chain, Context, Inverse, Parameters, Purpose, PutTape, Traced, Values, normals,
-    stream,
-};
+use flows_core::rowwise::gradient_of_mean;
+use flows_core::tensor::batch;
+use flows_core::{Bijector, Context, Inverse, Parameters, Purpose, Tape, Values, normals, stream};
 use flows_finite::residual::Determinant;
 use nalgebra::DMatrix;
 
@@ -60,12 +57,13 @@ fn draws(
     (count, seed): (usize, u64),
 ) -> Result<(Vec<f64>, f64)> {
     let mut flow = layer.residual(1, determinant)?;
-    flow.set_purpose(Purpose::Training);
+    flow.set_purpose(Purpose::Training)?;
     let rng = &mut stream(seed, "draws");
     let (mut seen, mut passes) = (Vec::with_capacity(count), 0);
+    let z = batch(point.to_vec(), 1, point.len())?;
     for _ in 0..count {
-        flow.resample_probes(rng);
-        let mapped = flow.forward(batch(point.to_vec(), 1, point.len())?, &Context::none())?;
+        flow.begin_step(rng)?;
+        let mapped = flow.forward(&z, &Context::none(), &mut Tape::none())?;
         passes += mapped.work.network_passes;
         seen.push(mapped.log_det.values()[0]);
     }
@@ -77,7 +75,7 @@ fn value(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let count = setting.either(10_000, 100_000);
     let flow = layer.residual(1, Determinant::Exact)?;
     let point = batch(POINT.to_vec(), 1, POINT.len())?;
-    let exact = flow.forward(point, &Context::none())?.log_det.values()[0];
+    let exact = flow.forward(&point, &Context::none(), &mut Tape::none())?.log_det.values()[0];
     let truncated = partial_sums(&layer, &POINT, 2)[1];
     let series = Determinant::Series { terms: 2, probes: 1 };
     let (seen, passes) = draws(&layer, ROULETTE, &POINT, (count, setting.seed))?;
@@ -129,10 +127,11 @@ fn demands(findings: &mut Findings, (seen, cut): (&Moments, &Moments), exact: f6
 }
 
 /// The gradient of the mean log-det for the weights, one after another.
-fn slopes(flow: &Inverse<Chain<f64>>) -> Result<Vec<f64>> {
+fn slopes(flow: &Inverse<f64>) -> Result<Vec<f64>> {
     let z = batch(POINT.to_vec(), 1, POINT.len())?;
-    let mapped = flow.forward(z.put_tape(Traced::default()), &Context::none())?;
-    let mut gradients = backward(negative_mean(mapped.log_det, mapped.tape)?.1)?;
+    let mut tape = Tape::recording();
+    let mapped = flow.forward(&z, &Context::none(), &mut tape)?;
+    let mut gradients = gradient_of_mean(1.0, &mapped.log_det, tape)?;
     let mut tensors = Vec::new();
     flow.visit(&mut |name, _, tensor| {
         if name.contains("weight") || name.contains("bias") {
@@ -141,7 +140,7 @@ fn slopes(flow: &Inverse<Chain<f64>>) -> Result<Vec<f64>> {
     });
     let mut all = Vec::new();
     for tensor in &tensors {
-        all.extend(gradient_of(&mut gradients, tensor)?.iter().map(|g| -g));
+        all.extend_from_slice(gradients.of(tensor)?);
     }
     Ok(all)
 }
@@ -149,7 +148,7 @@ fn slopes(flow: &Inverse<Chain<f64>>) -> Result<Vec<f64>> {
 fn gradient(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let mut flow = layer(setting).residual(1, ROULETTE)?;
     let exact = slopes(&flow)?;
-    flow.set_purpose(Purpose::Training);
+    flow.set_purpose(Purpose::Training)?;
     let unit = |vector: Vec<f64>| -> Vec<f64> {
         let norm = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
         vector.iter().map(|v| v / norm).collect()
@@ -160,7 +159,7 @@ fn gradient(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let mut seen = [Vec::new(), Vec::new()];
     let along = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..setting.either(4_000, 40_000) {
-        flow.resample_probes(rng);
+        flow.begin_step(rng)?;
         let drawn = slopes(&flow)?;
         for (seen, (_, direction)) in seen.iter_mut().zip(&directions) {
             seen.push(along(&drawn, direction));

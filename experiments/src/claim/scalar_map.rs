@@ -1,14 +1,21 @@
 //! A transformer with the same parameters at every point.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use flows_core::Real;
 use flows_core::operation::LANES;
-use flows_finite::{AnyTransformer, Transformer};
+use flows_finite::Transformer;
+
+/// A transformer in either precision.
+pub(super) trait Both: Transformer<f32> + Transformer<f64> {}
+
+impl<T: Transformer<f32> + Transformer<f64>> Both for T {}
 
 /// An increasing map of the line.
 #[derive(Clone, Debug)]
 pub(super) struct ScalarMap {
-    transformer: AnyTransformer,
+    transformer: Arc<dyn Both>,
     theta: Vec<f64>,
 }
 
@@ -22,10 +29,9 @@ pub(super) struct Image {
 
 impl ScalarMap {
     /// At the parameters of the transformer's identity.
-    pub(super) fn identity(transformer: impl Into<AnyTransformer>) -> Self {
-        let transformer = transformer.into();
+    pub(super) fn identity(transformer: impl Both + 'static) -> Self {
         let theta = Transformer::<f64>::identity(&transformer);
-        Self { transformer, theta }
+        Self { transformer: Arc::new(transformer), theta }
     }
 
     /// With other parameters, made from the number of each and its value now.
@@ -38,16 +44,22 @@ impl ScalarMap {
     }
 
     /// tau, computed in the precision `E`.
-    pub(super) fn forward<E: Real>(&self, x: &[f64]) -> Result<Image> {
-        self.map(x, |transformer, x, theta, y, log_slope: &mut [E]| {
-            transformer.forward(x, theta, y, log_slope).map(|()| 0)
+    pub(super) fn forward<E: Real>(&self, x: &[f64]) -> Result<Image>
+    where
+        dyn Both: Transformer<E>,
+    {
+        self.map(x, |x, theta: &[E], y, log_slope| {
+            Transformer::<E>::forward(&*self.transformer, x, theta, y, log_slope).map(|()| 0)
         })
     }
 
     /// The inverse of tau, computed in the precision `E`.
-    pub(super) fn inverse<E: Real>(&self, y: &[f64]) -> Result<Image> {
-        self.map(y, |transformer, y, theta, x, log_slope: &mut [E]| {
-            transformer.inverse(y, theta, x, log_slope)
+    pub(super) fn inverse<E: Real>(&self, y: &[f64]) -> Result<Image>
+    where
+        dyn Both: Transformer<E>,
+    {
+        self.map(y, |y, theta: &[E], x, log_slope| {
+            Transformer::<E>::inverse(&*self.transformer, y, theta, x, log_slope)
         })
     }
 
@@ -55,7 +67,7 @@ impl ScalarMap {
     fn map<E: Real>(
         &self,
         points: &[f64],
-        call: impl Fn(&AnyTransformer, &[E], &[E], &mut [E], &mut [E]) -> flows_core::Result<u64>,
+        call: impl Fn(&[E], &[E], &mut [E], &mut [E]) -> flows_core::Result<u64>,
     ) -> Result<Image> {
         let theta: Vec<E> = self.theta.iter().flat_map(|&t| [E::of(t); LANES]).collect();
         let mut image = Image { value: Vec::new(), log_slope: Vec::new(), iterations: 0 };
@@ -65,7 +77,7 @@ impl ScalarMap {
                 *place = E::of(point);
             }
             let (mut value, mut log_slope) = ([E::zero(); LANES], [E::zero(); LANES]);
-            let iterations = call(&self.transformer, &block, &theta, &mut value, &mut log_slope)?;
+            let iterations = call(&block, &theta, &mut value, &mut log_slope)?;
             image.iterations = image.iterations.max(iterations);
             image.value.extend(value[..part.len()].iter().map(|v| v.as_f64()));
             image.log_slope.extend(log_slope[..part.len()].iter().map(|v| v.as_f64()));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
 use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
-use flows_core::{Base, Bijector, BoxBijector, Flow, Stream};
+use flows_core::{Base, Bijector, Flow, Stream};
 
 /// How much a training may take, and its seed.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl Course {
     /// The flow from N(0, I) by `bijector`, trained on fresh draws of `sample`, 256 a step.
     pub(crate) fn train(
         self,
-        bijector: BoxBijector<f64>,
+        bijector: Box<dyn Bijector<f64>>,
         sample: impl Fn(usize, &mut Stream) -> Vec<f64>,
     ) -> Result<Flow<f64>> {
         let dim = bijector.dim();

@@ -106,7 +106,7 @@ fn course(aim: Aim, steps: u64, setting: &Setting) -> Result<Course> {
     let mut stops = Vec::new();
     for _ in 0..STOPS {
         learner.learn(steps / STOPS, aim, |rows, rng| TOY.sample(rows, rng))?;
-        let ((nats, error), work) = divergence(learner.flow(), TOY, &test)?;
+        let ((nats, error), work) = divergence(learner.flow()?, TOY, &test)?;
         stops.push([learner.seconds, nats, error, work.field_evaluations as f64]);
     }
     let a_step = learner.work.field_evaluations as f64 / learner.steps as f64;

@@ -5,9 +5,7 @@ use anyhow::{Context as _, Result};
 use flows_continuous::{Adaptive, Solver};
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Cost, Flow, Parameters, Purpose, Values, stream,
-};
+use flows_core::{Base, Chain, Cost, Flow, Parameters, Purpose, Values, stream};
 use flows_finite::Tails;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, BernsteinConfig, CouplingFlow, DeepSigmoidalConfig,
@@ -55,7 +53,7 @@ impl Specimen {
     /// Moves the weights, sets the accuracy of reports and sees what limits it.
     fn new(name: &str, mut flow: Flow<f64>, seed: u64) -> Result<Self> {
         perturb(&mut flow, AWAY, &mut stream(seed, &format!("away {name}")))?;
-        flow.bijector_mut().set_purpose(Purpose::Reporting);
+        flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let costs = flow.bijector().costs();
         let both = [costs.forward, costs.inverse];
         let limit = if both.contains(&Cost::Integrated) {
@@ -119,7 +117,7 @@ pub(super) fn narrow(
         let values = next.next().unwrap_or_default();
         set_values(tensor, &values.iter().map(|&v| v as f32).collect::<Vec<f32>>())
     })?;
-    narrow.bijector_mut().set_purpose(Purpose::Reporting);
+    narrow.bijector_mut().set_purpose(Purpose::Reporting)?;
     Ok(narrow)
 }
 
@@ -153,7 +151,7 @@ pub(super) fn layers(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
     }
     let finished = |(name, layer): (String, Chain<f64>)| {
         let base = Base::standard_normal(dim);
-        Specimen::new(&name, Flow::new(base, BoxBijector::new(layer))?, seed)
+        Specimen::new(&name, Flow::new(base, Box::new(layer))?, seed)
     };
     all.into_iter().map(finished).collect()
 }

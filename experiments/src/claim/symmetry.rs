@@ -3,10 +3,9 @@
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
-use flows_continuous::TimeInput;
 use flows_continuous::{
     Accuracy, ContinuousFlow, Divergence, EqualSteps, EquivariantConfig, FieldConfig,
-    PerceptronField, Solver,
+    PerceptronField, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
@@ -95,7 +94,7 @@ fn flow(field: FieldConfig, divergence: Divergence, seed: u64) -> Result<Flow<f6
         ContinuousFlow { field, training: accuracy, reporting: accuracy, ..Default::default() };
     let dim = 2 * PARTICLES;
     let mut bijector = config.build(dim, 0, &mut stream(seed, "init"))?;
-    perturb(&mut bijector, 0.3, &mut stream(seed, "perturb"))?;
+    perturb(&mut *bijector, 0.3, &mut stream(seed, "perturb"))?;
     Ok(Flow::new(Base::standard_normal(dim), bijector)?)
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, BoxBijector, Chain, Context, Flow, Values, stream};
+use flows_core::{Base, Chain, Context, Flow, Tape, Values, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Perceptron, SplineConfig, TransformerConfig,
 };
@@ -103,7 +103,7 @@ fn flow(layers: usize, seed: u64) -> Result<Flow<f64>> {
     };
     let chain: Chain<f64> = config.build(2, 0, &mut stream(seed, "torus"))?;
     let base = Base::uniform_box(vec![-PI; 2], vec![PI; 2])?;
-    let mut flow = Flow::new(base, BoxBijector::new(chain))?;
+    let mut flow = Flow::new(base, Box::new(chain))?;
     perturb(&mut flow, 0.2, &mut stream(seed, "perturb"))?;
     Ok(flow)
 }
@@ -171,7 +171,8 @@ fn seam(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let flow = flow(1, setting.seed)?;
     let side = |first: f64| -> Result<(Vec<f64>, Vec<f64>)> {
         let rows: Vec<f64> = (0..100).flat_map(|i| [first, 0.06 * f64::from(i) - 3.0]).collect();
-        let mapped = flow.bijector().forward(batch(rows, 100, 2)?, &Context::none())?;
+        let rows = batch(rows, 100, 2)?;
+        let mapped = flow.bijector().forward(&rows, &Context::none(), &mut Tape::none())?;
         let angles = mapped.value.values();
         // One angle as a point of the circle, so that whole turns make no difference.
         let circle = angles.iter().step_by(2).flat_map(|a| [a.cos(), a.sin()]).collect();

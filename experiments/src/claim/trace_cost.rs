@@ -10,7 +10,9 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, LastLayer, Layout, Layouts, Mapped, Network, normals, stream};
+use flows_core::{
+    Bijector, Context, LastLayer, Layout, Layouts, Network, Scratch, Tape, normals, stream,
+};
 
 use super::perceptron::equal;
 use super::statistics::{exponent, largest};
@@ -46,8 +48,6 @@ impl Layouts for Counted {
 }
 
 impl FieldKernel<f64> for Counted {
-    type Workspace = <MlpField as FieldKernel<f64>>::Workspace;
-
     fn dim(&self) -> usize {
         FieldKernel::<f64>::dim(&self.field)
     }
@@ -60,21 +60,21 @@ impl FieldKernel<f64> for Counted {
         &self,
         at: Instant<'_, f64>,
         parameters: &[&[f64]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         velocity: &mut [f64],
     ) {
         self.products.fetch_add(at.tangents as u64, Ordering::Relaxed);
-        self.field.forward(at, parameters, workspace, velocity);
+        self.field.forward(at, parameters, scratch, velocity);
     }
 
     fn backward(
         &self,
         at: Instant<'_, f64>,
         parameters: &[&[f64]],
-        workspace: &mut Self::Workspace,
+        scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,
     ) {
-        self.field.backward(at, parameters, workspace, gradients);
+        self.field.backward(at, parameters, scratch, gradients);
     }
 }
 
@@ -173,16 +173,14 @@ fn measure(dim: usize, setting: &Setting) -> Result<([u64; 3], [f64; 3])> {
     let probe = continuous(network()?, Divergence::Hutchinson(Hutchinson::default()))?;
     let layer = ResidualSteps::new(network()?, times, equal(1).steps)?;
     let z = batch(normals(ROWS * dim, &mut stream(setting.seed, "points")), ROWS, dim)?;
-    let none = Context::none();
-    let ways: [&dyn Fn() -> flows_core::Result<Mapped<f64>>; 3] =
-        [&|| exact.forward(z.clone(), &none), &|| probe.forward(z.clone(), &none), &|| {
-            layer.forward(z.clone(), &none)
-        }];
+    let (z, none) = (&z, &Context::none());
+    let bijectors: [&dyn Bijector<f64>; 3] = [&exact, &probe, &layer];
+    let calls = bijectors.map(|bijector| move || bijector.forward(z, none, &mut Tape::none()));
     let mut counts = [0; 3];
-    for (count, way) in counts.iter_mut().zip(ways) {
+    for (count, way) in counts.iter_mut().zip(&calls) {
         products.store(0, Ordering::Relaxed);
         drop(way()?);
         *count = products.load(Ordering::Relaxed);
     }
-    Ok((counts, medians(ways)))
+    Ok((counts, medians(calls.each_ref().map(|call| call as &dyn Fn() -> _))))
 }

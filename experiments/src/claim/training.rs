@@ -9,7 +9,7 @@ use flows_core::objective::flow_matching;
 use flows_core::tensor::batch;
 use flows_core::train::{Adam, AdamConfig};
 use flows_core::{
-    Batch, Bijector, Context, Flow, Loss, Purpose, Real, Stream, Work, forward_kl, stream,
+    Batch, Context, Flow, Loss, Purpose, Real, Stream, Tape, Work, forward_kl, stream,
 };
 
 use super::statistics::mean;
@@ -50,9 +50,9 @@ impl<E: Real> Learner<E> {
     }
 
     /// The flow, set for reports.
-    pub(super) fn flow(&mut self) -> &Flow<E> {
-        self.flow.bijector_mut().set_purpose(Purpose::Reporting);
-        &self.flow
+    pub(super) fn flow(&mut self) -> Result<&Flow<E>> {
+        self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
+        Ok(&self.flow)
     }
 
     /// Takes `steps` steps on fresh rows from `draw`.
@@ -66,30 +66,32 @@ impl<E: Real> Learner<E> {
             let rows = draw(ROWS, &mut stream(self.seed, &format!("rows {}", self.steps)));
             let x = batch(cast::<E>(&rows), ROWS, self.flow.dim())?;
             let clock = Instant::now();
-            self.step(aim, x)?;
+            self.step(aim, &x)?;
             self.seconds += clock.elapsed().as_secs_f64();
         }
         Ok(())
     }
 
-    fn step(&mut self, aim: Aim, x: Batch<E>) -> Result<()> {
+    fn step(&mut self, aim: Aim, x: &Batch<E>) -> Result<()> {
         let bijector = self.flow.bijector_mut();
         if self.steps == 0 {
-            bijector.initialise(x.clone(), &Context::none())?;
+            bijector.initialise(x, &Context::none())?;
         }
-        bijector.set_purpose(Purpose::Training);
-        bijector.resample_probes(&mut stream(self.seed, &format!("probes {}", self.steps)));
+        bijector.set_purpose(Purpose::Training)?;
+        bijector.begin_step(&mut stream(self.seed, &format!("probes {}", self.steps)))?;
+        let (none, tape) = (Context::none(), Tape::recording());
         let Loss { value, mut gradient, work } = match aim {
-            Aim::Likelihood => forward_kl(&self.flow, x, Context::default())?,
+            Aim::Likelihood => forward_kl(&self.flow, x, &none, tape)?,
             Aim::Matching(settings) => {
                 let rng = &mut stream(self.seed, &format!("matching {}", self.steps));
-                flow_matching(&self.flow, &settings, x, Context::default(), rng)?
+                flow_matching(&self.flow, &settings, x, &none, tape, rng)?
             }
         };
         ensure!(value.is_finite(), "the loss is {value} at step {}", self.steps);
         let fraction = self.steps as f64 / self.total as f64;
         let rate = 0.5 * (1.0 + (std::f64::consts::PI * fraction).cos());
         self.adam.update(&mut self.flow, &mut gradient, rate, 1.0)?;
+        self.flow.bijector_mut().end_step(&mut gradient)?;
         self.steps += 1;
         self.work += work;
         Ok(())

@@ -1,9 +1,11 @@
 //! Where the columns of a table or of a target lie, and the fixed map of a flow onto it.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
 use flows_bench::table::{Standardiser, Table};
-use flows_core::{BoxBijector, Chain, Real};
-use flows_finite::{Elementwise, HalfLine, Interval, Part};
+use flows_core::{Bijector, Chain, Layer, Part, Real};
+use flows_finite::{Elementwise, HalfLine, Interval, Transformer};
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
@@ -44,15 +46,16 @@ impl Support {
     }
 
     /// The map of one feature from the real line; none for the line itself.
-    fn layer<E: Real>(self) -> flows_core::Result<Option<BoxBijector<E>>> {
-        Ok(Some(match self {
+    fn layer<E: Real>(self) -> flows_core::Result<Option<Box<dyn Bijector<E>>>> {
+        let transformer: Arc<dyn Transformer<E>> = match self {
             Self::Real => return Ok(None),
-            Self::Interval([low, high]) => {
-                BoxBijector::new(Elementwise::new(1, Interval::new(low, high)?)?)
-            }
-            Self::Above(low) => BoxBijector::new(Elementwise::new(1, HalfLine::new(low)?)?),
-            Self::Below(high) => BoxBijector::new(Elementwise::new(1, HalfLine::below(high)?)?),
-        }))
+            Self::Interval([low, high]) => Arc::new(Interval::new(low, high)?),
+            Self::Above(low) => Arc::new(HalfLine::new(low)?),
+            Self::Below(high) => Arc::new(HalfLine::below(high)?),
+        };
+        // Without parameters there is nothing to start.
+        let layer = Layer::with_values(Elementwise::new(1, transformer), Vec::new())?;
+        Ok(Some(Box::new(layer)))
     }
 }
 
@@ -69,9 +72,9 @@ pub(super) fn standardised(supports: &[Support], units: &Standardiser) -> Vec<Su
 /// [`Usage`] unless there is one support a column, of bounds that can be told apart.
 pub(super) fn onto<E: Real>(
     supports: &[Support],
-    flow: BoxBijector<E>,
+    flow: Box<dyn Bijector<E>>,
     dim: usize,
-) -> Result<BoxBijector<E>> {
+) -> Result<Box<dyn Bijector<E>>> {
     if supports.is_empty() {
         return Ok(flow);
     }
@@ -85,10 +88,10 @@ pub(super) fn onto<E: Real>(
             .layer()
             .map_err(|error| Usage(format!("support of column {column} (from 0): {error}")))?;
         if let Some(layer) = layer {
-            parts.push(BoxBijector::new(Part::new(layer, dim, vec![column])?));
+            parts.push(Box::new(Part::new(layer, dim, vec![column])?));
         }
     }
-    Ok(BoxBijector::new(Chain::new(dim, parts)?))
+    Ok(Box::new(Chain::new(dim, parts)?))
 }
 
 /// Refuses supports without room between their ends.

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use flows_bench::targets::KnownTarget;
-use flows_core::{
-    Bijector, Context, Flow, NoneTape, Purpose, Real, Stream, Target, Values, stream,
-};
+use flows_core::{Context, Flow, Purpose, Real, Stream, Tape, Target, Values, stream};
 
 use super::{AUDIT_ROWS, CHUNK, Estimate, round_trip};
 use crate::account::{ErrorAccount, account};
@@ -68,7 +66,7 @@ pub fn evaluate<E: Real>(
     config: &RunConfig,
     target: KnownTarget,
 ) -> Result<TargetEvaluation> {
-    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let clock = Instant::now();
     let (log_weights, evaluations) =
         log_weights(flow, target, DRAWS, &mut stream(config.seed, "evaluation"))?;
@@ -108,7 +106,8 @@ pub fn log_weights<E: Real>(
     let (mut evaluations, mut chunks) = (0, 0_u32);
     while weights.len() < draws {
         let rows = CHUNK.min(draws - weights.len());
-        let drawn = flow.sample_and_log_prob(rows, Context::none(), NoneTape, rng)?;
+        let none = &mut Tape::none();
+        let drawn = flow.sample_and_log_prob(rows, &Context::none(), none, rng)?;
         let points: Vec<f64> = drawn.value.values().iter().map(|v| v.as_f64()).collect();
         let log_q = drawn.log_prob.values();
         let log_p = log_densities(target, &points);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConfig, Trainer};
-use flows_core::{Base, Batch, Bijector, BoxBijector, Context, Flow, Stream, Values, stream};
+use flows_core::{Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 
 use crate::claim::{Check, Claim, Setting};
@@ -47,7 +47,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     for step in 0..=STEPS {
         let flow = prefix(&whole, step, setting.seed)?;
         let title = format!("z{step}");
-        let moved = flow.bijector().forward_value(z0.clone(), &Context::none())?.0;
+        let moved = flow.bijector().image(&z0, &Context::none())?.0;
         draws.push(panel(&title, Content::points(&values(&moved))));
         let density = flow.evaluate(&cast(&cells), &Context::none())?.0;
         densities.push(panel(&title, Content::log_density(&density)));
@@ -105,9 +105,9 @@ fn config(layers: usize) -> NsfCoupling {
 }
 
 fn build(layers: usize, seed: u64) -> Result<Flow<f32>> {
-    let bijector = match layers {
-        0 => BoxBijector::new(flows_core::Chain::new(2, Vec::new())?),
-        _ => BoxBijector::new(config(layers).build::<f32>(2, 0, &mut stream(seed, "init"))?),
+    let bijector: Box<dyn Bijector<f32>> = match layers {
+        0 => Box::new(flows_core::Chain::new(2, Vec::new())?),
+        _ => Box::new(config(layers).build::<f32>(2, 0, &mut stream(seed, "init"))?),
     };
     Ok(Flow::new(Base::standard_normal(2), bijector)?)
 }

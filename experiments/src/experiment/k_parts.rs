@@ -1,7 +1,7 @@
 //! What lies between a coupling layer and a fully autoregressive one (review, Section 3.1.2).
 
 use anyhow::{Context as _, Result};
-use flows_core::{BoxBijector, Context, Flow, Stream, Work, normals, stream};
+use flows_core::{Context, Flow, Stream, Work, normals, stream};
 use flows_finite::Sampling;
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, TransformerConfig};
 
@@ -38,7 +38,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     for parts in PARTS {
         let course = Course { steps, learning_rate: 5e-3, seed: setting.seed };
         let layer = layer(parts).build::<f64>(DIM, 0, &mut stream(setting.seed, "init"))?;
-        let flow = course.train(BoxBijector::new(layer), chain)?;
+        let flow = course.train(Box::new(layer), chain)?;
         let (divergence, error) = divergence(&flow, &test)?;
         let work: Work = flow.sample(1, &Context::none(), &mut stream(setting.seed, "draw"))?.1;
         let passes = work.network_passes;

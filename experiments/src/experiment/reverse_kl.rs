@@ -4,9 +4,8 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::targets::KnownTarget;
-use flows_core::tensor::gradient_of;
 use flows_core::train::{Budget, Objective, Outcome, Progress, Trainer};
-use flows_core::{Context, Estimator, Flow, Parameters, Role, Target, Values, reverse_kl, stream};
+use flows_core::{Context, Estimator, Flow, Parameters, Role, Tape, Target, reverse_kl, stream};
 
 use crate::claim::{Check, Claim, Setting};
 use crate::config::RunConfig;
@@ -176,7 +175,8 @@ fn spread(
     let mut sums: Vec<[f64; 2]> = Vec::new();
     for index in 0..BATCHES {
         let rng = &mut stream(index as u64, "spread");
-        let mut loss = reverse_kl(flow, &target, rows, 1.0, estimator, Context::default(), rng)?;
+        let (none, tape) = (Context::none(), Tape::recording());
+        let mut loss = reverse_kl(flow, &target, rows, 1.0, estimator, (&none, tape), rng)?;
         let mut tensors = Vec::new();
         flow.visit(&mut |_, role, tensor| {
             if role == Role::Learned {
@@ -185,9 +185,10 @@ fn spread(
         });
         let mut place = 0;
         for tensor in &tensors {
-            sums.resize(sums.len().max(place + tensor.values().len()), [0.0; 2]);
-            for slope in gradient_of(&mut loss.gradient, tensor)? {
-                let slope = f64::from(slope);
+            let slopes = loss.gradient.of(tensor)?;
+            sums.resize(sums.len().max(place + slopes.len()), [0.0; 2]);
+            for slope in slopes {
+                let slope = f64::from(*slope);
                 sums[place][0] += slope;
                 sums[place][1] += slope * slope;
                 place += 1;

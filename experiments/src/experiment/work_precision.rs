@@ -8,7 +8,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Context, LastLayer, Network, Values, normals, stream};
+use flows_core::{Batch, Bijector, Context, LastLayer, Network, Tape, Values, normals, stream};
 
 use crate::claim::{Check, Claim, Setting, distance};
 use crate::finding::{Findings, Plot, Scale, Stroke, Table};
@@ -24,8 +24,6 @@ pub(super) const PART: Claim = Claim {
              row are counted as they work: a batch pays for its hardest row.",
     check: Check::Run(check),
 };
-
-type Field = Network<f64, MlpField>;
 
 fn check(setting: &Setting) -> Result<Findings> {
     let rows = setting.either(128, 512);
@@ -99,9 +97,13 @@ fn families() -> Vec<Family> {
     all
 }
 
-fn log_dets(field: &Field, solver: Solver, z: &Batch<f64>) -> Result<(Vec<f64>, u64)> {
+fn log_dets(
+    field: &Network<f64, MlpField>,
+    solver: Solver,
+    z: &Batch<f64>,
+) -> Result<(Vec<f64>, u64)> {
     let accuracy = Accuracy { solver, divergence: Divergence::Exact };
     let flow = Continuous::new(field.clone(), [0.0, 1.0], accuracy, accuracy)?;
-    let image = flow.forward(z.clone(), &Context::none())?;
+    let image = flow.forward(z, &Context::none(), &mut Tape::none())?;
     Ok((image.log_det.values(), image.work.field_evaluations))
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_bench::targets::KnownTarget;
-use flows_core::{Bijector, Parameters, Real, Target};
+use flows_core::{Parameters, Real, Target};
 
 use super::{place, preset_name, refuse_divergence};
 use crate::cli::Fit;
@@ -48,7 +48,7 @@ pub(super) fn fit<E: Real>(
         kl_standard_error: Some(evaluation.forward_kl.standard_error),
         round_trip_error: Some(evaluation.round_trip_error),
         evaluations: Some(evaluation.evaluations),
-        log_det: Some(trained.flow.bijector().log_det().into()),
+        log_det: Some(trained.flow.bijector().exactness().into()),
         precision: Some(E::NAME.to_owned()),
         log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second),
         sample_rows_per_second: Some(evaluation.sample_rows_per_second),

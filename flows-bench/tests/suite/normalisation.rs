@@ -7,7 +7,7 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, BoxBijector, Context, Flow, NoneTape, Purpose, Values, stream};
+use flows_core::{Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
 use flows_finite::Scale;
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 
@@ -40,16 +40,17 @@ fn flows() -> Vec<Case> {
     };
     let field = FieldConfig::Perceptron(PerceptronField { hidden, ..PerceptronField::default() });
     let ffjord = ContinuousFlow { field, reporting: accuracy, ..ContinuousFlow::default() };
-    let parts = [
-        ("nsf-coupling", BoxBijector::new(spline.build(2, 0, rng).unwrap()), 0.2, 1e-12, 1200),
-        ("real-nvp", BoxBijector::new(real_nvp.build(2, 0, rng).unwrap()), 0.2, 1e-12, 400),
+    let parts: [(_, Box<dyn Bijector<f64>>, _, _, _); 3] = [
+        ("nsf-coupling", Box::new(spline.build(2, 0, rng).unwrap()), 0.2, 1e-12, 1200),
+        ("real-nvp", Box::new(real_nvp.build(2, 0, rng).unwrap()), 0.2, 1e-12, 400),
         ("ffjord", ffjord.build(2, 0, rng).unwrap(), 0.8, SOLVER, 320),
     ];
-    let finished = |(name, mut bijector, size, error, cells): (_, BoxBijector<f64>, _, _, _)| {
-        perturb(&mut bijector, size, &mut stream(2, "perturb")).unwrap();
-        bijector.set_purpose(Purpose::Reporting);
-        (name, Flow::new(Base::standard_normal(2), bijector).unwrap(), error, cells)
-    };
+    let finished =
+        |(name, mut bijector, size, error, cells): (_, Box<dyn Bijector<f64>>, _, _, _)| {
+            perturb(&mut *bijector, size, &mut stream(2, "perturb")).unwrap();
+            bijector.set_purpose(Purpose::Reporting).unwrap();
+            (name, Flow::new(Base::standard_normal(2), bijector).unwrap(), error, cells)
+        };
     parts.into_iter().map(finished).collect()
 }
 
@@ -63,8 +64,8 @@ fn box_of(flow: &Flow<f64>, radius: f64) -> [f64; 4] {
     };
     let circle: Vec<f64> = (0..count).flat_map(point).collect();
     let rows = circle.len() / 2;
-    let image = flow.bijector().forward(batch(circle, rows, 2).unwrap(), &Context::none()).unwrap();
-    let image = image.value.values();
+    let circle = batch(circle, rows, 2).unwrap();
+    let image = flow.bijector().image(&circle, &Context::none()).unwrap().0.values();
     let side = |j: usize| {
         let column = || image.iter().skip(j).step_by(2).copied();
         let low = column().fold(f64::INFINITY, f64::min);
@@ -89,7 +90,7 @@ fn integrals(flow: &Flow<f64>, [x0, x1, y0, y1]: [f64; 4], n: usize) -> [f64; 2]
 /// Draws with the log-densities that come with them.
 fn draws(flow: &Flow<f64>) -> (Vec<f64>, Vec<f64>) {
     let rng = &mut stream(3, "draws");
-    let drawn = flow.sample_and_log_prob(DRAWS, Context::default(), NoneTape, rng).unwrap();
+    let drawn = flow.sample_and_log_prob(DRAWS, &Context::none(), &mut Tape::none(), rng).unwrap();
     (drawn.value.values(), drawn.log_prob.values())
 }
 
@@ -153,9 +154,9 @@ fn plain_draws_are_those_that_come_with_their_density() {
 fn a_chain_adds_the_log_dets_of_its_parts_and_inverses_negate_them() {
     for (name, flow, error, _) in flows() {
         let z = batch(flows_core::normals(600, &mut stream(7, "z")), 300, 2).unwrap();
-        let none = Context::none();
-        let there = flow.bijector().forward(z.clone(), &none).unwrap();
-        let back = flow.bijector().inverse(there.value, &none).unwrap();
+        let (none, no_tape) = (Context::none(), &mut Tape::none());
+        let there = flow.bijector().forward(&z, &none, no_tape).unwrap();
+        let back = flow.bijector().inverse(&there.value, &none, no_tape).unwrap();
         for (a, b) in there.log_det.values().iter().zip(back.log_det.values()) {
             assert!((a + b).abs() <= 100.0 * error, "{name}: {a} {b}");
         }

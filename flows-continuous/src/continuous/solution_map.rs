@@ -1,34 +1,32 @@
 //! How a continuous flow is solved: by which solver, over which rows, with which record.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use flows_core::operation::apply_with;
+use flows_core::operation::{LANES, apply_with};
 use flows_core::tensor::batch;
-use flows_core::{Batch, Context, Mode, Real, Result, Values, Work};
+use flows_core::{Batch, Context, Real, Result, Tape, Values, Work};
 
 use super::Continuous;
-use crate::adaptive::{Adaptive, Method};
-use crate::batched::{BatchedRates, State};
-use crate::field::FieldKernel;
-use crate::path::spacing;
+use crate::batched::{BatchedRates, State, lanes};
+use crate::control::{Adaptive, Method};
+use crate::path::{Path, Room, Steps, spacing};
 use crate::rates::Rates;
 use crate::row_batch::{RowBatch, solve_batch};
-use crate::row_wise::RowReport;
-use crate::solution::{Keep, Status};
-use crate::solve::{Counts, Course, GradientMethod, Solve};
+use crate::solution::{Keep, RowReport, Status};
+use crate::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
 use crate::solver::{Solver, refused, stopped};
 
-impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
+impl<E: Real> Continuous<E> {
     /// The end, the log-det and the penalties of a solve between two times, one batch each.
-    pub(super) fn solve<T: Mode<E>>(
+    pub(super) fn solve(
         &self,
-        rates: Rates<E, K>,
+        rates: Rates<E>,
         input: &Batch<E>,
         context: &Context<E>,
         times: [f64; 2],
-        tape: &mut T,
+        tape: &mut Tape<E>,
     ) -> Result<(Vec<Batch<E>>, Work)> {
-        let solver = self.accuracy().solver;
+        let (solver, dim) = (self.accuracy().solver, rates.kernel.dim());
         let probes = match rates.divergence {
             None => Vec::new(),
             Some(_) => self.probes(input.rows()),
@@ -42,43 +40,45 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
             probes: &probes,
             parameters: &parameters,
         };
-        let (course, happened, known) = match solver {
-            Solver::RowWise(settings) if !T::OWNS_TAPE => {
+        let blocks = State::new(dim, input.rows());
+        let stages = solver.tableau().stages();
+        let memory = self.stage_memory / blocks.blocks().count().max(1);
+        let room = Room::new(memory, &rates, stages);
+        let (course, known) = match solver {
+            Solver::RowWise(settings) if !tape.is_recording() => {
                 return unrecorded(&rates, (settings, times), &rows);
             }
-            Solver::RowWise(settings) => (Course::RowWise(settings), None, None),
+            Solver::RowWise(settings) => (Course::RowWise(settings), None),
             Solver::Dopri5(settings) | Solver::Dop853(settings) => {
+                let room = tape.is_recording().then_some(room);
                 let solver = (settings, solver.method());
-                let (course, trajectory, work) =
-                    self.shared(&rates, solver, times, &rows, T::OWNS_TAPE)?;
-                (course, Some(trajectory), Some(work))
+                let (solved, work) = self.shared(&rates, solver, times, &rows, room)?;
+                (Course::Happened(solved), Some(work))
             }
             _ => {
                 let steps = solver.equal_steps().unwrap_or(std::num::NonZeroUsize::MIN);
-                (Course::Equal(steps), None, None)
+                (Course::Equal(steps), None)
             }
         };
         let noise = probes.len().checked_div(input.rows()).unwrap_or(0);
-        let probes = match noise {
-            0 => None,
-            _ => Some(batch(probes, input.rows(), noise)?),
-        };
+        let split = |(first, count)| lanes(&probes, noise, first, count);
+        let number = |row: usize| E::of((row / LANES) as f64);
+        let numbers = batch((0..input.rows()).map(number).collect(), input.rows(), 1)?;
         let counts = Counts::default();
         let operation = Solve {
             rates,
             solver,
             times,
             course,
+            probes: blocks.blocks().map(split).collect(),
             gradient: self.gradient,
             learns_end: self.end_time.is_some(),
-            recorded: T::OWNS_TAPE,
+            recorded: tape.is_recording(),
+            room,
             counts: counts.clone(),
         };
         let inputs: Vec<&Batch<E>> =
-            [Some(input), happened.as_ref(), probes.as_ref(), context.features()]
-                .into_iter()
-                .flatten()
-                .collect();
+            [input, &numbers].into_iter().chain(context.features()).collect();
         let mut tensors = self.field.tensors().to_vec();
         let mut all = values;
         if let Some(end) = &self.end_time {
@@ -89,79 +89,66 @@ impl<E: Real, K: FieldKernel<E>> Continuous<E, K> {
         Ok((outputs, known.unwrap_or_else(|| counts.work())))
     }
 
-    /// A solve with one step size for the batch: its steps, and row by row the states kept of it and
-    /// its end.
+    /// A solve with one step size for the batch: its steps, and of each block the states and stages
+    /// kept of it and its end. With `room`, a backward pass may follow.
     fn shared(
         &self,
-        rates: &Rates<E, K>,
+        rates: &Rates<E>,
         (settings, method): (Adaptive, Method),
         times: [f64; 2],
         rows: &RowBatch<'_, E>,
-        recorded: bool,
-    ) -> Result<(Course, Batch<E>, Work)> {
+        room: Option<Room>,
+    ) -> Result<(Vec<Mutex<SolveWorkspace<E>>>, Work)> {
         let (dim, width) = (rates.kernel.dim(), rates.width());
-        let count = rows.start.len() / dim;
-        let given = (rows.context, rows.probes);
-        let start = (times[0], rows.start);
-        let mut field = BatchedRates::new(rates, rows.parameters, start, given);
-        let sketched = field.sketched;
-        let state = State::new(width, count);
-        let keep = match self.gradient {
-            GradientMethod::Replay(_) if recorded => Keep::Everything,
-            _ => Keep::Last,
+        let state = State::new(width, rows.start.len() / dim);
+        let checkpoints = match self.gradient {
+            GradientMethod::Replay(kept) => room.map(|room| (room, kept.checkpoints)),
+            GradientMethod::Adjoint => None,
         };
+        let attempt = method.stages() + method.velocities_at_end();
+        let kept = checkpoints.map(|(room, _)| (room, attempt)).filter(|(room, _)| room.is_open());
+        let mut problem = BatchedRates::new(rates, times[0], rows, kept);
+        let keep = if checkpoints.is_some() { Keep::Everything } else { Keep::Last };
         let packed = state.pack(rows.start, dim);
-        let velocity = |t: f64, y: &[E], dy: &mut [E]| {
-            field.evaluate(t, y, dy);
-            Ok(())
-        };
-        let solution = settings.solve(method, keep, times, packed, velocity).map_err(refused)?;
-        let work = Work {
-            field_evaluations: solution.evaluations as u64 + sketched,
-            steps_accepted: solution.accepted as u64,
-            steps_rejected: solution.rejected as u64,
-            ..Work::default()
-        };
-        if solution.status != Status::Finished {
-            let evaluations = work.field_evaluations;
-            return Err(stopped(None, solution.time, solution.status, evaluations));
+        let solution = settings.solve_problem(method, keep, times, packed, &mut problem);
+        let mut solution = solution.map_err(refused)?;
+        solution.evaluations += problem.sketched as usize;
+        if !solution.is_finished() {
+            return Err(stopped(None, solution.report()));
         }
-        let every = match self.gradient {
-            GradientMethod::Replay(kept) => spacing(solution.earlier.len(), kept.checkpoints),
-            GradientMethod::Adjoint => 1,
+        let every = checkpoints.map_or(1, |(_, kept)| spacing(solution.earlier.len(), kept));
+        let earlier = solution.earlier.iter().step_by(every);
+        let mut states: Vec<_> = earlier.map(|y| state.split(y, 0..dim).into_iter()).collect();
+        let mesh: Arc<[f64]> = solution.mesh.as_slice().into();
+        let ends = state.split(&solution.state, 0..width);
+        let block = |(end, kept)| {
+            let states = states.iter_mut().filter_map(Iterator::next).collect();
+            let path = Path { steps: Steps::Shared(Arc::clone(&mesh)), every, states, kept };
+            Mutex::new(SolveWorkspace { path, end })
         };
-        let kept: Vec<&Vec<E>> = solution.earlier.iter().step_by(every).collect();
-        let stride = kept.len() * dim + width;
-        let mut trajectory = vec![E::zero(); count * stride];
-        for (index, flat) in kept.iter().enumerate() {
-            state.unpack(flat, (0, dim), &mut trajectory, (index * dim, stride));
-        }
-        let end = (kept.len() * dim, stride);
-        state.unpack(&solution.state, (0, width), &mut trajectory, end);
-        let course = Course::Happened { mesh: solution.mesh, every };
-        Ok((course, batch(trajectory, count, stride)?, work))
+        let blocks = ends.into_iter().zip(problem.into_kept()).map(block).collect();
+        Ok((blocks, solution.report().into()))
     }
 }
 
 /// The row-wise solver without a tape: any row takes any free place.
-fn unrecorded<E: Real, K: FieldKernel<E>>(
-    rates: &Rates<E, K>,
+fn unrecorded<E: Real>(
+    rates: &Rates<E>,
     (settings, times): (Adaptive, [f64; 2]),
     rows: &RowBatch<'_, E>,
 ) -> Result<(Vec<Batch<E>>, Work)> {
     let (values, reports) = solve_batch(rates, (settings, times), rows);
     if let Some(row) = reports.iter().position(|report| report.status != Status::Finished) {
-        let report = reports[row];
-        return Err(stopped(Some(row), report.time, report.status, report.evaluations));
+        return Err(stopped(Some(row), reports[row]));
     }
     let mean = |count: fn(&RowReport) -> u64| {
         reports.iter().map(count).sum::<u64>().div_ceil(reports.len().max(1) as u64)
     };
-    let work = Work {
-        field_evaluations: mean(|r| r.evaluations),
-        steps_accepted: mean(|r| r.accepted),
-        steps_rejected: mean(|r| r.rejected),
-        ..Work::default()
+    let report = RowReport {
+        evaluations: mean(|r| r.evaluations),
+        accepted: mean(|r| r.accepted),
+        rejected: mean(|r| r.rejected),
+        ..RowReport::at(times[1])
     };
     let (dim, width) = (rates.kernel.dim(), rates.width());
     let part = |from: usize, count: usize| {
@@ -172,5 +159,5 @@ fn unrecorded<E: Real, K: FieldKernel<E>>(
     for other in dim..width {
         outputs.push(part(other, 1)?);
     }
-    Ok((outputs, work))
+    Ok((outputs, report.into()))
 }

@@ -9,14 +9,14 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
-use flows_core::{Bijector, Context, LastLayer, LogDet, Network, Values, normals, stream};
+use flows_core::{Bijector, Context, LastLayer, LogDet, Network, Tape, Values, normals, stream};
 
 fn flow(
     (dim, context): (usize, usize),
     activation: Activation,
     time: TimeInput,
     accuracy: Accuracy,
-) -> Continuous<f64, MlpField> {
+) -> Continuous<f64> {
     let kernel = MlpField::new(dim, context, &[7, 5], activation, time).unwrap();
     let mut rng = stream(5, "init");
     let field = Network::new(kernel, LastLayer::Random, &mut rng).unwrap();
@@ -36,7 +36,7 @@ fn adaptive_flows_are_bijective() {
         for activation in [Activation::Tanh, Activation::Softplus, Activation::Silu] {
             for dims in [(1, 0), (2, 0), (3, 2)] {
                 let mut flow = flow(dims, activation, time, accuracy);
-                check_bijector(&mut flow, dims.1, normal_point(1.0), Tolerance::integrated(1e-9));
+                check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-9));
             }
         }
     }
@@ -48,8 +48,8 @@ fn estimated_log_dets_have_exact_gradients_of_their_own() {
         let divergence = Divergence::Hutchinson(Hutchinson { probes: 2, distribution });
         let accuracy = Accuracy { solver: dopri5(1e-9), divergence };
         let mut flow = flow((3, 1), Activation::Tanh, TimeInput::ConcatSquash, accuracy);
-        assert_eq!(flow.log_det(), LogDet::Estimate);
-        check_bijector(&mut flow, 1, normal_point(1.0), Tolerance::integrated(1e-9));
+        assert_eq!(flow.exactness(), LogDet::Estimate);
+        check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-9));
     }
 }
 
@@ -64,7 +64,7 @@ fn fixed_steps_have_the_gradients_of_the_discrete_map() {
         let accuracy = Accuracy { solver, divergence: Divergence::Exact };
         let mut flow = flow((2, 0), Activation::Tanh, TimeInput::Concat, accuracy);
         let tolerance = Tolerance { round_trip: error, log_det: error, ..Tolerance::default() };
-        check_bijector(&mut flow, 0, normal_point(1.0), tolerance);
+        check_bijector(&mut flow, normal_point(1.0), tolerance);
     }
 }
 
@@ -78,9 +78,11 @@ fn hutchinson_is_unbiased_for_the_log_det() {
     // The same point in every row, so that rows are draws of one estimator.
     let (rows, point) = (4000, normals::<f64>(3, &mut stream(1, "point")));
     let z = flows_core::tensor::batch(point.repeat(rows), rows, 3).unwrap();
-    estimate.resample_probes(&mut stream(2, "probes"));
-    let truth = exact.forward(z.clone(), &Context::none()).unwrap().log_det.values()[0];
-    let draws = estimate.forward(z, &Context::none()).unwrap().log_det.values();
+    estimate.begin_step(&mut stream(2, "probes")).unwrap();
+    let log_dets = |flow: &dyn Bijector<f64>| {
+        flow.forward(&z, &Context::none(), &mut Tape::none()).unwrap().log_det.values()
+    };
+    let (truth, draws) = (log_dets(&exact)[0], log_dets(&estimate));
     let mean = draws.iter().sum::<f64>() / rows as f64;
     let variance = draws.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / rows as f64;
     let standard_error = (variance / rows as f64).sqrt();
@@ -93,7 +95,8 @@ fn values_without_log_det_are_those_with_it() {
     let accuracy = Accuracy { solver: dopri5(1e-9), divergence: Divergence::Exact };
     let flow = flow((3, 0), Activation::Tanh, TimeInput::Concat, accuracy);
     let z = flows_core::tensor::batch(normals(300 * 3, &mut stream(1, "z")), 300, 3).unwrap();
-    let both = flow.forward(z.clone(), &Context::none()).unwrap().value.values();
-    let alone = flow.forward_value(z, &Context::none()).unwrap().0.values();
+    let none = Context::none();
+    let both = flow.forward(&z, &none, &mut Tape::none()).unwrap().value.values();
+    let alone = flow.image(&z, &none).unwrap().0.values();
     assert!(both.iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-8));
 }

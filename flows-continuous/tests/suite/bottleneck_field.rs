@@ -38,7 +38,7 @@ const SETTINGS: [Setting; 3] = [
     (2, 1, &[], 3, Activation::Tanh, f64::tanh),
 ];
 
-fn cases(tangents: usize) -> [Case<BottleneckField>; 3] {
+fn cases(tangents: usize) -> [Case; 3] {
     SETTINGS.map(|(dim, context, hidden, narrow, activation, _)| {
         let field = BottleneckField::new(dim, context, hidden, narrow, activation).unwrap();
         Case::new(field, tangents, 30 + dim as u64)
@@ -46,7 +46,7 @@ fn cases(tangents: usize) -> [Case<BottleneckField>; 3] {
 }
 
 /// With normal probes.
-fn probed(count: usize) -> impl Iterator<Item = Case<BottleneckField>> {
+fn probed(count: usize) -> impl Iterator<Item = Case> {
     cases(0).into_iter().zip(SETTINGS).map(move |(case, setting)| {
         case.asking(normals(count * setting.3 * LANES, &mut stream(5, "probes")))
     })
@@ -103,7 +103,7 @@ fn single_precision_follows_double() {
 }
 
 /// A field of eight dimensions at one and the same instant in all rows.
-fn still() -> Case<BottleneckField> {
+fn still() -> Case {
     let field = BottleneckField::new(DIM, 0, &[16], NARROW, Activation::Tanh).unwrap();
     let mut case = Case::new(field, 0, 40);
     for row in case.state.chunks_mut(LANES).chain([case.time.as_mut_slice()]) {

@@ -2,23 +2,24 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Accuracy, BottleneckField, Continuous, Direction, Divergence, EquivariantField, FieldKernel,
+    Accuracy, BottleneckField, Continuous, Direction, Divergence, EquivariantField, Field,
     Hutchinson, MlpField, PlanarField, PotentialField, Probe, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
-use flows_core::{LastLayer, Network, Values, stream};
+use flows_core::{Tape, Values};
 
 use super::objective::{Asked, equal, tolerance};
-use super::trace_estimates::{flow, hutch_plus_plus, hutchinson};
+use super::trace_estimates::{flow, hutch_plus_plus, hutchinson, moved};
 
-fn closed_is_exact<K: FieldKernel<f64>>(kernel: &K) {
+fn closed_is_exact(field: &Field<f64>) {
+    let kernel = field.kernel();
     let (dim, context) = (kernel.dim(), kernel.context_dim());
     for direction in [Direction::Forward, Direction::Inverse] {
         let asked = Asked::new(direction, 200, dim, context);
         for solver in [Solver::Rk4(equal(10)), Solver::RowWise(tolerance(1e-13))] {
             let map = |divergence| {
-                let out = asked.map(&flow(kernel, solver, divergence), asked.input.clone());
+                let out = asked.map(&flow(field, solver, divergence), &mut Tape::none());
                 (out.value.values(), out.log_det.values())
             };
             let (closed, exact) = (map(Divergence::Closed), map(Divergence::Exact));
@@ -34,29 +35,28 @@ fn closed_is_exact<K: FieldKernel<f64>>(kernel: &K) {
 #[test]
 fn closed_traces_of_planar_and_equivariant_fields_are_the_exact_ones() {
     for (dim, context) in [(1, 0), (1, 1), (3, 2), (6, 0)] {
-        closed_is_exact(&PlanarField::new(dim, context, 4).unwrap());
+        closed_is_exact(&moved(PlanarField::new(dim, context, 4).unwrap()));
     }
     for (particles, space) in [(1, 1), (1, 3), (2, 1), (3, 2), (4, 3)] {
-        closed_is_exact(&EquivariantField::new(particles, space, 3).unwrap());
+        closed_is_exact(&moved(EquivariantField::new(particles, space, 3).unwrap()));
     }
 }
 
-fn check_closed<K: FieldKernel<f64>>(kernel: &K) {
+fn check_closed(field: &Field<f64>) {
     for solver in [Solver::Dopri5(tolerance(1e-9)), Solver::RowWise(tolerance(1e-9))] {
-        let mut flow = flow(kernel, solver, Divergence::Closed);
-        let context = kernel.context_dim();
-        check_bijector(&mut flow, context, normal_point(1.0), Tolerance::integrated(1e-9));
+        let mut flow = flow(field, solver, Divergence::Closed);
+        check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-9));
     }
 }
 
 #[test]
 fn flows_of_fields_with_closed_traces_are_bijective() {
     for (dim, context) in [(1, 0), (1, 1), (3, 2)] {
-        check_closed(&PotentialField::new(dim, context, 4, 2).unwrap());
-        check_closed(&PlanarField::new(dim, context, 4).unwrap());
+        check_closed(&moved(PotentialField::new(dim, context, 4, 2).unwrap()));
+        check_closed(&moved(PlanarField::new(dim, context, 4).unwrap()));
     }
     for (particles, space) in [(1, 1), (2, 1), (2, 2)] {
-        check_closed(&EquivariantField::new(particles, space, 3).unwrap());
+        check_closed(&moved(EquivariantField::new(particles, space, 3).unwrap()));
     }
 }
 
@@ -65,17 +65,16 @@ fn bottleneck_fields_are_bijective_with_the_exact_trace() {
     for (dim, context) in [(1, 0), (3, 2)] {
         let kernel = BottleneckField::new(dim, context, &[4], 2, Activation::Tanh).unwrap();
         let solver = Solver::RowWise(tolerance(1e-9));
-        let mut flow = flow(&kernel, solver, Divergence::Exact);
-        check_bijector(&mut flow, context, normal_point(1.0), Tolerance::integrated(1e-9));
+        let mut flow = flow(&moved(kernel), solver, Divergence::Exact);
+        check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-9));
     }
 }
 
 #[test]
 fn divergences_that_a_field_cannot_give_are_refused() {
-    fn refuses<K: FieldKernel<f64>>(kernel: &K, divergence: Divergence) -> bool {
-        let field = Network::new(kernel.clone(), LastLayer::Random, &mut stream(1, "init"));
+    fn refuses(field: &Field<f64>, divergence: Divergence) -> bool {
         let accuracy = Accuracy { solver: Solver::RowWise(tolerance(1e-5)), divergence };
-        match Continuous::new(field.unwrap(), [0.0, 1.0], accuracy, accuracy) {
+        match Continuous::new(field.clone(), [0.0, 1.0], accuracy, accuracy) {
             Ok(_) => false,
             Err(error) => {
                 assert!(error.to_string().split_whitespace().count() > 4, "{error}");
@@ -83,10 +82,10 @@ fn divergences_that_a_field_cannot_give_are_refused() {
             }
         }
     }
-    let mlp = MlpField::new(3, 0, &[4], Activation::Tanh, TimeInput::Concat).unwrap();
-    let planar = PlanarField::new(3, 0, 4).unwrap();
-    let potential = PotentialField::new(3, 0, 4, 2).unwrap();
-    let bottleneck = BottleneckField::new(3, 0, &[4], 2, Activation::Tanh).unwrap();
+    let mlp = moved(MlpField::new(3, 0, &[4], Activation::Tanh, TimeInput::Concat).unwrap());
+    let planar = moved(PlanarField::new(3, 0, 4).unwrap());
+    let potential = moved(PotentialField::new(3, 0, 4, 2).unwrap());
+    let bottleneck = moved(BottleneckField::new(3, 0, &[4], 2, Activation::Tanh).unwrap());
     let narrow = |probes, distribution| Divergence::Bottleneck(Hutchinson { probes, distribution });
     assert!(refuses(&mlp, Divergence::Closed));
     assert!(refuses(&mlp, narrow(1, Probe::Rademacher)));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flows_continuous::{Accuracy, Continuous, FieldGradients, FieldKernel, Instant};
 use flows_core::operation::LANES;
-use flows_core::{LastLayer, Layout, Layouts, Network, stream};
+use flows_core::{LastLayer, Layout, Layouts, Network, Scratch, stream};
 
 use super::objective::replace;
 
@@ -41,6 +41,10 @@ impl Calls {
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn note(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// dz/dt = scale f(z), where the scale is a parameter.
@@ -53,29 +57,23 @@ pub(crate) struct ElementwiseField {
 
 impl Layouts for ElementwiseField {
     fn layout(&self) -> Vec<Layout> {
-        vec![Layout { name: "scale".into(), rows: 1, columns: 1, fan_in: 1, last: true }]
+        vec![Layout::uniform("scale", 1, 1, 1).in_last_layer(true)]
     }
 }
 
 impl FieldKernel<f64> for ElementwiseField {
-    type Workspace = ();
-
     fn dim(&self) -> usize {
         self.dim
-    }
-
-    fn context_dim(&self) -> usize {
-        0
     }
 
     fn forward(
         &self,
         at: Instant<'_, f64>,
         parameters: &[&[f64]],
-        (): &mut (),
+        _: &mut Scratch,
         velocity: &mut [f64],
     ) {
-        self.calls.0.fetch_add(1, Ordering::Relaxed);
+        self.calls.note();
         let (scale, stride) = (parameters[0][0], (1 + at.tangents) * LANES);
         for (out, state) in velocity.chunks_mut(stride).zip(at.state.chunks(stride)) {
             for index in 0..stride {
@@ -89,7 +87,7 @@ impl FieldKernel<f64> for ElementwiseField {
         &self,
         at: Instant<'_, f64>,
         parameters: &[&[f64]],
-        (): &mut (),
+        _: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,
     ) {
         let (scale, stride) = (parameters[0][0], (1 + at.tangents) * LANES);
@@ -116,7 +114,7 @@ pub(crate) fn flow(
     law: Law,
     times: [f64; 2],
     accuracy: Accuracy,
-) -> (Continuous<f64, ElementwiseField>, Calls) {
+) -> (Continuous<f64>, Calls) {
     let calls = Calls::default();
     let kernel = ElementwiseField { dim, law, calls: calls.clone() };
     let field = Network::new(kernel, LastLayer::Random, &mut stream(1, "init")).unwrap();

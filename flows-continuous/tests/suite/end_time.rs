@@ -7,13 +7,12 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Context, LastLayer, Network, Parameters, Purpose, PutTape, Traced, Values, normals,
-    stream,
+    Bijector, Context, LastLayer, Network, Parameters, Purpose, Tape, Values, normals, stream,
 };
 
 use super::objective::{
-    Asked, adaptive, assert_near, exact, fixed, perceptron, replace, replay, tolerance, truth,
-    worst,
+    Asked, adaptive, assert_near, exact, fixed, perceptron, replace, replay, run, tape, tolerance,
+    truth, worst,
 };
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Inverse];
@@ -24,25 +23,19 @@ const PENALTIES: [Penalties; 2] =
     [NO_PENALTY, Penalties { kinetic: 0.4, frobenius: 0.3, hamilton_jacobi: 0.0 }];
 
 /// A flow in training over [0, T] with ln T a parameter.
-fn learned(
-    accuracy: Accuracy,
-    penalties: Penalties,
-    gradient: GradientMethod,
-) -> Continuous<f64, MlpField> {
+fn learned(accuracy: Accuracy, penalties: Penalties, gradient: GradientMethod) -> Continuous<f64> {
     let mut flow = perceptron((2, 1), TimeInput::ConcatSquash, [0.0, END], accuracy)
         .with_gradient(gradient)
         .with_penalties(penalties)
         .unwrap()
         .with_learned_end_time()
         .unwrap();
-    flow.set_purpose(Purpose::Training);
+    flow.set_purpose(Purpose::Training).unwrap();
     flow
 }
 
 /// Both directions, with penalties and without.
-fn each_case(
-    test: impl Fn(&str, &Asked, &dyn Fn(Accuracy, GradientMethod) -> Continuous<f64, MlpField>),
-) {
+fn each_case(test: impl Fn(&str, &Asked, &dyn Fn(Accuracy, GradientMethod) -> Continuous<f64>)) {
     for penalties in PENALTIES {
         for direction in DIRECTIONS {
             let asked = Asked::new(direction, 3, 2, 1);
@@ -67,12 +60,12 @@ fn the_parameter_is_the_logarithm_of_the_end() {
     replace(&mut flow, "log_end_time", &[1.3_f64.ln()]);
     let mut other = perceptron((2, 1), TimeInput::ConcatSquash, [0.0, 1.3], accuracy);
     for purpose in [Purpose::Training, Purpose::Reporting] {
-        flow.set_purpose(purpose);
-        other.set_purpose(purpose);
+        flow.set_purpose(purpose).unwrap();
+        other.set_purpose(purpose).unwrap();
         for direction in DIRECTIONS {
             let asked = Asked::new(direction, 5, 2, 1);
-            let (got, expected) =
-                (asked.map(&flow, asked.input.clone()), asked.map(&other, asked.input.clone()));
+            let none = &mut Tape::none();
+            let (got, expected) = (asked.map(&flow, none), asked.map(&other, none));
             let pairs = got.value.values().into_iter().zip(expected.value.values());
             // exp(ln 1.3) is 1.3 but for rounding.
             assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-12));
@@ -138,7 +131,7 @@ fn an_interval_that_does_not_start_at_zero_has_no_learned_end() {
 }
 
 /// dz/dt = 0.5 z in one dimension over an interval: the log-det is half its length.
-fn growing(times: [f64; 2], jitter: f64) -> Continuous<f64, MlpField> {
+fn growing(times: [f64; 2], jitter: f64) -> Continuous<f64> {
     let accuracy = exact(Solver::RowWise(tolerance(1e-10)));
     let kernel = MlpField::new(1, 0, &[], Activation::Tanh, TimeInput::None).unwrap();
     let field = Network::new(kernel, LastLayer::Zero, &mut stream(1, "init")).unwrap();
@@ -149,23 +142,18 @@ fn growing(times: [f64; 2], jitter: f64) -> Continuous<f64, MlpField> {
 }
 
 /// The length of the interval that a flow follows at present, from its log-dets.
-fn length(flow: &Continuous<f64, MlpField>, traced: bool) -> f64 {
+fn length(flow: &Continuous<f64>, traced: bool) -> f64 {
     let z = batch(normals(3, &mut stream(4, "z")), 3, 1).unwrap();
     let none = Context::none();
-    let (value, log_det) = if traced {
-        let out = flow.forward(z.clone().put_tape(Traced::default()), &none).unwrap();
-        (out.value, out.log_det)
-    } else {
-        let out = flow.forward(z.clone(), &none).unwrap();
-        (out.value, out.log_det)
-    };
+    let out = flow.forward(&z, &none, &mut tape(traced)).unwrap();
+    let (value, log_det) = (out.value, out.log_det);
     let length = 2.0 * log_det.values()[0];
     assert!(log_det.values().iter().all(|l| (2.0 * l - length).abs() < 1e-9));
     for (x, z) in value.values().iter().zip(z.values()) {
         assert!((x - z * (0.5 * length).exp()).abs() < 1e-8, "{x} {z}");
     }
     // The inverse follows the same interval.
-    let back = flow.inverse(value, &none).unwrap();
+    let back = flow.inverse(&value, &none, &mut Tape::none()).unwrap();
     assert!(back.value.values().iter().zip(z.values()).all(|(b, z)| (b - z).abs() < 1e-8));
     assert!(back.log_det.values().iter().all(|l| (2.0 * l + length).abs() < 1e-9));
     length
@@ -179,13 +167,13 @@ fn jitter_changes_the_length_in_training_within_its_fraction_until_drawn_anew() 
         let mut rng = stream(9, "probes");
         let mut seen = Vec::new();
         for _ in 0..draws {
-            flow.resample_probes(&mut rng);
-            flow.set_purpose(Purpose::Training);
+            flow.begin_step(&mut rng).unwrap();
+            flow.set_purpose(Purpose::Training).unwrap();
             let now = length(&flow, true);
             assert!((now - length(&flow, false)).abs() < 1e-9);
-            flow.set_purpose(Purpose::Reporting);
+            flow.set_purpose(Purpose::Reporting).unwrap();
             assert!((length(&flow, false) - 2.0).abs() < 1e-9, "reporting has no jitter");
-            flow.set_purpose(Purpose::Training);
+            flow.set_purpose(Purpose::Training).unwrap();
             assert_eq!(now, length(&flow, true), "fixed until drawn anew");
             seen.push(now / 2.0 - 1.0);
         }
@@ -204,13 +192,13 @@ fn jitter_changes_the_length_in_training_within_its_fraction_until_drawn_anew() 
 #[test]
 fn without_jitter_and_before_the_first_draw_training_keeps_the_interval() {
     let mut still = growing([0.0, 2.0], 0.0);
-    still.set_purpose(Purpose::Training);
+    still.set_purpose(Purpose::Training).unwrap();
     for seed in 0..3 {
-        still.resample_probes(&mut stream(seed, "probes"));
+        still.begin_step(&mut stream(seed, "probes")).unwrap();
         assert!((length(&still, true) - 2.0).abs() < 1e-9);
     }
     let mut flow = growing([0.0, 2.0], 0.3);
-    flow.set_purpose(Purpose::Training);
+    flow.set_purpose(Purpose::Training).unwrap();
     assert!((length(&flow, true) - 2.0).abs() <= 0.6 + 1e-9);
 }
 
@@ -226,8 +214,8 @@ fn a_learned_end_that_is_jittered_has_the_gradient_of_what_was_followed() {
             .unwrap()
             .with_jitter(0.4)
             .unwrap();
-        flow.set_purpose(Purpose::Training);
-        flow.resample_probes(&mut stream(12, "probes"));
+        flow.set_purpose(Purpose::Training).unwrap();
+        flow.begin_step(&mut stream(12, "probes")).unwrap();
         flow
     };
     for direction in DIRECTIONS {
@@ -263,23 +251,13 @@ fn an_end_that_was_trained_away_is_the_identity_or_an_error() {
                 replace(&mut flow, "log_end_time", &[log_end]);
                 for direction in DIRECTIONS {
                     let asked = Asked::new(direction, 3, 2, 1);
-                    let taped = asked.input.clone().put_tape(Traced::default());
-                    let (plain, taped) = match direction {
-                        Direction::Forward => (
-                            flow.forward(asked.input.clone(), &asked.context).map(|m| m.value),
-                            flow.forward(taped, &asked.context).map(|m| m.value),
-                        ),
-                        Direction::Inverse => (
-                            flow.inverse(asked.input.clone(), &asked.context).map(|m| m.value),
-                            flow.inverse(taped, &asked.context).map(|m| m.value),
-                        ),
-                    };
                     let what = format!("{solver:?} {gradient:?} {log_end} {direction:?}");
-                    for result in [plain, taped] {
-                        match result {
-                            Ok(value) => {
+                    for traced in [false, true] {
+                        let Asked { input, context, .. } = &asked;
+                        match run(&flow, direction, input, context, &mut tape(traced)) {
+                            Ok(out) => {
                                 assert!(log_end < 0.0, "{what} answered");
-                                assert_eq!(value.values(), asked.input.values(), "{what}");
+                                assert_eq!(out.value.values(), input.values(), "{what}");
                             }
                             Err(error) => {
                                 let sentence = error.to_string();

@@ -26,7 +26,7 @@ fn plain(space: usize, parameters: &[Vec<f64>], state: &[f64], t: f64) -> Vec<f6
 
 const SIZES: [(usize, usize, usize); 4] = [(3, 2, 4), (1, 1, 2), (2, 1, 1), (4, 3, 2)];
 
-fn cases(tangents: usize) -> [Case<EquivariantField>; 4] {
+fn cases(tangents: usize) -> [Case; 4] {
     SIZES.map(|(particles, space, functions)| {
         let field = EquivariantField::new(particles, space, functions).unwrap();
         Case::new(field, tangents, 20 + particles as u64)
@@ -34,7 +34,7 @@ fn cases(tangents: usize) -> [Case<EquivariantField>; 4] {
 }
 
 /// Cases in which particles act on each other, so that every parameter has a gradient.
-fn acting(tangents: usize) -> impl Iterator<Item = Case<EquivariantField>> {
+fn acting(tangents: usize) -> impl Iterator<Item = Case> {
     cases(tangents).into_iter().filter(|case| case.dim() > 1)
 }
 
@@ -107,10 +107,7 @@ fn single_precision_follows_double() {
 }
 
 /// Replaces the position of each particle of each lane.
-fn mapped(
-    case: &Case<EquivariantField>,
-    map: impl Fn(&[f64]) -> Vec<f64>,
-) -> Case<EquivariantField> {
+fn mapped(case: &Case, map: impl Fn(&[f64]) -> Vec<f64>) -> Case {
     let mut moved = case.clone();
     for lane in 0..LANES {
         let (state, ..) = case.row(lane);
@@ -134,11 +131,7 @@ fn turned(x: &[f64]) -> Vec<f64> {
 }
 
 /// A velocity, feature by feature, as a case's state and back.
-fn mapped_rows(
-    case: &Case<EquivariantField>,
-    rows: Vec<f64>,
-    map: impl Fn(&[f64]) -> Vec<f64>,
-) -> Vec<f64> {
+fn mapped_rows(case: &Case, rows: Vec<f64>, map: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     mapped(&Case { state: rows, ..case.clone() }, map).state
 }
 

@@ -11,9 +11,11 @@ use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Batch, Bijector, Context, Error, LastLayer, Network, PutTape, Real, Result, Traced, Values,
+    Batch, Bijector, Context, Error, LastLayer, Mapped, Network, Real, Result, Tape, Values,
     normals, stream,
 };
+
+use super::objective::tape;
 
 fn exact(solver: Solver) -> Accuracy {
     Accuracy { solver, divergence: Divergence::Exact }
@@ -29,7 +31,7 @@ fn network<E: Real>(hidden: &[usize]) -> Network<E, MlpField> {
 }
 
 /// dz/dt = rate z on [0, 1].
-fn linear<E: Real>(rate: f64, solver: Solver) -> Continuous<E, MlpField> {
+fn linear<E: Real>(rate: f64, solver: Solver) -> Continuous<E> {
     let mut flow = Continuous::new(network(&[]), [0.0, 1.0], exact(solver), exact(solver)).unwrap();
     let result = flow.visit_mut(&mut |name, _, tensor| {
         let (rate, zero) = (E::of(rate), E::zero());
@@ -47,21 +49,21 @@ fn points<E: Real>(rows: usize) -> Batch<E> {
 }
 
 /// The result of each way of asking a flow for something.
-fn all_ways<E: Real>(flow: &impl Bijector<E>, z: &Batch<E>) -> Vec<(&'static str, Result<Vec<E>>)> {
+fn all_ways<E: Real>(flow: &dyn Bijector<E>, z: &Batch<E>) -> Vec<(&'static str, Result<Vec<E>>)> {
     let none = Context::none();
-    let taped = || z.clone().put_tape(Traced::default());
+    let values = |mapped: Result<Mapped<E>>| mapped.map(|m| m.value.values());
     vec![
-        ("forward", flow.forward(z.clone(), &none).map(|m| m.value.values())),
-        ("inverse", flow.inverse(z.clone(), &none).map(|m| m.value.values())),
-        ("value", flow.forward_value(z.clone(), &none).map(|m| m.0.values())),
-        ("taped forward", flow.forward(taped(), &none).map(|m| m.value.values())),
-        ("taped inverse", flow.inverse(taped(), &none).map(|m| m.value.values())),
+        ("forward", values(flow.forward(z, &none, &mut tape(false)))),
+        ("inverse", values(flow.inverse(z, &none, &mut tape(false)))),
+        ("value", flow.image(z, &none).map(|m| m.0.values())),
+        ("taped forward", values(flow.forward(z, &none, &mut tape(true)))),
+        ("taped inverse", values(flow.inverse(z, &none, &mut tape(true)))),
     ]
 }
 
 /// Every way ends with an error that passes `check` and reads as a sentence.
 fn all_fail<E: Real>(
-    flow: &impl Bijector<E>,
+    flow: &dyn Bijector<E>,
     z: &Batch<E>,
     ways: &[&str],
     check: impl Fn(&Error) -> bool,
@@ -192,7 +194,7 @@ fn the_bound_on_evaluations_ends_a_solve() {
     // What is enough is not refused, and the work says how much that was.
     let settings = Adaptive { max_evaluations: 5000, ..Adaptive::new(1e-10, 1e-10) };
     let flow = linear::<f64>(-4.0, Solver::Dopri5(settings));
-    let out = flow.forward(points(3), &Context::none()).unwrap();
+    let out = flow.forward(&points(3), &Context::none(), &mut Tape::none()).unwrap();
     assert!(out.work.field_evaluations <= 5000);
     let z = points::<f64>(3).values();
     for (got, start) in out.value.values().iter().zip(z) {

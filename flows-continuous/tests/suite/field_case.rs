@@ -2,18 +2,21 @@
 //! agree with differences, and single precision with double.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_continuous::{FieldGradients, FieldKernel, Instant};
 use flows_core::operation::LANES;
-use flows_core::{LastLayer, Network, Real, normals, stream};
+use flows_core::{LastLayer, Real, Scratch, normals, stream};
 
 /// Step of the differences. With four points their error is h^4 = 1e-12 times a fifth derivative
 /// over 30, beside rounding of 1e-16 / h = 1e-13 of the values.
 const STEP: f64 = 1e-3;
 
-/// A field with parameters, and an instant of its own for each row.
+/// A field in both precisions with parameters, and an instant of its own for each row.
 #[derive(Clone)]
-pub(crate) struct Case<K> {
-    pub(crate) field: K,
+pub(crate) struct Case {
+    pub(crate) double: Arc<dyn FieldKernel<f64>>,
+    pub(crate) single: Arc<dyn FieldKernel<f32>>,
     pub(crate) parameters: Vec<Vec<f64>>,
     pub(crate) time: Vec<f64>,
     pub(crate) tangents: usize,
@@ -65,19 +68,53 @@ pub(crate) fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: 
     assert!(far <= tolerance, "{what}: {far:e} > {tolerance:e}");
 }
 
-impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
+/// The gradients of an evaluation from that of what it wrote.
+fn pull<E: Real>(
+    field: &dyn FieldKernel<E>,
+    at: Instant<'_, E>,
+    parameters: &[&[E]],
+    scratch: &mut Scratch,
+    mut velocity: Vec<E>,
+) -> Gradients {
+    let mut state = vec![E::nan(); at.state.len()];
+    // What is added to starts at one: an overwritten sum shows.
+    let [mut time, mut context] = [LANES, at.context.len()].map(|n| vec![E::one(); n]);
+    let mut sums: Vec<Vec<E>> = parameters.iter().map(|p| vec![E::one(); p.len()]).collect();
+    let mut views: Vec<&mut [E]> = sums.iter_mut().map(Vec::as_mut_slice).collect();
+    let gradients = FieldGradients {
+        velocity: &mut velocity,
+        time: &mut time,
+        state: &mut state,
+        context: &mut context,
+        parameters: &mut views,
+        buffers: &mut Scratch::new(),
+    };
+    field.backward(at, parameters, scratch, gradients);
+    let less_one = |sum: &[E]| wide(sum).iter().map(|v| v - 1.0).collect::<Vec<_>>();
+    Gradients {
+        state: wide(&state),
+        time: less_one(&time),
+        context: less_one(&context),
+        parameters: sums.iter().map(|sum| less_one(sum)).collect(),
+    }
+}
+
+impl Case {
     /// A standard normal state, tangents and context, times in [-1, 1]; parameters as a network
     /// draws them. The structure is not asked for.
-    pub(crate) fn new(field: K, tangents: usize, seed: u64) -> Self {
+    pub(crate) fn new(
+        field: impl FieldKernel<f64> + FieldKernel<f32> + Clone + 'static,
+        tangents: usize,
+        seed: u64,
+    ) -> Self {
+        let (double, single): (Arc<dyn FieldKernel<f64>>, Arc<dyn FieldKernel<f32>>) =
+            (Arc::new(field.clone()), Arc::new(field));
         let rng = &mut stream(seed, "case");
-        let network = Network::<f64, K>::new(field.clone(), LastLayer::Random, rng).unwrap();
-        let parameters = network.values().to_vec();
-        let dim = FieldKernel::<f64>::dim(&field);
-        let context_dim = FieldKernel::<f64>::context_dim(&field);
+        let parameters = LastLayer::Random.start(&double.layout(), rng);
         let time = normals::<f64>(LANES, rng).iter().map(|t| t.tanh()).collect();
-        let state = normals(dim * (1 + tangents) * LANES, rng);
-        let context = normals(context_dim * LANES, rng);
-        Self { field, parameters, time, tangents, state, context, structure: None }
+        let state = normals(double.dim() * (1 + tangents) * LANES, rng);
+        let context = normals(double.context_dim() * LANES, rng);
+        Self { double, single, parameters, time, tangents, state, context, structure: None }
     }
 
     pub(crate) fn asking(self, structure: Vec<f64>) -> Self {
@@ -85,7 +122,7 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
     }
 
     pub(crate) fn dim(&self) -> usize {
-        FieldKernel::<f64>::dim(&self.field)
+        self.double.dim()
     }
 
     fn stride(&self) -> usize {
@@ -95,15 +132,16 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
     /// Values that follow the velocity.
     fn own(&self) -> usize {
         match self.structure {
-            Some(_) => FieldKernel::<f64>::structure(&self.field).rows() * LANES,
+            Some(_) => self.double.structure().rows() * LANES,
             None => 0,
         }
     }
 
-    fn run<E: Real>(&self, outer: Option<&[f64]>) -> (Vec<f64>, Option<Gradients>)
-    where
-        K: FieldKernel<E>,
-    {
+    fn run<E: Real>(
+        &self,
+        field: &dyn FieldKernel<E>,
+        outer: Option<&[f64]>,
+    ) -> (Vec<f64>, Option<Gradients>) {
         let time = cast::<E>(&self.time);
         let (state, context) = (cast::<E>(&self.state), cast::<E>(&self.context));
         let structure = self.structure.as_deref().map(cast::<E>);
@@ -116,52 +154,19 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
         };
         let parameters: Vec<Vec<E>> = self.parameters.iter().map(|p| cast(p)).collect();
         let parameters: Vec<&[E]> = parameters.iter().map(Vec::as_slice).collect();
-        let mut workspace = <K as FieldKernel<E>>::Workspace::default();
+        let mut scratch = Scratch::new();
         let mut out = vec![E::nan(); self.dim() * self.stride() + self.own()];
-        self.field.forward(at, &parameters, &mut workspace, &mut out);
+        field.forward(at, &parameters, &mut scratch, &mut out);
         let first = wide(&out);
-        self.field.forward(at, &parameters, &mut workspace, &mut out);
-        assert_eq!(first, wide(&out), "an evaluation in a used workspace");
-        let gradients =
-            outer.map(|outer| self.pull(at, &parameters, &mut workspace, cast::<E>(outer)));
+        field.forward(at, &parameters, &mut scratch, &mut out);
+        assert_eq!(first, wide(&out), "an evaluation in a used scratch");
+        let gradients = outer.map(|outer| pull(field, at, &parameters, &mut scratch, cast(outer)));
         (first, gradients)
-    }
-
-    fn pull<E: Real>(
-        &self,
-        at: Instant<'_, E>,
-        parameters: &[&[E]],
-        workspace: &mut <K as FieldKernel<E>>::Workspace,
-        mut velocity: Vec<E>,
-    ) -> Gradients
-    where
-        K: FieldKernel<E>,
-    {
-        let mut state = vec![E::nan(); at.state.len()];
-        // What is added to starts at one: an overwritten sum shows.
-        let [mut time, mut context] = [LANES, at.context.len()].map(|n| vec![E::one(); n]);
-        let mut sums: Vec<Vec<E>> = parameters.iter().map(|p| vec![E::one(); p.len()]).collect();
-        let mut views: Vec<&mut [E]> = sums.iter_mut().map(Vec::as_mut_slice).collect();
-        let gradients = FieldGradients {
-            velocity: &mut velocity,
-            time: &mut time,
-            state: &mut state,
-            context: &mut context,
-            parameters: &mut views,
-        };
-        self.field.backward(at, parameters, workspace, gradients);
-        let less_one = |sum: &[E]| wide(sum).iter().map(|v| v - 1.0).collect::<Vec<_>>();
-        Gradients {
-            state: wide(&state),
-            time: less_one(&time),
-            context: less_one(&context),
-            parameters: sums.iter().map(|sum| less_one(sum)).collect(),
-        }
     }
 
     /// Velocity, tangents and the field's own rows.
     pub(crate) fn evaluate(&self) -> Vec<f64> {
-        self.run::<f64>(None).0
+        self.run(&*self.double, None).0
     }
 
     /// Velocity of each row alone, without tangents and structure.
@@ -255,7 +260,7 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
     /// All gradients of all that is written, weighed at random, against differences.
     #[track_caller]
     pub(crate) fn check_gradients(&self) {
-        let gradients = self.run::<f64>(Some(&self.outgoing())).1.unwrap();
+        let gradients = self.run(&*self.double, Some(&self.outgoing())).1.unwrap();
         let along = |pick: fn(&mut Self) -> &mut Vec<f64>, row: usize| {
             slopes(|step| {
                 let mut case = self.clone();
@@ -281,7 +286,7 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
                     })
                 })
                 .collect();
-            let name = &self.field.layout()[index].name;
+            let name = &self.double.layout()[index].name;
             assert_near(&format!("d {name}"), part, &expected, 1e-9);
             if self.structure.is_some() {
                 assert!(part.iter().all(|&g| g != 0.0), "{name}: an entry without a gradient");
@@ -303,8 +308,8 @@ impl<K: FieldKernel<f64> + FieldKernel<f32>> Case<K> {
             ..self.clone()
         };
         let outer = round(&self.outgoing());
-        let (single, d_single) = case.run::<f32>(Some(&outer));
-        let (double, d_double) = case.run::<f64>(Some(&outer));
+        let (single, d_single) = case.run(&*self.single, Some(&outer));
+        let (double, d_double) = case.run(&*self.double, Some(&outer));
         let (d_single, d_double) = (d_single.unwrap(), d_double.unwrap());
         let tolerance = units * 6e-8;
         assert_near("f32", &single, &double, tolerance);

@@ -9,13 +9,13 @@ use flows_core::matching::{
     Coupling, FlowMatching, MinibatchOt, ProbabilityPath, VariancePreserving,
 };
 use flows_core::objective::flow_matching;
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
     AdamConfig, Budget, Objective, SamplerSource, SimulationFree, TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Error, Flow, Parameters, Purpose, PutTape, Stream,
-    Traced, Values, normals, stream,
+    Base, Chain, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream, Tape, Values,
+    normals, stream,
 };
 
 fn config() -> ContinuousFlow {
@@ -70,7 +70,7 @@ fn divergence(objective: Objective, steps: u64) -> f64 {
         assert_eq!(kinds[1], (fine_tune * steps as f64).round() as u64, "{kinds:?}");
     }
     let mut flow = trainer.into_flow().unwrap();
-    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting).unwrap();
     let test = draw(2_000, &mut stream(9, "test"));
     let log_prob = flow.evaluate(&test, &Context::none()).unwrap().0;
     let gaps = test.chunks(2).zip(&log_prob).map(|(x, q)| log_density(x) - q);
@@ -99,28 +99,28 @@ fn a_flow_trained_without_a_solve_has_the_density_of_the_data() {
     assert!(after < before, "fine-tuning: {before} {after}");
 }
 
+/// The loss of rows, with the default settings.
+fn loss(flow: &Flow<f64>, rows: usize, context: &Context<f64>) -> Result<Loss<f64>> {
+    let x = batch(draw(rows, &mut stream(1, "x")), rows, 2).unwrap();
+    let rng = &mut stream(2, "pairs");
+    flow_matching(flow, &FlowMatching::default(), &x, context, Tape::recording(), rng)
+}
+
 #[test]
 fn the_loss_has_the_gradient_of_its_differences() {
     for context in [0, 2] {
         let mut flow = flow(context);
         let rows = 150;
-        let x = batch(draw(rows, &mut stream(1, "x")), rows, 2).unwrap();
         let code: Vec<f64> = normals(rows * context, &mut stream(1, "code"));
-        let loss = |flow: &Flow<f64>| {
-            let context = match context {
-                0 => Context::default(),
-                _ => Context::of(
-                    batch(code.clone(), rows, context).unwrap().put_tape(Traced::default()),
-                ),
-            };
-            let settings = FlowMatching::default();
-            flow_matching(flow, &settings, x.clone(), context, &mut stream(2, "pairs")).unwrap()
+        let context = match context {
+            0 => Context::none(),
+            _ => Context::of(batch(code, rows, context).unwrap()),
         };
-        let mut result = loss(&flow);
+        let mut result = loss(&flow, rows, &context).unwrap();
         assert_eq!(result.work.field_evaluations, 1);
         let mut cases = Vec::new();
         flow.visit(&mut |name, _, tensor| {
-            let gradient = gradient_of(&mut result.gradient, tensor).unwrap();
+            let gradient = result.gradient.take(tensor).unwrap();
             cases.push((name.to_owned(), tensor.values(), gradient));
         });
         for (name, values, gradient) in cases {
@@ -133,7 +133,7 @@ fn the_loss_has_the_gradient_of_its_differences() {
                         if n == name { set_values(t, &moved) } else { Ok(()) }
                     })
                     .unwrap();
-                    loss(&flow).value
+                    loss(&flow, rows, &context).unwrap().value
                 };
                 let expected = (at(h) - at(-h)) / (2.0 * h);
                 at(0.0);
@@ -154,13 +154,10 @@ fn data_reach_the_field_through_what_stands_between() {
     let rng = &mut stream(4, "init");
     let parts = vec![config().build(2, 0, rng).unwrap(), config().build(2, 0, rng).unwrap()];
     let chain = Chain::new(2, parts).unwrap();
-    let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
-    let x = batch(draw(40, &mut stream(1, "x")), 40, 2).unwrap();
-    let settings = FlowMatching::default();
-    let mut loss =
-        flow_matching(&flow, &settings, x, Context::default(), &mut stream(2, "p")).unwrap();
+    let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
+    let mut loss = loss(&flow, 40, &Context::none()).unwrap();
     flow.visit(&mut |name, _, tensor| {
-        let gradient = gradient_of(&mut loss.gradient, tensor).unwrap();
+        let gradient = loss.gradient.take(tensor).unwrap();
         let trained = gradient.iter().any(|g| *g != 0.0);
         assert_eq!(trained, name.starts_with("bijector.0."), "{name}");
     });
@@ -169,9 +166,6 @@ fn data_reach_the_field_through_what_stands_between() {
 #[test]
 fn a_flow_without_a_field_is_refused() {
     let chain: Chain<f64> = Chain::new(2, Vec::new()).unwrap();
-    let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
-    let x = batch(draw(4, &mut stream(1, "x")), 4, 2).unwrap();
-    let settings = FlowMatching::default();
-    let error = flow_matching(&flow, &settings, x, Context::default(), &mut stream(2, "p"));
-    assert!(matches!(error, Err(Error::Unavailable { .. })));
+    let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
+    assert!(matches!(loss(&flow, 4, &Context::none()), Err(Error::Unavailable { .. })));
 }

@@ -3,10 +3,10 @@
 
 use flows_continuous::{Accuracy, Adaptive, Continuous, Divergence, MlpField, Solver, TimeInput};
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negative_mean, sum};
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::rowwise::{gradient_of_mean, mean, sum};
+use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Base, Batch, Bijector, Context, LastLayer, Network, Parameters, PutTape, Traced, Values, stream,
+    Base, Batch, Bijector, Context, LastLayer, Network, Parameters, Tape, Values, stream,
 };
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn flow(
     (dim, time): (usize, TimeInput),
     times: [f64; 2],
     [training, reporting]: [Accuracy; 2],
-) -> Continuous<f64, MlpField> {
+) -> Continuous<f64> {
     let hidden: Vec<usize> = layers[..layers.len() - 1].iter().map(|(_, b)| b.len()).collect();
     let kernel = MlpField::new(dim, 0, &hidden, Activation::Tanh, time).unwrap();
     let field = Network::new(kernel, LastLayer::Random, &mut stream(0, "init")).unwrap();
@@ -81,7 +81,7 @@ pub(crate) fn inputs(case: &Value) -> Batch<f64> {
 }
 
 /// The flow of a case of linear_ode.json.
-pub(crate) fn linear_flow(case: &Value, accuracy: Accuracy) -> Continuous<f64, MlpField> {
+pub(crate) fn linear_flow(case: &Value, accuracy: Accuracy) -> Continuous<f64> {
     let (times, _, dim) = shape(case);
     let layers = [(flat(&case["parameters"]["A"]), vec![0.0; dim])];
     flow(&layers, (dim, TimeInput::None), times, [accuracy; 2])
@@ -93,38 +93,34 @@ fn layers(layers: &Value) -> Vec<(Vec<f64>, Vec<f64>)> {
 }
 
 /// The flow of a case of mlp_ode.json.
-pub(crate) fn mlp_flow(
-    case: &Value,
-    training: Accuracy,
-    reporting: Accuracy,
-) -> Continuous<f64, MlpField> {
+pub(crate) fn mlp_flow(case: &Value, training: Accuracy, reporting: Accuracy) -> Continuous<f64> {
     let (times, _, dim) = shape(case);
     let layers = layers(&case["parameters"]["layers"]);
     flow(&layers, (dim, TimeInput::Concat), times, [training, reporting])
 }
 
 /// Loss and gradients of a case of mlp_ode.json.
-pub(crate) fn check_gradients(flow: &Continuous<f64, MlpField>, case: &Value) {
+pub(crate) fn check_gradients(flow: &Continuous<f64>, case: &Value) {
     let (z, dim) = (inputs(case), flow.dim());
-    let out = flow.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
+    let mut tape = Tape::recording();
+    let out = flow.forward(&z, &Context::none(), &mut tape).unwrap();
     close("outputs", &out.value.values(), &flat(&case["outputs"]));
     close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
 
     // The file's loss, mean of |z|^2 / 2 - log-det, is minus the mean of a standard normal's
     // log-density plus the log-det, less the normal's constant.
     let base = Base::standard_normal(dim);
-    let (log_prob, mut tape) = base.log_prob(out.value.put_tape(out.tape)).unwrap();
+    let log_prob = base.log_prob(&out.value, &mut tape).unwrap();
     let total = sum(vec![log_prob, out.log_det], &mut tape).unwrap();
-    let (loss, scalar) = negative_mean(total, tape).unwrap();
     let constant = 0.5 * dim as f64 * (2.0 * std::f64::consts::PI).ln();
-    close("loss", &[loss - constant], &flat(&case["loss"]));
+    close("loss", &[-mean(&total) - constant], &flat(&case["loss"]));
 
-    let mut gradients = backward(scalar).unwrap();
-    let got = gradient_of(&mut gradients, &z).unwrap();
+    let mut gradients = gradient_of_mean(-1.0, &total, tape).unwrap();
+    let got = gradients.take(&z).unwrap();
     close("gradient of the inputs", &got, &flat(&case["loss_gradient_inputs"]));
     let expected = layers(&case["loss_gradient_layers"]);
     flow.visit(&mut |name, _, tensor| {
-        let got = gradient_of(&mut gradients, tensor).unwrap();
+        let got = gradients.take(tensor).unwrap();
         let (kind, layer) = name.split_at(name.len() - 1);
         let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
         let want = if kind == "field.weight" { weight } else { bias };
@@ -136,10 +132,11 @@ pub(crate) fn check_gradients(flow: &Continuous<f64, MlpField>, case: &Value) {
 fn golden_linear_ode() {
     for case in golden("linear_ode") {
         let (flow, inputs) = (linear_flow(&case, ACCURACY), inputs(&case));
-        let out = flow.forward(inputs.clone(), &Context::none()).unwrap();
+        let none = &mut Tape::none();
+        let out = flow.forward(&inputs, &Context::none(), none).unwrap();
         close("outputs", &out.value.values(), &flat(&case["outputs"]));
         close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
-        let back = flow.inverse(out.value, &Context::none()).unwrap();
+        let back = flow.inverse(&out.value, &Context::none(), none).unwrap();
         close("inverse", &back.value.values(), &inputs.values());
     }
 }

@@ -22,5 +22,6 @@ mod reverse_kl;
 mod row_wise;
 mod solutions;
 mod solvers;
+mod stages;
 mod trace_estimates;
 mod traces;

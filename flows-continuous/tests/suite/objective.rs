@@ -9,12 +9,12 @@ use flows_continuous::{
     MlpField, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negated, negative_mean, scaled, sum};
-use flows_core::tensor::{Mode, batch, columns, gradient_of, set_values};
+use flows_core::rowwise::{gradient_of_mean, mean, scaled, sum};
+use flows_core::tensor::{batch, columns, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Batch, Bijector, Context, LastLayer, Mapped, Network, NoneTape, PerRow, PutTape, Role,
-    Traced, Values, normals, stream,
+    Base, Batch, Bijector, Context, LastLayer, Mapped, Network, PerRow, Real, Result, Role, Tape,
+    Values, normals, stream,
 };
 
 /// Gradients of `input`, `context` and every learned parameter, by name.
@@ -23,6 +23,25 @@ pub(crate) type Gradients = BTreeMap<String, Vec<f64>>;
 /// Step of the four-point differences. Their error is h^4 / 30 = 3e-14 fifth derivatives, beside a
 /// thousand times the error of the values.
 const STEP: f64 = 1e-3;
+
+/// A tape that records or does not.
+pub(crate) fn tape<E: Real>(recording: bool) -> Tape<E> {
+    if recording { Tape::recording() } else { Tape::none() }
+}
+
+/// A flow in a direction.
+pub(crate) fn run<E: Real>(
+    flow: &dyn Bijector<E>,
+    direction: Direction,
+    input: &Batch<E>,
+    context: &Context<E>,
+    tape: &mut Tape<E>,
+) -> Result<Mapped<E>> {
+    match direction {
+        Direction::Forward => flow.forward(input, context, tape),
+        Direction::Inverse => flow.inverse(input, context, tape),
+    }
+}
 
 /// A batch to map in a direction.
 pub(crate) struct Asked {
@@ -41,53 +60,48 @@ impl Asked {
         Self { direction, input, context }
     }
 
-    pub(crate) fn map<T: Mode<f64>>(
-        &self,
-        flow: &impl Bijector<f64>,
-        input: Batch<f64, T>,
-    ) -> Mapped<f64, T> {
-        match self.direction {
-            Direction::Forward => flow.forward(input, &self.context).unwrap(),
-            Direction::Inverse => flow.inverse(input, &self.context).unwrap(),
-        }
+    pub(crate) fn map(&self, flow: &dyn Bijector<f64>, tape: &mut Tape<f64>) -> Mapped<f64> {
+        run(flow, self.direction, &self.input, &self.context, tape).unwrap()
     }
 
     /// Standard normal log-density of the value + 0.7 log-det - 1.3 penalty, a row.
-    fn rows<T: Mode<f64>>(&self, out: Mapped<f64, T>) -> (PerRow<f64>, T) {
+    fn rows(&self, flow: &dyn Bijector<f64>, tape: &mut Tape<f64>) -> PerRow<f64> {
+        let out = self.map(flow, tape);
         let base = Base::standard_normal(columns(&out.value));
-        let (log_prob, mut tape) = base.log_prob(out.value.put_tape(out.tape)).unwrap();
-        let mut terms = vec![log_prob, scaled(out.log_det, 0.7, &mut tape).unwrap()];
+        let log_prob = base.log_prob(&out.value, tape).unwrap();
+        let mut terms = vec![log_prob, scaled(out.log_det, 0.7, tape).unwrap()];
         if let Some(penalty) = out.penalty {
-            let penalty = scaled(penalty, 1.3, &mut tape).unwrap();
-            terms.push(negated(penalty, &mut tape).unwrap());
+            terms.push(scaled(penalty, -1.3, tape).unwrap());
         }
-        (sum(terms, &mut tape).unwrap(), tape)
+        sum(terms, tape).unwrap()
     }
 
     /// Minus the mean over rows, of a traced pass: penalties belong to training.
-    pub(crate) fn value(&self, flow: &impl Bijector<f64>) -> f64 {
-        let out = self.map(flow, self.input.clone().put_tape(Traced::default()));
-        let Mapped { value, log_det, penalty, work, .. } = out;
-        let (rows, _) = self.rows(Mapped { value, log_det, penalty, work, tape: NoneTape });
-        -rows.values().iter().sum::<f64>() / rows.rows() as f64
+    pub(crate) fn value(&self, flow: &dyn Bijector<f64>) -> f64 {
+        -mean(&self.rows(flow, &mut Tape::recording()))
     }
 
-    pub(crate) fn gradients(&self, flow: &impl Bijector<f64>) -> Gradients {
-        let out = self.map(flow, self.input.clone().put_tape(Traced::default()));
-        let (rows, tape) = self.rows(out);
-        let mut found = backward(negative_mean(rows, tape).unwrap().1).unwrap();
+    pub(crate) fn gradients(&self, flow: &dyn Bijector<f64>) -> Gradients {
+        self.try_gradients(flow).unwrap()
+    }
+
+    /// With the error of the backward pass.
+    pub(crate) fn try_gradients(&self, flow: &dyn Bijector<f64>) -> Result<Gradients> {
+        let mut tape = Tape::recording();
+        let rows = self.rows(flow, &mut tape);
+        let mut found = gradient_of_mean(-1.0, &rows, tape)?;
         let mut all = Gradients::new();
-        all.insert("input".into(), gradient_of(&mut found, &self.input).unwrap());
+        all.insert("input".into(), found.take(&self.input)?);
         if let Some(features) = self.context.features() {
-            all.insert("context".into(), gradient_of(&mut found, features).unwrap());
+            all.insert("context".into(), found.take(features)?);
         }
         for (name, tensor) in learned(flow) {
-            all.insert(name, gradient_of(&mut found, &tensor).unwrap());
+            all.insert(name, found.take(&tensor)?);
         }
-        all
+        Ok(all)
     }
 
-    pub(crate) fn differences(&self, flow: &mut impl Bijector<f64>) -> Gradients {
+    pub(crate) fn differences(&self, flow: &mut dyn Bijector<f64>) -> Gradients {
         let mut all = Gradients::new();
         let with = |input: &Batch<f64>, context: &Context<f64>| Self {
             direction: self.direction,
@@ -113,7 +127,7 @@ impl Asked {
     }
 }
 
-fn learned(flow: &impl Bijector<f64>) -> Vec<(String, Batch<f64>)> {
+fn learned(flow: &dyn Bijector<f64>) -> Vec<(String, Batch<f64>)> {
     let mut all = Vec::new();
     flow.visit(&mut |name, role, tensor| {
         if role == Role::Learned {
@@ -124,7 +138,7 @@ fn learned(flow: &impl Bijector<f64>) -> Vec<(String, Batch<f64>)> {
 }
 
 /// Overwrites a parameter.
-pub(crate) fn replace(flow: &mut impl Bijector<f64>, name: &str, values: &[f64]) {
+pub(crate) fn replace(flow: &mut dyn Bijector<f64>, name: &str, values: &[f64]) {
     let mut found = false;
     flow.visit_mut(&mut |this, _, tensor| {
         found |= this == name;
@@ -217,7 +231,7 @@ pub(crate) fn perceptron(
     time: TimeInput,
     times: [f64; 2],
     accuracy: Accuracy,
-) -> Continuous<f64, MlpField> {
+) -> Continuous<f64> {
     let kernel = MlpField::new(dim, context, &[4], Activation::Tanh, time).unwrap();
     let mut rng = stream(5, "init");
     let field = Network::new(kernel, LastLayer::Random, &mut rng).unwrap();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Accuracy, BottleneckField, Continuous, Direction, Divergence, FieldKernel, GradientMethod,
+    Accuracy, BottleneckField, Continuous, Direction, Divergence, Field, GradientMethod,
     HutchPlusPlus, Hutchinson, MlpField, Penalties, PlanarField, PotentialField, Probe, Solver,
     TimeInput,
 };
@@ -10,15 +10,16 @@ use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, Context, LastLayer, Network, Parameters, Purpose, PutTape, Traced, Values,
-    normals, stream,
+    Batch, Bijector, Context, LastLayer, Network, Parameters, Purpose, Tape, Values, normals,
+    stream,
 };
 
 use super::golden::{self, close, flat, golden};
 use super::objective::{
-    Asked, adaptive, assert_near, equal, exact, fixed, perceptron, replace, replay, tolerance,
+    Asked, adaptive, assert_near, equal, exact, fixed, perceptron, replace, replay, run, tolerance,
     truth,
 };
+use super::trace_estimates::moved;
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Inverse];
 
@@ -27,16 +28,8 @@ fn weights(kinetic: f64, frobenius: f64, hamilton_jacobi: f64) -> Penalties {
 }
 
 /// The penalty of each row in a traced pass.
-fn penalty(
-    flow: &impl Bijector<f64>,
-    direction: Direction,
-    input: &Batch<f64>,
-) -> Option<Vec<f64>> {
-    let (input, none) = (input.clone().put_tape(Traced::default()), Context::none());
-    let out = match direction {
-        Direction::Forward => flow.forward(input, &none),
-        Direction::Inverse => flow.inverse(input, &none),
-    };
+fn penalty(flow: &dyn Bijector<f64>, direction: Direction, input: &Batch<f64>) -> Option<Vec<f64>> {
+    let out = run(flow, direction, input, &Context::none(), &mut Tape::recording());
     out.unwrap().penalty.map(|penalty| penalty.values())
 }
 
@@ -58,18 +51,18 @@ fn golden_kinetic_energy_and_frobenius_norm() {
                 let expected: Vec<f64> = pairs.map(|(a, b)| k * a + f * b).collect();
                 // Reporting knows no penalties.
                 assert!(penalty(&flow, Direction::Forward, &inputs).is_none());
-                flow.set_purpose(Purpose::Training);
+                flow.set_purpose(Purpose::Training).unwrap();
                 let what = format!("{k} kinetic + {f} frobenius, {solver:?}");
                 let got = penalty(&flow, Direction::Forward, &inputs).unwrap();
                 close(&what, &got, &expected);
                 // The same path the other way.
                 let got = penalty(&flow, Direction::Inverse, &outputs).unwrap();
                 close(&what, &got, &expected);
-                flow.set_purpose(Purpose::Reporting);
+                flow.set_purpose(Purpose::Reporting).unwrap();
                 assert!(penalty(&flow, Direction::Inverse, &outputs).is_none());
             }
             let mut flow = golden::mlp_flow(&case, exact(solver), truth());
-            flow.set_purpose(Purpose::Training);
+            flow.set_purpose(Purpose::Training).unwrap();
             let none = penalty(&flow, Direction::Forward, &inputs);
             assert!(none.is_none_or(|p| p.iter().all(|p| *p == 0.0)), "no weight, no penalty");
         }
@@ -83,9 +76,8 @@ fn penalties_change_neither_value_nor_log_det() {
         let map = |penalties| {
             let flow = perceptron((3, 0), TimeInput::Concat, [0.0, 1.0], exact(solver));
             let mut flow = flow.with_penalties(penalties).unwrap();
-            flow.set_purpose(Purpose::Training);
-            let taped = z.clone().put_tape(Traced::default());
-            let out = flow.forward(taped, &Context::none()).unwrap();
+            flow.set_purpose(Purpose::Training).unwrap();
+            let out = flow.forward(&z, &Context::none(), &mut Tape::recording()).unwrap();
             [out.value.values(), out.log_det.values()].concat()
         };
         let pairs = map(weights(0.0, 0.0, 0.0)).into_iter().zip(map(weights(1.0, 1.0, 0.0)));
@@ -95,11 +87,7 @@ fn penalties_change_neither_value_nor_log_det() {
 }
 
 /// Gradients of value, log-det and penalties by every solver, replay and adjoint.
-fn check_gradients<K: FieldKernel<f64>>(
-    what: &str,
-    asked: &Asked,
-    build: impl Fn(Solver) -> Continuous<f64, K>,
-) {
+fn check_gradients(what: &str, asked: &Asked, build: impl Fn(Solver) -> Continuous<f64>) {
     for (solver, _) in fixed(7) {
         let mut flow = build(solver).with_gradient(replay(2));
         let expected = asked.differences(&mut flow);
@@ -135,8 +123,8 @@ fn gradients_with_penalties_agree_with_differences() {
                     let times = [0.1, 0.9];
                     let flow = perceptron((2, 1), TimeInput::ConcatSquash, times, accuracy);
                     let mut flow = flow.with_penalties(penalties).unwrap();
-                    flow.set_purpose(Purpose::Training);
-                    flow.resample_probes(&mut stream(3, "probes"));
+                    flow.set_purpose(Purpose::Training).unwrap();
+                    flow.begin_step(&mut stream(3, "probes")).unwrap();
                     flow
                 });
             }
@@ -145,11 +133,7 @@ fn gradients_with_penalties_agree_with_differences() {
 }
 
 /// A flow along a potential; `drift` is the share of the time in it.
-fn potential(
-    solver: Solver,
-    penalties: Penalties,
-    drift: Option<f64>,
-) -> Continuous<f64, PotentialField> {
+fn potential(solver: Solver, penalties: Penalties, drift: Option<f64>) -> Continuous<f64> {
     let kernel = PotentialField::new(2, 1, 4, 2).unwrap();
     let mut rng = stream(6, "init");
     let field = Network::new(kernel, LastLayer::Random, &mut rng).unwrap();
@@ -160,7 +144,7 @@ fn potential(
         replace(&mut flow, "field.linear", &[0.3, -0.4, drift]);
     }
     let mut flow = flow.with_penalties(penalties).unwrap();
-    flow.set_purpose(Purpose::Training);
+    flow.set_purpose(Purpose::Training).unwrap();
     flow
 }
 
@@ -264,7 +248,7 @@ fn hamilton_jacobi_and_transport_of_a_potential_are_those_of_plain_formulas() {
     // The kink of |.| costs h^2 = 6e-7 times slopes of order one at each change of sign.
     let near = |what: &str, penalties: Penalties, expected: &[f64]| {
         let flow = potential(solver, penalties, None);
-        let out = asked.map(&flow, asked.input.clone().put_tape(Traced::default()));
+        let out = asked.map(&flow, &mut Tape::recording());
         let got = out.penalty.unwrap().values();
         for (got, expected) in got.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-5 * (1.0 + expected), "{what}: {got} {expected}");
@@ -288,8 +272,8 @@ fn the_estimated_frobenius_norm_is_unbiased() {
         let accuracy = Accuracy { solver, divergence };
         let flow = perceptron((dim, 0), TimeInput::Concat, [0.0, 1.0], accuracy);
         let mut flow = flow.with_penalties(weights(0.0, 1.0, 0.0)).unwrap();
-        flow.set_purpose(Purpose::Training);
-        flow.resample_probes(&mut stream(2, "probes"));
+        flow.set_purpose(Purpose::Training).unwrap();
+        flow.begin_step(&mut stream(2, "probes")).unwrap();
         flow
     };
     let truth = penalty(&build(Divergence::Exact), Direction::Forward, &z).unwrap()[0];
@@ -324,10 +308,9 @@ fn the_estimated_frobenius_norm_is_unbiased() {
     assert!(all.iter().all(|s| (s - truth).abs() < 1e-12 * (1.0 + truth)));
 }
 
-fn refuses<K: FieldKernel<f64>>(kernel: &K, divergence: Divergence, penalties: Penalties) -> bool {
-    let field = Network::new(kernel.clone(), LastLayer::Random, &mut stream(1, "init")).unwrap();
+fn refuses(field: &Field<f64>, divergence: Divergence, penalties: Penalties) -> bool {
     let accuracy = Accuracy { solver: Solver::RowWise(tolerance(1e-5)), divergence };
-    let flow = Continuous::new(field, [0.0, 1.0], accuracy, accuracy).unwrap();
+    let flow = Continuous::new(field.clone(), [0.0, 1.0], accuracy, accuracy).unwrap();
     match flow.with_penalties(penalties) {
         Ok(_) => false,
         Err(error) => {
@@ -339,10 +322,10 @@ fn refuses<K: FieldKernel<f64>>(kernel: &K, divergence: Divergence, penalties: P
 
 #[test]
 fn penalties_that_field_or_divergence_cannot_serve_are_refused() {
-    let mlp = MlpField::new(2, 0, &[3], Activation::Tanh, TimeInput::Concat).unwrap();
-    let planar = PlanarField::new(2, 0, 3).unwrap();
-    let potential = PotentialField::new(2, 0, 3, 2).unwrap();
-    let bottleneck = BottleneckField::new(2, 0, &[3], 1, Activation::Tanh).unwrap();
+    let mlp = moved(MlpField::new(2, 0, &[3], Activation::Tanh, TimeInput::Concat).unwrap());
+    let planar = moved(PlanarField::new(2, 0, 3).unwrap());
+    let potential = moved(PotentialField::new(2, 0, 3, 2).unwrap());
+    let bottleneck = moved(BottleneckField::new(2, 0, &[3], 1, Activation::Tanh).unwrap());
     let frobenius = weights(0.0, 0.1, 0.0);
     let hamilton_jacobi = weights(0.0, 0.0, 0.1);
     // No tangents, no Jacobian.

@@ -22,7 +22,7 @@ fn plain(parameters: &[Vec<f64>], z: &[f64], t: f64, context: &[f64]) -> Vec<f64
     velocity
 }
 
-fn cases(tangents: usize) -> [Case<PlanarField>; 3] {
+fn cases(tangents: usize) -> [Case; 3] {
     [(3, 2, 5), (1, 0, 3), (4, 1, 1)].map(|(dim, context, width)| {
         Case::new(PlanarField::new(dim, context, width).unwrap(), tangents, 11 + width as u64)
     })

@@ -32,16 +32,11 @@ fn moved(z: &[f64], feature: usize, step: f64) -> Vec<f64> {
     z
 }
 
-fn case(
-    dim: usize,
-    context: usize,
-    (width, rank): (usize, usize),
-    seed: u64,
-) -> Case<PotentialField> {
+fn case(dim: usize, context: usize, (width, rank): (usize, usize), seed: u64) -> Case {
     Case::new(PotentialField::new(dim, context, width, rank).unwrap(), 0, seed)
 }
 
-fn cases() -> [Case<PotentialField>; 4] {
+fn cases() -> [Case; 4] {
     [case(3, 2, (5, 3), 1), case(1, 0, (4, 1), 2), case(2, 0, (1, 2), 3), case(4, 1, (7, 2), 4)]
 }
 

@@ -12,11 +12,12 @@ use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Error, LastLayer, Layouts, Network, PutTape, Real, Traced,
-    Values, normals, stream,
+    Batch, Bijector, Context, Cost, Direction, Error, LastLayer, Layouts, Mapped, Network, Real,
+    Tape, Values, normals, stream,
 };
 
 use crate::field_case::distance;
+use crate::objective::{run, tape};
 
 const TIMES: [f64; 2] = [0.2, 1.0];
 
@@ -29,7 +30,7 @@ fn perceptron(dim: usize, context: usize) -> MlpField {
 }
 
 /// A network away from the identity, the same one in either precision but for rounding.
-fn network<E: Real, K: Layouts>(kernel: K) -> Network<E, K> {
+fn network<E: Real, K: Layouts + Clone>(kernel: K) -> Network<E, K> {
     let mut rng = stream(5, "init");
     let mut wide = Network::<f64, K>::new(kernel.clone(), LastLayer::Random, &mut rng).unwrap();
     perturb(&mut wide, 0.8, &mut rng).unwrap();
@@ -43,12 +44,12 @@ fn network<E: Real, K: Layouts>(kernel: K) -> Network<E, K> {
     field
 }
 
-fn layers<E: Real>(dim: usize, context: usize, steps: usize) -> ResidualSteps<E, MlpField> {
+fn layers<E: Real>(dim: usize, context: usize, steps: usize) -> ResidualSteps<E> {
     ResidualSteps::new(network(perceptron(dim, context)), TIMES, count(steps)).unwrap()
 }
 
 /// The ODE with the weights of [`layers`].
-fn ode(dim: usize, context: usize, solver: Solver) -> Continuous<f64, MlpField> {
+fn ode(dim: usize, context: usize, solver: Solver) -> Continuous<f64> {
     let accuracy = Accuracy { solver, divergence: Divergence::Exact };
     Continuous::new(network(perceptron(dim, context)), TIMES, accuracy, accuracy).unwrap()
 }
@@ -69,6 +70,14 @@ fn points<E: Real>(rows: usize, dim: usize, seed: u64) -> Batch<E> {
     batch(normals(rows * dim, &mut stream(seed, "points")), rows, dim).unwrap()
 }
 
+fn forward<E: Real>(flow: &dyn Bijector<E>, z: &Batch<E>, context: &Context<E>) -> Mapped<E> {
+    run(flow, Direction::Forward, z, context, &mut Tape::none()).unwrap()
+}
+
+fn inverse<E: Real>(flow: &dyn Bijector<E>, x: &Batch<E>, context: &Context<E>) -> Mapped<E> {
+    run(flow, Direction::Inverse, x, context, &mut Tape::none()).unwrap()
+}
+
 fn wide<E: Real>(values: &impl Values<E>) -> Vec<f64> {
     values.values().iter().map(|v| v.as_f64()).collect()
 }
@@ -80,13 +89,13 @@ fn residual_steps_are_bijective() {
     for (dim, context) in [(1, 0), (1, 1), (2, 0), (2, 2), (3, 0), (3, 2)] {
         for steps in [1, 3] {
             let mut steps = layers::<f64>(dim, context, steps);
-            check_bijector(&mut steps, context, normal_point(1.0), tolerance);
+            check_bijector(&mut steps, normal_point(1.0), tolerance);
         }
     }
     // Another field, and time that runs backwards.
     let field = network(PlanarField::new(3, 1, 4).unwrap());
     let mut planar = ResidualSteps::new(field, [1.0, 0.2], count(2)).unwrap();
-    check_bijector(&mut planar, 1, normal_point(1.0), tolerance);
+    check_bijector(&mut planar, normal_point(1.0), tolerance);
 }
 
 #[test]
@@ -95,11 +104,12 @@ fn the_log_det_needs_no_contraction() {
     // dz/dt = -(a, b) / 3, the singular M = 0.
     let one = |matrix| ResidualSteps::new(linear::<f64>(matrix), [0.0, 3.0], count(1)).unwrap();
     let rotation = one([0.0, -1.0, 1.0, 0.0]);
-    let out = rotation.forward(points(5, 2, 1), &Context::none()).unwrap();
+    let (z, none) = (points(5, 2, 1), Context::none());
+    let out = forward(&rotation, &z, &none);
     assert!(out.log_det.values().iter().all(|l| (l - 10_f64.ln()).abs() < 1e-15));
     let third = -1.0 / 3.0;
     let singular = one([third, 0.0, 0.0, third]);
-    let error = singular.forward(points(5, 2, 1), &Context::none()).unwrap_err();
+    let error = singular.forward(&z, &none, &mut Tape::none()).unwrap_err();
     assert!(matches!(error, Error::NonFinite { row: 0, .. }), "{error}");
 }
 
@@ -114,13 +124,10 @@ fn values_are_those_of_euler_steps_of_the_ode() {
             let euler = ode(dim, context.dim(), Solver::Euler(equal));
             // The same weights by way of the other bijector.
             let layers = ResidualSteps::new(euler.field().clone(), TIMES, count(steps)).unwrap();
-            let (got, euler) = (
-                layers.forward(z.clone(), &context).unwrap(),
-                euler.forward(z.clone(), &context).unwrap(),
-            );
+            let (got, euler) = (forward(&layers, &z, &context), forward(&euler, &z, &context));
             let far = distance(&wide(&got.value), &wide(&euler.value));
             assert!(far <= 1e-15 * steps as f64, "{far:e}");
-            let (alone, work) = layers.forward_value(z.clone(), &context).unwrap();
+            let (alone, work) = layers.image(&z, &context).unwrap();
             assert_eq!(alone.values(), got.value.values());
             assert_eq!((work, work.field_evaluations), (got.work, steps as u64));
         }
@@ -141,12 +148,12 @@ fn slope(errors: &[(usize, f64)]) -> f64 {
 fn layers_tend_to_the_ode_like_one_over_their_number() {
     let (z, none) = (points::<f64>(100, 2, 1), Context::none());
     let tight = Solver::Dop853(Adaptive::new(1e-12, 1e-12));
-    let exact = ode(2, 0, tight).forward(z.clone(), &none).unwrap();
+    let exact = forward(&ode(2, 0, tight), &z, &none);
     let mut gaps = [Vec::new(), Vec::new(), Vec::new()];
     for steps in [16, 32, 64, 128] {
-        let got = layers::<f64>(2, 0, steps).forward(z.clone(), &none).unwrap();
+        let got = forward(&layers::<f64>(2, 0, steps), &z, &none);
         let euler = ode(2, 0, Solver::Euler(EqualSteps { steps: count(steps) }));
-        let trace = wide(&euler.forward(z.clone(), &none).unwrap().log_det);
+        let trace = wide(&forward(&euler, &z, &none).log_det);
         let (value, log_det) = (wide(&got.value), wide(&got.log_det));
         gaps[0].push((steps, distance(&value, &wide(&exact.value))));
         gaps[1].push((steps, distance(&log_det, &wide(&exact.log_det))));
@@ -162,10 +169,10 @@ fn the_inverse_is_exact_where_reversed_time_is_not() {
     // Euler's steps back in time miss the start by O(h^2) a step; the fixed point does not.
     let (z, none) = (points::<f64>(50, 2, 1), Context::none());
     let steps = layers::<f64>(2, 0, 10);
-    let x = steps.forward(z.clone(), &none).unwrap().value;
-    let out = steps.inverse(x.clone(), &none).unwrap();
+    let x = forward(&steps, &z, &none).value;
+    let out = inverse(&steps, &x, &none);
     let euler = ode(2, 0, Solver::Euler(EqualSteps { steps: count(10) }));
-    let reversed = euler.inverse(x, &none).unwrap().value;
+    let reversed = inverse(&euler, &x, &none).value;
     let far = [out.value.clone(), reversed].map(|back| distance(&wide(&back), &wide(&z)));
     assert!(far[0] < 1e-13 && far[1] > 1e-4, "{far:?}");
     assert_eq!(out.work.field_evaluations, 10 + out.work.iterations);
@@ -179,14 +186,13 @@ fn rows_do_not_depend_on_their_batch() {
         let (all, features) = (points::<E>(300, 3, 1), points::<E>(300, 2, 2));
         let (z, c) = (all.values(), features.values());
         let context = Context::of(features);
-        let forward = steps.forward(all.clone(), &context).unwrap();
-        let inverse = steps.inverse(all, &context).unwrap();
+        let there = forward(&steps, &all, &context);
+        let back = inverse(&steps, &all, &context);
         for row in [0, 127, 128, 299] {
             let one = batch(z[3 * row..][..3].to_vec(), 1, 3).unwrap();
             let its = Context::of(batch(c[2 * row..][..2].to_vec(), 1, 2).unwrap());
-            let alone =
-                [steps.forward(one.clone(), &its).unwrap(), steps.inverse(one, &its).unwrap()];
-            for (alone, batch) in alone.iter().zip([&forward, &inverse]) {
+            let alone = [forward(&steps, &one, &its), inverse(&steps, &one, &its)];
+            for (alone, batch) in alone.iter().zip([&there, &back]) {
                 assert_eq!(alone.value.values(), batch.value.values()[3 * row..][..3]);
                 assert_eq!(alone.log_det.values(), batch.log_det.values()[row..=row]);
             }
@@ -206,13 +212,9 @@ fn a_field_too_steep_to_invert_is_reported() {
         let mut values = vec![E::zero(); 2 * 200];
         values[2 * 150] = E::one();
         let x = batch(values, 200, 2).unwrap();
-        let taped = x.clone().put_tape(Traced::default());
-        let results = [
-            steps.inverse(x.clone(), &Context::none()).err(),
-            steps.inverse(taped, &Context::none()).err(),
-        ];
-        for error in results {
-            match error.unwrap() {
+        let none = Context::none();
+        for traced in [false, true] {
+            match steps.inverse(&x, &none, &mut tape(traced)).unwrap_err() {
                 Error::NotConverged { row, residual, iterations, advice, .. } => {
                     assert_eq!(row, 150);
                     assert!(residual.is_finite() && residual >= 0.9, "{residual}");
@@ -224,7 +226,7 @@ fn a_field_too_steep_to_invert_is_reported() {
         }
         // What the advice says: with h rate = 0.1, the inverse of (1 + h rate)^n.
         let more = ResidualSteps::new(field, [0.0, 1.0], count((10.0 * rate) as usize));
-        more.unwrap().inverse(x, &Context::none()).unwrap();
+        inverse(&more.unwrap(), &x, &none);
     }
     check::<f32>(1.0, 1000);
     check::<f64>(1.0, 1000);
@@ -242,8 +244,8 @@ fn single_precision_is_double_precision_rounded() {
     let context = Context::of(context);
     let (single, double) = (layers::<f32>(3, 2, 10), layers::<f64>(3, 2, 10));
     for (single, double) in [
-        (single.forward(z.clone(), &context).unwrap(), double.forward(z64.clone(), &c64).unwrap()),
-        (single.inverse(z, &context).unwrap(), double.inverse(z64, &c64).unwrap()),
+        (forward(&single, &z, &context), forward(&double, &z64, &c64)),
+        (inverse(&single, &z, &context), inverse(&double, &z64, &c64)),
     ] {
         let value = distance(&wide(&single.value), &wide(&double.value));
         let log_det = distance(&wide(&single.log_det), &wide(&double.log_det));
@@ -258,11 +260,11 @@ fn what_is_not_a_number_is_reported() {
         let mut values = points::<f64>(200, 2, 1).values();
         values[2 * 150 + 1] = odd;
         let z = batch(values, 200, 2).unwrap();
-        let none = Context::none();
+        let (none, tape) = (Context::none(), &mut Tape::none());
         let results = [
-            steps.forward(z.clone(), &none).err(),
-            steps.inverse(z.clone(), &none).err(),
-            steps.forward_value(z, &none).err(),
+            steps.forward(&z, &none, tape).err(),
+            steps.inverse(&z, &none, tape).err(),
+            steps.image(&z, &none).err(),
         ];
         for error in results {
             assert!(matches!(error, Some(Error::NonFinite { row: 150, .. })), "{error:?}");
@@ -275,8 +277,10 @@ fn what_is_not_a_number_is_reported() {
     };
     field.visit_mut(poison).unwrap();
     let broken = ResidualSteps::new(field, TIMES, count(3)).unwrap();
-    assert!(broken.forward(points(3, 2, 1), &Context::none()).is_err());
-    assert!(broken.inverse(points(3, 2, 1), &Context::none()).is_err());
+    for direction in [Direction::Forward, Direction::Inverse] {
+        let (z, none) = (points(3, 2, 1), Context::none());
+        assert!(run(&broken, direction, &z, &none, &mut Tape::none()).is_err(), "{direction:?}");
+    }
 }
 
 #[test]
@@ -290,8 +294,9 @@ fn what_cannot_be_run_as_layers_is_refused() {
     let many = ResidualSteps::new(network::<f64, _>(perceptron(2, 0)), TIMES, count(1_000_001));
     assert!(many.is_err());
     let steps = layers::<f64>(2, 1, 3);
-    assert!(steps.forward(points(3, 2, 1), &Context::none()).is_err());
-    assert!(steps.forward(points(3, 3, 1), &Context::of(points(3, 1, 1))).is_err());
-    let empty = steps.inverse(points(0, 2, 1), &Context::of(points(0, 1, 1))).unwrap();
+    let none = &mut Tape::none();
+    assert!(steps.forward(&points(3, 2, 1), &Context::none(), none).is_err());
+    assert!(steps.forward(&points(3, 3, 1), &Context::of(points(3, 1, 1)), none).is_err());
+    let empty = inverse(&steps, &points(0, 2, 1), &Context::of(points(0, 1, 1)));
     assert_eq!(empty.value.values(), Vec::<f64>::new());
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{GradientMethod, TimeInput};
-use flows_core::tensor::{Gradient, gradient_of, set_values};
+use flows_core::tensor::set_values;
 use flows_core::{
-    Base, BoxBijector, Context, Estimator, Flow, Parameters, Role, Target, Values, forward_kl,
+    Base, Context, Estimator, Flow, Gradients, Parameters, Role, Tape, Target, Values, forward_kl,
     reverse_kl, stream,
 };
 
@@ -32,7 +32,7 @@ impl Target for Quartic {
 fn flow(gradient: GradientMethod) -> Flow<f64> {
     let accuracy = exact(fixed(40)[4].0);
     let map = perceptron((2, 0), TimeInput::ConcatSquash, [0.1, 0.9], accuracy);
-    let map = BoxBijector::new(map.with_gradient(gradient));
+    let map = Box::new(map.with_gradient(gradient));
     let mut flow = Flow::new(Base::diagonal_normal(2).unwrap(), map).unwrap();
     let mut rng = stream(1, "perturb");
     let moved = flow.visit_mut(&mut |name, _, tensor| {
@@ -43,19 +43,20 @@ fn flow(gradient: GradientMethod) -> Flow<f64> {
     flow
 }
 
-fn learned(flow: &Flow<f64>, gradients: &mut Gradient<f64>) -> Vec<(String, Vec<f64>)> {
+fn learned(flow: &Flow<f64>, gradients: &mut Gradients<f64>) -> Vec<(String, Vec<f64>)> {
     let mut all = Vec::new();
     flow.visit(&mut |part, role, tensor| {
         if role == Role::Learned {
-            all.push((part.to_owned(), gradient_of(gradients, tensor).unwrap()));
+            all.push((part.to_owned(), gradients.take(tensor).unwrap()));
         }
     });
     all
 }
 
 fn estimate(flow: &Flow<f64>, by: Estimator) -> (f64, Vec<(String, Vec<f64>)>) {
-    let rng = &mut stream(3, "draws");
-    let mut loss = reverse_kl(flow, &Quartic, ROWS, 1.0, by, Context::default(), rng).unwrap();
+    let (none, rng) = (Context::none(), &mut stream(3, "draws"));
+    let loss = reverse_kl(flow, &Quartic, ROWS, 1.0, by, (&none, Tape::recording()), rng);
+    let mut loss = loss.unwrap();
     (loss.value, learned(flow, &mut loss.gradient))
 }
 
@@ -106,8 +107,9 @@ fn the_path_gradient_is_the_other_one_without_the_score() {
         let (value, whole) = estimate(&flow, Estimator::Reparameterised);
         let (same, path) = estimate(&flow, Estimator::Path);
         assert_eq!(value, same);
-        let (x, _) = flow.sample(ROWS, &Context::none(), &mut stream(3, "draws")).unwrap();
-        let mut score = forward_kl(&flow, x, Context::default()).unwrap().gradient;
+        let none = Context::none();
+        let (x, _) = flow.sample(ROWS, &none, &mut stream(3, "draws")).unwrap();
+        let mut score = forward_kl(&flow, &x, &none, Tape::recording()).unwrap().gradient;
         let score = learned(&flow, &mut score);
         let mut norm = 0.0_f64;
         for ((part, path), ((_, whole), (_, score))) in path.iter().zip(whole.iter().zip(&score)) {

@@ -2,27 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Adaptive, Continuous, Direction, FieldKernel, MlpField, RowReport, Solver, Status, TimeInput,
+    Adaptive, Continuous, Direction, MlpField, RowReport, Solver, Status, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, Context, Error, LastLayer, Network, PutTape, Real, Traced, Values, normals,
-    stream,
+    Batch, Bijector, Context, Error, LastLayer, Network, Real, Tape, Values, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
 use rayon::ThreadPoolBuilder;
 
 use super::elementwise_field::{self, Law};
 use super::golden::{self, flat, golden};
-use super::objective::{equal, exact, tolerance};
+use super::objective::{equal, exact, run, tape, tolerance};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Inverse];
 const SIZES: [f64; 8] = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
 
 /// A conditioned perceptron field that bends; no hidden layer makes it linear.
-fn perceptron(hidden: &[usize], size: f64) -> Continuous<f64, MlpField> {
+fn perceptron(hidden: &[usize], size: f64) -> Continuous<f64> {
     let time = TimeInput::ConcatSquash;
     let kernel = MlpField::new(3, 2, hidden, Activation::Tanh, time).unwrap();
     let mut rng = stream(5, "init");
@@ -64,33 +63,16 @@ impl Rows {
 
 /// Value and log-det of each row as bits.
 fn bits<E: Real>(
-    flow: &impl Bijector<E>,
+    flow: &dyn Bijector<E>,
     rows: &Rows,
     direction: Direction,
     traced: bool,
 ) -> Vec<[u64; 4]> {
     let (input, context) = rows.batch::<E>();
-    let (value, log_det) = match (direction, traced) {
-        (Direction::Forward, false) => {
-            let out = flow.forward(input, &context).unwrap();
-            (out.value, out.log_det)
-        }
-        (Direction::Inverse, false) => {
-            let out = flow.inverse(input, &context).unwrap();
-            (out.value, out.log_det)
-        }
-        (Direction::Forward, true) => {
-            let out = flow.forward(input.put_tape(Traced::default()), &context).unwrap();
-            (out.value, out.log_det)
-        }
-        (Direction::Inverse, true) => {
-            let out = flow.inverse(input.put_tape(Traced::default()), &context).unwrap();
-            (out.value, out.log_det)
-        }
-    };
+    let out = run(flow, direction, &input, &context, &mut tape(traced)).unwrap();
     let bits = |v: E| v.as_f64().to_bits();
-    let rows = value.values();
-    let rows = rows.chunks(3).zip(log_det.values());
+    let rows = out.value.values();
+    let rows = rows.chunks(3).zip(out.log_det.values());
     rows.map(|(z, l)| [bits(z[0]), bits(z[1]), bits(z[2]), bits(l)]).collect()
 }
 
@@ -98,7 +80,7 @@ fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
     ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
 }
 
-fn check_bits<E: Real>(flow: &impl Bijector<E>) {
+fn check_bits<E: Real>(flow: &dyn Bijector<E>) {
     let count = 1000;
     let rows = Rows::new(count);
     for direction in DIRECTIONS {
@@ -160,7 +142,8 @@ fn golden_values_within_ten_tolerances() {
                 true => golden::linear_flow(&case, accuracy),
                 false => golden::mlp_flow(&case, accuracy, accuracy),
             };
-            let out = flow.forward(golden::inputs(&case), &Context::none()).unwrap();
+            let none = &mut Tape::none();
+            let out = flow.forward(&golden::inputs(&case), &Context::none(), none).unwrap();
             within("outputs", &out.value.values(), &flat(&case["outputs"]), size);
             within("log-det", &out.log_det.values(), &flat(&case["log_det"]), size);
         }
@@ -180,7 +163,8 @@ fn a_linear_field_gives_the_matrix_exponential_within_ten_tolerances() {
     let expected: Vec<f64> = points.chunks(dim).flat_map(apply).collect();
     for size in SIZES {
         let flow = golden::linear_flow(case, exact(Solver::RowWise(tolerance(size))));
-        let out = flow.forward(batch(points.clone(), 200, dim).unwrap(), &Context::none()).unwrap();
+        let z = batch(points.clone(), 200, dim).unwrap();
+        let out = flow.forward(&z, &Context::none(), &mut Tape::none()).unwrap();
         within("value", &out.value.values(), &expected, size);
         within("log-det", &out.log_det.values(), &[matrix.trace() * t1; 200], size);
     }
@@ -192,24 +176,21 @@ fn round_trips_return_within_ten_tolerances() {
         for size in SIZES {
             let flow = perceptron(hidden, size);
             let (z, context) = Rows::new(200).batch::<f64>();
-            let there = flow.forward(z.clone(), &context).unwrap();
-            let back = flow.inverse(there.value, &context).unwrap();
+            let none = &mut Tape::none();
+            let there = flow.forward(&z, &context, none).unwrap();
+            let back = flow.inverse(&there.value, &context, none).unwrap();
             within("forward and back", &back.value.values(), &z.values(), size);
             let log_det: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
             // Both solves may be off by ten tolerances.
             within("log-det", &log_det, &there.log_det.values(), 2.0 * size);
-            let there = flow.inverse(z.clone(), &context).unwrap();
-            let back = flow.forward(there.value, &context).unwrap();
+            let there = flow.inverse(&z, &context, none).unwrap();
+            let back = flow.forward(&there.value, &context, none).unwrap();
             within("back and forward", &back.value.values(), &z.values(), size);
         }
     }
 }
 
-fn reports<K: FieldKernel<f64>>(
-    flow: &Continuous<f64, K>,
-    points: &[f64],
-    direction: Direction,
-) -> Vec<RowReport> {
+fn reports(flow: &Continuous<f64>, points: &[f64], direction: Direction) -> Vec<RowReport> {
     let input = batch(points.to_vec(), points.len(), 1).unwrap();
     flow.row_reports(&input, &Context::none(), direction).unwrap()
 }
@@ -236,7 +217,7 @@ fn rows_near_an_explosion_take_more_steps_and_are_as_accurate() {
     // A call of the field serves all rows: the batch takes as many as its longest row.
     let before = calls.count();
     let input = batch(points.clone(), points.len(), 1).unwrap();
-    let out = flow.forward(input, &Context::none()).unwrap();
+    let out = flow.forward(&input, &Context::none(), &mut Tape::none()).unwrap();
     let longest = reports.iter().map(|r| r.evaluations).max().unwrap();
     assert_eq!((calls.count() - before) as u64, longest);
     let mean = |count: fn(&RowReport) -> u64| {
@@ -279,13 +260,9 @@ fn a_row_that_fails_is_named_and_the_others_are_reported() {
             for threads in [1, 2] {
                 for traced in [false, true] {
                     let input = batch(points.clone(), 300, 1).unwrap();
-                    let taped = || input.clone().put_tape(Traced::default());
                     let none = Context::none();
-                    let result = on_threads(threads, || match (direction, traced) {
-                        (Direction::Forward, false) => flow.forward(input.clone(), &none).map(drop),
-                        (Direction::Inverse, false) => flow.inverse(input.clone(), &none).map(drop),
-                        (Direction::Forward, true) => flow.forward(taped(), &none).map(drop),
-                        (Direction::Inverse, true) => flow.inverse(taped(), &none).map(drop),
+                    let result = on_threads(threads, || {
+                        run(&flow, direction, &input, &none, &mut tape(traced)).map(drop)
                     });
                     let Err(error) = result else { panic!("{failing:?} was solved") };
                     let sentence = error.to_string();

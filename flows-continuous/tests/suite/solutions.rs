@@ -9,12 +9,11 @@ use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, Context, Error, LastLayer, Network, PutTape, Result, Traced, Values, normals,
-    stream,
+    Batch, Bijector, Context, Error, LastLayer, Network, Result, Tape, Values, normals, stream,
 };
 
-use super::elementwise_field::{self, Calls, ElementwiseField, Law};
-use super::objective::{Asked, adaptive, equal, exact, fixed, replay, tolerance};
+use super::elementwise_field::{self, Calls, Law};
+use super::objective::{Asked, adaptive, equal, exact, fixed, replay, run, tape, tolerance};
 
 fn every(settings: Adaptive, steps: usize) -> Vec<Solver> {
     let fixed = fixed(steps).into_iter().map(|(solver, _)| solver);
@@ -52,29 +51,23 @@ fn all_fail(
 
 /// Results with the evaluations that they took.
 fn ask(
-    flow: &Continuous<f64, ElementwiseField>,
+    flow: &Continuous<f64>,
     calls: &Calls,
     z: &Batch<f64>,
     direction: Direction,
 ) -> Vec<(&'static str, Result<Vec<f64>>, usize)> {
     let none = Context::none();
-    let taped = || z.clone().put_tape(Traced::default());
     let mut all = Vec::new();
-    let mut note = |way, run: &dyn Fn() -> Result<Vec<f64>>| {
+    let mut note = |way, ask: &dyn Fn() -> Result<Vec<f64>>| {
         let before = calls.count();
-        let result = run();
+        let result = ask();
         all.push((way, result, calls.count() - before));
     };
-    match direction {
-        Direction::Forward => {
-            note("forward", &|| flow.forward(z.clone(), &none).map(|m| m.value.values()));
-            note("value", &|| flow.forward_value(z.clone(), &none).map(|m| m.0.values()));
-            note("taped forward", &|| flow.forward(taped(), &none).map(|m| m.value.values()));
-        }
-        Direction::Inverse => {
-            note("inverse", &|| flow.inverse(z.clone(), &none).map(|m| m.value.values()));
-            note("taped inverse", &|| flow.inverse(taped(), &none).map(|m| m.value.values()));
-        }
+    for (way, traced) in [("without a tape", false), ("with a tape", true)] {
+        note(way, &|| run(flow, direction, z, &none, &mut tape(traced)).map(|m| m.value.values()));
+    }
+    if direction == Direction::Forward {
+        note("value", &|| flow.image(z, &none).map(|m| m.0.values()));
     }
     all
 }
@@ -167,11 +160,7 @@ fn the_work_reported_is_the_number_of_calls_of_the_field() {
             // Rows alike take the same steps, so that the mean over rows is the number of calls.
             let z = points(&[0.4; 5]);
             let before = calls.count();
-            let none = Context::none();
-            let out = match direction {
-                Direction::Forward => flow.forward(z, &none).unwrap(),
-                Direction::Inverse => flow.inverse(z, &none).unwrap(),
-            };
+            let out = run(&flow, direction, &z, &Context::none(), &mut Tape::none()).unwrap();
             let taken = (calls.count() - before) as u64;
             assert_eq!(out.work.field_evaluations, taken, "{solver:?} {direction:?}");
             let stages: Option<u64> = match solver {
@@ -241,7 +230,8 @@ fn a_first_step_longer_than_the_interval_or_tiny_is_corrected() {
         let settings = Adaptive { first_step: Some(step), ..tolerance(1e-9) };
         for solver in adaptive(settings) {
             let (flow, _) = elementwise_field::flow(1, Law::Relax(2.0), [0.0, 1.0], exact(solver));
-            let out = flow.forward(points(&[3.0, -1.0]), &Context::none()).unwrap();
+            let (z, none) = (points(&[3.0, -1.0]), Context::none());
+            let out = flow.forward(&z, &none, &mut Tape::none()).unwrap();
             for (got, z) in out.value.values().iter().zip([3.0, -1.0]) {
                 let expected = 1.0 + (z - 1.0) * (-2.0_f64).exp();
                 // Ten tolerances and two rows that share a norm.
@@ -264,13 +254,13 @@ fn an_interval_that_runs_backwards_is_the_inverse() {
         let z = normals::<f64>(20, &mut stream(4, "z"));
         let [up, down] = [[0.2, 1.2], [1.2, 0.2]]
             .map(|times| elementwise_field::flow(1, Law::Relax(1.5), times, exact(solver)).0);
-        let (none, allowed) = (Context::none(), allowed(&solver));
-        let forward = up.forward(points(&z), &none).unwrap();
-        let other = down.inverse(points(&z), &none).unwrap();
+        let (none, tape, allowed) = (Context::none(), &mut Tape::none(), allowed(&solver));
+        let forward = up.forward(&points(&z), &none, tape).unwrap();
+        let other = down.inverse(&points(&z), &none, tape).unwrap();
         // The same solve: times, steps and signs are the same.
         assert_eq!(forward.value.values(), other.value.values(), "{solver:?}");
         assert_eq!(forward.log_det.values(), other.log_det.values(), "{solver:?}");
-        let back = down.forward(forward.value.clone(), &none).unwrap();
+        let back = down.forward(&forward.value, &none, tape).unwrap();
         for (index, z) in z.iter().enumerate() {
             let expected = 1.0 + (z - 1.0) * (-1.5_f64).exp();
             let (there, again) = (forward.value.values()[index], back.value.values()[index]);
@@ -325,11 +315,8 @@ fn trajectories_in_one_dimension_never_cross() {
         let mut flow = Continuous::new(field, [0.0, 2.0], exact(solver), exact(solver)).unwrap();
         perturb(&mut flow, 1.0, &mut rng).unwrap();
         for direction in [Direction::Forward, Direction::Inverse] {
-            let z = points(&samples);
-            let out = match direction {
-                Direction::Forward => flow.forward(z, &Context::none()).unwrap(),
-                Direction::Inverse => flow.inverse(z, &Context::none()).unwrap(),
-            };
+            let (z, none) = (points(&samples), Context::none());
+            let out = run(&flow, direction, &z, &none, &mut Tape::none()).unwrap();
             let (images, log_dets) = (out.value.values(), out.log_det.values());
             for index in 1..samples.len() {
                 let (a, b) = (images[index - 1], images[index]);

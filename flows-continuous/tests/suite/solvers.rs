@@ -112,6 +112,18 @@ fn a_linear_field_gives_the_matrix_exponential_in_both_directions() {
 }
 
 #[test]
+fn one_step_is_exact_for_a_quadrature_of_the_order_of_the_method() {
+    // y' = p t^(p - 1): an order of p gives y = t^p but for rounding. A stage at a wrong time shows.
+    for (method, order) in [(Method::Dopri5, 5), (Method::Dop853, 7), (Method::Dop853, 8)] {
+        let field = each(|t: f64, _| f64::from(order) * t.powi(order - 1));
+        let settings = Adaptive { first_step: Some(1.0), ..Adaptive::new(1e3, 1e3) };
+        let solution = run(method, &settings, (0.0, 1.0), &[0.0], field);
+        assert_eq!(solution.accepted, 1);
+        assert!((solution.state[0] - 1.0).abs() < 1e-13, "{method:?}: {:?}", solution.state);
+    }
+}
+
+#[test]
 fn error_follows_the_tolerance() {
     for method in METHODS {
         let y0 = [1.0, -0.5, 0.25];

@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Accuracy, BottleneckField, Continuous, Direction, Divergence, FieldKernel, HutchPlusPlus,
-    Hutchinson, MlpField, Probe, Solver, TimeInput,
+    Accuracy, BottleneckField, Continuous, Direction, Divergence, Field, FieldKernel,
+    HutchPlusPlus, Hutchinson, MlpField, Probe, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Context, LastLayer, Network, Parameters, Values, normals, stream};
+use flows_core::{
+    Bijector, Context, LastLayer, Network, Parameters, Tape, Values, normals, stream,
+};
 use nalgebra::DMatrix;
 
 use super::objective::{Asked, Gradients, equal, perceptron, replace, tolerance};
@@ -23,6 +25,14 @@ pub(crate) fn hutch_plus_plus(sketch: usize, probes: usize, distribution: Probe)
     Divergence::HutchPlusPlus(HutchPlusPlus { sketch, probes, distribution })
 }
 
+/// Log-dets of standard normal rows with new probes.
+fn log_dets(flow: &mut Continuous<f64>, draws: usize) -> Vec<f64> {
+    flow.begin_step(&mut stream(2, "probes")).unwrap();
+    let z = normals(draws * flow.dim(), &mut stream(3, "z"));
+    let z = batch(z, draws, flow.dim()).unwrap();
+    flow.forward(&z, &Context::none(), &mut Tape::none()).unwrap().log_det.values()
+}
+
 /// Estimates of the trace of a matrix: one step of Euler's method along dz/dt = A z over [0, 1].
 fn estimates(matrix: &DMatrix<f64>, divergence: Divergence, draws: usize) -> Vec<f64> {
     let dim = matrix.nrows();
@@ -31,9 +41,7 @@ fn estimates(matrix: &DMatrix<f64>, divergence: Divergence, draws: usize) -> Vec
     let accuracy = Accuracy { solver: Solver::Euler(equal(1)), divergence };
     let mut flow = Continuous::new(field, [0.0, 1.0], accuracy, accuracy).unwrap();
     replace(&mut flow, "field.weight0", matrix.transpose().as_slice());
-    flow.resample_probes(&mut stream(2, "probes"));
-    let z = batch(normals(draws * dim, &mut stream(3, "z")), draws, dim).unwrap();
-    flow.forward(z, &Context::none()).unwrap().log_det.values()
+    log_dets(&mut flow, draws)
 }
 
 /// Mean, variance and the standard error of each.
@@ -188,10 +196,10 @@ fn an_empty_batch_needs_no_probes() {
 }
 
 /// A curved perceptron field in three dimensions with one feature of context.
-fn curved(divergence: Divergence, seed: u64) -> Continuous<f64, MlpField> {
+fn curved(divergence: Divergence, seed: u64) -> Continuous<f64> {
     let accuracy = Accuracy { solver: Solver::Rk4(equal(4)), divergence };
     let mut flow = perceptron((3, 1), TimeInput::ConcatSquash, [0.0, 1.0], accuracy);
-    flow.resample_probes(&mut stream(seed, "probes"));
+    flow.begin_step(&mut stream(seed, "probes")).unwrap();
     flow
 }
 
@@ -200,7 +208,7 @@ fn a_full_sketch_is_exact_along_a_curved_path() {
     for direction in [Direction::Forward, Direction::Inverse] {
         let asked = Asked::new(direction, 200, 3, 1);
         let map =
-            |divergence| asked.map(&curved(divergence, 1), asked.input.clone()).log_det.values();
+            |divergence| asked.map(&curved(divergence, 1), &mut Tape::none()).log_det.values();
         let expected = map(Divergence::Exact);
         for divergence in [hutch_plus_plus(3, 1, Probe::Gaussian), hutchinson(3, Probe::Orthogonal)]
         {
@@ -261,28 +269,24 @@ fn gradients_at_a_field_at_rest_are_numbers() {
     }
 }
 
-/// A flow of any field, away from where it starts.
-pub(crate) fn flow<K: FieldKernel<f64>>(
-    kernel: &K,
-    solver: Solver,
-    divergence: Divergence,
-) -> Continuous<f64, K> {
+/// Any field, away from where it starts.
+pub(crate) fn moved(kernel: impl FieldKernel<f64> + 'static) -> Field<f64> {
     let mut rng = stream(5, "init");
-    let field = Network::new(kernel.clone(), LastLayer::Random, &mut rng).unwrap();
+    let mut field = Field::from(Network::new(kernel, LastLayer::Random, &mut rng).unwrap());
+    perturb(&mut field, 0.2, &mut rng).unwrap();
+    field
+}
+
+/// The flow of a field.
+pub(crate) fn flow(field: &Field<f64>, solver: Solver, divergence: Divergence) -> Continuous<f64> {
     let accuracy = Accuracy { solver, divergence };
-    let mut flow = Continuous::new(field, [0.0, 0.8], accuracy, accuracy).unwrap();
-    perturb(&mut flow, 0.2, &mut rng).unwrap();
-    flow
+    Continuous::new(field.clone(), [0.0, 0.8], accuracy, accuracy).unwrap()
 }
 
 /// The Jacobian of a linear bottleneck field is the product of two matrices.
-fn two_factors(
-    flow: &Continuous<f64, BottleneckField>,
-    dim: usize,
-    narrow: usize,
-) -> [DMatrix<f64>; 2] {
+fn two_factors(field: &Field<f64>, dim: usize, narrow: usize) -> [DMatrix<f64>; 2] {
     let mut found = Vec::new();
-    flow.visit(&mut |name, _, tensor| {
+    field.visit(&mut |name, _, tensor| {
         if name.ends_with("weight0") {
             let (rows, columns) =
                 if name.contains("lower") { (narrow, dim) } else { (dim, narrow) };
@@ -301,17 +305,14 @@ fn two_factors(
 #[test]
 fn probes_of_a_bottleneck_have_the_variance_of_the_narrow_product() {
     let (dim, narrow, draws) = (12, 3, 20_000);
-    let kernel = BottleneckField::new(dim, 0, &[], narrow, Activation::Tanh).unwrap();
+    let field = moved(BottleneckField::new(dim, 0, &[], narrow, Activation::Tanh).unwrap());
     let euler = Solver::Euler(equal(1));
     let seen = |divergence| {
-        let mut flow = flow(&kernel, euler, divergence);
-        flow.resample_probes(&mut stream(2, "probes"));
-        let z = batch(normals(draws * dim, &mut stream(3, "z")), draws, dim).unwrap();
-        let out = flow.forward(z, &Context::none()).unwrap();
+        let log_dets = log_dets(&mut flow(&field, euler, divergence), draws);
         // One step over [0, 0.8].
-        out.log_det.values().iter().map(|l| l / 0.8).collect::<Vec<f64>>()
+        log_dets.iter().map(|l| l / 0.8).collect::<Vec<f64>>()
     };
-    let [lower, upper] = two_factors(&flow(&kernel, euler, Divergence::Exact), dim, narrow);
+    let [lower, upper] = two_factors(&field, dim, narrow);
     let (product, trace) = (&lower * &upper, (&upper * &lower).trace());
     assert!(seen(Divergence::Exact).iter().all(|s| (s - trace).abs() < 1e-12), "the factors");
     let (all, diagonal) = squares(&product);

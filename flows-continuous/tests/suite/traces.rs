@@ -8,7 +8,9 @@ use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
-use flows_core::{Batch, Bijector, Context, LastLayer, Network, Purpose, Values, normals, stream};
+use flows_core::{
+    Batch, Bijector, Context, LastLayer, Network, Purpose, Tape, Values, normals, stream,
+};
 use nalgebra::{DMatrix, DVector};
 
 const DIM: usize = 3;
@@ -22,7 +24,7 @@ fn linear(
     (matrix, bias, drift): (&[f64], &[f64], &[f64]),
     times: [f64; 2],
     training: Accuracy,
-) -> Continuous<f64, MlpField> {
+) -> Continuous<f64> {
     let dim = bias.len();
     let kernel = MlpField::new(dim, 0, &[], Activation::Tanh, TimeInput::Concat).unwrap();
     let field = Network::new(kernel, LastLayer::Zero, &mut stream(1, "init")).unwrap();
@@ -55,7 +57,7 @@ fn a_linear_field_gives_the_matrix_exponential_and_the_trace() {
     let exact = accuracy(1e-10, Divergence::Exact);
     let flow = linear((&MATRIX, &bias, &drift), [t0, t1], exact);
     let z = rows(2, 40);
-    let out = flow.forward(z.clone(), &Context::none()).unwrap();
+    let out = flow.forward(&z, &Context::none(), &mut Tape::none()).unwrap();
     // With w = (z, t, 1) the field is one matrix, and so the solution one exponential.
     let mut wide = DMatrix::<f64>::zeros(DIM + 2, DIM + 2);
     for i in 0..DIM {
@@ -81,7 +83,7 @@ fn a_linear_field_gives_the_matrix_exponential_and_the_trace() {
 }
 
 /// A perceptron field that depends on the time, between two times, with the same weights each time.
-fn curved(times: [f64; 2], context: usize) -> Continuous<f64, MlpField> {
+fn curved(times: [f64; 2], context: usize) -> Continuous<f64> {
     let kernel =
         MlpField::new(DIM, context, &[7, 6], Activation::Tanh, TimeInput::ConcatSquash).unwrap();
     let mut rng = stream(5, "init");
@@ -99,7 +101,7 @@ fn follow(times: [f64; 2], z: &[f64], code: &[f64]) -> (Vec<f64>, f64) {
         dim => Context::of(batch(code.to_vec(), 1, dim).unwrap()),
     };
     let start = batch(z.to_vec(), 1, DIM).unwrap();
-    let out = curved(times, code.len()).forward(start, &context).unwrap();
+    let out = curved(times, code.len()).forward(&start, &context, &mut Tape::none()).unwrap();
     (out.value.values(), out.log_det.values()[0])
 }
 
@@ -169,7 +171,8 @@ fn each_row_of_a_conditional_flow_sees_its_own_context() {
     let flow = curved([0.0, 1.0], 2);
     let (z, code) = (rows(3, 150), normals::<f64>(300, &mut stream(4, "code")));
     let context = Context::of(batch(code.clone(), 150, 2).unwrap());
-    let out = flow.forward(z.clone(), &context).unwrap();
+    let none = &mut Tape::none();
+    let out = flow.forward(&z, &context, none).unwrap();
     for row in [0, 1, 127, 128, 149] {
         let point = &z.values()[row * DIM..(row + 1) * DIM];
         let (value, log_det) = follow([0.0, 1.0], point, &code[row * 2..(row + 1) * 2]);
@@ -183,9 +186,9 @@ fn each_row_of_a_conditional_flow_sees_its_own_context() {
         Context::of(batch(vec![0.0; 450], 150, 3).unwrap()),
         Context::of(batch(vec![0.0; 298], 149, 2).unwrap()),
     ] {
-        assert!(flow.forward(z.clone(), &context).is_err());
-        assert!(flow.inverse(z.clone(), &context).is_err());
-        assert!(flow.forward_value(z.clone(), &context).is_err());
+        assert!(flow.forward(&z, &context, none).is_err());
+        assert!(flow.inverse(&z, &context, none).is_err());
+        assert!(flow.image(&z, &context).is_err());
     }
 }
 
@@ -205,9 +208,10 @@ fn estimates_of_the_trace_have_the_mean_and_the_variance_of_the_formula() {
             let still = [0.0; DIM];
             let training = accuracy(1e-6, estimate);
             let mut flow = linear((&MATRIX, &still, &still), [0.0, 2.0], training);
-            flow.set_purpose(Purpose::Training);
-            flow.resample_probes(&mut stream(probes as u64, "probes"));
-            let out = flow.forward(rows(6, draws), &Context::none()).unwrap();
+            flow.set_purpose(Purpose::Training).unwrap();
+            flow.begin_step(&mut stream(probes as u64, "probes")).unwrap();
+            let none = &mut Tape::none();
+            let out = flow.forward(&rows(6, draws), &Context::none(), none).unwrap();
             // Probes are fixed for the whole solve and the field is linear: an estimate is the
             // length of the interval times v^T A v, whatever the point.
             let seen: Vec<f64> = out.log_det.values().iter().map(|l| l / 2.0).collect();
@@ -225,8 +229,8 @@ fn estimates_of_the_trace_have_the_mean_and_the_variance_of_the_formula() {
                 "{distribution:?} x {probes}: {variance} {expected} +- {allowed}"
             );
             // Reporting is exact all the same.
-            flow.set_purpose(Purpose::Reporting);
-            let out = flow.forward(rows(6, 3), &Context::none()).unwrap();
+            flow.set_purpose(Purpose::Reporting).unwrap();
+            let out = flow.forward(&rows(6, 3), &Context::none(), none).unwrap();
             assert!(out.log_det.values().iter().all(|l| (l - 2.0 * trace).abs() < 1e-8));
         }
     }

@@ -6,8 +6,9 @@ use super::normal::HALF_LN_TWO_PI;
 use crate::elementwise::vectorised;
 use crate::operation::{LANES, Operation, Recorded, apply};
 use crate::parameters::{Role, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, Values, batch, columns, set_values};
-use crate::{Error, Real, Result, Stream, normals};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, batch, columns, set_values};
+use crate::{Error, Real, Result, Scratch, Stream, normals};
 
 /// N(m, L L^T) with learned location m and lower triangular factor L, whose diagonal is the
 /// exponential of what is stored:
@@ -36,15 +37,15 @@ impl<E: Real> FullNormal<E> {
         columns(&self.location)
     }
 
-    pub(super) fn log_density<T: Mode<E>>(&self, z: &Batch<E>, tape: &mut T) -> Result<Batch<E>> {
+    pub(super) fn log_density(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
         Ok(apply(LogDensity, &[z], &self.tensors(), tape)?.remove(0))
     }
 
     /// m + L u, differentiable in both.
-    pub(super) fn draw<T: Mode<E>>(
+    pub(super) fn draw(
         &self,
         rows: usize,
-        tape: &mut T,
+        tape: &mut Tape<E>,
         rng: &mut Stream,
     ) -> Result<Batch<E>> {
         let dim = self.dim();
@@ -116,9 +117,6 @@ fn dot<E: Real>(a: &[E], b: &[E]) -> E {
 struct LogDensity;
 
 impl<E: Real> Operation<E> for LogDensity {
-    /// y
-    type Workspace = Vec<E>;
-
     fn name(&self) -> &'static str {
         "full normal log-density"
     }
@@ -131,10 +129,12 @@ impl<E: Real> Operation<E> for LogDensity {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        workspace: &mut Vec<E>,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let (location, factor, dim) = (parameters[0], parameters[1], parameters[0].len());
+        // y
+        let workspace: &mut Vec<E> = scratch.or_default();
         workspace.clear();
         workspace.extend_from_slice(inputs[0]);
         for i in 0..dim {
@@ -156,13 +156,13 @@ impl<E: Real> Operation<E> for LogDensity {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Vec<E>>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let (factor, dim) = (block.parameters[1], block.parameters[0].len());
-        let (y, outer) = (&*block.workspace, output_gradients[0]);
+        let (y, outer) = (&*block.scratch.left::<Vec<E>>(), output_gradients[0]);
         // -a times the outer gradient, from the last feature to the first.
         let inner = &mut *input_gradients[0];
         for i in (0..dim).rev() {
@@ -183,6 +183,7 @@ impl<E: Real> Operation<E> for LogDensity {
             let diagonal = factor[i * dim + i].exp() * dot(a, &y[i * LANES..(i + 1) * LANES]);
             parameter_gradients[1][i * dim + i] -= diagonal + outer.iter().copied().sum();
         }
+        Ok(())
     }
 }
 
@@ -192,8 +193,6 @@ struct Draw {
 }
 
 impl<E: Real> Operation<E> for Draw {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         "draws of a full normal"
     }
@@ -206,7 +205,7 @@ impl<E: Real> Operation<E> for Draw {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let (location, factor, dim) = (parameters[0], parameters[1], self.dim);
@@ -222,11 +221,11 @@ impl<E: Real> Operation<E> for Draw {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ()>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         _: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let dim = self.dim;
         for (i, outer) in output_gradients[0].chunks_exact(LANES).enumerate() {
             parameter_gradients[0][i] += outer.iter().copied().sum();
@@ -236,5 +235,6 @@ impl<E: Real> Operation<E> for Draw {
                 parameter_gradients[1][at] += slope * dot(outer, noise);
             }
         }
+        Ok(())
     }
 }

@@ -4,8 +4,9 @@
 use crate::elementwise::vectorised;
 use crate::operation::{LANES, Operation, Recorded, apply};
 use crate::parameters::{Role, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, Values, batch, columns, set_values};
-use crate::{Error, Real, Result, Stream};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, batch, columns, set_values};
+use crate::{Error, Real, Result, Scratch, Stream};
 
 /// A density of one dimension, log f(u) = -cost(u) - constant.
 pub(super) trait Standard: Clone + Send + Sync + 'static {
@@ -46,21 +47,21 @@ impl<E: Real> Moments<E> {
     }
 
     /// Log-density of each row of `z`, `(rows, 1)`.
-    pub(super) fn log_density<S: Standard, T: Mode<E>>(
+    pub(super) fn log_density<S: Standard>(
         &self,
         standard: S,
         z: &Batch<E>,
-        tape: &mut T,
+        tape: &mut Tape<E>,
     ) -> Result<Batch<E>> {
         Ok(apply(LogDensity(standard), &[z], &self.tensors(), tape)?.remove(0))
     }
 
     /// Draws that are differentiable in location and log-scale.
-    pub(super) fn draw<S: Standard, T: Mode<E>>(
+    pub(super) fn draw<S: Standard>(
         &self,
         standard: &S,
         rows: usize,
-        tape: &mut T,
+        tape: &mut Tape<E>,
         rng: &mut Stream,
     ) -> Result<Batch<E>> {
         let dim = self.dim();
@@ -136,8 +137,6 @@ fn moments<E: Real>(parameters: &[&[E]], i: usize) -> (E, E) {
 }
 
 impl<E: Real, S: Standard> Operation<E> for LogDensity<S> {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         S::NAME
     }
@@ -150,7 +149,7 @@ impl<E: Real, S: Standard> Operation<E> for LogDensity<S> {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let sums = &mut *outputs[0];
@@ -172,11 +171,11 @@ impl<E: Real, S: Standard> Operation<E> for LogDensity<S> {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ()>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let outer = output_gradients[0];
         for (i, z) in block.inputs[0].chunks_exact(LANES).enumerate() {
             let (location, log_scale) = moments(block.parameters, i);
@@ -200,6 +199,7 @@ impl<E: Real, S: Standard> Operation<E> for LogDensity<S> {
                 log_scales[i] += d_log_scale;
             }
         }
+        Ok(())
     }
 }
 
@@ -209,8 +209,6 @@ struct Draw {
 }
 
 impl<E: Real> Operation<E> for Draw {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         "draws of a base"
     }
@@ -223,7 +221,7 @@ impl<E: Real> Operation<E> for Draw {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let blocks = inputs[0].chunks_exact(LANES).zip(outputs[0].chunks_exact_mut(LANES));
@@ -238,11 +236,11 @@ impl<E: Real> Operation<E> for Draw {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ()>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         _: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let noise = block.inputs[0].chunks_exact(LANES);
         for (i, (noise, outer)) in noise.zip(output_gradients[0].chunks_exact(LANES)).enumerate() {
             let scale = block.parameters[1][i].exp();
@@ -251,5 +249,6 @@ impl<E: Real> Operation<E> for Draw {
                 parameter_gradients[1][i] += outer * noise * scale;
             }
         }
+        Ok(())
     }
 }

@@ -8,8 +8,9 @@ use rand::RngExt;
 use self::log_density::LogDensity;
 use crate::operation::{LANES, Operation, Recorded, apply};
 use crate::parameters::{Role, Visitor, VisitorMut};
-use crate::tensor::{Batch, Mode, Values, batch, columns, set_values};
-use crate::{Error, Real, Result, Stream, normals};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, batch, columns, set_values};
+use crate::{Error, Real, Result, Scratch, Stream, normals};
 
 /// K normals with diagonal covariance, all learned:
 ///
@@ -58,22 +59,22 @@ impl<E: Real> Mixture<E> {
         columns(&self.location)
     }
 
-    pub(super) fn log_density<T: Mode<E>>(&self, z: &Batch<E>, tape: &mut T) -> Result<Batch<E>> {
+    pub(super) fn log_density(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
         let parameters = [self.logits.clone(), self.location.clone(), self.log_scale.clone()];
         Ok(apply(LogDensity, &[z], &parameters, tape)?.remove(0))
     }
 
     /// Log-density at fixed points as a function of the weights alone.
-    pub(super) fn weight_score<T: Mode<E>>(&self, z: &Batch<E>, tape: &mut T) -> Result<Batch<E>> {
+    pub(super) fn weight_score(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
         let fixed = |t: &Batch<E>| batch(t.values(), t.rows(), columns(t));
         let parameters = [self.logits.clone(), fixed(&self.location)?, fixed(&self.log_scale)?];
         Ok(apply(LogDensity, &[&fixed(z)?], &parameters, tape)?.remove(0))
     }
 
-    pub(super) fn draw<T: Mode<E>>(
+    pub(super) fn draw(
         &self,
         rows: usize,
-        tape: &mut T,
+        tape: &mut Tape<E>,
         rng: &mut Stream,
     ) -> Result<Batch<E>> {
         let dim = self.dim();
@@ -132,8 +133,6 @@ struct Draw {
 }
 
 impl<E: Real> Operation<E> for Draw {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         "draws of a mixture"
     }
@@ -146,7 +145,7 @@ impl<E: Real> Operation<E> for Draw {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let blocks = inputs[0].chunks_exact(LANES).zip(outputs[0].chunks_exact_mut(LANES));
@@ -161,11 +160,11 @@ impl<E: Real> Operation<E> for Draw {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, ()>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         _: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let noise = block.inputs[0].chunks_exact(LANES);
         for (i, (noise, outer)) in noise.zip(output_gradients[0].chunks_exact(LANES)).enumerate() {
             for ((&noise, &outer), &k) in noise.iter().zip(outer).zip(block.inputs[1]) {
@@ -174,5 +173,6 @@ impl<E: Real> Operation<E> for Draw {
                 parameter_gradients[1][at] += outer * noise * block.parameters[1][at].exp();
             }
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use crate::operation::{LANES, Operation, Recorded};
-use crate::{Error, Real, Result, Stream};
+use crate::{Error, Real, Result, Scratch, Stream};
 
 /// Uniform between `low` and `high` in every dimension; log-density minus infinity outside.
 #[derive(Clone, Debug)]
@@ -50,8 +50,6 @@ impl BoxLogDensity {
 }
 
 impl<E: Real> Operation<E> for BoxLogDensity {
-    type Workspace = ();
-
     fn name(&self) -> &'static str {
         "uniform log-density"
     }
@@ -64,7 +62,7 @@ impl<E: Real> Operation<E> for BoxLogDensity {
         &self,
         inputs: &[&[E]],
         _: &[&[E]],
-        _: &mut (),
+        _: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         for ((&low, &high), z) in self.low.iter().zip(&self.high).zip(inputs[0].chunks(LANES)) {
@@ -77,6 +75,13 @@ impl<E: Real> Operation<E> for BoxLogDensity {
         Ok(())
     }
 
-    fn backward(&self, _: Recorded<'_, E, ()>, _: &[&[E]], _: &mut [&mut [E]], _: &mut [&mut [E]]) {
+    fn backward(
+        &self,
+        _: Recorded<'_, E>,
+        _: &[&[E]],
+        _: &mut [&mut [E]],
+        _: &mut [&mut [E]],
+    ) -> Result<()> {
+        Ok(())
     }
 }

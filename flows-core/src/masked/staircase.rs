@@ -8,10 +8,12 @@ use crate::Real;
 use crate::matmul::{Destination, Matrix, product_within};
 use crate::operation::LANES;
 
-/// Rows of a band and columns of a strip: wide enough for fast products, narrow enough that few
-/// products with a forbidden weight are computed.
-const NARROWEST: usize = 16;
-const BANDS: usize = 8;
+/// What a product costs besides its multiplications, in multiplications of a row of a batch: many
+/// narrow products multiply with few forbidden weights, few wide ones are called less often.
+const CALL: usize = 256;
+
+/// Rows and columns of a result that the product kernel computes at a time.
+const TILE: [usize; 2] = [6, 16];
 
 /// Row i may see columns `0..end` where `end` never falls with i; within, a graph may forbid more.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Staircase {
     ends: Vec<usize>,
     bands: Vec<Range<usize>>,
     strips: Vec<Range<usize>>,
+    /// Ranges of columns whose weights get their gradients together.
+    gathered: Vec<Range<usize>>,
     /// Where a graph forbids more than degrees do: whether row i may see column j.
     allowed: Option<Arc<[bool]>>,
 }
@@ -35,9 +39,16 @@ impl Staircase {
         });
         let degrees = |units: &[Unit]| units.iter().map(|unit| unit.degree).collect::<Vec<_>>();
         let (fed, seen) = (degrees(fed), degrees(seen));
-        let (bands, strips) = (runs(&fed), runs(&seen));
         let ends = fed.iter().map(|reach| seen.partition_point(|degree| degree <= reach)).collect();
-        Self { fed, seen, ends, bands, strips, allowed }
+        let (bands, strips, gathered) = (Vec::new(), Vec::new(), Vec::new());
+        let whole = Self { fed, seen, ends, bands, strips, gathered, allowed };
+        let [rows, columns] = TILE;
+        let depth = |strip: &Range<usize>| whole.rows() - whole.first_seeing(strip);
+        let bands = divided(whole.rows(), rows, |band| whole.seen_by(band));
+        // Columns are the rows of what a strip computes.
+        let strips = divided(whole.columns(), rows, depth);
+        let gathered = divided(whole.columns(), columns, depth);
+        Self { bands, strips, gathered, ..whole }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -101,15 +112,19 @@ impl Staircase {
         }
     }
 
+    /// Zeroes what the rows of a strip may not see of it; a strip begins at its first seeing row,
+    /// which need not see all of it.
+    fn clear_strip<E: Real>(&self, strip: &Range<usize>, weights: &mut [E]) {
+        let last = self.seen[strip.end - 1];
+        for row in self.first_seeing(strip)..self.fed.partition_point(|&degree| degree < last) {
+            self.clear_row(row, strip.end, weights);
+        }
+    }
+
     /// Zeroes the forbidden weights that bands or strips would multiply with.
     pub(super) fn clear_forbidden<E: Real>(&self, weights: &mut [E]) {
         for strip in &self.strips {
-            // A strip starts at its first seeing row, which need not see all of it.
-            let (first, last) = (self.first_seeing(strip), strip.end - 1);
-            let full = self.fed.partition_point(|&degree| degree < self.seen[last]);
-            for row in first..full {
-                self.clear_row(row, strip.end, weights);
-            }
+            self.clear_strip(strip, weights);
         }
         for band in &self.bands {
             let upto = self.seen_by(band);
@@ -126,46 +141,106 @@ impl Staircase {
         }
     }
 
-    /// Adds `result source^T` where the mask allows it.
+    /// Adds `result source^T` where the mask allows it. Columns are divided, not rows: so each row of
+    /// `source` is packed for one product only.
     pub(super) fn add_weight_gradient<E: Real>(
         &self,
         result: &[E],
         source: &[E],
         gradient: &mut [E],
     ) {
-        let columns = self.columns();
+        let (rows, columns) = (self.rows(), self.columns());
+        let result = Matrix::new(result, rows, LANES);
         let source = Matrix::new(source, columns, LANES);
-        for band in &self.bands {
-            let upto = self.seen_by(band);
-            if upto == 0 {
+        for strip in &self.gathered {
+            let first = self.first_seeing(strip);
+            if first == rows {
                 continue;
             }
-            let result = Matrix::new(result, self.rows(), LANES).part(band.clone(), 0..LANES);
-            let seen = source.part(0..upto, 0..LANES).transposed();
-            let target = &mut gradient[band.start * columns..];
-            product_within(result, seen, target, columns, Destination::Add);
-            for row in band.clone() {
-                self.clear_row(row, upto, gradient);
-            }
+            let seeing = result.part(first..rows, 0..LANES);
+            let seen = source.part(strip.clone(), 0..LANES).transposed();
+            let target = &mut gradient[first * columns + strip.start..];
+            product_within(seeing, seen, target, columns, Destination::Add);
+            self.clear_strip(strip, gradient);
+        }
+        if self.allowed.is_some() {
+            self.clear_unused(gradient);
         }
     }
 }
 
-/// Ranges of whole degrees, each at least [`NARROWEST`] wide and some [`BANDS`] of them.
-fn runs(degrees: &[usize]) -> Vec<Range<usize>> {
-    let least = NARROWEST.max(degrees.len().div_ceil(BANDS));
-    let mut runs = Vec::new();
-    let mut start = 0;
-    for end in 1..=degrees.len() {
-        let boundary = end == degrees.len() || degrees[end] != degrees[end - 1];
-        if boundary && (end - start >= least || end == degrees.len()) {
-            runs.push(start..end);
-            start = end;
-        }
+/// The ranges that together make `0..count` at the least cost, each of `depth` multiplications for
+/// each of its rows, of which `tile` are computed at a time.
+fn divided(count: usize, tile: usize, depth: impl Fn(&Range<usize>) -> usize) -> Vec<Range<usize>> {
+    let bounds: Vec<usize> = (0..count).step_by(tile).chain([count]).collect();
+    // The least cost of everything up to each bound, and where the last range then starts.
+    let mut least = vec![(0, 0)];
+    for end in 1..bounds.len() {
+        let cost = |start: usize| {
+            let range = bounds[start]..bounds[end];
+            least[start].0 + CALL + range.len().next_multiple_of(tile) * depth(&range)
+        };
+        let best = (0..end).map(|start| (cost(start), start)).min();
+        least.push(best.unwrap_or_default());
     }
-    runs
+    let mut end = bounds.len() - 1;
+    let mut ranges = Vec::new();
+    while end > 0 {
+        let start = least[end].1;
+        ranges.push(bounds[start]..bounds[end]);
+        end = start;
+    }
+    ranges.reverse();
+    ranges
 }
 
 fn run_of(degrees: &[usize], degree: usize) -> Range<usize> {
     degrees.partition_point(|&d| d < degree)..degrees.partition_point(|&d| d <= degree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(degrees: &[usize]) -> Vec<Unit> {
+        degrees.iter().map(|&degree| Unit { degree, inputs: None }).collect()
+    }
+
+    #[test]
+    fn ranges_follow_each_other_and_are_few_where_there_is_little_to_save() {
+        for count in [0, 1, 5, 6, 7, 128, 500] {
+            for depth in [0, 1, 1000] {
+                let ranges = divided(count, 6, |_| depth);
+                assert!(ranges.len() == usize::from(count > 0), "one is enough: {ranges:?}");
+            }
+            let ranges = divided(count, 6, |range| 10 * range.end);
+            let mut end = 0;
+            for range in &ranges {
+                assert!(range.start == end && range.end > end);
+                end = range.end;
+            }
+            assert!(end == count && (ranges.len() > 1) == (count > 100));
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_dense_matrix_where_the_mask_allows_it() {
+        let fed: Vec<usize> = (0..70).map(|row| row / 15).collect();
+        let seen: Vec<usize> = (0..90).map(|column| column / 17).collect();
+        let staircase = Staircase::new(&units(&fed), &units(&seen));
+        assert!(staircase.gathered.len() > 1 && staircase.bands.len() > 1);
+        let ramp = |count: usize| (0..count).map(|i| ((i * 37) % 101) as f64 - 50.0);
+        let result: Vec<f64> = ramp(70 * LANES).collect();
+        let source: Vec<f64> = ramp(90 * LANES).rev().collect();
+        let mut gradient = vec![0.0; 70 * 90];
+        staircase.add_weight_gradient(&result, &source, &mut gradient);
+        for (index, got) in gradient.into_iter().enumerate() {
+            let (row, column) = (index / 90, index % 90);
+            let of = |values: &[f64], row: usize| values[row * LANES..(row + 1) * LANES].to_vec();
+            let terms = of(&result, row).into_iter().zip(of(&source, column));
+            let dense: f64 = terms.map(|(a, b)| a * b).sum();
+            let expected = if seen[column] <= fed[row] { dense } else { 0.0 };
+            assert_eq!(got, expected, "{row} {column}");
+        }
+    }
 }

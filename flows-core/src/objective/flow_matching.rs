@@ -2,9 +2,10 @@
 
 use super::Loss;
 use crate::matching::FlowMatching;
-use crate::rowwise::{backward, negative_mean};
-use crate::tensor::{Batch, PerRow, PutTape, SplitTape, Traced, Values, batch, columns, per_row};
-use crate::{Bijector, Context, Error, Flow, Real, Result, Stream, Work};
+use crate::rowwise::{gradient_of_mean, mean};
+use crate::tape::Tape;
+use crate::tensor::{Batch, PerRow, Values, batch, columns, per_row};
+use crate::{Context, Error, Flow, Real, Result, Stream, Work};
 
 /// The loss of conditional flow matching: the mean of |v(s, x_s) - u|^2 / D over rows, with points
 /// x_s and velocities u of `settings` between base draws and the data `x`. Nothing is solved.
@@ -19,23 +20,22 @@ use crate::{Bijector, Context, Error, Flow, Real, Result, Stream, Work};
 pub fn flow_matching<E: Real>(
     flow: &Flow<E>,
     settings: &FlowMatching,
-    x: Batch<E>,
-    context: Context<E, Traced<E>>,
+    x: &Batch<E>,
+    context: &Context<E>,
+    mut tape: Tape<E>,
     rng: &mut Stream,
 ) -> Result<Loss<E>> {
-    let (rows, dim) = (x.rows(), columns(&x));
-    let (x, context) = context.join(x.put_tape(Traced::default()));
-    let (x, tape) = x.split_tape();
-    let x1 = flow.bijector().to_field(x, &context)?;
+    let (rows, dim) = (x.rows(), columns(x));
+    let field = flow.bijector().as_field().ok_or(NO_FIELD)?;
+    let x1 = field.to_field(x, context)?;
     let x0 = flow.base().sample(rows, rng)?;
     let pairs = settings.draw(&x0.values(), &x1.values(), dim, rng)?;
-    let points = batch(pairs.points, rows, dim)?.put_tape(tape);
-    let velocity = flow.bijector().velocity(points, &pairs.times, &context)?;
-    let (velocity, mut tape) = velocity.ok_or(NO_FIELD)?.split_tape();
+    let points = batch(pairs.points, rows, dim)?;
+    let velocity = field.velocity(&points, &pairs.times, context, &mut tape)?;
     let error = negative_square(velocity, pairs.velocities, &mut tape)?;
-    let (value, scalar) = negative_mean(error, tape)?;
     let work = Work { field_evaluations: 1, ..Work::default() };
-    Ok(Loss { value, gradient: backward(scalar)?, work })
+    let value = -mean(&error);
+    Ok(Loss { value, gradient: gradient_of_mean(-1.0, &error, tape)?, work })
 }
 
 const NO_FIELD: Error = Error::Unavailable {
@@ -47,7 +47,7 @@ const NO_FIELD: Error = Error::Unavailable {
 fn negative_square<E: Real>(
     velocity: Batch<E>,
     target: Vec<E>,
-    tape: &mut Traced<E>,
+    tape: &mut Tape<E>,
 ) -> Result<PerRow<E>> {
     let dim = columns(&velocity);
     let scale = E::of(1.0 / dim as f64);
@@ -55,15 +55,12 @@ fn negative_square<E: Real>(
     let square = |row: &[E]| -scale * row.iter().map(|&e| e * e).sum::<E>();
     let result = per_row(error.chunks(dim).map(square).collect())?;
     let output = result.clone();
-    dfdx::tensor::Tape::add_backward_op(tape, move |gradients| {
-        let incoming = std::mem::take(&mut **gradients.get_or_alloc_mut(&output)?);
-        let sums = gradients.get_or_alloc_mut(&velocity)?.chunks_mut(dim);
-        for ((sums, error), outer) in sums.zip(error.chunks(dim)).zip(incoming) {
-            for (sum, &error) in sums.iter_mut().zip(error) {
-                *sum -= (scale + scale) * error * outer;
-            }
+    tape.record(move |gradients| {
+        let (mut error, incoming) = (error, gradients.take(&output)?);
+        for (row, outer) in error.chunks_mut(dim).zip(incoming) {
+            row.iter_mut().for_each(|error| *error *= -(scale + scale) * outer);
         }
-        Ok(())
+        gradients.add(&velocity, &error)
     });
     Ok(result)
 }

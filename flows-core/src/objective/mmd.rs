@@ -5,9 +5,10 @@ use rayon::prelude::*;
 use super::{Loss, negative_product, negative_score};
 use crate::elementwise::{exp, vectorised};
 use crate::operation::LANES;
-use crate::rowwise::{backward, negated, negative_mean, sum};
-use crate::tensor::{Batch, PutTape, Traced, Values, check_columns, columns};
-use crate::{Bijector, Context, Error, Flow, Mapped, Real, Result, Stream};
+use crate::rowwise::{gradient_of_mean, negated, sum};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, check_columns, columns};
+use crate::{Context, Error, Flow, Mapped, Real, Result, Stream};
 
 /// The squared maximum mean discrepancy between as many draws x of the flow as there are rows y
 /// (review, Section 2.3.4), without bias:
@@ -27,7 +28,7 @@ use crate::{Bijector, Context, Error, Flow, Mapped, Real, Result, Stream};
 ///
 /// # Errors
 /// [`Error::Dimension`] unless `x` has the flow's columns; [`Error::Parameter`] with fewer than 2 rows,
-/// without bandwidths, or unless they are positive and finite; as [`Bijector::forward`].
+/// without bandwidths, or unless they are positive and finite; as [`Bijector::forward`](crate::Bijector::forward).
 ///
 /// # Reference
 /// Gretton, Borgwardt, Rasch, Schölkopf, Smola, *A Kernel Two-Sample Test*, JMLR 2012, eq. 3.
@@ -38,9 +39,10 @@ pub fn mmd<E: Real>(
     rng: &mut Stream,
 ) -> Result<Loss<E>> {
     check(flow, x, bandwidths)?;
-    let (z, tape) = flow.base().draw(x.rows(), Traced::default(), rng)?;
-    let mapped = flow.bijector().forward(z.clone().put_tape(tape), &Context::none())?;
-    let Mapped { value: drawn, penalty, mut tape, work, .. } = mapped;
+    let mut tape = Tape::recording();
+    let z = flow.base().draw(x.rows(), &mut tape, rng)?;
+    let mapped = flow.bijector().forward(&z, &Context::none(), &mut tape)?;
+    let Mapped { value: drawn, penalty, work, .. } = mapped;
     let rates: Vec<E> = bandwidths.iter().map(|h| E::of(1.0 / (h * h))).collect();
     let (value, costs, slopes) = discrepancy(&drawn, x, &rates);
     let mut terms = vec![negative_product(drawn, slopes, &mut tape)?];
@@ -49,8 +51,7 @@ pub fn mmd<E: Real>(
         terms.push(negated(penalty, &mut tape)?);
     }
     let objective = sum(terms, &mut tape)?;
-    let (_, scalar) = negative_mean(objective, tape)?;
-    Ok(Loss { value, gradient: backward(scalar)?, work })
+    Ok(Loss { value, gradient: gradient_of_mean(-1.0, &objective, tape)?, work })
 }
 
 fn check<E: Real>(flow: &Flow<E>, x: &Batch<E>, bandwidths: &[f64]) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Reverse KL: fitting a density that is known up to a constant, without data.
 
 use super::{Estimator, Loss, mean, negative_product, negative_score};
-use crate::rowwise::{backward, negated, negative_mean, scaled, sum};
+use crate::rowwise::{gradient_of_mean, negated, scaled, sum};
+use crate::tape::Tape;
 use crate::target::{Target, log_density};
-use crate::tensor::{Batch, PerRow, PutTape, Traced, Values, gradient_of};
+use crate::tensor::{Batch, PerRow, Values};
 use crate::{Context, Error, Flow, Real, Result, Sampled, Stream, Work};
 
 /// The reverse divergence of a flow q from a target p = p~/C, up to ln C, over `rows` draws (review,
@@ -43,11 +44,11 @@ pub fn reverse_kl<E: Real>(
     rows: usize,
     inverse_temperature: f64,
     estimator: Estimator,
-    context: Context<E, Traced<E>>,
+    (context, tape): (&Context<E>, Tape<E>),
     rng: &mut Stream,
 ) -> Result<Loss<E>> {
     let at = Annealed { target, inverse_temperature };
-    Ok(reverse_divergence(flow, at, rows, estimator, context, rng)?.loss)
+    Ok(reverse_divergence(flow, at, (rows, estimator), context, tape, rng)?.loss)
 }
 
 /// p~ to a power.
@@ -68,25 +69,21 @@ pub(crate) struct Divergence<E: Real> {
 pub(crate) fn reverse_divergence<E: Real>(
     flow: &Flow<E>,
     at: Annealed<'_>,
-    rows: usize,
-    estimator: Estimator,
-    context: Context<E, Traced<E>>,
+    (rows, estimator): (usize, Estimator),
+    context: &Context<E>,
+    mut tape: Tape<E>,
     rng: &mut Stream,
 ) -> Result<Divergence<E>> {
     check(flow, at, rows)?;
-    let held = context.detached()?;
-    let (z, tape) = flow.base().draw(rows, Traced::default(), rng)?;
-    let drawn = flow.push(z.clone().put_tape(tape), context)?;
-    let Sampled { value: x, log_prob, penalty, tape, mut work } = drawn;
-    let (log_target, slope, mut tape) = match estimator {
-        Estimator::Reparameterised => {
-            let (log_target, tape) = log_density(at.target, x.clone().put_tape(tape))?;
-            (log_target, None, tape)
-        }
+    let z = flow.base().draw(rows, &mut tape, rng)?;
+    let drawn = flow.push(&z, context, &mut tape)?;
+    let Sampled { value: x, log_prob, penalty, mut work } = drawn;
+    let (log_target, slope) = match estimator {
+        Estimator::Reparameterised => (log_density(at.target, &x, &mut tape)?, None),
         Estimator::Path => {
-            let held = held_slope(flow, at, &x, held)?;
+            let held = held_slope(flow, at, &x, context)?;
             work += held.work;
-            (held.log_target, Some(held.slope), tape)
+            (held.log_target, Some(held.slope))
         }
     };
     let (entropy, energy) = (mean(&log_prob), mean(&log_target));
@@ -102,8 +99,8 @@ pub(crate) fn reverse_divergence<E: Real>(
     }
     terms.extend(score);
     let objective = sum(terms, &mut tape)?;
-    let (_, scalar) = negative_mean(objective, tape)?;
-    let loss = Loss { value: entropy - beta * energy, gradient: backward(scalar)?, work };
+    let gradient = gradient_of_mean(-1.0, &objective, tape)?;
+    let loss = Loss { value: entropy - beta * energy, gradient, work };
     Ok(Divergence { loss, nats: entropy - energy })
 }
 
@@ -160,20 +157,18 @@ fn held_slope<E: Real>(
     flow: &Flow<E>,
     at: Annealed<'_>,
     x: &Batch<E>,
-    context: Context<E>,
+    context: &Context<E>,
 ) -> Result<HeldSlope<E>> {
-    let own = x.clone().put_tape(Traced::default());
-    let result = flow.log_prob(own, context.traced())?;
-    let (log_target, mut tape) = log_density(at.target, x.clone().put_tape(result.tape))?;
+    // A tape of its own: what lies before x and the context is not differentiated.
+    let mut tape = Tape::recording();
+    let result = flow.log_prob(x, context, &mut tape)?;
+    let log_target = log_density(at.target, x, &mut tape)?;
     let terms = vec![
         scaled(log_target.clone(), at.inverse_temperature, &mut tape)?,
         negated(result.value, &mut tape)?,
     ];
     let objective = sum(terms, &mut tape)?;
-    let (_, scalar) = negative_mean(objective, tape)?;
-    let mut slope = gradient_of(&mut backward(scalar)?, x)?;
     // The mean over rows is taken once, at the end.
-    let rows = E::of(x.rows() as f64);
-    slope.iter_mut().for_each(|v| *v *= rows);
-    Ok(HeldSlope { slope, log_target, work: result.work })
+    let mut gradients = gradient_of_mean(-(x.rows() as f64), &objective, tape)?;
+    Ok(HeldSlope { slope: gradients.take(x)?, log_target, work: result.work })
 }

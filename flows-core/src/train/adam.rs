@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::elementwise::vectorised;
 use crate::parameters::{Parameters, Role};
-use crate::tensor::{Gradient, Values, set_values};
+use crate::tape::Gradients;
+use crate::tensor::{Values, set_values};
 use crate::{Real, Result};
 
 /// Settings of Adam; with `weight_decay` it is AdamW.
@@ -70,7 +71,7 @@ const TOGETHER: usize = 1 << 15;
 
 impl<E: Real> Adam<E> {
     /// Moments zero for every learned tensor of `model`.
-    pub fn new(config: AdamConfig, model: &impl Parameters<E>) -> Self {
+    pub fn new(config: AdamConfig, model: &(impl Parameters<E> + ?Sized)) -> Self {
         let mut first = Vec::new();
         model.visit(&mut |_, role, tensor| {
             if role == Role::Learned {
@@ -83,11 +84,11 @@ impl<E: Real> Adam<E> {
     /// One step at `rate` times the learning rate, with the gradients scaled by `scale`.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`](crate::Error::Tensor) is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn update(
         &mut self,
-        model: &mut impl Parameters<E>,
-        gradients: &mut Gradient<E>,
+        model: &mut (impl Parameters<E> + ?Sized),
+        gradients: &mut Gradients<E>,
         rate: f64,
         scale: f64,
     ) -> Result<()> {
@@ -103,7 +104,7 @@ impl<E: Real> Adam<E> {
                 return Ok(());
             };
             let values = tensor.read_into(&mut buffer);
-            step(values, gradients.get_or_alloc_mut(tensor)?, first, second, factors);
+            step(values, gradients.of(tensor)?, first, second, factors);
             set_values(tensor, values)
         })
     }
@@ -165,18 +166,18 @@ fn step_chunk<E: Real>(
 /// Euclidean norm of all gradients together.
 ///
 /// # Errors
-/// Never in practice; [`Error::Tensor`](crate::Error::Tensor) is the tensor library's.
+/// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
 pub fn gradient_norm<E: Real>(
-    model: &impl Parameters<E>,
-    gradients: &mut Gradient<E>,
+    model: &(impl Parameters<E> + ?Sized),
+    gradients: &mut Gradients<E>,
 ) -> Result<f64> {
     let mut total = 0.0;
     let mut result = Ok(());
     model.visit(&mut |_, role, tensor| {
         if role == Role::Learned && result.is_ok() {
-            match gradients.get_or_alloc_mut(tensor) {
+            match gradients.of(tensor) {
                 Ok(gradient) => total += square_sum(gradient),
-                Err(error) => result = Err(error.into()),
+                Err(error) => result = Err(error),
             }
         }
     });
@@ -236,13 +237,14 @@ mod tests {
                 .then_some(dfdx::tensor_ops::WeightDecay::Decoupled(weight_decay)),
         };
         let mut adam = Adam::new(config, &ours);
-        let (mut first, mut second) = (Gradient::leaky(), Gradient::leaky());
+        let leaky = dfdx::tensor::Gradients::<f64, dfdx::tensor::Cpu>::leaky;
+        let (mut first, mut second) = (leaky(), leaky());
         for t in 1..=5 {
-            let mut gradients = Gradient::leaky();
+            let mut gradients = Gradients::new();
             let slope: Vec<f64> = (0..3).map(|i| f64::from(t * i) - 1.5).collect();
-            gradients.get_or_alloc_mut(&ours.0).unwrap().copy_from_slice(&slope);
+            gradients.add(&ours.0, &slope).unwrap();
             adam.update(&mut ours, &mut gradients, 1.0, 1.0).unwrap();
-            let mut gradient = Gradient::leaky();
+            let mut gradient = leaky();
             gradient.get_or_alloc_mut(&theirs).unwrap().copy_from_slice(&slope);
             let ghost = theirs.clone();
             let (m, v) =

@@ -31,7 +31,7 @@ impl<E: Real> Checkpoint<E> {
     }
 
     /// Adds all tensors of a model, each name behind `prefix.`
-    pub fn add_model(&mut self, prefix: &str, model: &impl Parameters<E>) {
+    pub fn add_model(&mut self, prefix: &str, model: &(impl Parameters<E> + ?Sized)) {
         model.visit(&mut |name, _, tensor| {
             let shape = vec![tensor.rows(), columns(tensor)];
             self.tensors.insert(format!("{prefix}.{name}"), (shape, tensor.values()));
@@ -42,7 +42,11 @@ impl<E: Real> Checkpoint<E> {
     ///
     /// # Errors
     /// [`Error::Tensors`] where one is missing or has another shape; the model is then unchanged.
-    pub fn restore_model(&self, prefix: &str, model: &mut impl Parameters<E>) -> Result<()> {
+    pub fn restore_model(
+        &self,
+        prefix: &str,
+        model: &mut (impl Parameters<E> + ?Sized),
+    ) -> Result<()> {
         let mut problem = Ok(());
         model.visit(&mut |name, _, tensor| {
             let expected = vec![tensor.rows(), columns(tensor)];

@@ -8,8 +8,8 @@ use crate::objective::{
     Annealed, Divergence, Loss, flow_matching, forward_kl, mean, mmd, reverse_divergence,
 };
 use crate::target::{Target, log_density};
-use crate::tensor::{NoneTape, PutTape, Values, batch};
-use crate::{Batch, Context, Error, Flow, Real, Result, stream};
+use crate::tensor::{Values, batch};
+use crate::{Batch, Context, Error, Flow, Real, Result, Tape, stream};
 
 /// Batches of draws that reverse KL is validated on.
 const VALIDATION_BATCHES: usize = 8;
@@ -95,10 +95,10 @@ impl Step {
     ) -> Result<(Loss<E>, Measured, u64), Stop> {
         let inverse_temperature = settings.inverse_temperature(self.fraction);
         let at = Annealed { target, inverse_temperature };
-        let (estimator, context) = (settings.estimator, Context::default());
-        let mut rng = self.stream("draws");
+        let (draws, context) = ((self.rows, settings.estimator), &Context::none());
+        let (tape, mut rng) = (Tape::recording(), self.stream("draws"));
         let Divergence { loss, nats } =
-            reverse_divergence(flow, at, self.rows, estimator, context, &mut rng)?;
+            reverse_divergence(flow, at, draws, context, tape, &mut rng)?;
         Ok((loss, Measured::Reverse(nats), self.rows as u64))
     }
 
@@ -121,14 +121,14 @@ impl Step {
             let measured = Measured::Discrepancy(loss.value);
             return Ok((loss, measured, count));
         }
-        let context = context.traced();
+        let tape = Tape::recording();
         if let Some(settings) = objective.matching(self.fraction) {
             let mut rng = self.stream("matching");
-            let loss = flow_matching(flow, &settings, x, context, &mut rng)?;
+            let loss = flow_matching(flow, &settings, &x, &context, tape, &mut rng)?;
             let measured = Measured::Matching(loss.value);
             return Ok((loss, measured, count));
         }
-        let loss = forward_kl(flow, x, context)?;
+        let loss = forward_kl(flow, &x, &context, tape)?;
         let measured = Measured::Likelihood(loss.value);
         Ok((loss, measured, count))
     }
@@ -148,8 +148,9 @@ pub(super) fn reverse_nats<E: Real>(
     let mut rng = stream(seed, "validation");
     let mut total = 0.0;
     for _ in 0..VALIDATION_BATCHES {
-        let drawn = flow.sample_and_log_prob(rows, Context::default(), NoneTape, &mut rng)?;
-        let (log_target, _) = log_density(target, drawn.value.put_tape(NoneTape))?;
+        let none = &mut Tape::none();
+        let drawn = flow.sample_and_log_prob(rows, &Context::none(), none, &mut rng)?;
+        let log_target = log_density(target, &drawn.value, none)?;
         total += mean(&drawn.log_prob) - mean(&log_target);
     }
     Ok(total / VALIDATION_BATCHES as f64)

@@ -14,7 +14,7 @@ use super::progress::{Outcome, Progress, Validation};
 use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
 use super::trained::Trained;
-use crate::bijector::{Bijector, Cost, Purpose};
+use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
 use crate::tensor::{Values, set_values};
@@ -94,7 +94,7 @@ impl<E: Real> Trainer<E> {
     /// the latest.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
     pub fn into_flow(mut self) -> Result<Flow<E>> {
         if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
             set_weights(&mut self.flow, &weights)?;
@@ -188,15 +188,15 @@ impl<E: Real> Trainer<E> {
                 (self.flow.sample(rows, &Context::none(), &mut rng)?.0, Context::none())
             }
         };
-        self.flow.bijector_mut().initialise(x, &context)?;
+        self.flow.bijector_mut().initialise(&x, &context)?;
         Ok(())
     }
 
     fn step(&mut self, material: Material<'_, E>) -> Result<Progress, Stop> {
         let index = self.state.steps;
         let bijector = self.flow.bijector_mut();
-        bijector.set_purpose(Purpose::Training);
-        bijector.resample_probes(&mut stream(self.seed, &format!("probes {index}")));
+        bijector.set_purpose(Purpose::Training)?;
+        bijector.begin_step(&mut stream(self.seed, &format!("probes {index}")))?;
         self.update_base(material)?;
         let fraction = self.budget.progress(self.state.spent());
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
@@ -211,6 +211,7 @@ impl<E: Real> Trainer<E> {
         let rate = self.config.schedule.factor(fraction);
         let scale = if norm > self.config.clip_norm { self.config.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut trained, &mut gradients, rate, scale).map_err(Stop::Source)?;
+        self.flow.bijector_mut().end_step(&mut gradients)?;
         self.state.steps += 1;
         self.state.work += work.evaluations() * rows;
         self.update_average();
@@ -238,7 +239,7 @@ impl<E: Real> Trainer<E> {
         let number = u64::MAX - self.state.steps / update.every;
         let rows = source.minibatch(number, update.rows).map_err(Stop::Source)?;
         let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
-        Ok(self.flow.fit_base(x, &context)?)
+        Ok(self.flow.fit_base(&x, &context)?)
     }
 
     fn diverged(&self, what: &str) -> Outcome {
@@ -274,7 +275,7 @@ impl<E: Real> Trainer<E> {
         if let Some(average) = &self.average {
             set_weights(&mut self.flow, average)?;
         }
-        self.flow.bijector_mut().set_purpose(Purpose::Reporting);
+        self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let result = match judge {
             Judge::Rows(rows) => {
                 let log_prob = self.flow.evaluate(&rows.values, &rows.context);
@@ -284,7 +285,7 @@ impl<E: Real> Trainer<E> {
                 reverse_nats(&self.flow, target, self.config.batch_rows, self.seed)
             }
         };
-        self.flow.bijector_mut().set_purpose(Purpose::Training);
+        self.flow.bijector_mut().set_purpose(Purpose::Training)?;
         if let Some(latest) = latest {
             set_weights(&mut self.flow, &latest)?;
         }

@@ -1,11 +1,11 @@
 //! Bounds of an augmented flow whose density is known in closed form.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::tensor::batch;
+use flows_core::tensor::{batch, per_row};
 use flows_core::train::{SamplerSource, Source};
 use flows_core::{
-    Augmented, AugmentedSource, Base, Batch, Bijector, BoxBijector, Context, Costs, Error, Flow,
-    Mapped, Mode, Parameters, PutTape, Result, SplitTape, Stream, Values, Work, normals, stream,
+    Augmented, AugmentedSource, Base, Batch, Bijector, Context, Error, Flow, Mapped, Parameters,
+    Result, Stream, Tape, Values, Work, normals, stream,
 };
 
 /// (u, v) -> (u, v + s u): a normal with correlated halves, both directions in closed form.
@@ -21,12 +21,11 @@ impl Parameters<f64> for Shear {
 }
 
 impl Shear {
-    fn map<T: Mode<f64>>(&self, x: Batch<f64, T>, s: f64) -> Result<Mapped<f64, T>> {
-        let (x, tape) = x.split_tape();
-        let rows = x.rows();
+    /// Without gradients, which nobody asks for here.
+    fn map(x: &Batch<f64>, s: f64) -> Result<Mapped<f64>> {
         let moved = x.values().chunks(2).flat_map(|r| [r[0], r[1] + s * r[0]]).collect();
-        let log_det = flows_core::tensor::per_row(vec![0.0; rows])?;
-        Ok(Mapped::new(batch(moved, rows, 2)?, log_det, tape, Work::default()))
+        let log_det = per_row(vec![0.0; x.rows()])?;
+        Ok(Mapped::new(batch(moved, x.rows(), 2)?, log_det, Work::default()))
     }
 }
 
@@ -35,21 +34,17 @@ impl Bijector<f64> for Shear {
         2
     }
 
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
+    fn forward(&self, z: &Batch<f64>, _: &Context<f64>, _: &mut Tape<f64>) -> Result<Mapped<f64>> {
+        Self::map(z, self.0)
     }
 
-    fn forward<T: Mode<f64>>(&self, z: Batch<f64, T>, _: &Context<f64>) -> Result<Mapped<f64, T>> {
-        self.map(z, self.0)
-    }
-
-    fn inverse<T: Mode<f64>>(&self, x: Batch<f64, T>, _: &Context<f64>) -> Result<Mapped<f64, T>> {
-        self.map(x, -self.0)
+    fn inverse(&self, x: &Batch<f64>, _: &Context<f64>, _: &mut Tape<f64>) -> Result<Mapped<f64>> {
+        Self::map(x, -self.0)
     }
 }
 
 fn model(shear: f64) -> Augmented<f64> {
-    let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(Shear(shear))).unwrap();
+    let flow = Flow::new(Base::standard_normal(2), Box::new(Shear(shear))).unwrap();
     Augmented::new(flow, 1).unwrap()
 }
 
@@ -111,7 +106,7 @@ fn a_source_appends_fresh_noise_behind_each_row() {
 #[test]
 fn what_cannot_be_augmented_is_refused() {
     for extra in [0, 2, 9] {
-        let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(Shear(0.1))).unwrap();
+        let flow = Flow::new(Base::standard_normal(2), Box::new(Shear(0.1))).unwrap();
         assert!(matches!(Augmented::new(flow, extra), Err(Error::Parameter { .. })), "{extra}");
     }
     let x = batch(vec![0.0; 2], 1, 2).unwrap();
@@ -119,6 +114,6 @@ fn what_cannot_be_augmented_is_refused() {
     assert!(model(0.1).log_prob_bound(&x, &Context::none(), 3, rng).is_err(), "two features");
     let x = batch(vec![0.0], 1, 1).unwrap();
     assert!(model(0.1).log_prob_bound(&x, &Context::none(), 0, rng).is_err(), "no draws");
-    let taped = batch(vec![0.0; 2], 1, 2).unwrap().put_tape(flows_core::NoneTape);
-    assert!(model(0.1).flow().log_prob(taped, Context::none()).is_ok());
+    let pair = batch(vec![0.0; 2], 1, 2).unwrap();
+    assert!(model(0.1).flow().log_prob(&pair, &Context::none(), &mut Tape::none()).is_ok());
 }

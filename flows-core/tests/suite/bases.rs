@@ -4,12 +4,10 @@
 use std::collections::HashMap;
 use std::f64::consts::PI;
 
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{Gradient, batch, gradient_of, set_values};
+use flows_core::rowwise::gradient_of_mean;
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
-use flows_core::{
-    Base, Batch, NoneTape, Parameters, PutTape, Real, SplitTape, Traced, Values, normals, stream,
-};
+use flows_core::{Base, Batch, Gradients, Parameters, Real, Tape, Values, normals, stream};
 
 /// Every learned base, its parameters away from the start.
 pub(super) fn bases(dim: usize) -> Vec<(&'static str, Base<f64>)> {
@@ -110,10 +108,10 @@ fn log_densities_are_those_of_the_formulas() {
     for dim in [1, 3] {
         let z = points(300, dim);
         for (name, base) in bases(dim) {
-            let got = base.log_prob(z.clone()).unwrap().0.values();
+            let got = base.log_prob(&z, &mut Tape::none()).unwrap().values();
             let single = z.values().iter().map(|&v| v as f32).collect();
             let single = batch(single, 300, dim).unwrap();
-            let single = narrow(name, &base).log_prob(single).unwrap().0.values();
+            let single = narrow(name, &base).log_prob(&single, &mut Tape::none()).unwrap().values();
             for (row, z) in z.values().chunks(dim).enumerate() {
                 let expected = plain(name, &base, z);
                 let error = (got[row] - expected).abs();
@@ -134,7 +132,8 @@ fn log_densities_are_those_of_the_formulas() {
 fn t_densities_have_their_constants() {
     let at = |nu: f64| -> f64 {
         let base = Base::<f64>::student_t(1, nu).unwrap();
-        base.log_prob(batch(vec![1.3], 1, 1).unwrap()).unwrap().0.values()[0]
+        let z = batch(vec![1.3], 1, 1).unwrap();
+        base.log_prob(&z, &mut Tape::none()).unwrap().values()[0]
     };
     let u = 1.3_f64;
     let cauchy = -(PI * (1.0 + u * u)).ln();
@@ -154,7 +153,7 @@ fn masses(base: &Base<f64>, bounds: &[f64]) -> Vec<f64> {
     let step = 1e-3;
     let mesh: Vec<f64> = (-30_000..30_000).map(|i| f64::from(i) * step).collect();
     let z = batch(mesh.iter().map(|t| t.sinh()).collect(), mesh.len(), 1).unwrap();
-    let log_density = base.log_prob(z).unwrap().0.values();
+    let log_density = base.log_prob(&z, &mut Tape::none()).unwrap().values();
     let cells = mesh.iter().zip(log_density).map(|(t, l)| (t.sinh(), l.exp() * t.cosh() * step));
     let cells: Vec<(f64, f64)> = cells.collect();
     let below = |bound: &f64| cells.iter().filter(|c| c.0 < *bound).map(|c| c.1).sum::<f64>();
@@ -205,14 +204,14 @@ fn draws_of_a_full_normal_have_its_covariance() {
 fn check_parameters(
     name: &str,
     base: &Base<f64>,
-    gradients: &mut Gradient<f64>,
+    gradients: &mut Gradients<f64>,
     except: &str,
     value: impl Fn(&Base<f64>) -> f64,
 ) {
     let mut tensors = Vec::new();
     base.visit(&mut |part, _, tensor| tensors.push((part.to_owned(), tensor.clone())));
     for (part, tensor) in tensors {
-        let exact = gradient_of(gradients, &tensor).unwrap();
+        let exact = gradients.take(&tensor).unwrap();
         for (i, exact) in exact.iter().enumerate() {
             let at = |by: f64| {
                 let mut values = tensor.values();
@@ -237,18 +236,20 @@ fn gradients_of_log_densities_agree_with_differences() {
     for dim in [1, 3] {
         for (name, base) in bases(dim) {
             let z = points(ROWS, dim);
-            let mean = |base: &Base<f64>, z: Batch<f64>| {
-                -base.log_prob(z).unwrap().0.values().iter().sum::<f64>() / ROWS as f64
+            let mean = |base: &Base<f64>, z: &Batch<f64>| {
+                -base.log_prob(z, &mut Tape::none()).unwrap().values().iter().sum::<f64>()
+                    / ROWS as f64
             };
-            let (log_prob, tape) = base.log_prob(z.clone().put_tape(Traced::default())).unwrap();
-            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
-            check_parameters(name, &base, &mut gradients, "", |base| mean(base, z.clone()));
-            let exact = gradient_of(&mut gradients, &z).unwrap();
+            let mut tape = Tape::recording();
+            let log_prob = base.log_prob(&z, &mut tape).unwrap();
+            let mut gradients = gradient_of_mean(-1.0, &log_prob, tape).unwrap();
+            check_parameters(name, &base, &mut gradients, "", |base| mean(base, &z));
+            let exact = gradients.take(&z).unwrap();
             for at in (0..ROWS * dim).step_by(17) {
                 let moved = |by: f64| {
                     let mut values = z.values();
                     values[at] += by;
-                    mean(&base, batch(values, ROWS, dim).unwrap())
+                    mean(&base, &batch(values, ROWS, dim).unwrap())
                 };
                 let numerical = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                 assert!((exact[at] - numerical).abs() < 1e-8, "{name}: {} {numerical}", exact[at]);
@@ -265,21 +266,23 @@ fn gradients_of_draws_agree_with_differences() {
         for (name, base) in bases(dim) {
             let rng = || stream(6, "draws");
             let value = |base: &Base<f64>| {
-                let z = base.draw(ROWS, NoneTape, &mut rng()).unwrap().0;
-                -judge.log_prob(z).unwrap().0.values().iter().sum::<f64>() / ROWS as f64
+                let z = base.draw(ROWS, &mut Tape::none(), &mut rng()).unwrap();
+                -judge.log_prob(&z, &mut Tape::none()).unwrap().values().iter().sum::<f64>()
+                    / ROWS as f64
             };
-            let (z, tape) = base.draw(ROWS, Traced::default(), &mut rng()).unwrap();
+            let mut tape = Tape::recording();
+            let z = base.draw(ROWS, &mut tape, &mut rng()).unwrap();
             let sampled = base.sample(ROWS, &mut rng()).unwrap();
             assert_eq!(z.values(), sampled.values(), "{name}");
-            let (log_prob, tape) = judge.log_prob(z.put_tape(tape)).unwrap();
-            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
+            let log_prob = judge.log_prob(&z, &mut tape).unwrap();
+            let mut gradients = gradient_of_mean(-1.0, &log_prob, tape).unwrap();
             check_parameters(name, &base, &mut gradients, "logits", value);
         }
     }
 }
 
 fn nats(base: &Base<f64>, z: &Batch<f64>) -> f64 {
-    let log_prob = base.log_prob(z.clone()).unwrap().0.values();
+    let log_prob = base.log_prob(z, &mut Tape::none()).unwrap().values();
     -log_prob.iter().sum::<f64>() / log_prob.len() as f64
 }
 
@@ -312,10 +315,11 @@ fn nothing_near_a_fit_is_better() {
                     assert!(nats(&moved, &z) > fitted - 1e-9, "{name} {size}");
                 }
             }
-            let (log_prob, tape) = base.log_prob(z.clone().put_tape(Traced::default())).unwrap();
-            let mut gradients = backward(negative_mean(log_prob, tape).unwrap().1).unwrap();
+            let mut tape = Tape::recording();
+            let log_prob = base.log_prob(&z, &mut tape).unwrap();
+            let mut gradients = gradient_of_mean(-1.0, &log_prob, tape).unwrap();
             base.visit(&mut |part, _, tensor| {
-                let slopes = gradient_of(&mut gradients, tensor).unwrap();
+                let slopes = gradients.take(tensor).unwrap();
                 // EM of a mixture ends when a step gains 1e-10; the median of Laplace is a kink of
                 // one row in 400.
                 let least = if name == "mixture" { 1e-4 } else { 1e-9 };
@@ -380,9 +384,8 @@ fn single_precision_fits_and_draws_are_those_of_double_precision() {
         wide.fit(&z).unwrap();
         let z = batch(z.values().iter().map(|&v| v as f32).collect(), 400, 2).unwrap();
         single.fit(&z).unwrap();
-        let (z, _) = z.split_tape();
         let mean = |v: &[f32]| -v.iter().map(|v| f64::from(*v)).sum::<f64>() / v.len() as f64;
-        let got = mean(&single.log_prob(z).unwrap().0.values());
+        let got = mean(&single.log_prob(&z, &mut Tape::none()).unwrap().values());
         assert!((got - nats(&wide, &data(2))).abs() < 1e-4, "{name}: {got}");
     }
 }

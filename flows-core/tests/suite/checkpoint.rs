@@ -9,8 +9,7 @@ use flows_core::train::{
     Budget, Checkpoint, SamplerSource, TrainConfig, Trainer, write_atomically,
 };
 use flows_core::{
-    Base, BoxBijector, Chain, Error, Flow, LastLayer, Mlp, MlpKernel, Parameters, Real, Values,
-    normals, stream,
+    Base, Chain, Error, Flow, LastLayer, Mlp, MlpKernel, Parameters, Real, Values, normals, stream,
 };
 use rand::Rng;
 use tempfile::{TempDir, tempdir};
@@ -217,7 +216,7 @@ fn a_folder_that_refuses_new_files_keeps_the_old_one() {
 }
 
 fn trainer(seed: u64) -> Trainer<f64> {
-    let chain = BoxBijector::new(Chain::new(2, Vec::new()).unwrap());
+    let chain = Box::new(Chain::new(2, Vec::new()).unwrap());
     let flow = Flow::new(Base::diagonal_normal(2).unwrap(), chain).unwrap();
     let config = TrainConfig { ema: Some(0.9), ..TrainConfig::default() };
     let mut trainer = Trainer::new(flow, config, Budget::Steps(10), seed).unwrap();

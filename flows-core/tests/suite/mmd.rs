@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::objective::mmd;
-use flows_core::tensor::{batch, gradient_of, set_values};
-use flows_core::{
-    Base, Batch, BoxBijector, Chain, Flow, Parameters, Real, Values, normals, stream,
-};
+use flows_core::tensor::{batch, set_values};
+use flows_core::{Base, Batch, Chain, Flow, Parameters, Real, Values, normals, stream};
 
 const BANDWIDTHS: [f64; 3] = [0.3, 1.0, 2.5];
 
 fn flow_of<E: Real>(base: Base<E>) -> Flow<E> {
-    let identity = BoxBijector::new(Chain::new(base.dim(), Vec::new()).unwrap());
+    let identity = Box::new(Chain::new(base.dim(), Vec::new()).unwrap());
     Flow::new(base, identity).unwrap()
 }
 
@@ -71,7 +69,7 @@ fn the_gradient_agrees_with_differences_of_the_value() {
         let mut tensors = Vec::new();
         flow.visit(&mut |part, _, tensor| tensors.push((part.to_owned(), tensor.clone())));
         for (part, tensor) in tensors.into_iter().filter(|(part, _)| !part.ends_with("logits")) {
-            let exact = gradient_of(&mut loss.gradient, &tensor).unwrap();
+            let exact = loss.gradient.take(&tensor).unwrap();
             for (i, exact) in exact.iter().enumerate() {
                 let mut at = |by: f64| {
                     let mut values = tensor.values();
@@ -139,7 +137,7 @@ fn the_gradient_for_the_weights_of_a_mixture_is_unbiased() {
         let mut slope = 0.0;
         flow.base().visit(&mut |name, _, tensor| {
             if name == "logits" {
-                slope = gradient_of(&mut loss.gradient, tensor).unwrap()[0];
+                slope = loss.gradient.take(tensor).unwrap()[0];
             }
         });
         slope
@@ -189,7 +187,7 @@ fn values_and_gradients_do_not_depend_on_the_number_of_threads() {
             let mut loss = mmd(&flow, &y, &BANDWIDTHS, &mut stream(2, "draws")).unwrap();
             let mut bits = vec![loss.value.to_bits()];
             flow.visit(&mut |_, _, tensor| {
-                let slope = gradient_of(&mut loss.gradient, tensor).unwrap();
+                let slope = loss.gradient.take(tensor).unwrap();
                 bits.extend(slope.iter().map(|g| u64::from(g.to_bits())));
             });
             bits

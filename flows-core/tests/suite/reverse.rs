@@ -5,15 +5,15 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{Gradient, batch, gradient_of, set_values};
+use flows_core::rowwise::{gradient_of_mean, mean};
+use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
     AdamConfig, Annealing, Budget, Objective, Outcome, Progress, ReverseKl, SamplerSource,
     TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, BoxBijector, Chain, Context, Error, Estimator, Flow, Parameters, PutTape, Real, Target,
-    Traced, Values, normals, reverse_kl, stream,
+    Base, Chain, Context, Error, Estimator, Flow, Gradients, Parameters, Real, Tape, Target,
+    Values, normals, reverse_kl, stream,
 };
 
 /// Seven times N(m, s^2) in each of two dimensions.
@@ -43,7 +43,7 @@ const TARGET: Normals = Normals { location: [0.7, -0.4], scale: [1.5, 0.6] };
 
 /// N(m, e^s) in both dimensions, without a map behind it.
 fn flow<E: Real>(location: [f64; 2], log_scale: [f64; 2]) -> Flow<E> {
-    let identity = BoxBijector::new(Chain::new(2, Vec::new()).unwrap());
+    let identity = Box::new(Chain::new(2, Vec::new()).unwrap());
     let mut flow = Flow::new(Base::diagonal_normal(2).unwrap(), identity).unwrap();
     let set = flow.visit_mut(&mut |name, _, tensor| {
         let values = if name.ends_with("location") { location } else { log_scale };
@@ -53,9 +53,9 @@ fn flow<E: Real>(location: [f64; 2], log_scale: [f64; 2]) -> Flow<E> {
     flow
 }
 
-fn slopes<E: Real>(flow: &Flow<E>, gradients: &mut Gradient<E>) -> Vec<f64> {
+fn slopes<E: Real>(flow: &Flow<E>, gradients: &mut Gradients<E>) -> Vec<f64> {
     let mut all = Vec::new();
-    flow.visit(&mut |_, _, t| all.extend(gradient_of(gradients, t).unwrap()));
+    flow.visit(&mut |_, _, t| all.extend(gradients.take(t).unwrap()));
     all.iter().map(|v| v.as_f64()).collect()
 }
 
@@ -67,7 +67,9 @@ fn estimate<E: Real>(
     seed: u64,
 ) -> (f64, Vec<f64>) {
     let rng = &mut stream(seed, "draws");
-    let mut loss = reverse_kl(flow, &TARGET, rows, beta, by, Context::default(), rng).unwrap();
+    let mut loss =
+        reverse_kl(flow, &TARGET, rows, beta, by, (&Context::none(), Tape::recording()), rng)
+            .unwrap();
     (loss.value, slopes(flow, &mut loss.gradient))
 }
 
@@ -200,11 +202,11 @@ impl Target for DensityOf {
 
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
         let x = batch(point.to_vec(), 1, point.len()).unwrap();
-        let (value, tape) = self.0.log_prob(x.clone().put_tape(Traced::default())).unwrap();
-        let (minus, scalar) = negative_mean(value, tape).unwrap();
-        let slope = gradient_of(&mut backward(scalar).unwrap(), &x).unwrap();
-        gradient.iter_mut().zip(slope).for_each(|(g, s)| *g = -s);
-        -minus
+        let mut tape = Tape::recording();
+        let value = self.0.log_prob(&x, &mut tape).unwrap();
+        let slope = gradient_of_mean(1.0, &value, tape).unwrap().take(&x).unwrap();
+        gradient.copy_from_slice(&slope);
+        mean(&value)
     }
 }
 
@@ -220,7 +222,7 @@ fn mixture(logit: f64) -> Base<f64> {
 }
 
 fn flow_of(base: Base<f64>) -> Flow<f64> {
-    let identity = BoxBijector::new(Chain::new(base.dim(), Vec::new()).unwrap());
+    let identity = Box::new(Chain::new(base.dim(), Vec::new()).unwrap());
     Flow::new(base, identity).unwrap()
 }
 
@@ -232,7 +234,7 @@ fn gradients_for_the_weights_of_a_mixture_are_unbiased() {
     let divergence = |logit: f64| {
         let z: Vec<f64> = (-1200..1200).map(|i| f64::from(i) * 0.01).collect();
         let z = batch(z.clone(), z.len(), 1).unwrap();
-        let of = |base: &Base<f64>| base.log_prob(z.clone()).unwrap().0.values();
+        let of = |base: &Base<f64>| base.log_prob(&z, &mut Tape::none()).unwrap().values();
         let pairs = of(&mixture(logit)).into_iter().zip(of(&target.0));
         pairs.map(|(q, p)| q.exp() * (q - p) * 0.01).sum::<f64>()
     };
@@ -241,7 +243,8 @@ fn gradients_for_the_weights_of_a_mixture_are_unbiased() {
     for by in [Estimator::Reparameterised, Estimator::Path] {
         let slope = |seed: u64| {
             let rng = &mut stream(seed, "draws");
-            let loss = reverse_kl(&flow, &target, 8, 1.0, by, Context::default(), rng);
+            let loss =
+                reverse_kl(&flow, &target, 8, 1.0, by, (&Context::none(), Tape::recording()), rng);
             slopes(&flow, &mut loss.unwrap().gradient)[0]
         };
         let all: Vec<f64> = (0..BATCHES).map(slope).collect();
@@ -258,7 +261,9 @@ fn at_the_target_the_path_gradient_of_every_base_is_zero() {
         let (flow, target) = (flow_of(base.clone()), DensityOf(base));
         let rng = &mut stream(5, "draws");
         let by = Estimator::Path;
-        let mut loss = reverse_kl(&flow, &target, 40, 1.0, by, Context::default(), rng).unwrap();
+        let mut loss =
+            reverse_kl(&flow, &target, 40, 1.0, by, (&Context::none(), Tape::recording()), rng)
+                .unwrap();
         let slope = slopes(&flow, &mut loss.gradient);
         assert!(loss.value.abs() < 1e-13, "{name}: {}", loss.value);
         // Slopes of order ten that cancel, times draws of order ten.

@@ -4,11 +4,10 @@
 use flows_core::activation::Activation;
 use flows_core::operation::{LANES, Recorded};
 use flows_core::parameters::Parameters;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, per_row, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Batch, LastLayer, Mlp, MlpKernel, MlpWorkspace, NetworkKernel, PutTape, Real, SplitTape,
-    Traced, Values, normals, stream,
+    Batch, Gradients, LastLayer, Mlp, MlpKernel, NetworkKernel, Real, Scratch, Tape, Values,
+    normals, stream,
 };
 
 const ALL: [Activation; 5] = [
@@ -79,9 +78,10 @@ fn values_and_products_are_those_of_loops_and_differences() {
         let mlp = mlp::<f64>(activation);
         let tensors = tensors_of(&mlp);
         let directions = matrix(&v, INPUTS * groups);
-        let out = mlp.forward_with_tangents(matrix(&x, INPUTS), &directions).unwrap();
+        let out =
+            mlp.forward_with_tangents(&matrix(&x, INPUTS), &directions, &mut Tape::none()).unwrap();
         let (value, tangent) = (out.value.values(), out.tangent.values());
-        let alone = mlp.forward(matrix(&x, INPUTS)).unwrap().values();
+        let alone = mlp.forward(&matrix(&x, INPUTS), &mut Tape::none()).unwrap().values();
         assert_eq!(alone, value, "{activation:?}: values with and without tangents");
         for row in 0..rows {
             let point = &x[row * INPUTS..(row + 1) * INPUTS];
@@ -113,9 +113,11 @@ fn single_precision_agrees_with_double_precision() {
     let v: Vec<f64> = normals(200 * INPUTS, &mut stream(2, "v"));
     for activation in ALL {
         let wide = mlp::<f64>(activation);
-        let wide = wide.forward_with_tangents(matrix(&x, INPUTS), &matrix(&v, INPUTS)).unwrap();
+        let (x64, v64) = (matrix(&x, INPUTS), matrix(&v, INPUTS));
+        let wide = wide.forward_with_tangents(&x64, &v64, &mut Tape::none()).unwrap();
         let narrow = mlp::<f32>(activation);
-        let narrow = narrow.forward_with_tangents(matrix(&x, INPUTS), &matrix(&v, INPUTS)).unwrap();
+        let (x32, v32) = (matrix(&x, INPUTS), matrix(&v, INPUTS));
+        let narrow = narrow.forward_with_tangents(&x32, &v32, &mut Tape::none()).unwrap();
         let widened = |b: &Batch<f32>| b.values().iter().map(|v| v.as_f64()).collect::<Vec<_>>();
         // Some twenty roundings of 6e-8 of terms of order three.
         close("value", &widened(&narrow.value), &wide.value.values(), 1e-5);
@@ -131,7 +133,7 @@ fn weight(index: usize) -> f64 {
 }
 
 fn objective(mlp: &Mlp<f64>, x: &Batch<f64>, v: &Batch<f64>) -> f64 {
-    let out = mlp.forward_with_tangents(x.clone(), v).unwrap();
+    let out = mlp.forward_with_tangents(x, v, &mut Tape::none()).unwrap();
     let sum = |values: Vec<f64>, from: usize| -> f64 {
         values.iter().enumerate().map(|(i, value)| weight(i + from) * value).sum()
     };
@@ -140,31 +142,17 @@ fn objective(mlp: &Mlp<f64>, x: &Batch<f64>, v: &Batch<f64>) -> f64 {
 
 /// Gradients of the objective for the input, the directions and every tensor.
 fn gradients(mlp: &Mlp<f64>, x: &Batch<f64>, v: &Batch<f64>) -> Vec<Vec<f64>> {
-    use flows_core::Mode;
-    fn seed<T: Mode<f64>>(
-        tape: &mut T,
-        out: Batch<f64>,
-        from: usize,
-        end: flows_core::PerRow<f64>,
-    ) {
-        tape.add_backward_op(move |gradients| {
-            let outer = gradients.get_or_alloc_mut(&end)?[0];
-            for (i, g) in gradients.get_or_alloc_mut(&out)?.iter_mut().enumerate() {
-                *g += outer * weight(i + from);
-            }
-            Ok(())
-        });
-    }
-    let out = mlp.forward_with_tangents(x.clone().put_tape(Traced::default()), v).unwrap();
-    let mut tape = out.tape;
-    let end = per_row(vec![0.0]).unwrap();
-    seed(&mut tape, out.value, 0, end.clone());
-    seed(&mut tape, out.tangent, 100, end.clone());
-    // The scalar is minus the mean of one value, so that gradients come out negated.
-    let (_, scalar) = negative_mean(end, tape).unwrap();
-    let mut gradients = backward(scalar).unwrap();
-    let tensors = [x, v].into_iter().chain(mlp.tensors());
-    tensors.map(|t| gradient_of(&mut gradients, t).unwrap().iter().map(|g| -g).collect()).collect()
+    let mut tape = Tape::recording();
+    let out = mlp.forward_with_tangents(x, v, &mut tape).unwrap();
+    let weights = |of: &Batch<f64>, from: usize| -> Vec<f64> {
+        (0..of.values().len()).map(|i| weight(i + from)).collect()
+    };
+    let start = |gradients: &mut Gradients<f64>| {
+        gradients.add(&out.value, &weights(&out.value, 0))?;
+        gradients.add(&out.tangent, &weights(&out.tangent, 100))
+    };
+    let mut gradients = tape.backward(start).unwrap();
+    [x, v].into_iter().chain(mlp.tensors()).map(|t| gradients.take(t).unwrap()).collect()
 }
 
 #[test]
@@ -238,14 +226,13 @@ fn a_kernel_adds_to_the_gradients_of_parameters_and_writes_that_of_the_input() {
         let input: Vec<f64> = normals(INPUTS * LANES, &mut stream(6, "x"));
         let outer: Vec<f64> = normals(OUTPUTS * LANES, &mut stream(6, "outer"));
         let pulled = |start: f64| {
-            let (mut workspace, mut output) =
-                (MlpWorkspace::default(), vec![f64::NAN; OUTPUTS * LANES]);
-            NetworkKernel::forward(kernel, &input, &parameters, &mut workspace, &mut output);
+            let (mut scratch, mut output) = (Scratch::new(), vec![f64::NAN; OUTPUTS * LANES]);
+            NetworkKernel::forward(kernel, &input, &parameters, &mut scratch, &mut output);
             let mut inner = vec![f64::NAN; INPUTS * LANES];
             let mut sums: Vec<Vec<f64>> = tensors.iter().map(|t| vec![start; t.len()]).collect();
             let mut views: Vec<&mut [f64]> = sums.iter_mut().map(Vec::as_mut_slice).collect();
-            let block =
-                Recorded { inputs: &[&input], parameters: &parameters, workspace: &mut workspace };
+            let (inputs, parameters) = (&[input.as_slice()], &parameters);
+            let block = Recorded { inputs, parameters, scratch: &mut scratch };
             kernel.backward(block, &mut outer.clone(), &mut inner, &mut views);
             (output, inner, sums)
         };
@@ -277,10 +264,10 @@ fn a_kernel_adds_to_the_gradients_of_parameters_and_writes_that_of_the_input() {
 #[test]
 fn directions_that_do_not_fit_are_refused() {
     let mlp = mlp::<f32>(Activation::Silu);
-    let x = || matrix::<f32>(&[0.0; INPUTS], INPUTS);
-    assert!(mlp.forward_with_tangents(x(), &matrix(&[0.0; 4], 4)).is_err());
-    assert!(mlp.forward_with_tangents(x(), &matrix(&[0.0; 2 * INPUTS], INPUTS)).is_err());
-    assert!(mlp.forward_with_tangents(matrix(&[0.0; 2], 2), &matrix(&[0.0; 3], 3)).is_err());
-    let (plain, _) = x().split_tape();
-    assert!(mlp.forward_with_tangents(plain, &matrix(&[0.0; 3], 3)).is_ok());
+    let zeros = |rows: usize, columns: usize| matrix::<f32>(&vec![0.0; rows * columns], columns);
+    let run = |x: Batch<f32>, v: Batch<f32>| mlp.forward_with_tangents(&x, &v, &mut Tape::none());
+    assert!(run(zeros(1, INPUTS), zeros(1, 4)).is_err());
+    assert!(run(zeros(1, INPUTS), zeros(2, INPUTS)).is_err());
+    assert!(run(zeros(1, 2), zeros(1, 3)).is_err());
+    assert!(run(zeros(1, INPUTS), zeros(1, 3)).is_ok());
 }

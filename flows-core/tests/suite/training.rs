@@ -4,18 +4,18 @@
 use std::ops::ControlFlow;
 
 use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{Gradient, batch, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
     AdamConfig, Budget, Minibatch, Outcome, Progress, Schedule, Source, TableSource, TrainConfig,
     Trainer, Validation, gradient_norm,
 };
 use flows_core::{
-    Base, Batch, BoxBijector, Chain, Context, Error, Flow, Parameters, Real, Result, Role, Values,
+    Base, Batch, Chain, Context, Error, Flow, Gradients, Parameters, Real, Result, Role, Values,
 };
 
 /// N(m, exp(s)^2) in one dimension, from m = s = 0.
 fn normal<E: Real>() -> Flow<E> {
-    let identity = BoxBijector::new(Chain::new(1, Vec::new()).unwrap());
+    let identity = Box::new(Chain::new(1, Vec::new()).unwrap());
     Flow::new(Base::diagonal_normal(1).unwrap(), identity).unwrap()
 }
 
@@ -230,8 +230,8 @@ impl<E: Real> Parameters<E> for Three<E> {
 fn norm_of<E: Real>(values: [f64; 3]) -> f64 {
     let mut model = Three(batch(vec![E::zero(); 3], 1, 3).unwrap());
     set_values(&mut model.0, &[E::one(); 3]).unwrap();
-    let mut gradients = Gradient::leaky();
-    gradients.get_or_alloc_mut(&model.0).unwrap().copy_from_slice(&values.map(E::of));
+    let mut gradients = Gradients::new();
+    gradients.add(&model.0, &values.map(E::of)).unwrap();
     gradient_norm(&model, &mut gradients).unwrap()
 }
 

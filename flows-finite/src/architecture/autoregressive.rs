@@ -1,6 +1,6 @@
 //! Masked autoregressive layers, with what may stand between and behind them.
 
-use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -88,23 +88,22 @@ impl AutoregressiveFlow {
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
         let (transformer, conditioner) = (self.transformer.build()?, self.conditioner.masked());
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for layer in 0..layers(self.layers)? {
             let order = self.order(layer, dim, rng)?;
-            let layer =
-                Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner, rng)?;
-            let layer = layer.with_sampling(self.sampling)?;
+            let map = Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner)?;
+            let layer = Box::new(Layer::new(map.with_sampling(self.sampling)?, rng)?);
             parts.push(match self.fast {
-                Direction::Density => BoxBijector::new(layer),
-                Direction::Sampling => BoxBijector::new(Inverse(layer)),
+                Direction::Density => layer,
+                Direction::Sampling => Box::new(Inverse::new(layer)),
             });
             parts.extend(self.mixing.build(dim, rng)?);
             if self.batch_norm {
-                parts.push(BoxBijector::new(BatchNorm::new(dim)?));
+                parts.push(Box::new(BatchNorm::new(dim)?));
             }
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

@@ -1,6 +1,6 @@
 //! Block neural autoregressive flows.
 
-use flows_core::{BoxBijector, Chain, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
@@ -46,16 +46,16 @@ impl BlockNaf {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for layer in 0..layers(self.layers)? {
             if layer > 0 {
-                parts.push(BoxBijector::new(Permutation::reverse(dim)?));
+                parts.push(Box::new(Layer::new(Permutation::reverse(dim)?, rng)?));
             }
-            let network = BlockAutoregressive::new(dim, context_dim, &self.hidden, rng)?;
-            parts.push(BoxBijector::new(network));
+            let map = BlockAutoregressive::new(dim, context_dim, &self.hidden)?;
+            parts.push(Box::new(Layer::new(map, rng)?));
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

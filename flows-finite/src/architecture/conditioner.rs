@@ -1,8 +1,10 @@
 //! The network that computes a coupling's parameters, by config.
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::masked::Hidden;
-use flows_core::{BoxBijector, MlpKernel, Real, ResidualKernel, Result, Stream};
+use flows_core::{Bijector, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{Coupling, Mask, MaskedConditioner, Transformer};
@@ -105,20 +107,21 @@ impl Conditioner {
         &self,
         mask: &Mask,
         context_dim: usize,
-        transformer: impl Transformer<E>,
+        transformer: Arc<dyn Transformer<E>>,
         rng: &mut Stream,
-    ) -> Result<BoxBijector<E>> {
-        match self {
+    ) -> Result<Box<dyn Bijector<E>>> {
+        let coupling = match self {
             Self::Perceptron(Perceptron { hidden, activation }) => {
                 let kernel = |inputs, outputs| MlpKernel::new(inputs, hidden, outputs, *activation);
-                Coupling::new(mask, context_dim, transformer, kernel, rng).map(BoxBijector::new)
+                Coupling::new(mask, context_dim, transformer, kernel)?
             }
             Self::Residual(Residual { width, blocks, activation }) => {
                 let size = (*width, *blocks);
                 let kernel =
                     |inputs, outputs| ResidualKernel::new(inputs, size, outputs, *activation);
-                Coupling::new(mask, context_dim, transformer, kernel, rng).map(BoxBijector::new)
+                Coupling::new(mask, context_dim, transformer, kernel)?
             }
-        }
+        };
+        Ok(Box::new(Layer::new(coupling, rng)?))
     }
 }

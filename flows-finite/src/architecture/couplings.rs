@@ -1,6 +1,6 @@
 //! Coupling layers, with what may stand between and behind them.
 
-use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use flows_core::{Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -84,11 +84,11 @@ impl CouplingFlow {
                 self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?;
             parts.push(match self.formula {
                 Direction::Sampling => coupling,
-                Direction::Density => BoxBijector::new(Inverse(coupling)),
+                Direction::Density => Box::new(Inverse::new(coupling)),
             });
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

@@ -1,6 +1,6 @@
 //! Flows by the matrix determinant lemma: planar, radial and Sylvester layers.
 
-use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, layers};
@@ -46,12 +46,12 @@ pub enum Columns {
 }
 
 impl SylvesterConfig {
-    fn build<E: Real>(self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Sylvester<E>> {
+    fn build(self, layer: usize, dim: usize) -> Result<Sylvester> {
         let units = self.units.unwrap_or(dim);
         match self.basis {
-            Columns::Householder => Sylvester::new(dim, units, Generator::Householder(dim), rng),
-            Columns::Orthogonal => Sylvester::new(dim, units, Generator::Cayley, rng),
-            Columns::Triangular => Sylvester::triangular(dim, units, layer % 2 == 1, rng),
+            Columns::Householder => Sylvester::new(dim, units, Generator::Householder(dim)),
+            Columns::Orthogonal => Sylvester::new(dim, units, Generator::Cayley),
+            Columns::Triangular => Sylvester::triangular(dim, units, layer % 2 == 1),
         }
     }
 }
@@ -107,20 +107,20 @@ impl LemmaFlow {
     }
 
     fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for index in 0..layers(self.layers)? {
             let layer = match self.layer {
-                LemmaLayer::Planar => BoxBijector::new(Planar::new(dim, rng)?),
-                LemmaLayer::Radial => BoxBijector::new(Radial::new(dim, rng)?),
-                LemmaLayer::Sylvester(config) => BoxBijector::new(config.build(index, dim, rng)?),
+                LemmaLayer::Planar => Layer::new(Planar::new(dim), rng)?,
+                LemmaLayer::Radial => Layer::new(Radial::new(dim), rng)?,
+                LemmaLayer::Sylvester(config) => Layer::new(config.build(index, dim)?, rng)?,
             };
             parts.push(match self.fast {
-                Direction::Sampling => layer,
-                Direction::Density => BoxBijector::new(Inverse(layer)),
+                Direction::Sampling => Box::new(layer),
+                Direction::Density => Box::new(Inverse::new(Box::new(layer))),
             });
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

@@ -1,6 +1,8 @@
 //! Gaussianization flows: elementwise maps and rotations in turn.
 
-use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
@@ -46,16 +48,16 @@ impl GaussianizationFlow {
     fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
         let transformer = self.transformer.build()?;
         let reflections = self.reflections.unwrap_or(dim.next_multiple_of(2));
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for _ in 0..layers(self.layers)? {
             // Data to base: rotate, then Gaussianize each feature.
-            let map = Elementwise::new(dim, transformer.clone())?;
-            parts.push(BoxBijector::new(Inverse(map)));
-            let rotation = Orthogonal::new(dim, Generator::Householder(reflections), rng)?;
-            parts.push(BoxBijector::new(rotation));
+            let map = Layer::new(Elementwise::new(dim, Arc::clone(&transformer)), rng)?;
+            parts.push(Box::new(Inverse::new(Box::new(map))));
+            let rotation = Orthogonal::new(dim, Generator::Householder(reflections))?;
+            parts.push(Box::new(Layer::new(rotation, rng)?));
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

@@ -1,12 +1,13 @@
 //! Glow for vectors.
 
-use flows_core::{BoxBijector, Chain, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::layers;
-use crate::transformer::AnyTransformer;
-use crate::{ActNorm, Affine, LuLinear, Mask, Scale};
+use crate::{ActNorm, Affine, LuLinear, Mask, Scale, Transformer};
 
 /// Steps of act-norm, an invertible linear layer and an affine coupling, from data to base.
 ///
@@ -45,14 +46,14 @@ impl Glow {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        let affine = AnyTransformer::from(Affine::new(self.scale)?);
+        let affine: Arc<dyn Transformer<E>> = Arc::new(Affine::new(self.scale)?);
         let mut parts = Vec::new();
         for _ in 0..layers(self.steps)? {
             let mask = Mask::halves(dim, false)?;
             parts.push(self.conditioner.coupling(&mask, context_dim, affine.clone(), rng)?);
             // Halves that never change need mixing from the start.
-            parts.push(BoxBijector::new(LuLinear::shuffled(dim, rng)?));
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(LuLinear::shuffled(dim, rng)?, rng)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

@@ -1,12 +1,15 @@
 //! Glow for small images: a multi-scale chain of channel-wise layers and channel couplings.
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Chain, ConvKernel, Error, ImageSplit, Real, Result, Stream};
+use flows_core::{
+    Bijector, Chain, ConvKernel, Error, ImageSplit, Layer, Part, Pixelwise, Real, Result, Stream,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::image::Shape;
-use crate::transformer::AnyTransformer;
-use crate::{ActNorm, Affine, Coupling, LuLinear, Mask, Part, Permutation, Pixelwise, Scale};
+use crate::{ActNorm, Affine, Coupling, LuLinear, Mask, Permutation, Scale};
 
 /// Glow.
 ///
@@ -80,12 +83,12 @@ impl GlowImage {
             });
         }
         self.check()?;
-        let mut levels = Vec::with_capacity(self.levels);
+        let mut levels: Vec<Box<dyn Bijector<E>>> = Vec::with_capacity(self.levels);
         let mut left = shape;
         for _ in 0..self.levels {
-            let level = self.level(left, context_dim, rng)?;
+            let level = Box::new(self.level(left, context_dim, rng)?);
             // The channels that are left are the first ones, and so are their features.
-            levels.push(BoxBijector::new(Part::new(level, dim, (0..left.dim()).collect())?));
+            levels.push(Box::new(Part::new(level, dim, (0..left.dim()).collect())?));
             let Shape { channels, height, width } = left.squeezed()?;
             left = Shape { channels: channels / 2, height, width };
         }
@@ -125,15 +128,16 @@ impl GlowImage {
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
         let squeezed = shape.squeezed()?;
-        let mut parts = Vec::with_capacity(3 * self.depth + 1);
+        let (channels, pixels) = (squeezed.channels, squeezed.pixels());
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::with_capacity(3 * self.depth + 1);
         for _ in 0..self.depth {
-            parts.push(self.coupling(squeezed, context_dim, rng)?);
-            let convolution = LuLinear::shuffled(squeezed.channels, rng)?;
-            parts.push(BoxBijector::new(Pixelwise::new(convolution, squeezed)?));
-            let act_norm = ActNorm::new(squeezed.channels)?;
-            parts.push(BoxBijector::new(Pixelwise::new(act_norm, squeezed)?));
+            parts.push(Box::new(self.coupling(squeezed, context_dim, rng)?));
+            let convolution = Layer::new(LuLinear::shuffled(channels, rng)?, rng)?;
+            parts.push(Box::new(Pixelwise::new(Box::new(convolution), pixels)?));
+            let act_norm = Layer::new(ActNorm::new(channels), rng)?;
+            parts.push(Box::new(Pixelwise::new(Box::new(act_norm), pixels)?));
         }
-        parts.push(BoxBijector::new(Permutation::squeeze(shape)?));
+        parts.push(Box::new(Layer::new(Permutation::squeeze(shape)?, rng)?));
         Chain::new(shape.dim(), parts)
     }
 
@@ -142,14 +146,14 @@ impl GlowImage {
         shape: Shape,
         context_dim: usize,
         rng: &mut Stream,
-    ) -> Result<BoxBijector<E>> {
+    ) -> Result<Layer<E>> {
         let mask = Mask::channels(shape, false)?;
         let (kept, transformed) = (mask.kept(), mask.transformed());
         let Shape { height, width, .. } = shape;
         let split = ImageSplit { height, width, kept: &kept, transformed: &transformed };
         let kernel =
             |inputs, outputs| ConvKernel::new(inputs, split, self.hidden, outputs, self.activation);
-        let affine = AnyTransformer::from(Affine::new(self.scale)?);
-        Coupling::new(&mask, context_dim, affine, kernel, rng).map(BoxBijector::new)
+        let affine = Arc::new(Affine::new(self.scale)?);
+        Layer::new(Coupling::new(&mask, context_dim, affine, kernel)?, rng)
     }
 }

@@ -1,6 +1,6 @@
 //! What mixes the features between layers, by config.
 
-use flows_core::{BoxBijector, Real, Result, Stream};
+use flows_core::{Bijector, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Generator, Orthogonal, qr, svd};
@@ -35,19 +35,18 @@ impl Mixing {
         self,
         dim: usize,
         rng: &mut Stream,
-    ) -> Result<Option<BoxBijector<E>>> {
+    ) -> Result<Option<Box<dyn Bijector<E>>>> {
         let reflections = Generator::Householder(dim.next_multiple_of(2));
+        let rotation = |generator, rng| Layer::new(Orthogonal::new(dim, generator)?, rng);
         Ok(Some(match self {
             Self::None => return Ok(None),
-            Self::Permutation => BoxBijector::new(Permutation::random(dim, rng)?),
-            Self::Lu => BoxBijector::new(LuLinear::new(dim)?),
-            Self::Qr => BoxBijector::new(qr(dim, reflections, rng)?),
-            Self::Svd => BoxBijector::new(svd(dim, reflections, rng)?),
-            Self::Exponential => {
-                BoxBijector::new(Orthogonal::new(dim, Generator::Exponential, rng)?)
-            }
-            Self::Cayley => BoxBijector::new(Orthogonal::new(dim, Generator::Cayley, rng)?),
-            Self::Householder => BoxBijector::new(Orthogonal::new(dim, reflections, rng)?),
+            Self::Permutation => Box::new(Layer::new(Permutation::random(dim, rng)?, rng)?),
+            Self::Lu => Box::new(Layer::new(LuLinear::new(dim)?, rng)?),
+            Self::Qr => Box::new(qr(dim, reflections, rng)?),
+            Self::Svd => Box::new(svd(dim, reflections, rng)?),
+            Self::Exponential => Box::new(rotation(Generator::Exponential, rng)?),
+            Self::Cayley => Box::new(rotation(Generator::Cayley, rng)?),
+            Self::Householder => Box::new(rotation(reflections, rng)?),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! Autoregressive layers with a recurrent conditioner.
 
-use flows_core::{BoxBijector, Chain, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
@@ -49,14 +49,14 @@ impl RecurrentFlow {
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
         let transformer = self.transformer.build()?;
-        let mut parts = Vec::new();
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for _ in 0..layers(self.layers)? {
-            let layer = Recurrent::new(dim, context_dim, self.hidden, transformer.clone(), rng)?;
-            parts.push(BoxBijector::new(layer));
-            parts.push(BoxBijector::new(LuLinear::new(dim)?));
+            let map = Recurrent::new(dim, context_dim, self.hidden, transformer.clone())?;
+            parts.push(Box::new(Layer::new(map, rng)?));
+            parts.push(Box::new(Layer::new(LuLinear::new(dim)?, rng)?));
         }
         if self.act_norm {
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

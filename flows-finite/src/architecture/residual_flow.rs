@@ -1,7 +1,7 @@
 //! Residual flows: contractive residual layers.
 
 use flows_core::activation::Activation;
-use flows_core::{BoxBijector, Chain, Inverse, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -63,14 +63,13 @@ impl ResidualFlow {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        let mut parts = Vec::new();
+        let sizes = (dim, context_dim);
+        let network = LipschitzNetwork::new(sizes, &self.hidden, self.activation, self.constraint)?;
+        let map = Contractive::new(network, self.training, self.reporting)?;
+        let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for _ in 0..layers(self.layers)? {
-            let sizes = (dim, context_dim);
-            let network =
-                LipschitzNetwork::new(sizes, &self.hidden, self.activation, self.constraint, rng)?;
-            let layer = Contractive::new(network, self.training, self.reporting)?;
-            parts.push(BoxBijector::new(Inverse(layer)));
-            parts.push(BoxBijector::new(ActNorm::new(dim)?));
+            parts.push(Box::new(Inverse::new(Box::new(Layer::new(map.clone(), rng)?))));
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
     }

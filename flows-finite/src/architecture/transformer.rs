@@ -1,12 +1,15 @@
 //! The scalar map of a layer, by config.
 
-use flows_core::Result;
+use std::any::Any;
+use std::sync::Arc;
+
+use flows_core::{Real, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::transformer::{
-    Additive, Affine, AnyTransformer, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal,
-    DenseSigmoidal, Gaussianization, Integrated, Inverted, LinearRational, LinearSpline,
-    LogisticMixture, QuadraticSpline, RationalQuadratic, Scale, SumOfSquares, Tails, Transformer,
+    Additive, Affine, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal, DenseSigmoidal,
+    Gaussianization, Integrated, Inverted, LinearRational, LinearSpline, LogisticMixture,
+    QuadraticSpline, RationalQuadratic, Scale, SumOfSquares, Tails, Transformer,
 };
 
 /// Which transformer a layer has.
@@ -207,56 +210,71 @@ impl TransformerConfig {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn arity(&self) -> Result<usize> {
-        Ok(Transformer::<f64>::arity(&self.build()?))
+        Ok(self.build::<f64>()?.arity())
     }
 
     /// The transformer.
     ///
     /// # Errors
     /// [`flows_core::Error::Parameter`] for a value out of range.
-    pub fn build(&self) -> Result<AnyTransformer> {
+    pub fn build<E: Real>(&self) -> Result<Arc<dyn Transformer<E>>> {
+        super::same(self.of_precision(E::NAME)?)
+    }
+
+    /// Not generic, so that every transformer is compiled here, once.
+    fn of_precision(&self, name: &str) -> Result<Box<dyn Any>> {
+        Ok(if name == f32::NAME {
+            Box::new(self.compose::<f32>()?)
+        } else {
+            Box::new(self.compose::<f64>()?)
+        })
+    }
+
+    fn compose<E: Real>(&self) -> Result<Arc<dyn Transformer<E>>> {
         Ok(match *self {
-            Self::Additive(NoSettings {}) => Additive.into(),
-            Self::Affine(AffineConfig { scale, inverted: false }) => Affine::new(scale)?.into(),
+            Self::Additive(NoSettings {}) => Arc::new(Additive),
+            Self::Affine(AffineConfig { scale, inverted: false }) => Arc::new(Affine::new(scale)?),
             Self::Affine(AffineConfig { scale, inverted: true }) => {
-                Inverted(Affine::new(scale)?).into()
+                Arc::new(Inverted(Affine::new(scale)?))
             }
             Self::LinearSpline(SplineConfig { bins, bound, .. }) => {
-                LinearSpline::new(bins, bound)?.into()
+                Arc::new(LinearSpline::new(bins, bound)?)
             }
             Self::QuadraticSpline(SplineConfig { bins, bound, tails }) => {
-                QuadraticSpline::new(bins, bound, tails)?.into()
+                Arc::new(QuadraticSpline::new(bins, bound, tails)?)
             }
             Self::CubicSpline(SplineConfig { bins, bound, tails }) => {
-                CubicSpline::new(bins, bound, tails)?.into()
+                Arc::new(CubicSpline::new(bins, bound, tails)?)
             }
             Self::LinearRational(SplineConfig { bins, bound, tails }) => {
-                LinearRational::new(bins, bound, tails)?.into()
+                Arc::new(LinearRational::new(bins, bound, tails)?)
             }
             Self::RationalQuadratic(SplineConfig { bins, bound, tails }) => {
-                RationalQuadratic::new(bins, bound, tails)?.into()
+                Arc::new(RationalQuadratic::new(bins, bound, tails)?)
             }
             Self::CircularSpline(SplineConfig { bins, bound, .. }) => {
-                CircularSpline::new(bins, bound)?.into()
+                Arc::new(CircularSpline::new(bins, bound)?)
             }
             Self::Bernstein(BernsteinConfig { degree, bound }) => {
-                Bernstein::new(degree, bound)?.into()
+                Arc::new(Bernstein::new(degree, bound)?)
             }
-            Self::DeepSigmoidal(DeepSigmoidalConfig { units }) => DeepSigmoidal::new(units)?.into(),
+            Self::DeepSigmoidal(DeepSigmoidalConfig { units }) => {
+                Arc::new(DeepSigmoidal::new(units)?)
+            }
             Self::DenseSigmoidal(DenseSigmoidalConfig { layers, units }) => {
-                DenseSigmoidal::new(layers, units)?.into()
+                Arc::new(DenseSigmoidal::new(layers, units)?)
             }
             Self::LogisticMixture(MixtureConfig { components }) => {
-                LogisticMixture::new(components)?.into()
+                Arc::new(LogisticMixture::new(components)?)
             }
             Self::Gaussianization(MixtureConfig { components }) => {
-                Gaussianization::new(components)?.into()
+                Arc::new(Gaussianization::new(components)?)
             }
             Self::Integrated(IntegratedConfig { hidden, steps }) => {
-                Integrated::new(hidden, steps)?.into()
+                Arc::new(Integrated::new(hidden, steps)?)
             }
             Self::SumOfSquares(SumOfSquaresConfig { polynomials, degree }) => {
-                SumOfSquares::new(polynomials, degree)?.into()
+                Arc::new(SumOfSquares::new(polynomials, degree)?)
             }
         })
     }

@@ -1,91 +1,49 @@
 //! Data to base: one pass of the masked network for all features.
 
-use flows_core::masked::MaskedState;
-use flows_core::operation::{LANES, Operation, Recorded};
-use flows_core::{Real, Result};
+use flows_core::lanes::{add, lanes, lanes_mut};
+use flows_core::map::{Block, Pull};
+use flows_core::masked::{MaskedGradient, MaskedState};
+use flows_core::operation::LANES;
+use flows_core::{Real, Result, Work};
 
-use super::Wiring;
-use crate::block::{lanes, lanes_mut};
-use crate::transformer::{Inner, Outer, Transformer};
+use super::Autoregressive;
+use crate::transformer::{Inner, Outer};
 
-/// z_i = tau(x_i; theta_i(x_<i))
-pub(super) struct Density<T> {
-    pub(super) wiring: Wiring<T>,
-}
-
-impl<E: Real, T: Transformer<E>> Operation<E> for Density<T> {
-    type Workspace = MaskedState<E>;
-
-    fn name(&self) -> &'static str {
-        "autoregressive layer"
+impl<E: Real> Autoregressive<E> {
+    /// z_i = tau(x_i; theta_i(x_<i))
+    pub(super) fn evaluate(&self, at: Block<'_, E>, state: &mut MaskedState<E>) -> Result<Work> {
+        let ordered = &mut state.input[at.context.len()..];
+        for (place, &feature) in self.features.iter().enumerate() {
+            lanes_mut(ordered, place).copy_from_slice(lanes(at.input, feature));
+        }
+        self.kernel.forward(at.parameters, state);
+        let thetas = state.output.chunks_exact(self.kernel.arity() * LANES);
+        for (&feature, theta) in self.features.iter().zip(thetas) {
+            let (x, z) = (lanes(at.input, feature), lanes_mut(at.value, feature));
+            self.transformer.forward(x, theta, z, at.log_det)?;
+        }
+        Ok(Work::passes(1))
     }
 
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.wiring.features.len(), 1]
-    }
-
-    fn forward(
+    pub(super) fn pull_evaluate(
         &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        state: &mut MaskedState<E>,
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        let Wiring { features, kernel, transformer } = &self.wiring;
-        kernel.start(state);
-        let context = inputs.get(1).map_or(0, |context| context.len());
-        let (before, ordered) = state.input.split_at_mut(context);
-        if let Some(context) = inputs.get(1) {
-            before.copy_from_slice(context);
-        }
-        for (place, &feature) in features.iter().enumerate() {
-            lanes_mut(ordered, place).copy_from_slice(lanes(inputs[0], feature));
-        }
-        kernel.forward(parameters, state);
-        let thetas = state.output.chunks_exact(kernel.arity() * LANES);
-        for (&feature, theta) in features.iter().zip(thetas) {
-            let z = lanes_mut(value, feature);
-            transformer.forward(lanes(inputs[0], feature), theta, z, log_det)?;
-        }
-        Ok(())
-    }
-
-    fn backward(
-        &self,
-        block: Recorded<'_, E, MaskedState<E>>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
+        at: Pull<'_, '_, E>,
+        state: &MaskedState<E>,
+        gradient: &mut MaskedGradient<E>,
     ) {
-        let [d_value, d_log_det] = output_gradients else {
-            return;
-        };
-        let Wiring { features, kernel, transformer } = &self.wiring;
-        let state = block.workspace;
-        let mut gradient = kernel.start_gradient();
-        let arity = kernel.arity() * LANES;
-        let d_thetas = gradient.output().chunks_exact_mut(arity);
+        let arity = self.kernel.arity() * LANES;
         let thetas = state.output.chunks_exact(arity);
-        for ((&feature, theta), d_theta) in features.iter().zip(thetas).zip(d_thetas) {
-            let outer = Outer { value: lanes(d_value, feature), log_slope: d_log_det };
-            let inner = Inner { value: lanes_mut(input_gradients[0], feature), theta: d_theta };
-            transformer.forward_gradient(lanes(block.inputs[0], feature), theta, outer, inner);
+        let d_thetas = gradient.output().chunks_exact_mut(arity);
+        for ((&feature, theta), d_theta) in self.features.iter().zip(thetas).zip(d_thetas) {
+            let outer = Outer { value: lanes(at.d_value, feature), log_slope: at.d_log_det };
+            let inner = Inner { value: lanes_mut(at.d_input, feature), theta: d_theta };
+            self.transformer.forward_gradient(lanes(at.input, feature), theta, outer, inner);
         }
-        kernel.backward(block.parameters, state, &mut gradient);
-        kernel.add_parameter_gradients(state, &gradient, parameter_gradients);
-        let context = kernel.dependencies().context() * LANES;
-        let (d_context, d_ordered) = gradient.input.split_at(context);
-        for (place, &feature) in features.iter().enumerate() {
-            let total = lanes_mut(input_gradients[0], feature);
-            for (total, &term) in total.iter_mut().zip(lanes(d_ordered, place)) {
-                *total += term;
-            }
+        self.kernel.backward(at.parameters, state, gradient, at.gradients);
+        let (d_context, d_ordered) = gradient.input.split_at(at.context.len());
+        for (place, &feature) in self.features.iter().enumerate() {
+            add(lanes_mut(at.d_input, feature), lanes(d_ordered, place));
         }
-        if let Some(target) = input_gradients.get_mut(1) {
-            target.copy_from_slice(d_context);
-        }
+        add(at.d_context, d_context);
     }
 }

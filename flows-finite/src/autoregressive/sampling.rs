@@ -1,92 +1,83 @@
 //! Base to data: feature after feature, or all at once by iteration.
 
 use flows_core::elementwise::{exp, vectorised};
-use flows_core::masked::MaskedState;
-use flows_core::operation::{LANES, Operation, Recorded};
-use flows_core::{Error, Real, Result, Tally};
+use flows_core::lanes::{add, lanes, lanes_mut};
+use flows_core::map::{Block, Pull};
+use flows_core::masked::{MaskedGradient, MaskedState};
+use flows_core::operation::LANES;
+use flows_core::{Error, Real, Result, Work};
 
-use super::{Newton, Sampling, Wiring};
-use crate::block::{lanes, lanes_mut};
-use crate::transformer::{Inner, Outer, Transformer};
+use super::{Autoregressive, Newton, Sampling};
+use crate::transformer::{Inner, Outer};
 
-/// x_i = tau^-1(z_i; theta_i(x_<i))
-///
-/// With G the gradient of z and everything at the solution x, from the last feature to the first:
-/// ```text
-/// g_i = d x_i + what later features' theta send back
-/// (G_i, d theta_i) = inverse gradient of tau for (g_i, d log_det)
-/// ```
-/// d theta_i goes back through the network before the features it depends on have their turn.
-pub(super) struct SamplingOperation<T> {
-    pub(super) wiring: Wiring<T>,
-    pub(super) sampling: Sampling,
-    pub(super) passes: Tally,
-    pub(super) iterations: Tally,
-}
+impl<E: Real> Autoregressive<E> {
+    /// x_i = tau^-1(z_i; theta_i(x_<i)); the context is in the state already.
+    pub(super) fn sample(&self, at: Block<'_, E>, state: &mut MaskedState<E>) -> Result<Work> {
+        let (kernel, parameters) = (&self.kernel, at.parameters);
+        match self.sampling {
+            Sampling::Incremental => {
+                let iterations = self.by_parts(at, state, |degree, state| {
+                    kernel.forward_degree(degree, parameters, state);
+                })?;
+                Ok(Work { iterations, ..Work::passes(1) })
+            }
+            Sampling::Sequential => {
+                state.input[at.context.len()..].fill(E::zero());
+                let iterations =
+                    self.by_parts(at, state, |_, state| kernel.forward(parameters, state))?;
+                Ok(Work { iterations, ..Work::passes(kernel.dependencies().parts() as u64) })
+            }
+            Sampling::Newton(newton) => self.by_newton(newton, at, state).map(Work::passes),
+        }
+    }
 
-impl<T> SamplingOperation<T> {
-    /// Part by part, the network's outputs for a part computed by `advance` just before.
-    fn by_parts<E: Real>(
+    /// Part by part, the network's outputs for a part computed by `advance` just before; returns the
+    /// iterations of the transformer's inverse.
+    fn by_parts(
         &self,
-        z: &[E],
+        at: Block<'_, E>,
         state: &mut MaskedState<E>,
-        outputs: &mut [&mut [E]],
         mut advance: impl FnMut(usize, &mut MaskedState<E>),
-    ) -> Result<()>
-    where
-        T: Transformer<E>,
-    {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        let Wiring { features, kernel, transformer } = &self.wiring;
-        let (dependencies, arity) = (kernel.dependencies(), kernel.arity() * LANES);
+    ) -> Result<u64> {
+        let (dependencies, arity) = (self.kernel.dependencies(), self.kernel.arity() * LANES);
         let mut iterations = 0;
         for part in 1..=dependencies.parts() {
             advance(part - 1, state);
             for place in dependencies.part(part) {
-                let feature = features[place];
+                let feature = self.features[place];
                 let theta = &state.output[place * arity..(place + 1) * arity];
-                let x = lanes_mut(value, feature);
-                iterations += transformer.inverse(lanes(z, feature), theta, x, log_det)?;
+                let (z, x) = (lanes(at.input, feature), lanes_mut(at.value, feature));
+                iterations += self.transformer.inverse(z, theta, x, at.log_det)?;
                 lanes_mut(&mut state.input, dependencies.context() + place).copy_from_slice(x);
             }
         }
-        self.iterations.note(iterations);
-        Ok(())
+        Ok(iterations)
     }
 
-    /// All features at once; a row that has converged stays as it is.
-    fn by_newton<E: Real>(
+    /// All features at once; a row that has converged stays as it is. Returns the number of passes.
+    fn by_newton(
         &self,
         newton: Newton,
-        (z, parameters): (&[E], &[&[E]]),
+        at: Block<'_, E>,
         state: &mut MaskedState<E>,
-        outputs: &mut [&mut [E]],
-    ) -> Result<()>
-    where
-        T: Transformer<E>,
-    {
-        let [value, log_det] = outputs else {
-            return Ok(());
-        };
-        let Wiring { features, kernel, transformer } = &self.wiring;
-        let (context, arity) = (kernel.dependencies().context(), kernel.arity() * LANES);
+    ) -> Result<u64> {
+        let Block { input, value, log_det, parameters, .. } = at;
+        let (context, arity) = (self.kernel.dependencies().context(), self.kernel.arity() * LANES);
         let (relaxation, tolerance) = (E::of(newton.relaxation), E::of(newton.tolerance));
-        value.copy_from_slice(z);
+        value.copy_from_slice(input);
         let mut worst = [E::infinity(); LANES];
         for iteration in 1..=newton.iterations as u64 {
-            for (place, &feature) in features.iter().enumerate() {
+            for (place, &feature) in self.features.iter().enumerate() {
                 lanes_mut(&mut state.input, context + place).copy_from_slice(lanes(value, feature));
             }
-            kernel.forward(parameters, state);
+            self.kernel.forward(parameters, state);
             let done = worst.map(|worst| worst <= tolerance);
             let mut residual = [E::zero(); LANES];
             let mut slopes = [E::zero(); LANES];
-            for (&feature, theta) in features.iter().zip(state.output.chunks_exact(arity)) {
+            for (&feature, theta) in self.features.iter().zip(state.output.chunks_exact(arity)) {
                 let (mut image, mut slope) = ([E::zero(); LANES], [E::zero(); LANES]);
-                let (x, z) = (lanes_mut(value, feature), lanes(z, feature));
-                transformer.forward(x, theta, &mut image, &mut slope)?;
+                let (x, z) = (lanes_mut(value, feature), lanes(input, feature));
+                self.transformer.forward(x, theta, &mut image, &mut slope)?;
                 vectorised(
                     #[inline(always)]
                     || {
@@ -106,11 +97,8 @@ impl<T> SamplingOperation<T> {
             }
             worst = residual;
             if worst.iter().all(|&worst| worst <= tolerance) {
-                for (total, &slope) in log_det.iter_mut().zip(&slopes) {
-                    *total = -slope;
-                }
-                self.passes.note(iteration);
-                return Ok(());
+                log_det.iter_mut().zip(slopes).for_each(|(total, slope)| *total -= slope);
+                return Ok(iteration);
             }
         }
         let row = worst.iter().position(|&w| w > tolerance || w.is_nan()).unwrap_or(0);
@@ -123,90 +111,40 @@ impl<T> SamplingOperation<T> {
                      incremental sampling",
         })
     }
-}
 
-impl<E: Real, T: Transformer<E>> Operation<E> for SamplingOperation<T> {
-    type Workspace = MaskedState<E>;
-
-    fn name(&self) -> &'static str {
-        "autoregressive layer"
-    }
-
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.wiring.features.len(), 1]
-    }
-
-    fn forward(
+    /// With G the gradient of z and everything at the solution x, from the last feature to the first:
+    /// ```text
+    /// g_i = d x_i + what later features' theta send back
+    /// (G_i, d theta_i) = inverse gradient of tau for (g_i, d log_det)
+    /// ```
+    /// d theta_i goes back through the network before the features it depends on have their turn.
+    pub(super) fn pull_sample(
         &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        state: &mut MaskedState<E>,
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let kernel = &self.wiring.kernel;
-        kernel.start(state);
-        if let Some(context) = inputs.get(1) {
-            state.input[..context.len()].copy_from_slice(context);
-        }
-        match self.sampling {
-            Sampling::Incremental => {
-                self.passes.note(1);
-                self.by_parts(inputs[0], state, outputs, |degree, state| {
-                    kernel.forward_degree(degree, parameters, state);
-                })
-            }
-            Sampling::Sequential => {
-                self.passes.note(kernel.dependencies().parts() as u64);
-                let context = kernel.dependencies().context() * LANES;
-                state.input[context..].fill(E::zero());
-                self.by_parts(inputs[0], state, outputs, |_, state| {
-                    kernel.forward(parameters, state);
-                })
-            }
-            Sampling::Newton(newton) => {
-                self.by_newton(newton, (inputs[0], parameters), state, outputs)
-            }
-        }
-    }
-
-    fn backward(
-        &self,
-        block: Recorded<'_, E, MaskedState<E>>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
+        at: Pull<'_, '_, E>,
+        state: &MaskedState<E>,
+        gradient: &mut MaskedGradient<E>,
     ) {
-        let [d_value, d_log_det] = output_gradients else {
-            return;
-        };
-        let Wiring { features, kernel, transformer } = &self.wiring;
-        let (state, dependencies) = (block.workspace, kernel.dependencies());
+        let (kernel, dependencies) = (&self.kernel, self.kernel.dependencies());
         let (context, arity) = (dependencies.context(), kernel.arity() * LANES);
-        let mut gradient = kernel.start_gradient();
         for part in (1..=dependencies.parts()).rev() {
-            kernel.backward_degree(part, block.parameters, state, &mut gradient);
+            kernel.backward_degree(part, at.parameters, state, gradient);
             for place in dependencies.part(part) {
-                let feature = features[place];
+                let feature = self.features[place];
                 let mut total = [E::zero(); LANES];
-                let sent_back = lanes(&gradient.input, context + place);
-                let terms = lanes(d_value, feature).iter().zip(sent_back);
-                for (total, (&direct, &later)) in total.iter_mut().zip(terms) {
-                    *total = direct + later;
-                }
-                let x = lanes(&state.input, context + place);
+                total.copy_from_slice(lanes(at.d_value, feature));
+                add(&mut total, lanes(&gradient.input, context + place));
                 let thetas = place * arity..(place + 1) * arity;
-                let outer = Outer { value: &total, log_slope: d_log_det };
+                let outer = Outer { value: &total, log_slope: at.d_log_det };
                 let inner = Inner {
-                    value: lanes_mut(input_gradients[0], feature),
+                    value: lanes_mut(at.d_input, feature),
                     theta: &mut gradient.output()[thetas.clone()],
                 };
-                transformer.inverse_gradient(x, &state.output[thetas], outer, inner);
+                let (x, theta) = (lanes(at.value, feature), &state.output[thetas]);
+                self.transformer.inverse_gradient(x, theta, outer, inner);
             }
         }
-        kernel.backward_degree(0, block.parameters, state, &mut gradient);
-        kernel.add_parameter_gradients(state, &gradient, parameter_gradients);
-        if let Some(target) = input_gradients.get_mut(1) {
-            target.copy_from_slice(&gradient.input[..context * LANES]);
-        }
+        kernel.backward_degree(0, at.parameters, state, gradient);
+        kernel.add_parameter_gradients(state, gradient, at.gradients);
+        add(at.d_context, &gradient.input[..context * LANES]);
     }
 }

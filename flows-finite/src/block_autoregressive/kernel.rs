@@ -10,6 +10,7 @@
 
 use flows_core::Real;
 use flows_core::elementwise::{clamp, tanh, vectorised};
+use flows_core::lanes::lanes;
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 
@@ -35,7 +36,7 @@ pub(super) struct Levels<E> {
 }
 
 /// Gradients of one feature's A h + .. and A t, level by level; at level 0 those of its x.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Adjoint<E> {
     pub(super) values: Vec<Vec<E>>,
     tangents: Vec<Vec<E>>,
@@ -93,14 +94,17 @@ impl Kernel {
         }
     }
 
-    /// The units of feature d at the x that level 0 holds: diagonal blocks only.
-    pub(super) fn evaluate<E: Real>(
+    /// The units of feature d at x, which is written to level 0: diagonal blocks only. Returns z and
+    /// the slope.
+    pub(super) fn evaluate<'a, E: Real>(
         &self,
         d: usize,
+        x: &[E],
         parameters: &[&[E]],
         offsets: &[Vec<E>],
-        levels: &mut Levels<E>,
-    ) {
+        levels: &'a mut Levels<E>,
+    ) -> (&'a [E], &'a [E]) {
+        levels.values[0][self.layers[0].source(d)].copy_from_slice(x);
         for (l, layer) in self.layers.iter().enumerate() {
             let weight = &parameters[2 * l][layer.diagonal(d)];
             let weight = Matrix::new(weight, layer.units, layer.fan_in);
@@ -117,19 +121,31 @@ impl Kernel {
                 activate(values, tangents);
             }
         }
+        (lanes(&levels.values[self.layers.len()], d), self.slopes(d, levels))
     }
 
-    /// Room for the gradients of all values.
-    pub(super) fn gradients<E: Real>(&self) -> Vec<Vec<E>> {
-        self.widths().map(|width| vec![E::zero(); width * LANES]).collect()
+    /// dz/dx of feature d.
+    pub(super) fn slopes<'a, E: Real>(&self, d: usize, levels: &'a Levels<E>) -> &'a [E] {
+        lanes(&levels.tangents[self.layers.len()], d)
     }
 
-    /// Room for the gradients of a feature.
-    pub(super) fn adjoint<E: Real>(&self) -> Adjoint<E> {
-        let above = self.layers.iter().map(|layer| layer.units);
-        let widths = std::iter::once(1).chain(above);
-        let values: Vec<Vec<E>> = widths.map(|width| vec![E::zero(); width * LANES]).collect();
-        Adjoint { tangents: values.clone(), values }
+    /// Makes room for the way back: for the gradients of all values, zero so far, and for those of a
+    /// feature.
+    pub(super) fn open_back<E: Real>(&self, gradients: &mut Vec<Vec<E>>, adjoint: &mut Adjoint<E>) {
+        let levels = self.layers.len() + 1;
+        let Adjoint { values, tangents } = adjoint;
+        for all in [&mut *gradients, values, tangents] {
+            all.resize_with(levels, Vec::new);
+        }
+        for (gradient, width) in gradients.iter_mut().zip(self.widths()) {
+            gradient.clear();
+            gradient.resize(width * LANES, E::zero());
+        }
+        let units = std::iter::once(1).chain(self.layers.iter().map(|layer| layer.units));
+        for ((values, tangents), units) in values.iter_mut().zip(tangents).zip(units) {
+            values.resize(units * LANES, E::zero());
+            tangents.resize(units * LANES, E::zero());
+        }
     }
 
     /// From the gradients of z and log slope of feature d to that of its x. `gradients` holds, level
@@ -145,7 +161,7 @@ impl Kernel {
     ) {
         let last = self.layers.len();
         adjoint.values[last].copy_from_slice(value);
-        let slopes = &levels.tangents[last][d * LANES..(d + 1) * LANES];
+        let slopes = self.slopes(d, levels);
         for (lane, gradient) in adjoint.tangents[last].iter_mut().enumerate() {
             *gradient = log_slope[lane] / slopes[lane];
         }

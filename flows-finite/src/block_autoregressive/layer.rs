@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use flows_core::operation::LANES;
-use flows_core::{Batch, Mode, Real, Result, Stream, Values, derive};
+use flows_core::{Real, Stream};
 use rand::RngExt;
 
 /// Half the width of the interval over which the units of a hidden layer are spread at the start.
@@ -90,32 +90,33 @@ impl Layer {
     /// ```text
     /// v = exp(u) in the diagonal block, u to its left;   W = e^g v / |v|   row by row
     /// ```
-    /// With G the gradient of W and q = G . W of a row: g receives q, a weight to the left
-    /// (e^g / |v|) H and one in the diagonal block W H, where H = G - q e^(-2g) W.
-    pub(super) fn effective<E: Real, T: Mode<E>>(
+    pub(super) fn effective<E: Real>(self, raw: &[E], log_gain: &[E]) -> Vec<E> {
+        narrow(&self.normalised(&wide(raw), &wide(log_gain)).0)
+    }
+
+    /// The gradients of u and g from that of W: with G the gradient of W and q = G . W of a row, g
+    /// receives q, a weight to the left (e^g / |v|) H and one in the diagonal block W H, where
+    /// H = G - q e^(-2g) W.
+    pub(super) fn pull_effective<E: Real>(
         self,
-        raw: &Batch<E>,
-        log_gain: &Batch<E>,
-        tape: &mut T,
-    ) -> Result<Batch<E>> {
-        let gains = wide(&log_gain.values());
-        let (weights, scales) = self.normalised(&wide(&raw.values()), &gains);
-        let values = narrow(&weights);
-        let backward = move |gradient: &[E]| {
-            let (mut d_raw, mut d_gain) = (wide(gradient), vec![0.0; gains.len()]);
-            for (row, diagonal, left) in self.each_row() {
-                let entries = || diagonal.clone().chain(left.clone());
-                let along: f64 = entries().map(|k| d_raw[k] * weights[k]).sum();
-                let shrink = along * (-2.0 * gains[row]).exp();
-                for k in entries() {
-                    let factor = if diagonal.contains(&k) { weights[k] } else { scales[row] };
-                    d_raw[k] = factor * (d_raw[k] - shrink * weights[k]);
-                }
-                d_gain[row] = along;
+        raw: &[E],
+        log_gain: &[E],
+        gradient: &[E],
+    ) -> [Vec<E>; 2] {
+        let gains = wide(log_gain);
+        let (weights, scales) = self.normalised(&wide(raw), &gains);
+        let (mut d_raw, mut d_gain) = (wide(gradient), vec![0.0; gains.len()]);
+        for (row, diagonal, left) in self.each_row() {
+            let entries = || diagonal.clone().chain(left.clone());
+            let along: f64 = entries().map(|k| d_raw[k] * weights[k]).sum();
+            let shrink = along * (-2.0 * gains[row]).exp();
+            for k in entries() {
+                let factor = if diagonal.contains(&k) { weights[k] } else { scales[row] };
+                d_raw[k] = factor * (d_raw[k] - shrink * weights[k]);
             }
-            vec![narrow(&d_raw), narrow(&d_gain)]
-        };
-        derive(&[raw, log_gain], (values, 1, self.weights()), backward, tape)
+            d_gain[row] = along;
+        }
+        [narrow(&d_raw), narrow(&d_gain)]
     }
 
     /// W and the factor e^g / |v| of every row.

@@ -1,7 +1,7 @@
 //! Linear layers by other decompositions: QR and singular values (review, Section 3.2 and
 //! Appendix B).
 
-use flows_core::{BoxBijector, Chain, Real, Result, Stream};
+use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
 
 use super::{Generator, Orthogonal, Triangle, Triangular};
 use crate::ActNorm;
@@ -22,9 +22,9 @@ use crate::ActNorm;
 /// Hoogeboom, van den Berg, Welling, *Emerging Convolutions for Generative Normalizing Flows*, ICML
 /// 2019, section 3.3. <https://arxiv.org/abs/1901.11137>
 pub fn qr<E: Real>(dim: usize, generator: Generator, rng: &mut Stream) -> Result<Chain<E>> {
-    let parts = vec![
-        BoxBijector::new(Triangular::new(dim, Triangle::Upper)?),
-        BoxBijector::new(Orthogonal::new(dim, generator, rng)?),
+    let parts: Vec<Box<dyn Bijector<E>>> = vec![
+        Box::new(Layer::new(Triangular::new(dim, Triangle::Upper)?, rng)?),
+        Box::new(Layer::new(Orthogonal::new(dim, generator)?, rng)?),
     ];
     Chain::new(dim, parts)
 }
@@ -44,10 +44,11 @@ pub fn qr<E: Real>(dim: usize, generator: Generator, rng: &mut Stream) -> Result
 /// Zhang, Lei, Dhillon, *Stabilizing Gradients for Deep Neural Networks via Efficient SVD
 /// Parameterization*, ICML 2018. <https://arxiv.org/abs/1803.09327>
 pub fn svd<E: Real>(dim: usize, generator: Generator, rng: &mut Stream) -> Result<Chain<E>> {
-    let parts = vec![
-        BoxBijector::new(Orthogonal::new(dim, generator, rng)?),
-        BoxBijector::new(ActNorm::new(dim)?),
-        BoxBijector::new(Orthogonal::new(dim, generator, rng)?),
+    let orthogonal = Orthogonal::new(dim, generator)?;
+    let parts: Vec<Box<dyn Bijector<E>>> = vec![
+        Box::new(Layer::new(orthogonal, rng)?),
+        Box::new(Layer::new(ActNorm::new(dim), rng)?),
+        Box::new(Layer::new(orthogonal, rng)?),
     ];
     Chain::new(dim, parts)
 }

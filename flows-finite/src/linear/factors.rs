@@ -1,5 +1,7 @@
 //! Triangular matrices over blocks of rows: products, solves and their gradients.
 
+use std::ops::Range;
+
 use flows_core::Real;
 use flows_core::elementwise::vectorised;
 use flows_core::matmul::{Destination, Matrix, product};
@@ -17,43 +19,89 @@ pub enum Triangle {
     Upper,
 }
 
-/// A triangular matrix T of n rows that acts on the features of a block.
-#[derive(Debug)]
-pub(crate) struct Factor<E> {
-    triangle: Triangle,
-    /// `(n, n)`, read off the diagonal on the side of the triangle.
-    entries: Vec<E>,
-    diagonal: Vec<E>,
+impl Triangle {
+    fn flipped(self) -> Self {
+        match self {
+            Self::Lower => Self::Upper,
+            Self::Upper => Self::Lower,
+        }
+    }
+
+    /// The places off the diagonal in row i of n.
+    #[inline(always)]
+    fn places(self, i: usize, n: usize) -> Range<usize> {
+        match self {
+            Self::Lower => 0..i,
+            Self::Upper => i + 1..n,
+        }
+    }
+
+    /// What a square matrix of n rows holds off the diagonal on this side, zero elsewhere: the gradient
+    /// of the entries from that of [`Factor::pull_product`] and [`Factor::pull_solution`].
+    pub(crate) fn entries<E: Real>(self, matrix: &[E], n: usize) -> Vec<E> {
+        let mut entries = vec![E::zero(); matrix.len()];
+        for i in 0..n {
+            let Range { start, end } = self.places(i, n);
+            let row = i * n + start..i * n + end;
+            entries[row.clone()].copy_from_slice(&matrix[row]);
+        }
+        entries
+    }
 }
 
-impl<E: Real> Factor<E> {
-    /// From a full matrix, of which only the entries off the diagonal are read, and the diagonal.
-    pub(crate) fn new(triangle: Triangle, entries: &[E], diagonal: Vec<E>) -> Self {
-        Self { triangle, entries: entries.to_vec(), diagonal }
+/// The diagonal exp(s) in place of s, and its log-determinant, the sum of s.
+pub(super) fn exponentiate<E: Real>(log_diagonal: &mut [E]) -> Vec<E> {
+    let log_det = log_diagonal.iter().copied().sum();
+    log_diagonal.iter_mut().for_each(|s| *s = s.exp());
+    vec![log_det]
+}
+
+/// The gradient of s from those of the matrix, of which only the diagonal is read, and of the log-det.
+pub(super) fn pull_exponentials<E: Real>(matrix: &[E], diagonal: &[E], log_det: &[E]) -> Vec<E> {
+    let own = matrix.iter().step_by(diagonal.len() + 1);
+    own.zip(diagonal).map(|(&g, &d)| g * d + log_det[0]).collect()
+}
+
+/// A triangular matrix T that acts on the features of a block, seen through the slices that hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor<'a, E> {
+    triangle: Triangle,
+    /// Number of rows.
+    n: usize,
+    /// T_ij is `entries[i * row_step + j * column_step]` off the diagonal on the side of the triangle.
+    entries: &'a [E],
+    row_step: usize,
+    column_step: usize,
+    /// Ones if there is none.
+    diagonal: Option<&'a [E]>,
+}
+
+impl<'a, E: Real> Factor<'a, E> {
+    /// From a full matrix, row by row, of which only the entries off the diagonal are read, and the
+    /// diagonal.
+    pub(crate) fn new(triangle: Triangle, entries: &'a [E], diagonal: &'a [E]) -> Self {
+        Self { diagonal: Some(diagonal), ..Self::unit(triangle, entries, diagonal.len()) }
     }
 
-    pub(crate) fn diagonal(&self) -> &[E] {
-        &self.diagonal
+    /// As [`new`](Self::new), with n ones on the diagonal.
+    pub(crate) fn unit(triangle: Triangle, entries: &'a [E], n: usize) -> Self {
+        Self { triangle, n, entries, row_step: n, column_step: 1, diagonal: None }
     }
 
+    /// The diagonal; empty where it holds ones.
+    pub(crate) fn diagonal(&self) -> &'a [E] {
+        self.diagonal.unwrap_or_default()
+    }
+
+    /// The transpose, without moving anything.
     pub(crate) fn transposed(&self) -> Self {
-        let n = self.diagonal.len();
-        let triangle = match self.triangle {
-            Triangle::Lower => Triangle::Upper,
-            Triangle::Upper => Triangle::Lower,
-        };
-        let mut entries = vec![E::zero(); n * n];
-        for (i, row) in self.entries.chunks_exact(n).enumerate() {
-            for (j, &entry) in row.iter().enumerate() {
-                entries[j * n + i] = entry;
-            }
-        }
-        Self { triangle, entries, diagonal: self.diagonal.clone() }
+        let (row_step, column_step) = (self.column_step, self.row_step);
+        Self { triangle: self.triangle.flipped(), row_step, column_step, ..*self }
     }
 
     /// The rows in an order in which each needs only earlier ones: that of a solve.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> + use<E> {
-        let (last, upper) = (self.diagonal.len(), self.triangle == Triangle::Upper);
+    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> + use<'a, E> {
+        let (last, upper) = (self.n, self.triangle == Triangle::Upper);
         (0..last).map(move |step| if upper { last - 1 - step } else { step })
     }
 
@@ -70,7 +118,7 @@ impl<E: Real> Factor<E> {
     /// w_i = (v_i - sum of T_ij w_j) / T_ii, or T_ii v_i + sum of T_ij v_j in the opposite order, in
     /// which rows that are still to be read are not yet overwritten.
     fn sweep<const SOLVE: bool>(&self, v: &mut [E]) {
-        let last = self.diagonal.len().saturating_sub(1);
+        let last = self.n.saturating_sub(1);
         vectorised(
             #[inline(always)]
             || {
@@ -78,11 +126,20 @@ impl<E: Real> Factor<E> {
                     for row in self.rows() {
                         let i = if SOLVE { row } else { last - row };
                         let sums = self.part(i, v, first);
-                        let own = self.diagonal[i];
                         let target = &mut v[i * LANES + first..][..ABREAST];
-                        for (value, &sum) in target.iter_mut().zip(&sums) {
-                            *value =
-                                if SOLVE { (*value - sum) / own } else { own.mul_add(*value, sum) };
+                        if let Some(diagonal) = self.diagonal {
+                            let own = diagonal[i];
+                            for (value, &sum) in target.iter_mut().zip(&sums) {
+                                *value = if SOLVE {
+                                    (*value - sum) / own
+                                } else {
+                                    own.mul_add(*value, sum)
+                                };
+                            }
+                        } else {
+                            for (value, &sum) in target.iter_mut().zip(&sums) {
+                                *value = if SOLVE { *value - sum } else { *value + sum };
+                            }
                         }
                     }
                 }
@@ -107,14 +164,9 @@ impl<E: Real> Factor<E> {
     /// As [`others`](Self::others), for the lanes from `first`.
     #[inline(always)]
     fn part(&self, i: usize, v: &[E], first: usize) -> [E; ABREAST] {
-        let n = self.diagonal.len();
-        let places = match self.triangle {
-            Triangle::Lower => 0..i,
-            Triangle::Upper => i + 1..n,
-        };
         let mut sums = [E::zero(); ABREAST];
-        for j in places {
-            let entry = self.entries[i * n + j];
+        for j in self.triangle.places(i, self.n) {
+            let entry = self.entries[i * self.row_step + j * self.column_step];
             let source = &v[j * LANES + first..][..ABREAST];
             for (sum, &value) in sums.iter_mut().zip(source) {
                 *sum = entry.mul_add(value, *sum);
@@ -123,38 +175,26 @@ impl<E: Real> Factor<E> {
         sums
     }
 
-    /// From the gradient of T v to that of v, in place; adds that of the entries and returns that
-    /// of the diagonal.
-    pub(crate) fn pull_product(&self, v: &[E], gradient: &mut [E], entries: &mut [E]) -> Vec<E> {
-        let diagonal = self.add_outer(gradient, v, E::one(), entries);
+    /// From the gradient g of T v to that of v, in place, and g v^T added to that of T as a full matrix:
+    /// what stands on the other side of the diagonal means nothing, see [`Triangle::entries`].
+    pub(crate) fn pull_product(&self, v: &[E], gradient: &mut [E], matrix: &mut [E]) {
+        add_outer(gradient, v, matrix);
         self.transposed().multiply(gradient);
-        diagonal
     }
 
-    /// As [`pull_product`](Self::pull_product) for w = T^-1 v: the gradient g of w becomes T^-T g,
-    /// and T receives -(T^-T g) w^T.
-    pub(crate) fn pull_solution(&self, w: &[E], gradient: &mut [E], entries: &mut [E]) -> Vec<E> {
-        self.transposed().solve(gradient);
-        self.add_outer(gradient, w, -E::one(), entries)
+    /// As [`pull_product`](Self::pull_product) for w = T^-1 v, with *minus* the gradients of w and v: g
+    /// becomes T^-T g, and T receives (T^-T g) w^T.
+    pub(crate) fn pull_solution(&self, w: &[E], minus_gradient: &mut [E], matrix: &mut [E]) {
+        self.transposed().solve(minus_gradient);
+        add_outer(minus_gradient, w, matrix);
     }
+}
 
-    /// Adds the part of `sign` a b^T off the diagonal to `entries` and returns its diagonal.
-    fn add_outer(&self, a: &[E], b: &[E], sign: E, entries: &mut [E]) -> Vec<E> {
-        let n = self.diagonal.len();
-        let mut outer = vec![E::zero(); n * n];
-        let columns = Matrix::new(b, n, LANES).transposed();
-        product(Matrix::new(a, n, LANES), columns, &mut outer, Destination::Replace);
-        for i in 0..n {
-            let side = match self.triangle {
-                Triangle::Lower => i * n..i * n + i,
-                Triangle::Upper => i * n + i + 1..(i + 1) * n,
-            };
-            for (sum, &term) in entries[side.clone()].iter_mut().zip(&outer[side]) {
-                *sum += sign * term;
-            }
-        }
-        outer.iter().step_by(n + 1).map(|&term| sign * term).collect()
-    }
+/// `matrix += a b^T`
+fn add_outer<E: Real>(a: &[E], b: &[E], matrix: &mut [E]) {
+    let n = a.len() / LANES;
+    let b = Matrix::new(b, n, LANES).transposed();
+    product(Matrix::new(a, n, LANES), b, matrix, Destination::Add);
 }
 
 /// Adds `sign` times one value a feature to all lanes.
@@ -164,6 +204,11 @@ pub(crate) fn shift<E: Real>(v: &mut [E], sign: E, by: &[E]) {
             *element += sign * value;
         }
     }
+}
+
+/// `to = -from`
+pub(super) fn negate<E: Real>(from: &[E], to: &mut [E]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to = -from);
 }
 
 /// Adds `sign` times the sum over the lanes of each feature to `sums`.

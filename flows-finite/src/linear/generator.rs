@@ -3,7 +3,7 @@
 //! Everything here is in double precision, whatever the precision of the flow, so that a matrix is
 //! orthogonal to the rounding of its own type.
 
-use flows_core::{Error, Result};
+use flows_core::{Error, Real, Result, Stream, normals};
 use nalgebra::{DMatrix, DVector};
 
 /// How an orthogonal matrix Q is made from parameters that are free.
@@ -29,11 +29,23 @@ pub enum Generator {
 }
 
 /// The gradient of the parameters from that of Q.
-pub(super) type Pull = Box<dyn FnOnce(DMatrix<f64>) -> Vec<f64>>;
+type Pull = Box<dyn FnOnce(DMatrix<f64>) -> Vec<f64>>;
 
 impl Generator {
+    /// # Errors
+    /// [`Error::Parameter`] without features or without reflections.
+    pub(crate) fn check(self, dim: usize) -> Result<()> {
+        let (rows, columns) = self.shape(dim);
+        for (name, count) in [("features of an orthogonal map", columns), ("reflections", rows)] {
+            if count == 0 {
+                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
+            }
+        }
+        Ok(())
+    }
+
     /// Shape of the parameters: the strict lower part of A, or a reflection a row.
-    pub(super) fn shape(self, dim: usize) -> (usize, usize) {
+    pub(crate) fn shape(self, dim: usize) -> (usize, usize) {
         match self {
             Self::Exponential | Self::Cayley => (dim, dim),
             Self::Householder(reflections) => (reflections, dim),
@@ -41,15 +53,46 @@ impl Generator {
     }
 
     /// Name of the parameters.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exponential | Self::Cayley => "skew",
             Self::Householder(_) => "reflections",
         }
     }
 
+    /// First parameters, as [`Orthogonal`](super::Orthogonal) says.
+    pub(crate) fn start(self, dim: usize, rng: &mut Stream) -> Vec<f64> {
+        match self {
+            Self::Exponential | Self::Cayley => vec![0.0; dim * dim],
+            Self::Householder(reflections) => {
+                let pairs =
+                    (0..reflections.div_ceil(2)).map(|_| normals::<f64>(dim, rng).repeat(2));
+                pairs.flatten().take(reflections * dim).collect()
+            }
+        }
+    }
+
+    /// Q row by row, in the precision of the parameters.
+    pub(crate) fn rows<E: Real>(self, dim: usize, parameters: &[E]) -> Result<Vec<E>> {
+        let (matrix, _) = self.matrix(dim, &wide(parameters))?;
+        // Row by row here, column by column there.
+        Ok(matrix.transpose().iter().map(|&v| E::of(v)).collect())
+    }
+
+    /// The gradient of the parameters from that of the first rows of Q, the others having none.
+    pub(crate) fn pull_rows<E: Real>(
+        self,
+        dim: usize,
+        parameters: &[E],
+        gradient: &[E],
+    ) -> Result<Vec<E>> {
+        let (_, pull) = self.matrix(dim, &wide(parameters))?;
+        let entry = |i, j| gradient.get(i * dim + j).map_or(0.0, |g: &E| g.as_f64());
+        Ok(pull(DMatrix::from_fn(dim, dim, entry)).into_iter().map(E::of).collect())
+    }
+
     /// Q, and how to differentiate it.
-    pub(super) fn matrix(self, dim: usize, parameters: &[f64]) -> Result<(DMatrix<f64>, Pull)> {
+    fn matrix(self, dim: usize, parameters: &[f64]) -> Result<(DMatrix<f64>, Pull)> {
         let (matrix, pull) = match self {
             Self::Exponential => exponential(skew(dim, parameters)?),
             Self::Cayley => cayley(&skew(dim, parameters)?)?,
@@ -60,6 +103,10 @@ impl Generator {
         let gram = matrix.tr_mul(&matrix);
         Ok((&matrix * (DMatrix::identity(dim, dim) * 1.5 - gram * 0.5), pull))
     }
+}
+
+fn wide<E: Real>(values: &[E]) -> Vec<f64> {
+    values.iter().map(|v| v.as_f64()).collect()
 }
 
 /// A = T - T^T with T the strict lower part of the parameters.

@@ -1,110 +1,114 @@
 //! Rotations and reflections (review, Section 3.2 and Appendix B).
 
-use flows_core::operation::apply;
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, check_columns, per_row};
-use flows_core::{
-    Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Real, Result, Role,
-    SplitTape, Stream, Values, Work, derive, normals,
-};
-use nalgebra::DMatrix;
+use flows_core::lanes::{named, named_mut};
+use flows_core::map::{Block, Pull};
+use flows_core::matmul::{Destination, Matrix, product};
+use flows_core::operation::LANES;
+use flows_core::{Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work};
 
-use super::dense::MatrixProduct;
 use super::generator::Generator;
 
 /// x = Q z with Q orthogonal; the inverse is z = Q^T x, the log-det zero.
 ///
-/// Q is made from the parameters once a call, in O(D^3), O(K D^2) for K reflections; a row then costs
-/// O(D^2). It is orthogonal to a few roundings of `E` times sqrt(D).
+/// Q is made from the parameters whenever they change, in O(D^3), O(K D^2) for K reflections; a row
+/// then costs O(D^2). It is orthogonal to a few roundings of the number type times sqrt(D).
 ///
 /// # Start
 /// The skew-symmetric A of [`Generator::Exponential`] and [`Generator::Cayley`] is zero, and Q the
 /// identity. Reflections start in pairs of equal random vectors, so that Q is the identity here too
 /// (the two gradients of a pair are opposite and not zero: the first step parts it); an odd one is
 /// random, because the identity is out of its reach.
-#[derive(Debug)]
-pub struct Orthogonal<E: Real> {
+#[derive(Clone, Copy, Debug)]
+pub struct Orthogonal {
     dim: usize,
     generator: Generator,
-    /// `(dim, dim)`, the strict lower part of A, other entries unused; or `(K, dim)`, the vectors
-    /// that the reflections turn around.
-    parameters: Batch<E>,
 }
 
-impl<E: Real> Orthogonal<E> {
+impl Orthogonal {
     /// An orthogonal map of `dim` features.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without features or without reflections.
-    pub fn new(dim: usize, generator: Generator, rng: &mut Stream) -> Result<Self> {
-        let (rows, columns) = generator.shape(dim);
-        for (name, count) in [("features of an orthogonal map", columns), ("reflections", rows)] {
-            if count == 0 {
-                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-            }
-        }
-        let values = match generator {
-            Generator::Exponential | Generator::Cayley => vec![E::zero(); rows * columns],
-            Generator::Householder(reflections) => {
-                let pairs = (0..reflections.div_ceil(2)).map(|_| normals::<E>(dim, rng).repeat(2));
-                pairs.flatten().take(rows * columns).collect()
-            }
-        };
-        Ok(Self { dim, generator, parameters: batch(values, rows, columns)? })
+    /// [`Error::Parameter`](flows_core::Error::Parameter) without features or without reflections.
+    pub fn new(dim: usize, generator: Generator) -> Result<Self> {
+        generator.check(dim)?;
+        Ok(Self { dim, generator })
     }
 
-    /// Q, `(dim, dim)`, derived on `tape`.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] where the parameters have grown out of range or a vector is zero.
-    pub(crate) fn matrix<T: Mode<E>>(&self, tape: &mut T) -> Result<Batch<E>> {
-        let dim = self.dim;
-        let parameters: Vec<f64> = self.parameters.values().iter().map(|v| v.as_f64()).collect();
-        let (matrix, pull) = self.generator.matrix(dim, &parameters)?;
-        // Row by row here, column by column there.
-        let values = matrix.transpose().iter().map(|&v| E::of(v)).collect();
-        let backward = move |gradient: &[E]| {
-            let gradient = DMatrix::from_fn(dim, dim, |i, j| gradient[i * dim + j].as_f64());
-            vec![pull(gradient).into_iter().map(E::of).collect()]
-        };
-        derive(&[&self.parameters], (values, dim, dim), backward, tape)
+    fn matrix<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Matrix<'a, E> {
+        let [matrix] = named(parameters);
+        Matrix::new(matrix, self.dim, self.dim)
     }
 
-    fn map<T: Mode<E>, const TRANSPOSED: bool>(&self, input: Batch<E, T>) -> Result<Mapped<E, T>> {
-        check_columns("orthogonal map", &input, self.dim)?;
-        let (input, mut tape) = input.split_tape();
-        let matrix = self.matrix(&mut tape)?;
-        let operation = MatrixProduct::<TRANSPOSED> { dim: self.dim };
-        let mut outputs = apply(operation, &[&input], &[matrix], &mut tape)?;
-        let log_det = per_row(vec![E::zero(); input.rows()])?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
+    fn rows<'a, E: Real>(&self, block: &'a [E]) -> Matrix<'a, E> {
+        Matrix::new(block, self.dim, LANES)
     }
 }
 
-impl<E: Real> Parameters<E> for Orthogonal<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        f(self.generator.name(), Role::Learned, &self.parameters);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        f(self.generator.name(), Role::Learned, &mut self.parameters)
+impl Layouts for Orthogonal {
+    /// `(dim, dim)`, the strict lower part of A, other entries unused; or `(K, dim)`, the vectors that
+    /// the reflections turn around.
+    fn layout(&self) -> Vec<Layout> {
+        let (rows, columns) = self.generator.shape(self.dim);
+        vec![Layout::zeros(self.generator.name(), rows, columns)]
     }
 }
 
-impl<E: Real> Bijector<E> for Orthogonal<E> {
+impl<E: Real> Map<E> for Orthogonal {
+    fn name(&self) -> &'static str {
+        "orthogonal map"
+    }
+
     fn dim(&self) -> usize {
         self.dim
     }
 
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
+    fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
+        Ok(vec![self.generator.start(self.dim, rng)])
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, false>(z)
+    /// Q.
+    fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        Ok(vec![self.generator.rows(self.dim, &tensors[0])?])
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, true>(x)
+    fn pull_prepared(
+        &self,
+        tensors: &Tensors<E>,
+        _prepared: &[Vec<E>],
+        gradient: &[Vec<E>],
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        let parameters = tensors.values();
+        let pulled = self.generator.pull_rows(self.dim, &parameters[0], &gradient[0])?;
+        Ok(Some(vec![pulled]))
+    }
+
+    fn forward(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let q = self.matrix(at.parameters);
+        product(q, self.rows(at.input), at.value, Destination::Replace);
+        Ok(Work::default())
+    }
+
+    fn inverse(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let q = self.matrix(at.parameters);
+        product(q.transposed(), self.rows(at.input), at.value, Destination::Replace);
+        Ok(Work::default())
+    }
+
+    /// With g the gradient of x: z receives Q^T g, Q g z^T.
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let (q, g, z) = (self.matrix(at.parameters), self.rows(at.d_value), self.rows(at.input));
+        let [d_q] = named_mut(at.gradients);
+        product(q.transposed(), g, at.d_input, Destination::Replace);
+        product(g, z.transposed(), d_q, Destination::Add);
+        Ok(())
+    }
+
+    /// With g the gradient of z: x receives Q g, Q x g^T.
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let (q, g, x) = (self.matrix(at.parameters), self.rows(at.d_value), self.rows(at.input));
+        let [d_q] = named_mut(at.gradients);
+        product(q, g, at.d_input, Destination::Replace);
+        product(x, g.transposed(), d_q, Destination::Add);
+        Ok(())
     }
 }

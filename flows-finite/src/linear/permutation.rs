@@ -1,12 +1,8 @@
 //! Reordering of features (review, Section 3.2).
 
-use flows_core::operation::{LANES, Operation, Recorded, apply};
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, check_columns, per_row};
-use flows_core::{
-    Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Real, Result, Role,
-    SplitTape, Stream, Values, Work,
-};
+use flows_core::lanes::{lanes, lanes_mut, named};
+use flows_core::map::{Block, Pull};
+use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work};
 use rand::seq::SliceRandom;
 
 use crate::image::Shape;
@@ -14,28 +10,26 @@ use crate::image::Shape;
 /// Feature i of x is feature `order[i]` of z; the log-det is zero.
 ///
 /// The order is saved with the model.
-#[derive(Debug)]
-pub struct Permutation<E: Real> {
-    /// `(1, dim)`
-    order: Batch<E>,
+#[derive(Clone, Debug)]
+pub struct Permutation {
+    /// At the start.
+    order: Vec<usize>,
 }
 
-impl<E: Real> Permutation<E> {
+impl Permutation {
     /// A given order.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless every number from 0 to dim - 1 occurs once.
     pub fn new(order: &[usize]) -> Result<Self> {
-        let values = order.iter().map(|&i| E::of(i as f64)).collect();
-        let permutation = Self { order: batch(values, 1, order.len())? };
-        permutation.indices()?;
-        Ok(permutation)
+        check_order(NAME, &values_of(order))?;
+        Ok(Self { order: order.to_vec() })
     }
 
     /// Last feature first, as between the layers of MAF.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// Never in practice.
     pub fn reverse(dim: usize) -> Result<Self> {
         Self::new(&(0..dim).rev().collect::<Vec<_>>())
     }
@@ -43,11 +37,9 @@ impl<E: Real> Permutation<E> {
     /// A random order.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// Never in practice.
     pub fn random(dim: usize, rng: &mut Stream) -> Result<Self> {
-        let mut order: Vec<usize> = (0..dim).collect();
-        order.shuffle(rng);
-        Self::new(&order)
+        Self::new(&shuffled(dim, rng))
     }
 
     /// Space to depth: x is an image of `shape` (C, H, W), z the same values as (4C, H/2, W/2), both
@@ -74,26 +66,31 @@ impl<E: Real> Permutation<E> {
         }
         Self::new(&order)
     }
-
-    /// The order, checked: a model file may hold anything.
-    fn indices(&self) -> Result<Vec<usize>> {
-        indices("order of a permutation", &self.order)
-    }
-
-    fn map<T: Mode<E>>(&self, input: Batch<E, T>, order: Vec<usize>) -> Result<Mapped<E, T>> {
-        check_columns("permutation", &input, order.len())?;
-        let (input, mut tape) = input.split_tape();
-        let mut outputs = apply(Reorder { order }, &[&input], &[], &mut tape)?;
-        let log_det = per_row(vec![E::zero(); input.rows()])?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
-    }
 }
 
-/// A tensor of indices as what it stands for, if it is a permutation.
-pub(crate) fn indices<E: Real>(name: &'static str, tensor: &Batch<E>) -> Result<Vec<usize>> {
-    let values = tensor.values();
+const NAME: &str = "order of a permutation";
+
+/// An order as the values of a tensor.
+pub(super) fn values_of(order: &[usize]) -> Vec<f64> {
+    order.iter().map(|&i| i as f64).collect()
+}
+
+/// The tensor of an order.
+pub(super) fn order_layout(order: &[usize]) -> Layout {
+    Layout::given("order", 1, order.len(), values_of(order)).fixed()
+}
+
+/// A random order.
+pub(super) fn shuffled(dim: usize, rng: &mut Stream) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..dim).collect();
+    order.shuffle(rng);
+    order
+}
+
+/// Checks that values are an order of as many features: a model file may hold anything.
+pub(super) fn check_order<E: Real>(name: &'static str, values: &[E]) -> Result<()> {
     let mut seen = vec![false; values.len()];
-    for value in &values {
+    for value in values {
         let index = value.as_f64();
         let place = (index >= 0.0).then(|| seen.get_mut(index as usize)).flatten();
         match place {
@@ -104,83 +101,64 @@ pub(crate) fn indices<E: Real>(name: &'static str, tensor: &Batch<E>) -> Result<
             }
         }
     }
-    Ok(values.iter().map(|v| v.as_f64() as usize).collect())
+    Ok(())
 }
 
-/// The order that undoes `order`.
-pub(crate) fn inverted(order: &[usize]) -> Vec<usize> {
-    let mut inverse = vec![0; order.len()];
-    for (place, &source) in order.iter().enumerate() {
-        inverse[source] = place;
-    }
-    inverse
-}
-
-impl<E: Real> Parameters<E> for Permutation<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        f("order", Role::Fixed, &self.order);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        f("order", Role::Fixed, &mut self.order)
+/// Row i of `to` becomes row `order[i]` of `from`.
+pub(super) fn gather<E: Real>(order: &[E], from: &[E], to: &mut [E]) {
+    for (i, source) in order.iter().enumerate() {
+        lanes_mut(to, i).copy_from_slice(lanes(from, source.as_f64() as usize));
     }
 }
 
-impl<E: Real> Bijector<E> for Permutation<E> {
-    fn dim(&self) -> usize {
-        flows_core::tensor::columns(&self.order)
-    }
-
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
-    }
-
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(z, self.indices()?)
-    }
-
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map(x, inverted(&self.indices()?))
+/// Row `order[i]` of `to` becomes row i of `from`.
+pub(super) fn scatter<E: Real>(order: &[E], from: &[E], to: &mut [E]) {
+    for (i, target) in order.iter().enumerate() {
+        lanes_mut(to, target.as_f64() as usize).copy_from_slice(lanes(from, i));
     }
 }
 
-struct Reorder {
-    order: Vec<usize>,
+impl Layouts for Permutation {
+    fn layout(&self) -> Vec<Layout> {
+        vec![order_layout(&self.order)]
+    }
 }
 
-impl<E: Real> Operation<E> for Reorder {
-    type Workspace = ();
-
+impl<E: Real> Map<E> for Permutation {
     fn name(&self) -> &'static str {
         "permutation"
     }
 
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.order.len()]
+    fn dim(&self) -> usize {
+        self.order.len()
     }
 
-    fn forward(
-        &self,
-        inputs: &[&[E]],
-        _: &[&[E]],
-        _: &mut (),
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        for (target, &source) in outputs[0].chunks_exact_mut(LANES).zip(&self.order) {
-            target.copy_from_slice(&inputs[0][source * LANES..(source + 1) * LANES]);
-        }
+    fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        check_order(NAME, &tensors[0])?;
+        Ok(tensors)
+    }
+
+    fn forward(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let [order] = named(at.parameters);
+        gather(order, at.input, at.value);
+        Ok(Work::default())
+    }
+
+    fn inverse(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let [order] = named(at.parameters);
+        scatter(order, at.input, at.value);
+        Ok(Work::default())
+    }
+
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let [order] = named(at.parameters);
+        scatter(order, at.d_value, at.d_input);
         Ok(())
     }
 
-    fn backward(
-        &self,
-        _: Recorded<'_, E, ()>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        _: &mut [&mut [E]],
-    ) {
-        for (outer, &source) in output_gradients[0].chunks_exact(LANES).zip(&self.order) {
-            input_gradients[0][source * LANES..(source + 1) * LANES].copy_from_slice(outer);
-        }
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let [order] = named(at.parameters);
+        gather(order, at.d_value, at.d_input);
+        Ok(())
     }
 }

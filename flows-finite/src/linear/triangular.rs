@@ -1,14 +1,12 @@
 //! A triangular linear layer (review, Section 3.2).
 
-use flows_core::operation::{Operation, Recorded, apply, column};
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, check_columns, columns};
-use flows_core::{
-    Batch, Bijector, Context, Costs, Error, Mapped, Mode, Parameters, Real, Result, Role,
-    SplitTape, Work,
-};
+use flows_core::lanes::{named, named_mut};
+use flows_core::map::{Block, Pull};
+use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Work};
 
-use super::factors::{Factor, Triangle, add_lane_sums, shift};
+use super::factors::{
+    Factor, Triangle, add_lane_sums, exponentiate, negate, pull_exponentials, shift,
+};
 
 /// x = T z + b with T lower or upper triangular and its diagonal exp(s) positive.
 ///
@@ -17,18 +15,13 @@ use super::factors::{Factor, Triangle, add_lane_sums, shift};
 /// ```
 /// Both directions cost O(D^2) a row; it starts as the identity. It is the linear autoregressive
 /// flow: feature i depends on the features before it (lower) or behind it (upper).
-#[derive(Debug)]
-pub struct Triangular<E: Real> {
+#[derive(Clone, Copy, Debug)]
+pub struct Triangular {
+    dim: usize,
     triangle: Triangle,
-    /// `(dim, dim)`, used off the diagonal on the side of the triangle.
-    entries: Batch<E>,
-    /// `(1, dim)`
-    log_diagonal: Batch<E>,
-    /// `(1, dim)`
-    bias: Batch<E>,
 }
 
-impl<E: Real> Triangular<E> {
+impl Triangular {
     /// The identity.
     ///
     /// # Errors
@@ -38,129 +31,89 @@ impl<E: Real> Triangular<E> {
             let (name, requirement) = ("features of a triangular layer", "at least 1");
             return Err(Error::Parameter { name, requirement, value: 0.0 });
         }
-        let zeros = |rows| batch(vec![E::zero(); rows * dim], rows, dim);
-        Ok(Self { triangle, entries: zeros(dim)?, log_diagonal: zeros(1)?, bias: zeros(1)? })
-    }
-
-    fn map<T: Mode<E>, const INVERSE: bool>(&self, input: Batch<E, T>) -> Result<Mapped<E, T>> {
-        let dim = columns(&self.bias);
-        check_columns("triangular layer", &input, dim)?;
-        let (input, mut tape) = input.split_tape();
-        let parameters = [&self.entries, &self.log_diagonal, &self.bias].map(Clone::clone);
-        let operation = TriangularOperation::<INVERSE> { triangle: self.triangle, dim };
-        let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
+        Ok(Self { dim, triangle })
     }
 }
 
-impl<E: Real> Parameters<E> for Triangular<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        f("entries", Role::Learned, &self.entries);
-        f("log_diagonal", Role::Learned, &self.log_diagonal);
-        f("bias", Role::Learned, &self.bias);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        f("entries", Role::Learned, &mut self.entries)?;
-        f("log_diagonal", Role::Learned, &mut self.log_diagonal)?;
-        f("bias", Role::Learned, &mut self.bias)
+impl Layouts for Triangular {
+    fn layout(&self) -> Vec<Layout> {
+        let dim = self.dim;
+        vec![
+            // Used off the diagonal on the side of the triangle.
+            Layout::zeros("entries", dim, dim),
+            Layout::zeros("log_diagonal", 1, dim),
+            Layout::zeros("bias", 1, dim),
+        ]
     }
 }
 
-impl<E: Real> Bijector<E> for Triangular<E> {
-    fn dim(&self) -> usize {
-        columns(&self.bias)
-    }
-
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
-    }
-
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, false>(z)
-    }
-
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, true>(x)
-    }
-}
-
-struct TriangularOperation<const INVERSE: bool> {
-    triangle: Triangle,
-    dim: usize,
-}
-
-impl<const INVERSE: bool> TriangularOperation<INVERSE> {
-    fn factor<E: Real>(&self, parameters: &[&[E]]) -> Factor<E> {
-        let diagonal = parameters[1].iter().map(|s| s.exp()).collect();
-        Factor::new(self.triangle, parameters[0], diagonal)
-    }
-
-    /// T v + b, or T^-1 (v - b), in place.
-    fn transform<E: Real>(&self, factor: &Factor<E>, bias: &[E], v: &mut [E]) {
-        if INVERSE {
-            shift(v, -E::one(), bias);
-            factor.solve(v);
-        } else {
-            factor.multiply(v);
-            shift(v, E::one(), bias);
-        }
-    }
-}
-
-impl<E: Real, const INVERSE: bool> Operation<E> for TriangularOperation<INVERSE> {
-    type Workspace = ();
-
+impl<E: Real> Map<E> for Triangular {
     fn name(&self) -> &'static str {
         "triangular layer"
     }
 
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.dim, 1]
+    fn dim(&self) -> usize {
+        self.dim
     }
 
-    fn forward(
+    /// Entries, diagonal, bias and log-det.
+    fn prepare(&self, mut tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        let log_det = exponentiate(&mut tensors[1]);
+        tensors.push(log_det);
+        Ok(tensors)
+    }
+
+    fn pull_prepared(
         &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        _: &mut (),
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let total: E = parameters[1].iter().copied().sum();
-        outputs[1].fill(if INVERSE { -total } else { total });
-        outputs[0].copy_from_slice(inputs[0]);
-        self.transform(&self.factor(parameters), parameters[2], outputs[0]);
+        _tensors: &Tensors<E>,
+        prepared: &[Vec<E>],
+        gradient: &[Vec<E>],
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        let matrix = &gradient[0];
+        let log_diagonal = pull_exponentials(matrix, &prepared[1], &gradient[3]);
+        let entries = self.triangle.entries(matrix, self.dim);
+        Ok(Some(vec![entries, log_diagonal, gradient[2].clone()]))
+    }
+
+    fn forward(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let [entries, diagonal, bias, log_det] = named(at.parameters);
+        shift(at.log_det, E::one(), log_det);
+        at.value.copy_from_slice(at.input);
+        Factor::new(self.triangle, entries, diagonal).multiply(at.value);
+        shift(at.value, E::one(), bias);
+        Ok(Work::default())
+    }
+
+    fn inverse(&self, at: Block<'_, E>, _: &mut Scratch) -> Result<Work> {
+        let [entries, diagonal, bias, log_det] = named(at.parameters);
+        shift(at.log_det, -E::one(), log_det);
+        at.value.copy_from_slice(at.input);
+        shift(at.value, -E::one(), bias);
+        Factor::new(self.triangle, entries, diagonal).solve(at.value);
+        Ok(Work::default())
+    }
+
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let [entries, diagonal, _, _] = named(at.parameters);
+        let [d_matrix, _, d_bias, d_log_det] = named_mut(at.gradients);
+        add_lane_sums(at.d_log_det, E::one(), d_log_det);
+        add_lane_sums(at.d_value, E::one(), d_bias);
+        at.d_input.copy_from_slice(at.d_value);
+        let factor = Factor::new(self.triangle, entries, diagonal);
+        factor.pull_product(at.input, at.d_input, d_matrix);
         Ok(())
     }
 
-    fn backward(
-        &self,
-        block: Recorded<'_, E, ()>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
-    ) {
-        let [d_entries, d_log_diagonal, d_bias] = parameter_gradients else {
-            return;
-        };
-        let factor = self.factor(block.parameters);
-        let gradient = &mut *input_gradients[0];
-        gradient.copy_from_slice(output_gradients[0]);
-        let sign = if INVERSE { -E::one() } else { E::one() };
-        let diagonal = if INVERSE {
-            let mut z = block.inputs[0].to_vec();
-            self.transform(&factor, block.parameters[2], &mut z);
-            let diagonal = factor.pull_solution(&z, gradient, d_entries);
-            add_lane_sums(gradient, sign, d_bias);
-            diagonal
-        } else {
-            add_lane_sums(gradient, sign, d_bias);
-            factor.pull_product(block.inputs[0], gradient, d_entries)
-        };
-        let total: E = output_gradients[1].iter().copied().sum();
-        for (i, sum) in d_log_diagonal.iter_mut().enumerate() {
-            *sum += diagonal[i] * factor.diagonal()[i] + sign * total;
-        }
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, _: &mut Scratch) -> Result<()> {
+        let [entries, diagonal, _, _] = named(at.parameters);
+        let [d_matrix, _, d_bias, d_log_det] = named_mut(at.gradients);
+        add_lane_sums(at.d_log_det, -E::one(), d_log_det);
+        negate(at.d_value, at.d_input);
+        let factor = Factor::new(self.triangle, entries, diagonal);
+        factor.pull_solution(at.value, at.d_input, d_matrix);
+        // Minus the gradient of x is that of b.
+        add_lane_sums(at.d_input, E::one(), d_bias);
+        at.d_input.iter_mut().for_each(|d| *d = -*d);
+        Ok(())
     }
 }

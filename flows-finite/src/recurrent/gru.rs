@@ -29,14 +29,14 @@ pub(super) const RECORDED: usize = 4;
 /// Sizes of a unit; its tensors are `input` `(3 n, inputs)` for W, `state` `(3 n, n)` for U, `bias`,
 /// `initial` for the first state, `output` and `output_bias`.
 #[derive(Clone, Debug)]
-pub(crate) struct Gru {
+pub(super) struct Gru {
     pub(super) inputs: usize,
     pub(super) units: usize,
     pub(super) outputs: usize,
 }
 
 /// Gradients of a step that are read and written on the way back, for one block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Backward<E> {
     /// Of the state, `(n, LANES)`: of h' before, of h after a step.
     pub(super) state: Vec<E>,
@@ -49,17 +49,13 @@ pub(super) struct Backward<E> {
 impl Layouts for Gru {
     fn layout(&self) -> Vec<Layout> {
         let (n, m, k) = (self.units, self.inputs, self.outputs);
-        let part = |name: &str, rows, columns, last| {
-            let name = name.to_owned();
-            Layout { name, rows, columns, fan_in: n, last }
-        };
         vec![
-            part("input", 3 * n, m, false),
-            part("state", 3 * n, n, false),
-            part("bias", 1, 3 * n, false),
-            part("initial", 1, n, false),
-            part("output", k, n, true),
-            part("output_bias", 1, k, true),
+            Layout::uniform("input", 3 * n, m, n),
+            Layout::uniform("state", 3 * n, n, n),
+            Layout::uniform("bias", 1, 3 * n, n),
+            Layout::uniform("initial", 1, n, n),
+            Layout::uniform("output", k, n, n).in_last_layer(true),
+            Layout::uniform("output_bias", 1, k, n).in_last_layer(true),
         ]
     }
 }
@@ -110,14 +106,14 @@ impl Gru {
         product(weight, Matrix::new(state, self.units, LANES), output, Destination::Add);
     }
 
-    /// Room for the way back; gradients of the last state are zero so far.
-    pub(super) fn backward<E: Real>(&self) -> Backward<E> {
-        let room = |rows: usize| vec![E::zero(); rows * LANES];
-        Backward {
-            state: room(self.units),
-            input: room(self.inputs),
-            arguments: room(RECORDED * self.units),
+    /// Makes room for the way back, on which nothing has come in for the last state so far.
+    pub(super) fn start_backward<E: Real>(&self, back: &mut Backward<E>) {
+        let Backward { state, input, arguments } = back;
+        for (values, rows) in [(&mut *state, self.units), (&mut *input, self.inputs)] {
+            values.clear();
+            values.resize(rows * LANES, E::zero());
         }
+        arguments.resize(RECORDED * self.units * LANES, E::zero());
     }
 
     /// Adds the gradient of the output to those of the state and of the output's parameters.

@@ -1,26 +1,26 @@
 //! Contractive residual layers (review, Section 3.3.1).
 
-use flows_core::operation::{apply, column};
-use flows_core::parameters::{Visitor, VisitorMut, visit_part, visit_part_mut};
-use flows_core::tensor::{batch, check_columns};
+use flows_core::elementwise::vectorised;
+use flows_core::lanes::{add, add_product, lanes, lanes_mut};
+use flows_core::map::{Block, Pull, Solve};
+use flows_core::operation::LANES;
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Error, LogDet, Mapped, Mode, Parameters, Purpose, Real,
-    Result, SplitTape, Stream, Tally, Values, Work, stream,
+    Cost, Costs, Error, Layer, Layout, Layouts, LogDet, Map, Moment, Purpose, Real, Result,
+    Scratch, Stream, Tensors, Work, stream,
 };
-use rand::Rng;
 
 use super::determinant::{Determinant, signs};
-use super::fixed_point::Stopping;
-use super::lipschitz::{Effective, LipschitzNetwork};
-use super::operation::ContractiveOperation;
-use super::tangents::Residual;
+use super::fixed_point::{Stopping, solve};
+use super::lipschitz::LipschitzNetwork;
+use super::log_det::{Bilinear, estimate, exact};
+use super::tangents::{At, Pass, Sums};
 
 /// x = z + g(z, context) with a Lipschitz constant of g in z below 1.
 ///
 /// ```text
 /// log |det dx/dz| = log det(I + J),  J = dg/dz;   z = lim z_k,  z_k+1 = x - g(z_k, context)
 /// ```
-/// [`forward`](Bijector::forward) is one pass beside the log-det; wrap it in
+/// [`forward`](Map::forward) is one pass beside the log-det; wrap the layer in
 /// [`Inverse`](flows_core::Inverse) to have the density in that direction. The inverse takes about
 /// log(tolerance) / log(L) passes, L the Lipschitz constant at the point.
 ///
@@ -40,146 +40,268 @@ use super::tangents::Residual;
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, <https://arxiv.org/abs/1811.00995>;
 /// Chen et al., *Residual Flows for Invertible Generative Modeling*, NeurIPS 2019,
 /// <https://arxiv.org/abs/1906.02735>.
-#[derive(Debug)]
-pub struct Contractive<E: Real> {
-    residual: LipschitzNetwork<E>,
+#[derive(Clone, Debug)]
+pub struct Contractive {
+    network: LipschitzNetwork,
     training: Determinant,
     reporting: Determinant,
-    tolerance: f64,
-    purpose: Purpose,
-    probe_seed: u64,
+    /// None for that of the precision.
+    tolerance: Option<f64>,
 }
 
 /// Tolerance of the inverse, in units of epsilon: 1e-6 in f32, 2e-15 in f64.
 const TOLERANCE: f64 = 8.0;
 
-impl<E: Real> Contractive<E> {
-    /// With one way to compute log-dets for gradients and one for reported numbers; it starts out
-    /// set for reporting.
+/// What a pass leaves at z.
+#[derive(Default)]
+struct Left<E> {
+    pass: Pass<E>,
+    log_det: Bilinear<E>,
+    /// Of the exact log-det, where the other one is an estimate.
+    dense: Bilinear<E>,
+    buffer: Vec<E>,
+}
+
+impl Contractive {
+    /// With one way to compute log-dets for gradients and one for reported numbers.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a setting outside its range.
     pub fn new(
-        residual: LipschitzNetwork<E>,
+        network: LipschitzNetwork,
         training: Determinant,
         reporting: Determinant,
     ) -> Result<Self> {
         training.check()?;
         reporting.check()?;
-        let tolerance = TOLERANCE * E::epsilon().as_f64();
-        let purpose = Purpose::Reporting;
-        Ok(Self { residual, training, reporting, tolerance, purpose, probe_seed: 0 })
+        Ok(Self { network, training, reporting, tolerance: None })
     }
 
-    /// Replaces the tolerance of the inverse, 8 epsilon.
+    /// Replaces the tolerance of the inverse, 8 epsilon; it is never below epsilon.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless it is between epsilon and 1.
+    /// [`Error::Parameter`] unless it is between 0 and 1.
     pub fn with_tolerance(mut self, tolerance: f64) -> Result<Self> {
-        if !(E::epsilon().as_f64()..1.0).contains(&tolerance) {
-            let (name, requirement) = ("tolerance of the inverse", "between epsilon and 1");
+        if !(0.0..1.0).contains(&tolerance) {
+            let (name, requirement) = ("tolerance of the inverse", "in [0, 1)");
             return Err(Error::Parameter { name, requirement, value: tolerance });
         }
-        self.tolerance = tolerance;
+        self.tolerance = Some(tolerance);
         Ok(self)
     }
 
-    /// A bound of the Lipschitz constant of g: errors of the inverse shrink at least by this factor
-    /// an iteration.
+    /// The layer with the given weight, row by row, and bias of each layer of its network.
     ///
     /// # Errors
-    /// As [`LipschitzNetwork::lipschitz`].
-    pub fn lipschitz(&self) -> Result<f64> {
-        self.residual.lipschitz()
+    /// [`Error::Tensors`] where sizes do not fit; [`Error::NonFinite`] if a weight is not finite and
+    /// norms are exact.
+    pub fn with_weights<E: Real>(self, layers: &[(&[f64], &[f64])]) -> Result<Layer<E>> {
+        let given = layers.iter().flat_map(|&(weight, bias)| [weight.to_vec(), bias.to_vec()]);
+        let values = given.chain(self.network.random_vectors()).collect();
+        Layer::with_values(self, values)
     }
 
-    fn determinant(&self) -> Determinant {
-        match self.purpose {
+    /// A bound of the Lipschitz constant of g, from what a layer of this kind has
+    /// [`prepared`](Layer::prepared): errors of the inverse shrink at least by this factor an
+    /// iteration. It is the product of the norms of the weights as they are used, at most the
+    /// coefficient, and as good as the norms are.
+    #[must_use]
+    pub fn lipschitz<E: Real>(prepared: &[Vec<E>]) -> f64 {
+        prepared.last().map_or(f64::NAN, |bound| bound[0].as_f64())
+    }
+
+    fn determinant(&self, purpose: Purpose) -> Determinant {
+        match purpose {
             Purpose::Training => self.training,
             Purpose::Reporting => self.reporting,
         }
     }
 
-    /// The probes of all rows, the same until they are drawn again.
-    fn probes(&self, rows: usize) -> Result<Option<Batch<E>>> {
-        let width = self.determinant().probes() * self.residual.dim();
-        let rng = &mut stream(self.probe_seed, "probes");
-        (width > 0).then(|| batch(signs(rows * width, rng), rows, width)).transpose()
+    /// The slots of the network among those that are prepared; one more holds the Lipschitz bound.
+    fn slots(&self) -> usize {
+        2 * self.network.layers()
     }
 
-    fn map<T: Mode<E>, const INVERSE: bool>(
+    fn stopping<E: Real>(&self, parameters: &[&[E]]) -> Stopping {
+        let epsilon = E::epsilon().as_f64();
+        let tolerance = self.tolerance.unwrap_or(TOLERANCE * epsilon).max(epsilon);
+        Stopping { tolerance, lipschitz: parameters[self.slots()][0].as_f64() }
+    }
+
+    /// Writes the log-det at z; returns the number of passes.
+    fn log_det<E: Real>(
         &self,
-        input: Batch<E, T>,
-        context: &Context<E>,
-    ) -> Result<Mapped<E, T>> {
-        let (dim, features) = (self.residual.dim(), self.residual.context_dim());
-        check_columns("contractive layer", &input, dim)?;
-        context.check("context of a contractive layer", features, input.rows())?;
-        let (input, mut tape) = input.split_tape();
-        let Effective { parameters, lipschitz } = self.residual.effective(&mut tape)?;
-        let estimate = self.determinant().weights(&mut stream(self.probe_seed, "terms"));
-        let passes = estimate.as_ref().map_or(1, |weights| weights.log_det.len() as u64);
-        let probes = self.probes(input.rows())?;
-        let mut inputs = vec![&input];
-        inputs.extend(context.features());
-        inputs.extend(&probes);
-        let iterations = Tally::default();
-        let operation = ContractiveOperation::<INVERSE> {
-            residual: Residual { kernel: self.residual.kernel().clone(), dim },
-            context: features,
-            estimate,
-            stopping: Stopping { tolerance: self.tolerance, lipschitz },
-            iterations: iterations.clone(),
-        };
-        let mut outputs = apply(operation, &inputs, &parameters, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        let iterations = iterations.largest();
-        let work = Work { iterations, ..Work::passes(passes + iterations) };
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, work))
+        at: At<'_, E>,
+        (moment, probes): (Moment, &[E]),
+        left: &mut Left<E>,
+        log_det: &mut [E],
+    ) -> u64 {
+        let (residual, Left { pass, log_det: bilinear, .. }) = (self.network.residual(), left);
+        let terms = &mut stream(moment.seed, "terms");
+        match self.determinant(moment.purpose).weights(terms) {
+            None => {
+                exact(residual, at, pass, bilinear, log_det);
+                1
+            }
+            Some(weights) => {
+                estimate(residual, at, pass, (&weights, probes), (bilinear, log_det));
+                weights.log_det.len() as u64
+            }
+        }
     }
 }
 
-impl<E: Real> Parameters<E> for Contractive<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        visit_part(&self.residual, "residual", f);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        visit_part_mut(&mut self.residual, "residual", f)
+impl Layouts for Contractive {
+    fn layout(&self) -> Vec<Layout> {
+        self.network.layout().into_iter().map(|tensor| tensor.within("residual")).collect()
     }
 }
 
-impl<E: Real> Bijector<E> for Contractive<E> {
+/// Blocks read the limited weights, the biases, and a bound of the Lipschitz constant.
+impl<E: Real> Map<E> for Contractive {
+    fn name(&self) -> &'static str {
+        "contractive layer"
+    }
+
     fn dim(&self) -> usize {
-        self.residual.dim()
+        self.network.dim()
+    }
+
+    fn context_dim(&self) -> usize {
+        self.network.context_dim()
     }
 
     fn costs(&self) -> Costs {
         Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative }
     }
 
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, false>(z, context)
+    fn exactness(&self, purpose: Purpose) -> LogDet {
+        self.determinant(purpose).log_det()
     }
 
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, context: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, true>(x, context)
+    fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
+        Ok(self.network.start(rng))
     }
 
-    fn log_det(&self) -> LogDet {
-        self.determinant().log_det()
+    fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        let (mut prepared, lipschitz) = self.network.limited(tensors)?;
+        // A coefficient near 1 must not round to 1.
+        prepared.push(vec![E::of(lipschitz).min(E::one() - E::epsilon())]);
+        Ok(prepared)
     }
 
-    fn set_purpose(&mut self, purpose: Purpose) {
-        self.purpose = purpose;
-        if purpose == Purpose::Reporting {
-            // An error would mean that a vector had changed its length.
-            self.residual.converge().ok();
+    fn pull_prepared(
+        &self,
+        tensors: &Tensors<E>,
+        _: &[Vec<E>],
+        gradient: &[Vec<E>],
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        let mut pulled = gradient[..self.slots()].to_vec();
+        self.network.pull_limited(&tensors.values(), &mut pulled)?;
+        Ok(Some(pulled))
+    }
+
+    fn refresh(&self, tensors: &Tensors<E>, purpose: Purpose) -> Result<Option<Vec<Vec<E>>>> {
+        self.network.refresh(tensors.values(), purpose)
+    }
+
+    fn noise(&self, moment: Moment, rows: usize) -> Vec<E> {
+        let width = self.determinant(moment.purpose).probes() * self.network.dim();
+        signs(rows * width, &mut stream(moment.seed, "probes"))
+    }
+
+    fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let left: &mut Left<E> = scratch.or_default();
+        let parameters = &at.parameters[..self.slots()];
+        let point = At { z: at.input, context: at.context, parameters };
+        let mut log_det = [E::zero(); LANES];
+        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        add(at.log_det, &log_det);
+        at.value.copy_from_slice(at.input);
+        for (feature, g) in left.pass.values(self.network.dim()).enumerate() {
+            add(lanes_mut(at.value, feature), g);
         }
+        Ok(Work::passes(passes))
     }
 
-    fn resample_probes(&mut self, rng: &mut Stream) {
-        self.probe_seed = rng.next_u64();
-        self.residual.iterate().ok();
+    fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        let left: &mut Left<E> = scratch.or_default();
+        let parameters = &at.parameters[..self.slots()];
+        let stopping = self.stopping(at.parameters);
+        let given = (at.context, parameters);
+        let target = (&mut *at.value, &mut left.pass);
+        let iterations = solve(self.network.residual(), at.input, given, stopping, target)?;
+        let point = At { z: at.value, context: at.context, parameters };
+        let mut log_det = [E::zero(); LANES];
+        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        at.log_det.iter_mut().zip(&log_det).for_each(|(sum, &log_det)| *sum -= log_det);
+        Ok(Work { iterations, ..Work::passes(passes + iterations) })
     }
+
+    /// ```text
+    /// dz = dx + J^T dx + d log det / dz,   d log det = sum of v^T dJ(z) w      (see `Bilinear`)
+    /// ```
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        let Left { pass, log_det: Bilinear { directions, cotangents }, buffer, .. } =
+            scratch.left();
+        let residual = self.network.residual();
+        let parameters = &at.parameters[..self.slots()];
+        let point = At { z: at.input, context: at.context, parameters };
+        // Tangents are needed for the log-det alone.
+        let silent = at.d_log_det.iter().all(|l| l.is_zero());
+        let (directions, cotangents): (&[E], &[E]) =
+            if silent { (&[], &[]) } else { (directions, cotangents) };
+        buffer.clear();
+        buffer.extend_from_slice(cotangents);
+        scale_rows(buffer, at.d_log_det);
+        at.d_input.copy_from_slice(at.d_value);
+        let parameters = &mut at.gradients[..self.slots()];
+        let mut sums = Sums { z: at.d_input, context: at.d_context, parameters };
+        residual.run(point, directions, pass);
+        residual.pull(point, pass, (at.d_value, buffer), &mut sums);
+        Ok(())
+    }
+
+    /// With the dense Jacobian, one pass with D tangents and O(D^3) a row: fewer than the
+    /// log(tolerance) / log(L) passes of another fixed point unless D is large.
+    fn solve_transposed(
+        &self,
+        at: Solve<'_, E>,
+        scratch: &mut Scratch,
+        gradient: &mut [E],
+    ) -> Result<()> {
+        let Left { pass, log_det, dense, buffer: source } = scratch.left();
+        let inverse = if self.determinant(at.moment.purpose) == Determinant::Exact {
+            log_det
+        } else {
+            let parameters = &at.parameters[..self.slots()];
+            let point = At { z: at.input, context: at.context, parameters };
+            exact(self.network.residual(), point, pass, dense, &mut [E::zero(); LANES]);
+            dense
+        };
+        source.clear();
+        source.extend_from_slice(gradient);
+        gradient.fill(E::zero());
+        let rows = inverse.directions.chunks_exact(source.len());
+        for (total, row) in gradient.chunks_exact_mut(LANES).zip(rows) {
+            for feature in 0..self.network.dim() {
+                add_product(total, lanes(row, feature), lanes(source, feature));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Multiplies each row by `factors`.
+fn scale_rows<E: Real>(rows: &mut [E], factors: &[E]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(LANES) {
+                for (value, &factor) in row.iter_mut().zip(factors) {
+                    *value *= factor;
+                }
+            }
+        },
+    );
 }

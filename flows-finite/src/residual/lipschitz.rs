@@ -1,16 +1,14 @@
 //! Perceptrons with a bounded Lipschitz constant.
 
 use flows_core::activation::Activation;
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Batch, Error, LastLayer, MlpKernel, Mode, Network, NoneTape, Parameters, Real, Result, Role,
-    Stream, Values, normals, stream,
+    Error, LastLayer, Layout, Layouts, MlpKernel, Purpose, Real, Result, Stream, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-use super::spectral::{Norm, Singular, limited, normalised_part};
+use super::spectral::{Norm, Singular};
+use super::tangents::Residual;
 
 /// Bound of the Lipschitz constant of a network and how it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,38 +35,21 @@ impl Default for Constraint {
 /// activations (1; for SiLU 1.1), is the coefficient. Only the columns of the first weight that
 /// read z count: the context enters freely.
 ///
+/// Its tensors are the weight and the bias of each layer and, unless norms are exact, two vectors of
+/// each layer that power iteration starts from.
+///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, section 2.1.
 /// <https://arxiv.org/abs/1811.00995>
-#[derive(Debug)]
-pub struct LipschitzNetwork<E: Real> {
-    network: Network<E, MlpKernel>,
-    dim: usize,
+#[derive(Clone, Debug)]
+pub struct LipschitzNetwork {
+    residual: Residual,
     constraint: Constraint,
     /// Product of the Lipschitz constants of all activations.
     activations: f64,
-    /// For each layer; none where norms are exact.
-    vectors: Vec<Vectors<E>>,
 }
 
-/// Where the power iteration of a layer stands.
-#[derive(Debug)]
-struct Vectors<E: Real> {
-    /// `(1, units)`
-    left: Batch<E>,
-    /// `(1, columns that are normalised)`
-    right: Batch<E>,
-}
-
-/// What a call uses.
-pub(super) struct Effective<E: Real> {
-    /// The limited weights and the biases, in the order of the kernel.
-    pub(super) parameters: Vec<Batch<E>>,
-    /// A bound of the network's Lipschitz constant.
-    pub(super) lipschitz: f64,
-}
-
-impl<E: Real> LipschitzNetwork<E> {
+impl LipschitzNetwork {
     /// `dim` and context features in, `dim` out; weights and biases start from
     /// U(-1, 1) / sqrt(fan in).
     ///
@@ -80,7 +61,6 @@ impl<E: Real> LipschitzNetwork<E> {
         hidden: &[usize],
         activation: Activation,
         constraint: Constraint,
-        rng: &mut Stream,
     ) -> Result<Self> {
         constraint.check()?;
         if dim == 0 {
@@ -88,145 +68,163 @@ impl<E: Real> LipschitzNetwork<E> {
             return Err(Error::Parameter { name, requirement, value: 0.0 });
         }
         let kernel = MlpKernel::new(dim + context_dim, hidden, dim, activation)?;
-        let network = Network::new(kernel, LastLayer::Random, rng)?;
         let steepest: f64 = if activation == Activation::Silu { 1.1 } else { 1.0 };
         let activations = steepest.powi(hidden.len() as i32);
-        let mut this = Self { network, dim, constraint, activations, vectors: Vec::new() };
-        if constraint.norm != Norm::Exact {
-            this.vectors = this.random_vectors()?;
-        }
-        this.converge()?;
-        Ok(this)
-    }
-
-    /// From the weight, row by row, and the bias of each layer; inputs beyond `dim` are context.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new); [`Error::Dimension`] or [`Error::Tensors`] where sizes do not fit.
-    pub fn from_weights(
-        dim: usize,
-        layers: &[(&[f64], &[f64])],
-        activation: Activation,
-        constraint: Constraint,
-    ) -> Result<Self> {
-        let units: Vec<usize> = layers.iter().map(|(_, bias)| bias.len()).collect();
-        let inputs = layers.first().and_then(|(w, bias)| w.len().checked_div(bias.len()));
-        let (Some(inputs), Some((&outputs, hidden))) = (inputs, units.split_last()) else {
-            let (name, requirement) = ("layers of a contractive layer", "at least 1, none empty");
-            return Err(Error::Parameter { name, requirement, value: layers.len() as f64 });
-        };
-        if outputs != dim || inputs < dim {
-            let (op, got) = ("weights of a contractive layer", outputs.min(inputs));
-            return Err(Error::Dimension { op, expected: dim, got });
-        }
-        let rng = &mut stream(0, "overwritten");
-        let mut this = Self::new((dim, inputs - dim), hidden, activation, constraint, rng)?;
-        let mut given = layers.iter().flat_map(|(weight, bias)| [weight, bias]);
-        this.network.visit_mut(&mut |_, _, tensor| {
-            let values: Vec<E> =
-                given.next().into_iter().flat_map(|v| v.iter()).map(|&v| E::of(v)).collect();
-            set_values(tensor, &values)
-        })?;
-        this.converge()?;
-        Ok(this)
+        Ok(Self { residual: Residual { kernel, dim }, constraint, activations })
     }
 
     /// Number of features that the bound is for.
+    #[must_use]
     pub fn dim(&self) -> usize {
-        self.dim
+        self.residual.dim
     }
 
     /// Number of conditioning features.
+    #[must_use]
     pub fn context_dim(&self) -> usize {
-        self.kernel().widths()[0] - self.dim
+        self.widths()[0] - self.residual.dim
     }
 
-    /// The product of the norms of the layers as they are used: at most the coefficient, and a
-    /// bound of the Lipschitz constant as good as the norms are.
+    pub(super) fn residual(&self) -> &Residual {
+        &self.residual
+    }
+
+    pub(super) fn layers(&self) -> usize {
+        self.widths().len() - 1
+    }
+
+    pub(super) fn start(&self, rng: &mut Stream) -> Vec<Vec<f64>> {
+        let mut values = LastLayer::Random.start(&self.residual.kernel.layout(), rng);
+        values.extend(self.random_vectors());
+        values
+    }
+
+    /// Where power iteration starts, which does not matter, so that it takes nothing from the run's
+    /// seed.
+    pub(super) fn random_vectors(&self) -> Vec<Vec<f64>> {
+        let rng = &mut stream(0, "power iteration");
+        let mut unit = |length| DVector::from_vec(normals::<f64>(length, rng)).normalize();
+        let layouts = self.vectors().into_iter();
+        layouts.map(|vector| unit(vector.columns).as_slice().to_vec()).collect()
+    }
+
+    /// The weights as they are used and the biases, and a bound of the network's Lipschitz constant.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a weight is not finite and norms are exact.
-    pub fn lipschitz(&self) -> Result<f64> {
-        Ok(self.effective(&mut NoneTape)?.lipschitz)
-    }
-
-    pub(super) fn kernel(&self) -> &MlpKernel {
-        self.network.kernel()
-    }
-
-    /// Derives the limited weights on `tape`.
-    pub(super) fn effective<T: Mode<E>>(&self, tape: &mut T) -> Result<Effective<E>> {
-        let mut effective = Effective { parameters: Vec::new(), lipschitz: self.activations };
-        let limit = self.limit();
-        for (layer, tensors) in self.network.tensors().chunks_exact(2).enumerate() {
-            let singular = self.singular(layer)?;
-            effective.lipschitz *= singular.value.min(limit);
-            effective.parameters.push(limited(&tensors[0], singular, limit, tape)?);
-            effective.parameters.push(tensors[1].clone());
+    pub(super) fn limited<E: Real>(&self, mut tensors: Vec<Vec<E>>) -> Result<(Vec<Vec<E>>, f64)> {
+        let (limit, mut lipschitz) = (self.limit(), self.activations);
+        for layer in 0..self.layers() {
+            let singular = self.singular(layer, &tensors)?;
+            lipschitz *= singular.value.min(limit);
+            singular.limit(limit, &mut tensors[2 * layer], self.widths()[layer]);
         }
-        Ok(effective)
+        tensors.truncate(2 * self.layers());
+        Ok((tensors, lipschitz))
     }
 
-    /// A few power iterations.
-    pub(super) fn iterate(&mut self) -> Result<()> {
-        let Norm::Power { iterations } = self.constraint.norm else {
-            return Ok(());
-        };
-        self.refresh(|singular, matrix| (0..iterations).for_each(|_| singular.iterate(matrix)))
-    }
-
-    /// Power iteration to convergence.
-    pub(super) fn converge(&mut self) -> Result<()> {
-        self.refresh(Singular::converge)
-    }
-
-    fn refresh(&mut self, step: impl Fn(&mut Singular, &DMatrix<f64>)) -> Result<()> {
-        for layer in 0..self.vectors.len() {
-            let mut singular = self.singular(layer)?;
-            step(&mut singular, &self.matrix(layer));
-            let cast = |vector: &DVector<f64>| vector.iter().map(|&v| E::of(v)).collect::<Vec<E>>();
-            set_values(&mut self.vectors[layer].left, &cast(&singular.left))?;
-            set_values(&mut self.vectors[layer].right, &cast(&singular.right))?;
+    /// From the gradients of limited weights and biases to those of weights and biases.
+    ///
+    /// # Errors
+    /// As [`limited`](Self::limited).
+    pub(super) fn pull_limited<E: Real>(
+        &self,
+        tensors: &[Vec<E>],
+        gradient: &mut [Vec<E>],
+    ) -> Result<()> {
+        for layer in 0..self.layers() {
+            let (weight, fan_in) = (&tensors[2 * layer], self.widths()[layer]);
+            let singular = self.singular(layer, tensors)?;
+            singular.pull_limit(self.limit(), weight, fan_in, &mut gradient[2 * layer]);
         }
         Ok(())
     }
 
+    /// A few power iterations, or as many as it takes to converge for reporting; none where norms
+    /// are exact.
+    ///
+    /// # Errors
+    /// As [`limited`](Self::limited).
+    pub(super) fn refresh<E: Real>(
+        &self,
+        mut tensors: Vec<Vec<E>>,
+        purpose: Purpose,
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        let Norm::Power { iterations } = self.constraint.norm else {
+            return Ok(None);
+        };
+        for layer in 0..self.layers() {
+            let (matrix, mut singular) =
+                (self.matrix(layer, &tensors), self.singular(layer, &tensors)?);
+            match purpose {
+                Purpose::Training => (0..iterations).for_each(|_| singular.iterate(&matrix)),
+                Purpose::Reporting => singular.converge(&matrix),
+            }
+            for (vector, at) in [&singular.left, &singular.right].into_iter().zip(self.at(layer)) {
+                tensors[at] = vector.iter().map(|&v| E::of(v)).collect();
+            }
+        }
+        Ok(Some(tensors))
+    }
+
+    fn widths(&self) -> &[usize] {
+        self.residual.kernel.widths()
+    }
+
     /// What the norm of a layer may be.
     fn limit(&self) -> f64 {
-        let layers = self.kernel().widths().len() - 1;
-        (self.constraint.coefficient / self.activations).powf(1.0 / layers as f64)
+        (self.constraint.coefficient / self.activations).powf(1.0 / self.layers() as f64)
+    }
+
+    /// Columns of a layer's weight that count.
+    fn counted(&self, layer: usize) -> usize {
+        if layer == 0 { self.residual.dim } else { self.widths()[layer] }
     }
 
     /// The part of a layer's weight that counts.
-    fn matrix(&self, layer: usize) -> DMatrix<f64> {
-        let width = if layer == 0 { self.dim } else { self.kernel().widths()[layer] };
-        normalised_part(&self.network.tensors()[2 * layer], width)
+    fn matrix<E: Real>(&self, layer: usize, tensors: &[Vec<E>]) -> DMatrix<f64> {
+        let (weight, fan_in) = (&tensors[2 * layer], self.widths()[layer]);
+        let entry = |i: usize, j: usize| weight[i * fan_in + j].as_f64();
+        DMatrix::from_fn(self.widths()[layer + 1], self.counted(layer), entry)
     }
 
-    fn singular(&self, layer: usize) -> Result<Singular> {
-        let matrix = self.matrix(layer);
-        let Some(vectors) = self.vectors.get(layer) else {
+    /// Which tensors are the vectors of a layer.
+    fn at(&self, layer: usize) -> [usize; 2] {
+        let first = 2 * (self.layers() + layer);
+        [first, first + 1]
+    }
+
+    fn singular<E: Real>(&self, layer: usize, tensors: &[Vec<E>]) -> Result<Singular> {
+        let matrix = self.matrix(layer, tensors);
+        if self.constraint.norm == Norm::Exact {
             return Singular::largest(&matrix);
+        }
+        let wide = |at: usize| {
+            let vector = &tensors[at];
+            DVector::from_iterator(vector.len(), vector.iter().map(|v| v.as_f64()))
         };
-        let [left, right] = [&vectors.left, &vectors.right].map(|tensor| {
-            DVector::from_iterator(
-                tensor.values().len(),
-                tensor.values().iter().map(|v| v.as_f64()),
-            )
-        });
+        let [left, right] = self.at(layer).map(wide);
         Ok(Singular::along(&matrix, left, right))
     }
 
-    /// Where power iteration starts does not matter, so that it takes nothing from the run's seed.
-    fn random_vectors(&self) -> Result<Vec<Vectors<E>>> {
-        let rng = &mut stream(0, "power iteration");
-        let mut unit = |length: usize| {
-            let vector = DVector::from_vec(normals::<f64>(length, rng)).normalize();
-            batch(vector.iter().map(|&v| E::of(v)).collect(), 1, length)
+    fn vectors(&self) -> Vec<Layout> {
+        if self.constraint.norm == Norm::Exact {
+            return Vec::new();
+        }
+        let layer = |layer: usize| {
+            let vector = |name: &str, length| Layout::zeros(format!("{name}{layer}"), 1, length);
+            let (units, columns) = (self.widths()[layer + 1], self.counted(layer));
+            [vector("left", units).fixed(), vector("right", columns).fixed()]
         };
-        let layers = 0..self.kernel().widths().len() - 1;
-        let sizes = layers.map(|layer| self.matrix(layer).shape());
-        sizes.map(|(rows, width)| Ok(Vectors { left: unit(rows)?, right: unit(width)? })).collect()
+        (0..self.layers()).flat_map(layer).collect()
+    }
+}
+
+impl Layouts for LipschitzNetwork {
+    fn layout(&self) -> Vec<Layout> {
+        let mut layout = self.residual.kernel.layout();
+        layout.extend(self.vectors());
+        layout
     }
 }
 
@@ -239,25 +237,6 @@ impl Constraint {
         if self.norm == (Norm::Power { iterations: 0 }) {
             let (name, requirement) = ("power iterations", "at least 1");
             return Err(Error::Parameter { name, requirement, value: 0.0 });
-        }
-        Ok(())
-    }
-}
-
-impl<E: Real> Parameters<E> for LipschitzNetwork<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        self.network.visit(f);
-        for (layer, vectors) in self.vectors.iter().enumerate() {
-            f(&format!("left{layer}"), Role::Fixed, &vectors.left);
-            f(&format!("right{layer}"), Role::Fixed, &vectors.right);
-        }
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        self.network.visit_mut(f)?;
-        for (layer, vectors) in self.vectors.iter_mut().enumerate() {
-            f(&format!("left{layer}"), Role::Fixed, &mut vectors.left)?;
-            f(&format!("right{layer}"), Role::Fixed, &mut vectors.right)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use flows_core::Real;
 use flows_core::elementwise::{ln, vectorised};
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 
 use super::determinant::Weights;
@@ -25,42 +26,42 @@ pub(super) struct Bilinear<E> {
     pub(super) cotangents: Vec<E>,
 }
 
-/// The log-det from the dense Jacobian; the directions are (I + J)^-T, row by row.
+/// Writes the log-det from the dense Jacobian; the directions are (I + J)^-T, row by row.
 pub(super) fn exact<E: Real>(
     residual: &Residual,
     at: At<'_, E>,
     pass: &mut Pass<E>,
+    Bilinear { directions: inverse, cotangents: units }: &mut Bilinear<E>,
     log_det: &mut [E],
-) -> Bilinear<E> {
+) {
     let dim = residual.dim;
-    let mut units = vec![E::zero(); dim * dim * LANES];
+    units.clear();
+    units.resize(dim * dim * LANES, E::zero());
     for unit in units.chunks_exact_mut(LANES).step_by(dim + 1) {
         unit.fill(E::one());
     }
-    residual.run(at, &units, pass);
+    residual.run(at, units, pass);
     // Product p is column p of J: what is inverted is I + J^T.
-    let mut inverse = vec![E::zero(); dim * dim * LANES];
-    pass.copy_products(dim, &mut inverse);
-    for (entry, &unit) in inverse.iter_mut().zip(&units) {
-        *entry += unit;
-    }
-    invert(dim, &mut inverse, log_det);
-    Bilinear { directions: inverse, cotangents: units }
+    inverse.resize(units.len(), E::zero());
+    pass.copy_products(dim, inverse);
+    add(inverse, units);
+    invert(dim, inverse, log_det);
 }
 
-/// The mean over `probes` of weighted v^T J^k v, with w = sum of weighted J^k v as directions.
+/// Writes the mean over `probes` of weighted v^T J^k v, with w = sum of weighted J^k v as directions.
 pub(super) fn estimate<E: Real>(
     residual: &Residual,
     at: At<'_, E>,
     pass: &mut Pass<E>,
     (weights, probes): (&Weights, &[E]),
-    log_det: &mut [E],
-) -> Bilinear<E> {
+    (Bilinear { directions, cotangents }, log_det): (&mut Bilinear<E>, &mut [E]),
+) {
     let width = residual.dim * LANES;
     let share = width as f64 / probes.len() as f64;
     let mut powers = probes.to_vec();
-    let mut directions = vec![E::zero(); probes.len()];
-    add(&mut directions, &powers, weights.neumann[0]);
+    directions.clear();
+    directions.resize(probes.len(), E::zero());
+    add_scaled(directions, &powers, weights.neumann[0]);
     log_det.fill(E::zero());
     for (k, &weight) in (1..).zip(&weights.log_det) {
         let products = &mut powers;
@@ -72,13 +73,13 @@ pub(super) fn estimate<E: Real>(
                 *sum += E::of(share * weight) * v * jv;
             }
         }
-        add(&mut directions, products, weights.neumann.get(k).copied().unwrap_or(0.0));
+        add_scaled(directions, products, weights.neumann.get(k).copied().unwrap_or(0.0));
     }
-    let cotangents = probes.iter().map(|&v| v * E::of(share)).collect();
-    Bilinear { directions, cotangents }
+    cotangents.clear();
+    cotangents.extend(probes.iter().map(|&v| v * E::of(share)));
 }
 
-fn add<E: Real>(total: &mut [E], terms: &[E], factor: f64) {
+fn add_scaled<E: Real>(total: &mut [E], terms: &[E], factor: f64) {
     for (total, &term) in total.iter_mut().zip(terms) {
         *total += E::of(factor) * term;
     }

@@ -3,15 +3,14 @@
 mod ring;
 
 use flows_core::elementwise::{ln, sigmoid, softplus, vectorised};
-use flows_core::operation::{LANES, Operation, Recorded, apply, column};
-use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::tensor::{batch, check_columns, columns};
+use flows_core::lanes::{add_product, named, named_mut};
+use flows_core::map::{Block, Pull, Solve};
+use flows_core::operation::LANES;
 use flows_core::{
-    Batch, Bijector, Context, Costs, Mapped, Mode, Parameters, Real, Result, Role, SplitTape,
-    Stream, Values, Work, derive, normals,
+    Direction, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
-use ring::Ring;
+use ring::{Ring, solve};
 
 /// z' = z + beta / (alpha + r) (z - z0),  r = |z - z0|.
 ///
@@ -24,128 +23,164 @@ use ring::Ring;
 /// invertible for all their values. It starts as the identity, alpha = 1 and beta = 0, around a
 /// point from N(0, I). Both directions are formulas of cost O(D), without cancellation and without
 /// squares that overflow; at r = 0 the log-det has a kink, whose gradient is taken as 0. alpha and
-/// gamma are at least epsilon. The context is ignored.
+/// gamma are at least epsilon.
 ///
 /// # Reference
 /// Tabak, Turner, *A Family of Nonparametric Density Estimation Algorithms*, Comm. Pure Appl. Math.
 /// 66(2), 2013; Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015, eq. 14
 /// and appendix A.2. <https://arxiv.org/abs/1505.05770>
-#[derive(Debug)]
-pub struct Radial<E: Real> {
-    /// `(1, dim)`
-    centre: Batch<E>,
-    /// `(1, 1)`
-    alpha: Batch<E>,
-    /// `(1, 1)`
-    beta: Batch<E>,
-}
-
-impl<E: Real> Radial<E> {
-    /// The identity, around a random point.
-    ///
-    /// # Errors
-    /// Never in practice; [`Error::Tensor`](flows_core::Error::Tensor) is the tensor library's.
-    pub fn new(dim: usize, rng: &mut Stream) -> Result<Self> {
-        let one = || batch(vec![E::of((std::f64::consts::E - 1.0).ln())], 1, 1);
-        Ok(Self { centre: batch(normals(dim, rng), 1, dim)?, alpha: one()?, beta: one()? })
-    }
-
-    /// alpha and gamma, `(1, 2)`.
-    fn radii<T: Mode<E>>(&self, tape: &mut T) -> Result<Batch<E>> {
-        let raw = [self.alpha.values(), self.beta.values()].concat();
-        let values = raw.iter().map(|&raw| softplus(raw).max(E::epsilon())).collect();
-        let backward = move |outer: &[E]| {
-            outer.iter().zip(raw).map(|(&g, raw)| vec![g * sigmoid(raw)]).collect()
-        };
-        derive(&[&self.alpha, &self.beta], (values, 1, 2), backward, tape)
-    }
-
-    fn map<T: Mode<E>, const INVERSE: bool>(&self, input: Batch<E, T>) -> Result<Mapped<E, T>> {
-        check_columns("radial", &input, columns(&self.centre))?;
-        let (input, mut tape) = input.split_tape();
-        let parameters = [self.centre.clone(), self.radii(&mut tape)?];
-        let operation = RadialOperation::<INVERSE> { dim: columns(&self.centre) };
-        let mut outputs = apply(operation, &[&input], &parameters, &mut tape)?;
-        let log_det = column(outputs.remove(1), &mut tape)?;
-        Ok(Mapped::new(outputs.remove(0), log_det, tape, Work::default()))
-    }
-}
-
-impl<E: Real> Parameters<E> for Radial<E> {
-    fn visit(&self, f: &mut Visitor<'_, E>) {
-        f("centre", Role::Learned, &self.centre);
-        f("alpha", Role::Learned, &self.alpha);
-        f("beta", Role::Learned, &self.beta);
-    }
-
-    fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
-        f("centre", Role::Learned, &mut self.centre)?;
-        f("alpha", Role::Learned, &mut self.alpha)?;
-        f("beta", Role::Learned, &mut self.beta)
-    }
-}
-
-impl<E: Real> Bijector<E> for Radial<E> {
-    fn dim(&self) -> usize {
-        columns(&self.centre)
-    }
-
-    fn costs(&self) -> Costs {
-        Costs::CLOSED_FORM
-    }
-
-    fn forward<T: Mode<E>>(&self, z: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, false>(z)
-    }
-
-    fn inverse<T: Mode<E>>(&self, x: Batch<E, T>, _: &Context<E>) -> Result<Mapped<E, T>> {
-        self.map::<T, true>(x)
-    }
-}
-
-struct RadialOperation<const INVERSE: bool> {
+#[derive(Clone, Copy, Debug)]
+pub struct Radial {
     dim: usize,
 }
 
-impl<E: Real, const INVERSE: bool> Operation<E> for RadialOperation<INVERSE> {
-    type Workspace = ();
+/// What a pass leaves of each lane.
+#[derive(Debug, Default)]
+struct Ray<E> {
+    /// d = z - z0, `(dim, LANES)`
+    distance: Vec<E>,
+    /// r = |d|
+    radius: Vec<E>,
+}
 
+impl Radial {
+    /// Of `dim` features; a layer starts as the identity, around a random point.
+    #[must_use]
+    pub fn new(dim: usize) -> Self {
+        Self { dim }
+    }
+
+    /// D - 1
+    fn across<E: Real>(&self) -> E {
+        E::of(self.dim as f64 - 1.0)
+    }
+
+    // z' - z = (z - z0) beta / (alpha + r),   z - z' = -(z' - z0) beta / (gamma + r)
+    fn run<E: Real>(&self, direction: Direction, at: Block<'_, E>, scratch: &mut Scratch) {
+        let [centre, radii] = named(at.parameters);
+        let Block { input, value, log_det, .. } = at;
+        let Ray { distance, radius } = scratch.or_default();
+        let (across, inverse) = (self.across::<E>(), direction == Direction::Inverse);
+        distance.resize(input.len(), E::zero());
+        radius.resize(LANES, E::zero());
+        vectorised(
+            #[inline(always)]
+            || {
+                let features = input.chunks_exact(LANES).zip(distance.chunks_exact_mut(LANES));
+                for ((input, distance), &z0) in features.zip(centre) {
+                    for lane in 0..LANES {
+                        distance[lane] = input[lane] - z0;
+                    }
+                }
+            },
+        );
+        lengths(distance, radius);
+        vectorised(
+            #[inline(always)]
+            || {
+                let [mut pull, mut shrink] = [[E::one(); LANES]; 2];
+                for lane in 0..LANES {
+                    if inverse {
+                        radius[lane] = solve(radius[lane], radii);
+                    }
+                    let ring = Ring::new(radius[lane], radii);
+                    let total = across * ln(ring.scale) + ln(ring.slope);
+                    log_det[lane] += if inverse { -total } else { total };
+                    let beta = ring.image - ring.base;
+                    pull[lane] = if inverse { -beta / ring.image } else { beta / ring.base };
+                    shrink[lane] = if inverse { ring.base / ring.image } else { E::one() };
+                }
+                let features = input.chunks_exact(LANES).zip(value.chunks_exact_mut(LANES));
+                let features = features.zip(distance.chunks_exact_mut(LANES));
+                for ((input, output), distance) in features {
+                    for lane in 0..LANES {
+                        output[lane] = distance[lane].mul_add(pull[lane], input[lane]);
+                        distance[lane] *= shrink[lane];
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl Layouts for Radial {
+    fn layout(&self) -> Vec<Layout> {
+        vec![
+            Layout::zeros("centre", 1, self.dim),
+            Layout::zeros("alpha", 1, 1),
+            Layout::zeros("beta", 1, 1),
+        ]
+    }
+}
+
+/// Blocks read z0 and, in one slice, alpha and gamma.
+impl<E: Real> Map<E> for Radial {
     fn name(&self) -> &'static str {
         "radial"
     }
 
-    fn output_widths(&self) -> Vec<usize> {
-        vec![self.dim, 1]
+    fn dim(&self) -> usize {
+        self.dim
     }
 
-    // z' - z = (z - z0) beta / (alpha + r),   z - z' = -(z' - z0) beta / (gamma + r)
-    fn forward(
+    fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
+        let one = vec![(std::f64::consts::E - 1.0).ln()];
+        Ok(vec![normals(self.dim, rng), one.clone(), one])
+    }
+
+    fn prepare(&self, mut tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        let raw = tensors.split_off(1).concat();
+        tensors.push(raw.into_iter().map(|raw| softplus(raw).max(E::epsilon())).collect());
+        Ok(tensors)
+    }
+
+    fn pull_prepared(
         &self,
-        inputs: &[&[E]],
-        parameters: &[&[E]],
-        _: &mut (),
-        outputs: &mut [&mut [E]],
-    ) -> Result<()> {
-        let ([value, log_det], [centre, radii]) = (outputs, parameters) else {
-            return Ok(());
-        };
-        let across = E::of(self.dim as f64 - 1.0);
-        let lengths = lengths(inputs[0], centre);
-        let mut pull = [E::zero(); LANES];
+        tensors: &Tensors<E>,
+        _: &[Vec<E>],
+        gradient: &[Vec<E>],
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        let raw = tensors.values().split_off(1).concat();
+        let slopes = gradient[1].iter().zip(raw).map(|(&g, raw)| vec![g * sigmoid(raw)]);
+        Ok(Some([gradient[0].clone()].into_iter().chain(slopes).collect()))
+    }
+
+    fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        self.run(Direction::Forward, at, scratch);
+        Ok(Work::default())
+    }
+
+    fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
+        self.run(Direction::Inverse, at, scratch);
+        Ok(Work::default())
+    }
+
+    // With g the gradient of z' and k the factor that d is stretched by,
+    //     dd = k g + (gradient of r) d / r,   dz = dd,   dz0 = g - dd
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        let [_, radii] = named(at.parameters);
+        let [d_centre, d_radii] = named_mut(at.gradients);
+        let Pull { d_value, d_log_det, d_input, .. } = at;
+        let Ray { distance, radius } = scratch.left();
+        let (across, along) = (self.across::<E>(), along(distance, d_value));
         vectorised(
             #[inline(always)]
             || {
+                let [mut factor, mut turn, mut d_alpha, mut d_gamma] = [[E::zero(); LANES]; 4];
                 for lane in 0..LANES {
-                    let ring = Ring::new::<INVERSE>(lengths[lane], radii);
-                    let total = across * ln(ring.scale) + ln(ring.slope);
-                    log_det[lane] = if INVERSE { -total } else { total };
-                    let beta = ring.image - ring.base;
-                    pull[lane] = if INVERSE { -beta / ring.image } else { beta / ring.base };
+                    let ring = Ring::new(radius[lane], radii);
+                    let (d_r, alpha, gamma) = ring.gradient(along[lane], across, d_log_det[lane]);
+                    (factor[lane], turn[lane]) = (ring.scale, d_r / divisor(radius[lane]));
+                    (d_alpha[lane], d_gamma[lane]) = (alpha, gamma);
                 }
-                let features = inputs[0].chunks_exact(LANES).zip(value.chunks_exact_mut(LANES));
-                for ((input, output), &z0) in features.zip(centre.iter()) {
+                d_radii[0] += d_alpha.iter().copied().sum();
+                d_radii[1] += d_gamma.iter().copied().sum();
+                let blocks = distance.chunks_exact(LANES).zip(d_value.chunks_exact(LANES));
+                let blocks = blocks.zip(d_input.chunks_exact_mut(LANES)).enumerate();
+                for (feature, ((distance, outer), inner)) in blocks {
                     for lane in 0..LANES {
-                        output[lane] = (input[lane] - z0).mul_add(pull[lane], input[lane]);
+                        inner[lane] = factor[lane] * outer[lane] + turn[lane] * distance[lane];
+                        d_centre[feature] += outer[lane] - inner[lane];
                     }
                 }
             },
@@ -153,104 +188,74 @@ impl<E: Real, const INVERSE: bool> Operation<E> for RadialOperation<INVERSE> {
         Ok(())
     }
 
-    // With d the distance vector of the input from z0, R its length, f = k or 1/k the factor that
-    // it is stretched by, and g the gradient of the output:
-    //     dd = f g + (gradient of R) d / R,   dz = dd,   dz0 = g - dd
-    fn backward(
+    /// J = k I + (S - k) u u^T with u = d / r, so J^-T g = g / k + (1/S - 1/k) (u.g) u.
+    fn solve_transposed(
         &self,
-        block: Recorded<'_, E, ()>,
-        output_gradients: &[&[E]],
-        input_gradients: &mut [&mut [E]],
-        parameter_gradients: &mut [&mut [E]],
-    ) {
-        let ([d_value, d_log_det], [centre, radii]) = (output_gradients, block.parameters) else {
-            return;
-        };
-        let [d_centre, d_radii] = parameter_gradients else {
-            return;
-        };
-        let lengths = lengths(block.inputs[0], centre);
-        let along = along(block.inputs[0], centre, d_value);
-        let across = E::of(self.dim as f64 - 1.0);
-        let [factor, turn, d_alpha, d_gamma] =
-            ring_gradients::<E, INVERSE>(&lengths, radii, across, &along, d_log_det);
-        d_radii[0] += d_alpha.iter().copied().sum();
-        d_radii[1] += d_gamma.iter().copied().sum();
-        for feature in 0..self.dim {
-            let lanes = feature * LANES..(feature + 1) * LANES;
-            let (input, outer) = (&block.inputs[0][lanes.clone()], &d_value[lanes.clone()]);
-            let inner = &mut input_gradients[0][lanes];
-            for lane in 0..LANES {
-                let distance = input[lane] - centre[feature];
-                inner[lane] = factor[lane] * outer[lane] + turn[lane] * distance;
-                d_centre[feature] += outer[lane] - inner[lane];
-            }
-        }
+        at: Solve<'_, E>,
+        scratch: &mut Scratch,
+        gradient: &mut [E],
+    ) -> Result<()> {
+        let [_, radii] = named(at.parameters);
+        let Ray { distance, radius } = scratch.left();
+        let mut turn = along(distance, gradient);
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut factor = [E::zero(); LANES];
+                for lane in 0..LANES {
+                    let ring = Ring::new(radius[lane], radii);
+                    factor[lane] = ring.scale.recip();
+                    turn[lane] = ring.turn() * (turn[lane] / divisor(radius[lane]));
+                }
+                let blocks = gradient.chunks_exact_mut(LANES).zip(distance.chunks_exact(LANES));
+                for (gradient, distance) in blocks {
+                    for lane in 0..LANES {
+                        gradient[lane] =
+                            factor[lane] * gradient[lane] + turn[lane] * distance[lane];
+                    }
+                }
+            },
+        );
+        Ok(())
     }
 }
 
-/// |z - z0| of each lane, from the ratios to the largest coordinate: squares could overflow.
-fn lengths<E: Real>(z: &[E], centre: &[E]) -> [E; LANES] {
+/// A length that can be divided by: the quotient must not overflow, for 0 times it has to be 0.
+#[inline(always)]
+fn divisor<E: Real>(length: E) -> E {
+    length.max(E::min_positive_value().sqrt())
+}
+
+/// |d| of each lane, from the ratios to the largest coordinate: squares could overflow.
+fn lengths<E: Real>(distance: &[E], lengths: &mut [E]) {
     let (mut largest, mut sum) = ([E::min_positive_value(); LANES], [E::zero(); LANES]);
     vectorised(
         #[inline(always)]
         || {
-            for (z, &z0) in z.chunks_exact(LANES).zip(centre) {
+            for distance in distance.chunks_exact(LANES) {
                 for lane in 0..LANES {
-                    let size = (z[lane] - z0).abs();
+                    let size = distance[lane].abs();
                     largest[lane] = if size > largest[lane] { size } else { largest[lane] };
                 }
             }
-            for (z, &z0) in z.chunks_exact(LANES).zip(centre) {
+            for distance in distance.chunks_exact(LANES) {
                 for lane in 0..LANES {
-                    let ratio = (z[lane] - z0) / largest[lane];
+                    let ratio = distance[lane] / largest[lane];
                     sum[lane] = ratio.mul_add(ratio, sum[lane]);
                 }
             }
             for lane in 0..LANES {
-                sum[lane] = largest[lane] * sum[lane].sqrt();
+                lengths[lane] = largest[lane] * sum[lane].sqrt();
             }
         },
     );
-    sum
 }
 
-/// The projection of the gradient on the distance from the centre, of each lane.
-fn along<E: Real>(z: &[E], centre: &[E], gradient: &[E]) -> [E; LANES] {
+/// The projection of the gradient on d, of each lane.
+fn along<E: Real>(distance: &[E], gradient: &[E]) -> [E; LANES] {
     let mut sum = [E::zero(); LANES];
-    let values = z.chunks_exact(LANES).zip(gradient.chunks_exact(LANES));
-    for ((z, gradient), &z0) in values.zip(centre) {
-        for lane in 0..LANES {
-            sum[lane] += (z[lane] - z0) * gradient[lane];
-        }
+    for (d, g) in distance.chunks_exact(LANES).zip(gradient.chunks_exact(LANES)) {
+        add_product(&mut sum, d, g);
     }
     sum
-}
-
-/// The factor f, the gradient of the length divided by the length, and the gradients of alpha and
-/// gamma, of each lane.
-fn ring_gradients<E: Real, const INVERSE: bool>(
-    lengths: &[E; LANES],
-    radii: &[E],
-    across: E,
-    along: &[E; LANES],
-    d_log_det: &[E],
-) -> [[E; LANES]; 4] {
-    let [mut factor, mut turn, mut d_alpha, mut d_gamma] = [[E::zero(); LANES]; 4];
-    // Of a length that is divided by: the quotient must not overflow, for 0 times it has to be 0.
-    let least = E::min_positive_value().sqrt();
-    vectorised(
-        #[inline(always)]
-        || {
-            for lane in 0..LANES {
-                let ring = Ring::new::<INVERSE>(lengths[lane], radii);
-                factor[lane] = if INVERSE { ring.scale.recip() } else { ring.scale };
-                let (d_length, alpha, gamma) =
-                    ring.gradient::<INVERSE>(along[lane], across, d_log_det[lane]);
-                turn[lane] = d_length / lengths[lane].max(least);
-                (d_alpha[lane], d_gamma[lane]) = (alpha, gamma);
-            }
-        },
-    );
-    [factor, turn, d_alpha, d_gamma]
 }

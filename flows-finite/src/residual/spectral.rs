@@ -1,8 +1,7 @@
 //! Spectral norms, and weights that are limited by them (Miyato et al., *Spectral Normalization for
 //! Generative Adversarial Networks*, ICLR 2018, <https://arxiv.org/abs/1802.05957>).
 
-use flows_core::tensor::columns;
-use flows_core::{Batch, Error, Mode, Real, Result, Values, derive};
+use flows_core::{Error, Real, Result};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +11,14 @@ use serde::{Deserialize, Serialize};
 pub enum Norm {
     /// Power iteration that starts from the vectors of the step before and so approaches the norm
     /// from below: `iterations` a training step, and to convergence (relative error about 1e-8, in
-    /// f32 its rounding) when the bijector is set for reporting. O(n^2) a call and an iteration.
+    /// f32 its rounding) when the bijector is set for reporting. O(n^2) an iteration, and whenever
+    /// the weights have changed.
     Power {
         /// Iterations a training step.
         iterations: usize,
     },
-    /// The singular value decomposition, in every call: O(n^3), for small layers.
+    /// The singular value decomposition, whenever the weights have changed and for every gradient:
+    /// O(n^3), for small layers.
     Exact,
 }
 
@@ -34,12 +35,6 @@ pub(super) struct Singular {
     pub(super) value: f64,
     pub(super) left: DVector<f64>,
     pub(super) right: DVector<f64>,
-}
-
-/// The first `width` columns of a weight, in double precision.
-pub(super) fn normalised_part<E: Real>(weight: &Batch<E>, width: usize) -> DMatrix<f64> {
-    let (values, all) = (weight.values(), columns(weight));
-    DMatrix::from_fn(weight.rows(), width, |i, j| values[i * all + j].as_f64())
 }
 
 impl Singular {
@@ -98,41 +93,45 @@ impl Singular {
             last_gain = gain;
         }
     }
-}
 
-/// W min(1, c / sigma) for the columns of W that `singular` belongs to, the others as they are,
-/// recorded with the gradient through sigma.
-///
-/// ```text
-/// d sigma / dW = u v^T,   dW = c / sigma (G - <G, W> / sigma u v^T)   where sigma > c
-/// ```
-pub(super) fn limited<E: Real, T: Mode<E>>(
-    weight: &Batch<E>,
-    singular: Singular,
-    limit: f64,
-    tape: &mut T,
-) -> Result<Batch<E>> {
-    let (rows, width, normalised) = (weight.rows(), columns(weight), singular.right.len());
-    let weights = weight.values();
-    let too_large = singular.value > limit;
-    let scale = if too_large { limit / singular.value } else { 1.0 };
-    let mut values = weights.clone();
-    for row in values.chunks_exact_mut(width) {
-        row[..normalised].iter_mut().for_each(|value| *value *= E::of(scale));
+    fn scale(&self, limit: f64) -> f64 {
+        if self.value > limit { limit / self.value } else { 1.0 }
     }
-    let backward = move |outer: &[E]| {
-        let mut gradient = outer.to_vec();
-        let parts = || outer.chunks_exact(width).zip(weights.chunks_exact(width));
-        let products = parts().flat_map(|(g, w)| g[..normalised].iter().zip(w));
+
+    /// W min(1, `limit` / sigma) in place of a weight W, row by row, for the columns that the
+    /// singular value belongs to; the others stay.
+    pub(super) fn limit<E: Real>(&self, limit: f64, weight: &mut [E], fan_in: usize) {
+        let scale = E::of(self.scale(limit));
+        for row in weight.chunks_exact_mut(fan_in) {
+            row[..self.right.len()].iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+
+    /// From the gradient G of what [`limit`](Self::limit) makes of W to that of W, in its place.
+    ///
+    /// ```text
+    /// d sigma / dW = u v^T,   dW = c / sigma (G - <G, W> / sigma u v^T)   where sigma > c
+    /// ```
+    pub(super) fn pull_limit<E: Real>(
+        &self,
+        limit: f64,
+        weight: &[E],
+        fan_in: usize,
+        gradient: &mut [E],
+    ) {
+        let Self { value: sigma, left, right } = self;
+        let scale = self.scale(limit);
+        if scale >= 1.0 {
+            return;
+        }
+        let rows = gradient.chunks_exact(fan_in).zip(weight.chunks_exact(fan_in));
+        let products = rows.flat_map(|(g, w)| g[..right.len()].iter().zip(w));
         let along: f64 = products.map(|(g, w)| g.as_f64() * w.as_f64()).sum();
-        let slope = if too_large { along / singular.value } else { 0.0 };
-        for (i, row) in gradient.chunks_exact_mut(width).enumerate() {
-            for (j, value) in row[..normalised].iter_mut().enumerate() {
-                let outer = slope * singular.left[i] * singular.right[j];
+        for (row, left) in gradient.chunks_exact_mut(fan_in).zip(left) {
+            for (value, right) in row.iter_mut().zip(right) {
+                let outer = along / sigma * left * right;
                 *value = E::of(scale * (value.as_f64() - outer));
             }
         }
-        vec![gradient]
-    };
-    derive(&[weight], (values, rows, width), backward, tape)
+    }
 }

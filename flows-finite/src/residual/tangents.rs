@@ -1,7 +1,8 @@
 //! The residual g over a block of rows, with tangents in z.
 
+use flows_core::lanes::add;
 use flows_core::operation::{LANES, Recorded};
-use flows_core::{MlpKernel, MlpWorkspace, Real};
+use flows_core::{MlpKernel, Real, Scratch};
 
 /// g(z, context) by a network whose first `dim` inputs are z.
 #[derive(Clone, Debug)]
@@ -23,13 +24,15 @@ pub(super) struct At<'a, E> {
 /// What an evaluation leaves: its inner state, and rows of `[g | J direction 1 | ..]`.
 #[derive(Default)]
 pub(super) struct Pass<E> {
-    network: MlpWorkspace<E>,
+    network: Scratch,
     input: Vec<E>,
     output: Vec<E>,
+    /// A buffer of the way back.
+    inner: Vec<E>,
 }
 
 /// Gradients that a pass adds to.
-pub(super) struct Gradients<'a, 'b, E> {
+pub(super) struct Sums<'a, 'b, E> {
     pub(super) z: &'a mut [E],
     pub(super) context: &'a mut [E],
     pub(super) parameters: &'a mut [&'b mut [E]],
@@ -55,7 +58,7 @@ impl<E: Real> Pass<E> {
 impl Residual {
     /// g and its derivatives in z along `directions`: feature i of direction p at row `p dim + i`.
     pub(super) fn run<E: Real>(&self, at: At<'_, E>, directions: &[E], pass: &mut Pass<E>) {
-        let Pass { network, input, output } = pass;
+        let Pass { network, input, output, .. } = pass;
         let tangents = directions.len() / (self.dim * LANES);
         stack(at.z, directions, input);
         for feature in at.context.chunks_exact(LANES) {
@@ -73,22 +76,19 @@ impl Residual {
         at: At<'_, E>,
         pass: &mut Pass<E>,
         (d_value, d_products): (&[E], &[E]),
-        gradients: &mut Gradients<'_, '_, E>,
+        sums: &mut Sums<'_, '_, E>,
     ) {
-        let Pass { network, input, output } = pass;
+        let Pass { network, input, output, inner } = pass;
         let tangents = d_products.len() / (self.dim * LANES);
         stack(d_value, d_products, output);
-        let mut inner = vec![E::zero(); input.len()];
+        inner.resize(input.len(), E::zero());
         let inputs: [&[E]; 1] = [input];
-        let block = Recorded { inputs: &inputs, parameters: at.parameters, workspace: network };
-        let sums = &mut *gradients.parameters;
-        self.kernel.backward_with_tangents(tangents, block, output, &mut inner, sums);
-        let features = gradients.z.chunks_exact_mut(LANES);
-        let features = features.chain(gradients.context.chunks_exact_mut(LANES));
+        let block = Recorded { inputs: &inputs, parameters: at.parameters, scratch: network };
+        self.kernel.backward_with_tangents(tangents, block, output, inner, sums.parameters);
+        let features = sums.z.chunks_exact_mut(LANES);
+        let features = features.chain(sums.context.chunks_exact_mut(LANES));
         for (total, row) in features.zip(inner.chunks_exact((1 + tangents) * LANES)) {
-            for (total, &term) in total.iter_mut().zip(row) {
-                *total += term;
-            }
+            add(total, &row[..LANES]);
         }
     }
 }

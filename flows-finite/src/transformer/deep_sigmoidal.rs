@@ -1,10 +1,11 @@
 //! The deep sigmoidal transformer of neural autoregressive flows.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use super::lanes::{Lanes, add, lanes, lns, rows, rows_mut, sigmoids, softpluses};
+use super::lanes::{Lanes, lanes, lns, rows, rows_mut, sigmoids, softpluses};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};

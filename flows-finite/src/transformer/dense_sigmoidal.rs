@@ -1,11 +1,12 @@
 //! The deep dense sigmoidal transformer of neural autoregressive flows.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::deep_sigmoidal::{raw_unit_slope, slopes};
-use super::lanes::{Lanes, LogSum, add, exps, lanes, lns, rows, rows_mut, sigmoids};
+use super::lanes::{Lanes, LogSum, exps, lanes, lns, rows, rows_mut, sigmoids};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};

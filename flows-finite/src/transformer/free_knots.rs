@@ -4,7 +4,8 @@ use flows_core::Real;
 use flows_core::elementwise::{sigmoid, softplus};
 use flows_core::operation::LANES;
 
-use super::partition::{Lanes, Partition};
+use super::lanes::{Lanes, rows, rows_mut};
+use super::partition::Partition;
 use super::spline::{Bin, Knots};
 use super::spline_interval::SplineInterval;
 
@@ -54,8 +55,7 @@ impl<E: Real> Knots<E> for FreeKnots<'_, E> {
     fn slopes(&self, knot: usize) -> Lanes<E> {
         let mut slopes = [E::one(); LANES];
         if let Some(row) = self.interval.slope_row(knot) {
-            let raw = &self.raw_slopes[row * LANES..(row + 1) * LANES];
-            for (slope, &raw) in slopes.iter_mut().zip(raw) {
+            for (slope, &raw) in slopes.iter_mut().zip(&rows(self.raw_slopes)[row]) {
                 *slope = softplus(raw) + E::of(MIN_SLOPE);
             }
         }
@@ -79,8 +79,7 @@ impl<E: Real> Knots<E> for FreeKnots<'_, E> {
         slopes.fill(E::zero());
         for knot in 0..=self.interval.bins {
             if let Some(row) = self.interval.slope_row(knot) {
-                let rows = row * LANES..(row + 1) * LANES;
-                let (raw, gradient) = (&self.raw_slopes[rows.clone()], &mut slopes[rows]);
+                let (raw, gradient) = (&rows(self.raw_slopes)[row], &mut rows_mut(slopes)[row]);
                 for lane in 0..LANES {
                     gradient[lane] += bin.of_slope(knot, lane) * sigmoid(raw[lane]);
                 }

@@ -1,9 +1,10 @@
 //! The trainable kernel layer of Gaussianization flows.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::add;
 use flows_core::{Real, Result};
 
-use super::lanes::{add, exps, lanes, rows, sigmoids};
+use super::lanes::{exps, lanes, rows, sigmoids};
 use super::logistic_cdf::LogisticCdf;
 use super::normal_tail::normal_of_logit;
 use super::root::invert;

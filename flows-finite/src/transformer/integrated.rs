@@ -1,11 +1,12 @@
 //! The integration-based transformer: the integral of a positive network.
 
 use flows_core::elementwise::{exp, ln, tanh, vectorised};
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::finite::check_finite;
-use super::lanes::{Lanes, lanes};
+use super::lanes::{Lanes, lanes, rows, rows_mut};
 use super::quadrature::{Rule, clenshaw_curtis};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
@@ -48,29 +49,27 @@ pub struct Integrated {
 
 /// The network's parameters.
 struct Weights<'a, E> {
-    w1: &'a [E],
-    b1: &'a [E],
-    w2: &'a [E],
-    b2: &'a [E],
-    beta: &'a [E],
+    w1: &'a [Lanes<E>],
+    b1: &'a [Lanes<E>],
+    w2: &'a [Lanes<E>],
+    b2: &'a Lanes<E>,
+    beta: &'a Lanes<E>,
 }
 
 impl<'a, E: Real> Weights<'a, E> {
     fn new(theta: &'a [E], hidden: usize) -> Self {
-        let size = hidden * LANES;
-        let (w1, rest) = theta.split_at(size);
-        let (b1, rest) = rest.split_at(size);
-        let (w2, rest) = rest.split_at(size);
-        let (b2, beta) = rest.split_at(LANES);
-        Self { w1, b1, w2, b2, beta }
+        let (w1, rest) = rows(theta).split_at(hidden);
+        let (b1, rest) = rest.split_at(hidden);
+        let (w2, rest) = rest.split_at(hidden);
+        Self { w1, b1, w2, b2: &rest[0], beta: &rest[1] }
     }
 
     /// s(u), and tanh(w1 u + b1) left in `units`.
     #[inline(always)]
-    fn exponent(&self, u: &Lanes<E>, units: &mut [E]) -> Lanes<E> {
-        let mut s = lanes(|lane| self.b2[lane]);
-        for (unit, row) in units.chunks_exact_mut(LANES).enumerate() {
-            let [w1, b1, w2] = [self.w1, self.b1, self.w2].map(|rows| part(rows, unit));
+    fn exponent(&self, u: &Lanes<E>, units: &mut [Lanes<E>]) -> Lanes<E> {
+        let mut s = *self.b2;
+        for (unit, row) in units.iter_mut().enumerate() {
+            let (w1, b1, w2) = (&self.w1[unit], &self.b1[unit], &self.w2[unit]);
             for lane in 0..LANES {
                 row[lane] = tanh(w1[lane].mul_add(u[lane], b1[lane]));
                 s[lane] = w2[lane].mul_add(row[lane], s[lane]);
@@ -81,10 +80,9 @@ impl<'a, E: Real> Weights<'a, E> {
 
     /// s'(u), from what [`exponent`](Self::exponent) left.
     #[inline(always)]
-    fn exponent_slope(&self, units: &[E]) -> Lanes<E> {
+    fn exponent_slope(&self, units: &[Lanes<E>]) -> Lanes<E> {
         let mut slope = [E::zero(); LANES];
-        for (unit, row) in units.chunks_exact(LANES).enumerate() {
-            let (w1, w2) = (part(self.w1, unit), part(self.w2, unit));
+        for ((row, w1), w2) in units.iter().zip(self.w1).zip(self.w2) {
             for lane in 0..LANES {
                 let bend = w2[lane] * (E::one() - row[lane] * row[lane]);
                 slope[lane] = bend.mul_add(w1[lane], slope[lane]);
@@ -95,14 +93,19 @@ impl<'a, E: Real> Weights<'a, E> {
 
     /// Adds `factor` times the gradient of s(u) to that of w1, b1, w2, b2.
     #[inline(always)]
-    fn add_gradient(&self, units: &[E], u: &Lanes<E>, factor: &Lanes<E>, gradient: &mut [E]) {
-        let (d_w1, rest) = gradient.split_at_mut(units.len());
+    fn add_gradient(
+        &self,
+        units: &[Lanes<E>],
+        u: &Lanes<E>,
+        factor: &Lanes<E>,
+        gradient: &mut [E],
+    ) {
+        let (d_w1, rest) = rows_mut(gradient).split_at_mut(units.len());
         let (d_b1, rest) = rest.split_at_mut(units.len());
         let (d_w2, d_b2) = rest.split_at_mut(units.len());
-        for (unit, row) in units.chunks_exact(LANES).enumerate() {
-            let w2 = part(self.w2, unit);
-            let [d_w1, d_b1, d_w2] =
-                [&mut *d_w1, &mut *d_b1, &mut *d_w2].map(|rows| part_mut(rows, unit));
+        for (unit, row) in units.iter().enumerate() {
+            let w2 = &self.w2[unit];
+            let (d_w1, d_b1, d_w2) = (&mut d_w1[unit], &mut d_b1[unit], &mut d_w2[unit]);
             for lane in 0..LANES {
                 let bend = factor[lane] * w2[lane] * (E::one() - row[lane] * row[lane]);
                 d_w1[lane] += bend * u[lane];
@@ -110,21 +113,8 @@ impl<'a, E: Real> Weights<'a, E> {
                 d_w2[lane] += factor[lane] * row[lane];
             }
         }
-        for (gradient, &factor) in d_b2.iter_mut().zip(factor) {
-            *gradient += factor;
-        }
+        add(&mut d_b2[0], factor);
     }
-}
-
-// Slices of a length that the compiler knows: without it the loops stay scalar.
-#[inline(always)]
-fn part<E>(rows: &[E], unit: usize) -> &[E] {
-    &rows[unit * LANES..][..LANES]
-}
-
-#[inline(always)]
-fn part_mut<E>(rows: &mut [E], unit: usize) -> &mut [E] {
-    &mut rows[unit * LANES..][..LANES]
 }
 
 /// g = e^min(s, 0) + max(s, 0), its logarithm and derivatives without a branch.
@@ -208,7 +198,7 @@ impl<E: Real> Transformer<E> for Integrated {
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
         let weights = Weights::new(theta, self.hidden);
-        let mut units = vec![E::zero(); self.hidden * LANES];
+        let mut units = vec![[E::zero(); LANES]; self.hidden];
         vectorised(
             #[inline(always)]
             || {
@@ -238,7 +228,7 @@ impl<E: Real> Transformer<E> for Integrated {
     /// with the same nodes.
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
         let weights = Weights::new(theta, self.hidden);
-        let mut units = vec![E::zero(); self.hidden * LANES];
+        let mut units = vec![[E::zero(); LANES]; self.hidden];
         let Inner { value, theta: d_theta } = inner;
         d_theta.fill(E::zero());
         let (d_network, d_beta) = d_theta.split_at_mut((3 * self.hidden + 1) * LANES);

@@ -67,14 +67,6 @@ pub(super) fn softpluses<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
     values
 }
 
-/// Adds to each lane.
-#[inline(always)]
-pub(super) fn add<E: Real>(total: &mut [E], terms: &Lanes<E>) {
-    for (total, &term) in total.iter_mut().zip(terms) {
-        *total += term;
-    }
-}
-
 /// The larger of two values of each lane.
 #[inline(always)]
 pub(super) fn larger<E: Real>(one: &Lanes<E>, other: &Lanes<E>) -> Lanes<E> {

@@ -5,7 +5,7 @@ use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
 use super::free_knots::{self, FreeKnots};
-use super::partition::Lanes;
+use super::lanes::{Lanes, rows};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
 use super::spline_interval::{SplineInterval, Tails};
 
@@ -96,7 +96,7 @@ impl<E: Real> Knots<E> for CutKnots<'_, E> {
     #[inline(always)]
     fn shapes(&self, bin: usize) -> Option<Lanes<E>> {
         let mut cuts = [E::zero(); LANES];
-        for (cut, &raw) in cuts.iter_mut().zip(&self.raw_cuts[bin * LANES..]) {
+        for (cut, &raw) in cuts.iter_mut().zip(&rows(self.raw_cuts)[bin]) {
             *cut = E::of(1.0 - 2.0 * MIN_PIECE).mul_add(sigmoid(raw), E::of(MIN_PIECE));
         }
         Some(cuts)

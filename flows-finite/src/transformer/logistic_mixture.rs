@@ -1,10 +1,11 @@
 //! The logistic-mixture transformer of Flow++.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use super::lanes::{Lanes, add, exps, lanes, rows, rows_mut};
+use super::lanes::{Lanes, exps, lanes, rows};
 use super::logistic_cdf::{LogisticCdf, log_scales};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
@@ -92,9 +93,7 @@ impl<E: Real> Transformer<E> for LogisticMixture {
         let (mixture, raw, _) = self.split(theta);
         let (d_mixture, d_affine) = inner.theta.split_at_mut(self.cdf.arity() * LANES);
         let inner = Inner { value: inner.value, theta: d_mixture };
-        let [d_raw, d_shift] = rows_mut(d_affine) else {
-            return;
-        };
+        let (d_raw, d_shift) = d_affine.split_at_mut(LANES);
         let [g, h] = [outer.value, outer.log_slope].map(|values| &rows(values)[0]);
         vectorised(
             #[inline(always)]
@@ -108,8 +107,8 @@ impl<E: Real> Transformer<E> for LogisticMixture {
                         let (a, turn) = log_scales(raw);
                         let scale = exps(a);
                         let scaled = lanes(|i| scale[i] * g[i]);
-                        *d_raw = lanes(|i| (scaled[i] * value[i] + h[i]) * turn[i]);
-                        *d_shift = *g;
+                        d_raw.copy_from_slice(&lanes(|i| (scaled[i] * value[i] + h[i]) * turn[i]));
+                        d_shift.copy_from_slice(g);
                         [scaled, *h]
                     },
                 );

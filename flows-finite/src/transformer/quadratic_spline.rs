@@ -1,6 +1,7 @@
 //! The quadratic spline of neural importance sampling: a density of straight lines.
 
 use flows_core::elementwise::{clamp, exp};
+use flows_core::lanes::{add, lanes_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
@@ -146,10 +147,7 @@ impl<E: Real> Densities<E> {
                     all[lane] = bin.of_slope(knot, lane) + before[lane] + after[lane];
                     sum[lane] += all[lane] * (density[lane] - E::of(MIN_DENSITY));
                 }
-                for (total, &term) in gradient[row * LANES..(row + 1) * LANES].iter_mut().zip(&all)
-                {
-                    *total += term;
-                }
+                add(lanes_mut(gradient, row), &all);
             }
             before = after;
         }

@@ -1,11 +1,12 @@
 //! The inverse of a monotone map without a closed form: Newton's method kept inside a bracket.
 
 use flows_core::elementwise::vectorised;
+use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::Transformer;
-use super::lanes::{add, exps};
+use super::lanes::exps;
 
 /// Most evaluations: bisecting a bracket of any size that `f64` holds down to neighbours takes some
 /// 1,100, and Newton's steps, tried first, take about ten.
@@ -96,8 +97,8 @@ impl<E: Real> Search<E> {
 ///
 /// # Errors
 /// As [`find`].
-pub(super) fn invert<E: Real, T: Transformer<E>>(
-    transformer: &T,
+pub(super) fn invert<E: Real>(
+    transformer: &dyn Transformer<E>,
     y: &[E],
     theta: &[E],
     x: &mut [E],

@@ -23,7 +23,7 @@ use super::{Inner, Outer, Transformer};
 /// y = y_k + h f(xi),   xi = (x - x_k)/w,   log slope = ln(s f'(xi)),
 /// f(0) = 0,   f(1) = 1,   f'(0) = d_k/s,   f'(1) = d_k+1/s
 /// ```
-pub(super) trait Spline: Clone + Debug + Send + Sync + 'static {
+pub(super) trait Spline: Debug + Send + Sync {
     /// The curve f.
     type Curve: Curve;
     /// The knots, as the parameters say.

@@ -4,7 +4,7 @@
 use flows_core::tensor::batch;
 use flows_core::train::Checkpoint;
 use flows_core::{
-    Batch, Bijector, BoxBijector, Context, Inverse, Parameters, Real, Values, normals, stream,
+    Batch, Bijector, Context, Inverse, Layer, Parameters, Real, Tape, Values, normals, stream,
 };
 use flows_finite::ActNorm;
 use flows_finite::architecture::{Conditioner, NsfCoupling};
@@ -17,6 +17,10 @@ fn data<E: Real>(seed: u64, rows: usize) -> Batch<E> {
     let scaled =
         |(i, v): (usize, &f64)| E::of([5.0, -2.0, 100.0][i % DIM] + [1.0, 30.0, 0.01][i % DIM] * v);
     batch(draws.iter().enumerate().map(scaled).collect(), rows, DIM).unwrap()
+}
+
+fn act_norm<E: Real>() -> Layer<E> {
+    Layer::new(ActNorm::new(DIM), &mut stream(1, "init")).unwrap()
 }
 
 fn moments<E: Real>(z: &Batch<E>) -> Vec<[f64; 2]> {
@@ -38,18 +42,18 @@ fn bits<E: Real>(model: &impl Parameters<E>) -> Vec<Vec<u64>> {
 
 fn standardises_once<E: Real>(tolerance: f64) {
     let none = Context::none();
-    let mut layer = ActNorm::<E>::new(DIM).unwrap();
-    let z = layer.initialise(data(1, 500), &none).unwrap();
+    let mut layer = act_norm::<E>();
+    let z = layer.initialise(&data(1, 500), &none).unwrap();
     for [mean, deviation] in moments(&z) {
         assert!(mean.abs() < tolerance && (deviation - 1.0).abs() < tolerance, "{mean}");
     }
     // What is returned is the batch in base space, and the log-det that of the scales.
-    let out = layer.inverse(data(1, 500), &none).unwrap();
+    let out = layer.inverse(&data(1, 500), &none, &mut Tape::none()).unwrap();
     assert_eq!(out.value.values(), z.values());
     let product: f64 = moments(&data::<E>(1, 500)).iter().map(|m| m[1].ln()).sum();
     assert!(out.log_det.values().iter().all(|l| (l.as_f64() + product).abs() < 1e-5));
     let before = bits(&layer);
-    layer.initialise(data(2, 500), &none).unwrap();
+    layer.initialise(&data(2, 500), &none).unwrap();
     assert_eq!(bits(&layer), before, "a second batch changed what the first one set");
 }
 
@@ -63,34 +67,34 @@ fn the_first_batch_has_mean_zero_and_deviation_one() {
 
 #[test]
 fn a_layer_from_a_file_is_not_initialised_again() {
-    let mut first = ActNorm::<f64>::new(DIM).unwrap();
-    first.initialise(data(1, 500), &Context::none()).unwrap();
+    let mut first = act_norm::<f64>();
+    first.initialise(&data(1, 500), &Context::none()).unwrap();
     let mut file = Checkpoint::new();
     file.add_model("layer", &first);
-    let mut second = ActNorm::<f64>::new(DIM).unwrap();
+    let mut second = act_norm::<f64>();
     file.restore_model("layer", &mut second).unwrap();
-    second.initialise(data(2, 500), &Context::none()).unwrap();
+    second.initialise(&data(2, 500), &Context::none()).unwrap();
     assert_eq!(bits(&second), bits(&first));
 }
 
 #[test]
 fn constant_columns_and_single_rows_keep_their_scale() {
-    let mut layer = ActNorm::<f64>::new(DIM).unwrap();
+    let mut layer = act_norm::<f64>();
     let row = vec![3.0, -1.0, 7.0];
-    let z = layer.initialise(batch(row, 1, DIM).unwrap(), &Context::none()).unwrap();
+    let z = layer.initialise(&batch(row, 1, DIM).unwrap(), &Context::none()).unwrap();
     assert_eq!(z.values(), [0.0; DIM]);
-    let out = layer.forward(z, &Context::none()).unwrap();
+    let out = layer.forward(&z, &Context::none(), &mut Tape::none()).unwrap();
     assert_eq!((out.value.values(), out.log_det.values()), (vec![3.0, -1.0, 7.0], vec![0.0]));
 }
 
 #[test]
 fn data_that_are_not_numbers_are_refused_and_change_nothing() {
     for odd in [f64::NAN, f64::INFINITY] {
-        let mut layer = ActNorm::<f64>::new(DIM).unwrap();
+        let mut layer = act_norm::<f64>();
         let before = bits(&layer);
         let mut values = data::<f64>(1, 10).values();
         values[7] = odd;
-        let error = layer.initialise(batch(values, 10, DIM).unwrap(), &Context::none());
+        let error = layer.initialise(&batch(values, 10, DIM).unwrap(), &Context::none());
         let sentence = error.unwrap_err().to_string();
         assert!(sentence.contains("row 2"), "{sentence}");
         assert_eq!(bits(&layer), before);
@@ -104,10 +108,9 @@ fn a_chain_ends_standardised_whatever_comes_first() {
         conditioner: Conditioner::perceptron(vec![8]),
         ..NsfCoupling::default()
     };
-    let chain = config.build::<f64>(DIM, 0, &mut stream(1, "init")).unwrap();
-    let mut chain = BoxBijector::new(chain);
+    let mut chain = config.build::<f64>(DIM, 0, &mut stream(1, "init")).unwrap();
     // Behind act-norm stand identities, so that its batch is the batch of the base.
-    let z = chain.initialise(data(1, 400), &Context::none()).unwrap();
+    let z = chain.initialise(&data(1, 400), &Context::none()).unwrap();
     for [mean, deviation] in moments(&z) {
         assert!(mean.abs() < 1e-9 && (deviation - 1.0).abs() < 1e-9, "{mean} {deviation}");
     }
@@ -115,8 +118,8 @@ fn a_chain_ends_standardised_whatever_comes_first() {
 
 #[test]
 fn an_exchanged_layer_passes_its_batch_on_as_its_inverse_does() {
-    let mut layer = Inverse(ActNorm::<f64>::new(DIM).unwrap());
-    let z = layer.initialise(data(1, 50), &Context::none()).unwrap();
-    let again = layer.inverse(data(1, 50), &Context::none()).unwrap();
+    let mut layer = Inverse::new(Box::new(act_norm::<f64>()));
+    let z = layer.initialise(&data(1, 50), &Context::none()).unwrap();
+    let again = layer.inverse(&data(1, 50), &Context::none(), &mut Tape::none()).unwrap();
     assert_eq!(z.values(), again.value.values());
 }

@@ -1,11 +1,13 @@
 //! Masked autoregressive layers against the one check and against plain sequential sampling.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::masked::Hidden;
 use flows_core::tensor::batch;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
-use flows_core::{Batch, Bijector, Context, Real, Values, normals, stream};
+use flows_core::{Batch, Bijector, Context, Layer, Tape, Values, normals, stream};
 use flows_finite::{
     Affine, Autoregressive, MaskedConditioner, Newton, Order, RationalQuadratic, Sampling, Scale,
     Tails, Transformer,
@@ -50,31 +52,37 @@ fn orders() -> Vec<Order> {
     ]
 }
 
-fn layer<E: Real, T: Transformer<E>>(
+fn layer(
     order: &Order,
     context: usize,
-    transformer: T,
+    transformer: Arc<dyn Transformer<f64>>,
     conditioner: &MaskedConditioner,
-) -> Autoregressive<E, T> {
-    let rng = &mut stream(7, "init");
-    Autoregressive::new(order, context, transformer, conditioner, rng).unwrap()
+    sampling: Sampling,
+) -> Layer<f64> {
+    let map = Autoregressive::new(order, context, transformer, conditioner).unwrap();
+    let map = map.with_sampling(sampling).unwrap();
+    let mut layer = Layer::new(map, &mut stream(7, "init")).unwrap();
+    perturb(&mut layer, 0.3, &mut stream(3, "perturb")).unwrap();
+    layer
+}
+
+fn affine(bound: f64) -> Arc<dyn Transformer<f64>> {
+    Arc::new(Affine::new(Scale::Bounded(bound)).unwrap())
 }
 
 #[test]
 fn every_order_and_conditioner_is_bijective() {
+    let sampling = Sampling::default();
     for order in orders() {
         for conditioner in conditioners() {
             for context in [0, 2] {
-                let mut affine =
-                    layer(&order, context, Affine::new(Scale::Bounded(1.5)).unwrap(), &conditioner);
-                perturb(&mut affine, 0.3, &mut stream(3, "perturb")).unwrap();
-                check_bijector(&mut affine, context, normal_point(1.0), Tolerance::default());
+                let mut affine = layer(&order, context, affine(1.5), &conditioner, sampling);
+                check_bijector(&mut affine, normal_point(1.0), Tolerance::default());
             }
         }
-        let spline = RationalQuadratic::new(4, 2.0, Tails::Identity).unwrap();
-        let mut spline = layer(&order, 1, spline, &conditioners()[0]);
-        perturb(&mut spline, 0.3, &mut stream(3, "perturb")).unwrap();
-        check_bijector(&mut spline, 1, normal_point(1.5), Tolerance::default());
+        let spline = Arc::new(RationalQuadratic::new(4, 2.0, Tails::Identity).unwrap());
+        let mut spline = layer(&order, 1, spline, &conditioners()[0], sampling);
+        check_bijector(&mut spline, normal_point(1.5), Tolerance::default());
     }
 }
 
@@ -91,15 +99,8 @@ fn every_way_of_sampling_gives_the_same_rows() {
                 let features = batch(normals(150 * 2, &mut stream(6, "context")), 150, 2).unwrap();
                 let given = if width == 0 { Context::none() } else { Context::of(features) };
                 let draw = |sampling| {
-                    let layer = layer(
-                        &order,
-                        width,
-                        Affine::new(Scale::Bounded(1.0)).unwrap(),
-                        &conditioner,
-                    );
-                    let mut layer = layer.with_sampling(sampling).unwrap();
-                    perturb(&mut layer, 0.3, &mut stream(3, "perturb")).unwrap();
-                    layer.forward(rows(150, dim), &given).unwrap()
+                    let layer = layer(&order, width, affine(1.0), &conditioner, sampling);
+                    layer.forward(&rows(150, dim), &given, &mut Tape::none()).unwrap()
                 };
                 let plain = draw(Sampling::Sequential);
                 let newton = Newton { tolerance: 1e-13, ..Newton::default() };

@@ -8,11 +8,10 @@ use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::train::{Budget, Checkpoint, Outcome, SamplerSource, TrainConfig, Trainer};
 use flows_core::{
-    Base, Batch, Bijector, BoxBijector, Chain, Context, Flow, Inverse, Parameters, Purpose,
-    PutTape, Real, Role, Stream, Traced, Values, normals, stream,
+    Base, Batch, Bijector, Chain, Context, Flow, Inverse, Layer, Mapped, Parameters, Pixelwise,
+    Purpose, Real, Role, Stream, Tape, Values, normals, stream,
 };
-use flows_finite::Shape;
-use flows_finite::{BatchNorm, LuLinear, Pixelwise};
+use flows_finite::{BatchNorm, LuLinear, Shape};
 
 use super::slopes::{differences, distance, from_tape, objective};
 
@@ -42,6 +41,22 @@ fn moved(dim: usize) -> BatchNorm<f64> {
     layer
 }
 
+fn inverse<E: Real>(layer: &dyn Bijector<E>, x: &Batch<E>) -> Mapped<E> {
+    layer.inverse(x, &Context::none(), &mut Tape::none()).unwrap()
+}
+
+fn forward<E: Real>(layer: &dyn Bijector<E>, z: &Batch<E>) -> Mapped<E> {
+    layer.forward(z, &Context::none(), &mut Tape::none()).unwrap()
+}
+
+/// A training step on a batch, without a change of the learned parameters.
+fn step<E: Real>(layer: &mut BatchNorm<E>, x: &Batch<E>) {
+    let mut tape = Tape::recording();
+    layer.inverse(x, &Context::none(), &mut tape).unwrap();
+    let mut gradients = tape.backward(|_| Ok(())).unwrap();
+    layer.end_step(&mut gradients).unwrap();
+}
+
 /// z and log-det of each row by the formula, with the statistics of the batch.
 fn plain(x: &[f64], dim: usize, log_scale: &[f64], shift: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let rows = x.len() / dim;
@@ -63,15 +78,16 @@ fn plain(x: &[f64], dim: usize, log_scale: &[f64], shift: &[f64]) -> (Vec<f64>, 
 fn reporting_is_a_bijection_of_each_row() {
     for dim in [1, 2, 5] {
         let mut layer = moved(dim);
-        check_bijector(&mut layer, 0, normal_point(2.0), Tolerance::default());
+        check_bijector(&mut layer, normal_point(2.0), Tolerance::default());
         let x: Vec<f64> = normals(dim * 50, &mut stream(1, "x"));
         let x = batch(x.iter().map(|v| 3.0 + 0.5 * v).collect(), 50, dim).unwrap();
-        layer.initialise(x, &Context::none()).unwrap();
-        check_bijector(&mut layer, 0, normal_point(2.0), Tolerance::default());
-        layer.set_purpose(Purpose::Training);
-        layer.set_purpose(Purpose::Reporting);
-        check_bijector(&mut layer, 0, normal_point(2.0), Tolerance::default());
-        check_bijector(&mut Inverse(layer), 0, normal_point(2.0), Tolerance::default());
+        layer.initialise(&x, &Context::none()).unwrap();
+        check_bijector(&mut layer, normal_point(2.0), Tolerance::default());
+        layer.set_purpose(Purpose::Training).unwrap();
+        layer.set_purpose(Purpose::Reporting).unwrap();
+        check_bijector(&mut layer, normal_point(2.0), Tolerance::default());
+        let mut exchanged = Inverse::new(Box::new(layer));
+        check_bijector(&mut exchanged, normal_point(2.0), Tolerance::default());
     }
 }
 
@@ -79,13 +95,13 @@ fn reporting_is_a_bijection_of_each_row() {
 fn training_normalises_by_the_batch_with_and_without_a_tape() {
     for (rows, dim) in [(1, 1), (1, 3), (2, 1), (5, 3), (300, 2)] {
         let mut layer = moved(dim);
-        layer.set_purpose(Purpose::Training);
+        layer.set_purpose(Purpose::Training).unwrap();
         let x: Vec<f64> = normals(rows * dim, &mut stream(2, "x"));
         let x = batch(x.iter().map(|v| 1.5 + 2.0 * v).collect(), rows, dim).unwrap();
         let (log_scale, shift) = (tensor(&layer, "log_scale"), tensor(&layer, "shift"));
         let (z, log_det) = plain(&x.values(), dim, &log_scale, &shift);
-        let untraced = layer.inverse(x.clone(), &Context::none()).unwrap();
-        let traced = layer.inverse(x.put_tape(Traced::default()), &Context::none()).unwrap();
+        let untraced = inverse(&layer, &x);
+        let traced = layer.inverse(&x, &Context::none(), &mut Tape::recording()).unwrap();
         assert_eq!(untraced.value.values(), traced.value.values());
         assert_eq!(untraced.log_det.values(), traced.log_det.values());
         assert!(distance(&untraced.value.values(), &z) < 1e-13);
@@ -98,17 +114,18 @@ fn training_gradients_agree_with_differences_of_the_whole_batch() {
     // More rows than a block, too: the statistics run across blocks.
     for (rows, dim) in [(1, 1), (1, 2), (2, 1), (3, 2), (7, 3), (150, 1)] {
         let mut layer = moved(dim);
-        layer.set_purpose(Purpose::Training);
+        layer.set_purpose(Purpose::Training).unwrap();
         let x: Vec<f64> = normals(rows * dim, &mut stream(4, "x"));
         let x = batch(x.iter().map(|v| 0.5 + 1.5 * v).collect(), rows, dim).unwrap();
-        let out = layer.inverse(x.clone().put_tape(Traced::default()), &Context::none()).unwrap();
+        let mut tape = Tape::recording();
+        let out = layer.inverse(&x, &Context::none(), &mut tape).unwrap();
         let mut tensors = vec![x.clone()];
         layer.visit(&mut |_, role, tensor| {
             if role == Role::Learned {
                 tensors.push(tensor.clone());
             }
         });
-        let exact = from_tape(out, &tensors);
+        let exact = from_tape(&out, tape, &tensors);
         let given: Vec<Vec<f64>> = tensors.iter().map(Values::values).collect();
         for (index, exact) in exact.iter().enumerate() {
             let numerical = differences(&given[index], |moved| {
@@ -138,11 +155,10 @@ fn moments(x: &Batch<f64>) -> Vec<(f64, f64)> {
 #[test]
 fn running_statistics_converge_to_those_of_the_data() {
     let mut layer = BatchNorm::<f64>::new(DIM).unwrap();
-    layer.set_purpose(Purpose::Training);
+    layer.set_purpose(Purpose::Training).unwrap();
     let (batches, rows) = (200, 200);
     for seed in 0..batches {
-        layer.inverse(data(seed, rows), &Context::none()).unwrap();
-        layer.resample_probes(&mut stream(seed, "probes"));
+        step(&mut layer, &data(seed, rows));
     }
     let (mean, variance) = (tensor(&layer, "running_mean"), tensor(&layer, "running_variance"));
     for j in 0..DIM {
@@ -153,8 +169,8 @@ fn running_statistics_converge_to_those_of_the_data() {
         assert!(off.abs() < error, "mean {j}: {off}");
         assert!((ratio - 1.0).abs() < error * f64::sqrt(2.0), "variance {j}: {ratio}");
     }
-    layer.set_purpose(Purpose::Reporting);
-    let z = layer.inverse(data(999, 4000), &Context::none()).unwrap().value;
+    layer.set_purpose(Purpose::Reporting).unwrap();
+    let z = inverse(&layer, &data(999, 4000)).value;
     for (mean, variance) in moments(&z) {
         assert!(mean.abs() < 0.12 && (variance - 1.0).abs() < 0.15, "{mean} {variance}");
     }
@@ -163,14 +179,11 @@ fn running_statistics_converge_to_those_of_the_data() {
 #[test]
 fn the_running_statistics_follow_the_rule() {
     let mut layer = BatchNorm::<f64>::new(DIM).unwrap();
-    layer.set_purpose(Purpose::Training);
+    layer.set_purpose(Purpose::Training).unwrap();
     let mut expected: Vec<(f64, f64)> = Vec::new();
     for seed in 0..4 {
         let x = data(seed, 10);
-        layer.inverse(x.clone(), &Context::none()).unwrap();
-        // As an optimiser's step does.
-        layer.visit_mut(&mut |_, _, _| Ok(())).unwrap();
-        layer.resample_probes(&mut stream(1, "probes"));
+        step(&mut layer, &x);
         let seen = moments(&x);
         if expected.is_empty() {
             expected = seen;
@@ -185,35 +198,35 @@ fn the_running_statistics_follow_the_rule() {
     assert!(distance(&tensor(&layer, "running_variance"), &variances) < 1e-12);
 
     // A single row moves the mean alone; what is not finite moves nothing; nor does the forward map.
-    layer.inverse(batch(vec![0.0; DIM], 1, DIM).unwrap(), &Context::none()).unwrap();
-    layer.visit_mut(&mut |_, _, _| Ok(())).unwrap();
+    step(&mut layer, &batch(vec![0.0; DIM], 1, DIM).unwrap());
     let nine: Vec<f64> = means.iter().map(|m| 0.9 * m).collect();
     assert!(distance(&tensor(&layer, "running_mean"), &nine) < 1e-12);
     assert!(distance(&tensor(&layer, "running_variance"), &variances) < 1e-12);
     let before = (tensor(&layer, "running_mean"), tensor(&layer, "running_variance"));
     let odd = batch([vec![f64::NAN], vec![1.0; 5]].concat(), 2, DIM).unwrap();
-    layer.inverse(odd.clone(), &Context::none()).unwrap();
-    layer.visit_mut(&mut |_, _, _| Ok(())).unwrap();
-    layer.forward(data(1, 10), &Context::none()).unwrap();
-    layer.visit_mut(&mut |_, _, _| Ok(())).unwrap();
+    step(&mut layer, &odd);
+    let mut tape = Tape::recording();
+    let out = layer.forward(&data(1, 10), &Context::none(), &mut tape).unwrap();
+    let outer = vec![1.0; 10 * DIM];
+    let mut gradients = tape.backward(|gradients| gradients.add(&out.value, &outer)).unwrap();
+    layer.end_step(&mut gradients).unwrap();
     assert_eq!((tensor(&layer, "running_mean"), tensor(&layer, "running_variance")), before);
-    assert!(layer.initialise(odd, &Context::none()).unwrap_err().to_string().contains("row 0"));
+    assert!(layer.initialise(&odd, &Context::none()).unwrap_err().to_string().contains("row 0"));
 }
 
 #[test]
 fn forward_and_inverse_meet_after_training_and_in_a_file() {
     let mut layer = moved(DIM);
-    layer.set_purpose(Purpose::Training);
+    layer.set_purpose(Purpose::Training).unwrap();
     for seed in 0..30 {
-        layer.inverse(data(seed, 100), &Context::none()).unwrap();
-        layer.resample_probes(&mut stream(seed, "probes"));
+        step(&mut layer, &data(seed, 100));
     }
     let z = batch(normals(20 * DIM, &mut stream(1, "z")), 20, DIM).unwrap();
-    let in_training = layer.forward(z.clone(), &Context::none()).unwrap();
-    layer.set_purpose(Purpose::Reporting);
-    let x = layer.forward(z.clone(), &Context::none()).unwrap();
+    let in_training = forward(&layer, &z);
+    layer.set_purpose(Purpose::Reporting).unwrap();
+    let x = forward(&layer, &z);
     assert_eq!(in_training.value.values(), x.value.values());
-    let back = layer.inverse(x.value.clone(), &Context::none()).unwrap();
+    let back = inverse(&layer, &x.value);
     assert!(distance(&back.value.values(), &z.values()) < 1e-12);
     assert!((back.log_det.values()[0] + x.log_det.values()[0]).abs() < 1e-12);
 
@@ -221,35 +234,36 @@ fn forward_and_inverse_meet_after_training_and_in_a_file() {
     file.add_model("layer", &layer);
     let mut second = BatchNorm::<f64>::new(DIM).unwrap();
     file.restore_model("layer", &mut second).unwrap();
-    let again = second.forward(z, &Context::none()).unwrap();
+    let again = forward(&second, &z);
     assert_eq!(again.value.values(), x.value.values());
 }
 
 #[test]
 fn the_first_batch_sets_the_running_statistics_once() {
     let mut layer = BatchNorm::<f64>::new(DIM).unwrap();
-    let z = layer.initialise(data(1, 500), &Context::none()).unwrap();
+    let z = layer.initialise(&data(1, 500), &Context::none()).unwrap();
     for (mean, variance) in moments(&z) {
         // eps beside a variance of 0.01.
         assert!(mean.abs() < 1e-12 && (variance - 1.0).abs() < 2e-3, "{mean} {variance}");
     }
     let before = tensor(&layer, "running_mean");
-    layer.initialise(data(2, 500), &Context::none()).unwrap();
+    layer.initialise(&data(2, 500), &Context::none()).unwrap();
     assert_eq!(tensor(&layer, "running_mean"), before);
 }
 
 fn trainer(seed: u64) -> Trainer<f32> {
-    let parts = vec![
-        BoxBijector::new(BatchNorm::new(DIM).unwrap()),
-        BoxBijector::new(LuLinear::new(DIM).unwrap()),
-        BoxBijector::new(BatchNorm::new(DIM).unwrap()),
+    let linear = Layer::new(LuLinear::new(DIM).unwrap(), &mut stream(1, "init")).unwrap();
+    let parts: Vec<Box<dyn Bijector<f32>>> = vec![
+        Box::new(BatchNorm::new(DIM).unwrap()),
+        Box::new(linear),
+        Box::new(BatchNorm::new(DIM).unwrap()),
     ];
     let mut chain = Chain::new(DIM, parts).unwrap();
     // Weights of its own: all that a resumed run needs is in the file.
-    chain.initialise(data(seed, 50), &Context::none()).unwrap();
+    chain.initialise(&data(seed, 50), &Context::none()).unwrap();
     let base = Base::diagonal_normal(DIM).unwrap();
     let config = TrainConfig { batch_rows: 100, ..TrainConfig::default() };
-    let flow = Flow::new(base, BoxBijector::new(chain)).unwrap();
+    let flow = Flow::new(base, Box::new(chain)).unwrap();
     Trainer::new(flow, config, Budget::Steps(60), 1).unwrap()
 }
 
@@ -283,7 +297,7 @@ fn a_run_moves_the_statistics_and_resumes_bit_for_bit() {
     assert_eq!(all_bits(whole.flow()), all_bits(resumed.flow()));
 
     let mut flow = whole.into_flow().unwrap();
-    flow.bijector_mut().set_purpose(Purpose::Reporting);
+    flow.bijector_mut().set_purpose(Purpose::Reporting).unwrap();
     let (log_prob, _) = flow.evaluate(&data::<f32>(77, 4000).values(), &Context::none()).unwrap();
     let nats = -log_prob.iter().sum::<f64>() / 4000.0;
     let entropy: f64 = DEVIATIONS.iter().map(|d| 0.5 * (TAU * d * d).ln() + 0.5).sum();
@@ -294,11 +308,11 @@ fn a_run_moves_the_statistics_and_resumes_bit_for_bit() {
 #[test]
 fn channels_of_images_are_normalised_over_all_pixels() {
     let shape = Shape { channels: 2, height: 2, width: 2 };
-    let mut layer = Pixelwise::new(BatchNorm::<f64>::new(2).unwrap(), shape).unwrap();
-    layer.set_purpose(Purpose::Training);
-    let z =
-        layer.inverse(batch(normals(80, &mut stream(1, "x")), 10, 8).unwrap(), &Context::none());
-    let z = z.unwrap().value.values();
+    let norm = Box::new(BatchNorm::<f64>::new(2).unwrap());
+    let mut layer = Pixelwise::new(norm, shape.pixels()).unwrap();
+    layer.set_purpose(Purpose::Training).unwrap();
+    let x = batch(normals(80, &mut stream(1, "x")), 10, 8).unwrap();
+    let z = inverse(&layer, &x).value.values();
     for channel in 0..2 {
         let sum: f64 = (0..80).filter(|i| i / 4 % 2 == channel).map(|i| z[i]).sum();
         assert!(sum.abs() < 1e-12, "{sum}");
@@ -317,25 +331,25 @@ fn constant_single_and_extreme_rows_stay_finite() {
                 for rows in [1, 2, 129] {
                     for dim in [1, 3] {
                         let mut layer = BatchNorm::<E>::new(dim).unwrap();
-                        layer.set_purpose(purpose);
+                        layer.set_purpose(purpose).unwrap();
                         for alternate in [false, true] {
                             let value = |i: usize| if alternate && i % 2 == 1 { 0.3 } else { edge };
                             let x = (0..rows * dim).map(|i| E::of(value(i))).collect();
                             let x = batch(x, rows, dim).unwrap();
-                            let traced = x.clone().put_tape(Traced::default());
-                            let out = layer.inverse(traced, &Context::none()).unwrap();
+                            let mut tape = Tape::recording();
+                            let out = layer.inverse(&x, &Context::none(), &mut tape).unwrap();
                             let mut all = [out.value.values(), out.log_det.values()].concat();
                             let mut tensors = vec![x.clone()];
                             layer.visit(&mut |_, _, tensor| tensors.push(tensor.clone()));
                             if edge.abs() <= 1e6 {
-                                all.extend(from_tape(out, &tensors[..3]).concat());
+                                all.extend(from_tape(&out, tape, &tensors[..3]).concat());
                             }
                             // 1e30 deviations of 1e30 are beyond single precision by right.
-                            let z = if edge.abs() <= 1e6 { x } else { ordinary(rows, dim) };
-                            let back = layer.forward(z, &Context::none()).unwrap();
+                            let z = if edge.abs() <= 1e6 { &x } else { &ordinary(rows, dim) };
+                            let back = forward(&layer, z);
                             all.extend([back.value.values(), back.log_det.values()].concat());
                             assert!(all.iter().all(|v| v.is_finite()), "{edge:e} {rows} {dim}");
-                            layer.resample_probes(&mut stream(1, "probes"));
+                            step(&mut layer, &x);
                         }
                     }
                 }
@@ -344,10 +358,10 @@ fn constant_single_and_extreme_rows_stay_finite() {
     }
     check::<f32>();
     check::<f64>();
-    let none =
-        BatchNorm::<f64>::new(2).unwrap().inverse(batch(vec![], 0, 2).unwrap(), &Context::none());
-    assert_eq!(none.unwrap().value.rows(), 0);
-    assert!(moved(2).inverse(batch(vec![0.0; 3], 1, 3).unwrap(), &Context::none()).is_err());
+    let none = inverse(&BatchNorm::<f64>::new(2).unwrap(), &batch(vec![], 0, 2).unwrap());
+    assert_eq!(none.value.rows(), 0);
+    let wide = batch(vec![0.0; 3], 1, 3).unwrap();
+    assert!(moved(2).inverse(&wide, &Context::none(), &mut Tape::none()).is_err());
 }
 
 #[test]
@@ -361,10 +375,10 @@ fn single_precision_is_close_to_double() {
                 _ => Ok(()),
             })
             .unwrap();
-        layer.set_purpose(Purpose::Training);
+        layer.set_purpose(Purpose::Training).unwrap();
         let x: Vec<f64> = data::<f32>(1, 300).values().iter().map(|&v| v.into()).collect();
         let x = batch(x.into_iter().map(E::of).collect(), 300, DIM).unwrap();
-        let out = layer.inverse(x, &Context::none()).unwrap();
+        let out = inverse(&layer, &x);
         [out.value.values(), out.log_det.values()].concat().iter().map(|v| v.as_f64()).collect()
     }
     let worst = distance(&z::<f32>(), &z::<f64>());

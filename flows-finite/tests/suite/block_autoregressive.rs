@@ -1,19 +1,34 @@
 //! The block neural autoregressive flow against a dense network, and at its edges.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, per_row, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Error, Mapped, Mode, Parameters, PerRow, PutTape, Real, Traced,
-    Values, normals, stream,
+    Batch, Bijector, Context, Cost, Error, Layer, Mapped, Parameters, Real, Result, Tape, Values,
+    normals, stream,
 };
 use flows_finite::BlockAutoregressive;
 
 const KNEE: f64 = 3.0;
 
-fn layer<E: Real>(dim: usize, context: usize, hidden: &[usize]) -> BlockAutoregressive<E> {
-    BlockAutoregressive::new(dim, context, hidden, &mut stream(7, "init")).unwrap()
+fn layer<E: Real>(dim: usize, context: usize, hidden: &[usize]) -> Layer<E> {
+    let map = BlockAutoregressive::new(dim, context, hidden).unwrap();
+    Layer::new(map, &mut stream(7, "init")).unwrap()
+}
+
+fn map<E: Real>(
+    layer: &Layer<E>,
+    forward: bool,
+    input: &Batch<E>,
+    tape: &mut Tape<E>,
+) -> Result<Mapped<E>> {
+    let none = Context::none();
+    if forward { layer.forward(input, &none, tape) } else { layer.inverse(input, &none, tape) }
+}
+
+/// Without a tape.
+fn image<E: Real>(layer: &Layer<E>, forward: bool, input: &Batch<E>) -> Result<Mapped<E>> {
+    map(layer, forward, input, &mut Tape::none())
 }
 
 /// The same layer in both precisions, `scale` away from where training starts.
@@ -22,7 +37,7 @@ fn moved<E: Real>(
     context: usize,
     hidden: &[usize],
     scale: f64,
-) -> (BlockAutoregressive<f64>, BlockAutoregressive<E>) {
+) -> (Layer<f64>, Layer<E>) {
     let mut wide = layer::<f64>(dim, context, hidden);
     perturb(&mut wide, scale, &mut stream(3, "perturb")).unwrap();
     // Values that both precisions hold.
@@ -37,7 +52,7 @@ fn moved<E: Real>(
     (wide, narrow)
 }
 
-fn tensors(layer: &BlockAutoregressive<f64>) -> Vec<Vec<f64>> {
+fn tensors(layer: &Layer<f64>) -> Vec<Vec<f64>> {
     let mut all = Vec::new();
     layer.visit(&mut |_, _, tensor| all.push(tensor.values()));
     all
@@ -110,7 +125,7 @@ fn values_and_log_dets_are_those_of_a_dense_network() {
             normals::<f64>(rows * dim, &mut stream(1, "x")).iter().map(|v| 3.0 * v).collect();
         let c: Vec<f64> = normals(rows * context, &mut stream(1, "context"));
         let given = if context == 0 { Context::none() } else { Context::of(rows_of(&c, context)) };
-        let out = layer.inverse(rows_of(&x, dim), &given).unwrap();
+        let out = layer.inverse(&rows_of(&x, dim), &given, &mut Tape::none()).unwrap();
         let (values, log_dets) = (out.value.values(), out.log_det.values());
         for row in 0..rows {
             let its = &c[row * context..(row + 1) * context];
@@ -131,35 +146,20 @@ fn values_and_log_dets_are_those_of_a_dense_network() {
     assert!(worst < 1e-12, "{worst:e}");
 }
 
-/// Gradient of sum of w_i z_i + log-det in every input, from the tape.
-fn input_gradient(
-    layer: &BlockAutoregressive<f64>,
-    x: &Batch<f64>,
-    weights: Option<&[f64]>,
-) -> Vec<f64> {
-    let out = layer.inverse(x.clone().put_tape(Traced::default()), &Context::none()).unwrap();
-    gradient(out, x, weights)
-}
-
 /// Gradient of `input` for the sum of `weights` times values, and of log-dets where there are none.
-fn gradient<E: Real>(out: Mapped<E, Traced<E>>, input: &Batch<E>, weights: Option<&[E]>) -> Vec<E> {
-    fn seed<E: Real, M: Mode<E>>(
-        tape: &mut M,
-        (value, log_det): (Batch<E>, PerRow<E>),
-        weights: Option<Vec<E>>,
-    ) {
-        tape.add_backward_op(move |gradients| {
-            match &weights {
-                Some(w) => gradients.get_or_alloc_mut(&value)?.copy_from_slice(w),
-                None => gradients.get_or_alloc_mut(&log_det)?.fill(E::one()),
-            }
-            Ok(())
-        });
-    }
-    let mut tape = out.tape;
-    seed(&mut tape, (out.value, out.log_det), weights.map(<[E]>::to_vec));
-    let (_, scalar) = negative_mean(per_row(vec![E::zero()]).unwrap(), tape).unwrap();
-    gradient_of(&mut backward(scalar).unwrap(), input).unwrap()
+fn gradient<E: Real>(
+    layer: &Layer<E>,
+    forward: bool,
+    input: &Batch<E>,
+    weights: Option<&[E]>,
+) -> Vec<E> {
+    let mut tape = Tape::recording();
+    let out = map(layer, forward, input, &mut tape).unwrap();
+    let gradients = tape.backward(|gradients| match weights {
+        Some(weights) => gradients.add(&out.value, weights),
+        None => gradients.add(&out.log_det, &vec![E::one(); out.log_det.rows()]),
+    });
+    gradients.unwrap().take(input).unwrap()
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn gradients_are_those_of_the_dense_network() {
     for i in 0..dim {
         let mut unit = vec![0.0; dim];
         unit[i] = 1.0;
-        let row = input_gradient(&layer, &input, Some(&unit));
+        let row = gradient(&layer, false, &input, Some(&unit));
         for j in 0..dim {
             assert!((row[j] - jacobian[i][j]).abs() < 1e-12, "{i} {j}: {row:?}");
             // Claim: exactly lower triangular.
@@ -184,7 +184,7 @@ fn gradients_are_those_of_the_dense_network() {
         let (_, jacobian) = plain(&all, dim, &hidden, x, &[]);
         (0..dim).map(|i| jacobian[i][i].ln()).sum()
     };
-    let gradient = input_gradient(&layer, &input, None);
+    let gradient = gradient(&layer, false, &input, None);
     for j in 0..dim {
         let (mut up, mut down) = (x.clone(), x.clone());
         up[j] += 1e-5;
@@ -198,35 +198,20 @@ fn gradients_are_those_of_the_dense_network() {
 fn the_jacobian_is_exactly_lower_triangular_in_either_direction() {
     let (layer, _) = moved::<f64>(5, 0, &[3, 4], 0.5);
     let x = normals::<f64>(5, &mut stream(2, "x"));
-    let map = |forward: bool, x: &[f64]| {
-        let input = rows_of(x, 5);
-        let out = if forward {
-            layer.forward(input, &Context::none())
-        } else {
-            layer.inverse(input, &Context::none())
-        };
-        out.unwrap().value.values()
-    };
     for forward in [false, true] {
-        let base = map(forward, &x);
+        let image = |x: &[f64]| image(&layer, forward, &rows_of(x, 5)).unwrap().value.values();
+        let base = image(&x);
         for j in 0..5 {
             let mut other = x.clone();
             other[j] += 0.7;
-            let image = map(forward, &other);
+            let image = image(&other);
             assert_eq!(image[..j], base[..j]);
             assert!(image[j] > base[j], "increasing");
         }
         for i in 0..5 {
             let mut unit = vec![0.0; 5];
             unit[i] = 1.0;
-            let point = rows_of(&x, 5);
-            let traced = point.clone().put_tape(Traced::default());
-            let out = if forward {
-                layer.forward(traced, &Context::none())
-            } else {
-                layer.inverse(traced, &Context::none())
-            };
-            let row = gradient(out.unwrap(), &point, Some(&unit));
+            let row = gradient(&layer, forward, &rows_of(&x, 5), Some(&unit));
             assert!(row[i] > 0.0 && row[i + 1..].iter().all(|&entry| entry == 0.0), "{row:?}");
         }
     }
@@ -242,7 +227,7 @@ fn block_autoregressive_networks_are_bijective() {
                 // by the check's step moves its unit by so much that the difference is off by 1e-3;
                 // it converges to the gradient with the square of the step.
                 perturb(&mut layer, 0.25, &mut stream(3, "perturb")).unwrap();
-                check_bijector(&mut layer, context, normal_point(1.0), Tolerance::default());
+                check_bijector(&mut layer, normal_point(1.0), Tolerance::default());
             }
         }
     }
@@ -255,7 +240,7 @@ fn training_starts_near_the_identity() {
             let layer = layer::<f64>(dim, 0, &hidden);
             let mut x = normals::<f64>(500 * dim, &mut stream(4, "x"));
             x.iter_mut().for_each(|v| *v = v.clamp(-3.0, 3.0));
-            let out = layer.inverse(rows_of(&x, dim), &Context::none()).unwrap();
+            let out = image(&layer, false, &rows_of(&x, dim)).unwrap();
             let error = |(z, x): (&f64, &f64)| (z - x).powi(2);
             let pairs = out.value.values();
             let squares: f64 = pairs.iter().zip(&x).map(error).sum();
@@ -275,15 +260,15 @@ fn training_starts_near_the_identity() {
 #[test]
 fn costs_and_work_say_which_direction_searches() {
     let (layer, _) = moved::<f64>(3, 0, &[4], 0.3);
-    assert_eq!(Bijector::costs(&layer).inverse, Cost::ClosedForm);
-    assert_eq!(Bijector::costs(&layer).forward, Cost::Iterative);
+    assert_eq!(layer.costs().inverse, Cost::ClosedForm);
+    assert_eq!(layer.costs().forward, Cost::Iterative);
     let z = rows_of(&normals::<f64>(600, &mut stream(5, "z")), 3);
-    let out = layer.forward(z, &Context::none()).unwrap();
+    let out = image(&layer, true, &z).unwrap();
     println!("iterations for 3 features: {}", out.work.iterations);
     assert_eq!(out.work.network_passes, 1);
     // Newton's method from z itself: a handful for each feature, a few more for the worst row.
     assert!((3..=90).contains(&out.work.iterations), "{}", out.work.iterations);
-    let back = layer.inverse(out.value, &Context::none()).unwrap();
+    let back = image(&layer, false, &out.value).unwrap();
     assert_eq!((back.work.network_passes, back.work.iterations), (1, 0));
 }
 
@@ -292,11 +277,11 @@ fn a_row_without_a_root_is_named() {
     let layer = layer::<f64>(2, 0, &[3]);
     let mut z = vec![0.5; 400];
     z[2 * 130 + 1] = f64::NAN;
-    let result = layer.forward(rows_of(&z, 2), &Context::none());
+    let result = image(&layer, true, &rows_of(&z, 2));
     assert!(matches!(result, Err(Error::NotConverged { row: 130, .. })), "{result:?}");
-    assert!(layer.forward(rows_of(&[0.5; 3], 3), &Context::none()).is_err());
-    assert!(BlockAutoregressive::<f64>::new(0, 0, &[3], &mut stream(0, "init")).is_err());
-    assert!(BlockAutoregressive::<f64>::new(2, 0, &[3, 0], &mut stream(0, "init")).is_err());
+    assert!(image(&layer, true, &rows_of(&[0.5; 3], 3)).is_err());
+    assert!(BlockAutoregressive::new(0, 0, &[3]).is_err());
+    assert!(BlockAutoregressive::new(2, 0, &[3, 0]).is_err());
 }
 
 fn edges<E: Real>(largest: f64) -> Vec<f64> {
@@ -312,10 +297,10 @@ fn finite<E: Real>() {
                 let (_, layer) = moved::<E>(dim, 0, &hidden, scale);
                 for value in edges::<E>(1e30) {
                     let x = batch(vec![E::of(value); dim], 1, dim).unwrap();
-                    let out = layer.inverse(x.clone(), &Context::none()).unwrap();
+                    let out = image(&layer, false, &x).unwrap();
                     let all = [out.value.values(), out.log_det.values()].concat();
                     assert!(all.iter().all(|v| v.is_finite()), "{value:e}: {all:?}");
-                    let back = layer.forward(x.clone(), &Context::none());
+                    let back = image(&layer, true, &x);
                     if let Ok(back) = &back {
                         let all = [back.value.values(), back.log_det.values()].concat();
                         assert!(all.iter().all(|v| v.is_finite()), "{value:e}: {all:?}");
@@ -326,13 +311,7 @@ fn finite<E: Real>() {
                     assert!(back.is_ok(), "{value:e}: {back:?}");
                     for forward in [false, true] {
                         for weights in [None, Some(vec![E::one(); dim])] {
-                            let traced = x.clone().put_tape(Traced::default());
-                            let out = if forward {
-                                layer.forward(traced, &Context::none())
-                            } else {
-                                layer.inverse(traced, &Context::none())
-                            };
-                            let got = gradient(out.unwrap(), &x, weights.as_deref());
+                            let got = gradient(&layer, forward, &x, weights.as_deref());
                             assert!(got.iter().all(|g| g.is_finite()), "{value:e}: {got:?}");
                         }
                     }
@@ -354,15 +333,15 @@ fn single_precision_agrees_with_double() {
     let (wide, narrow) = moved::<f32>(dim, 0, &[10, 10], 0.3);
     let x: Vec<f32> = normals(rows * dim, &mut stream(6, "x"));
     let exact: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-    let a = wide.inverse(rows_of(&exact, dim), &Context::none()).unwrap();
-    let b = narrow.inverse(batch(x.clone(), rows, dim).unwrap(), &Context::none()).unwrap();
+    let a = image(&wide, false, &rows_of(&exact, dim)).unwrap();
+    let b = image(&narrow, false, &batch(x, rows, dim).unwrap()).unwrap();
     let worst = |a: Vec<f64>, b: Vec<f32>| {
         let error = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() / (1.0 + a.abs());
         a.iter().zip(&b).map(error).fold(0.0, f64::max)
     };
     let value = worst(a.value.values(), b.value.values());
     let log_det = worst(a.log_det.values(), b.log_det.values());
-    let back = narrow.forward(b.value, &Context::none()).unwrap();
+    let back = image(&narrow, true, &b.value).unwrap();
     let round_trip = worst(exact, back.value.values());
     println!("f32: value {value:.1e}, log-det {log_det:.1e}, round trip {round_trip:.1e}");
     // Sums of twenty terms of size up to five, 6e-8 each; a saturated unit's slope 1 - h^2 of 0.01

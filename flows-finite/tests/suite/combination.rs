@@ -1,10 +1,12 @@
 //! Combination-based transformers against their formulas and golden values, and as bijectors.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::operation::LANES;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
-use flows_core::{MlpKernel, Result, stream};
+use flows_core::{Layer, MlpKernel, Result, stream};
 use flows_finite::transformer::{
     DeepSigmoidal, DenseSigmoidal, Gaussianization, Inner, LogisticMixture, Outer,
 };
@@ -104,7 +106,7 @@ fn plain_mixture(theta: &[f64], x: f64) -> f64 {
 
 /// Values against `plain`, slopes against its differences, gradients against differences of the
 /// kernel's own values and log-slopes.
-fn check_formula(map: &impl Transformer<f64>, plain: impl Fn(&[f64], f64) -> f64) {
+fn check_formula(map: &dyn Transformer<f64>, plain: impl Fn(&[f64], f64) -> f64) {
     let points = [-3.0, -1.2, -0.3, 0.0, 0.4, 1.7, 2.9];
     for seed in 0..4 {
         let theta = raw(map, seed, 0.7);
@@ -123,7 +125,7 @@ fn check_formula(map: &impl Transformer<f64>, plain: impl Fn(&[f64], f64) -> f64
     }
 }
 
-fn check_gradient(map: &impl Transformer<f64>, theta: &[f64], points: &[f64]) {
+fn check_gradient(map: &dyn Transformer<f64>, theta: &[f64], points: &[f64]) {
     let (g, l) = (0.8, -1.3);
     let total = |theta: &[f64], points: &[f64]| -> Vec<f64> {
         let (values, slopes, _) = at::<f64>(map, theta, points, false).unwrap();
@@ -192,13 +194,14 @@ fn kernel(inputs: usize, outputs: usize) -> Result<MlpKernel> {
     MlpKernel::new(inputs, &[4], outputs, Activation::Tanh)
 }
 
-fn check(map: impl Transformer<f64>) {
+fn check(map: impl Transformer<f64> + 'static) {
+    let map = Arc::new(map);
     for (dim, context) in [(1, 0), (2, 1), (3, 0)] {
         let mask = Mask::halves(dim, false).unwrap();
-        let rng = &mut stream(7, "init");
-        let mut layer = Coupling::new(&mask, context, map.clone(), kernel, rng).unwrap();
+        let coupling = Coupling::<f64>::new(&mask, context, map.clone(), kernel).unwrap();
+        let mut layer = Layer::new(coupling, &mut stream(7, "init")).unwrap();
         perturb(&mut layer, 0.4, &mut stream(3, "perturb")).unwrap();
-        check_bijector(&mut layer, context, normal_point(1.5), Tolerance::default());
+        check_bijector(&mut layer, normal_point(1.5), Tolerance::default());
     }
 }
 
@@ -229,7 +232,7 @@ fn couplings_with_gaussianization_are_bijective() {
 }
 
 /// Largest |y - x| and |log-slope| of a map as it starts, over |x| <= `limit`.
-fn distance_from_identity(map: &impl Transformer<f64>, limit: f64) -> [f64; 2] {
+fn distance_from_identity(map: &dyn Transformer<f64>, limit: f64) -> [f64; 2] {
     let middle = (LANES as f64 - 1.0) / 2.0;
     let points: Vec<f64> = (0..LANES).map(|i| limit * (i as f64 / middle - 1.0)).collect();
     let (values, slopes, _) = at::<f64>(map, &map.identity(), &points, false).unwrap();

@@ -1,12 +1,14 @@
 //! Combination-based transformers far out, in single precision, and as densities.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::operation::LANES;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Bijector, BoxBijector, Context, Flow, Inverse, MlpKernel, Real, Result, Values, normals,
+    Base, Bijector, Context, Flow, Inverse, Layer, MlpKernel, Real, Result, Tape, Values, normals,
     stream,
 };
 use flows_finite::transformer::{
@@ -181,28 +183,28 @@ fn mass(flow: &Flow<f64>) -> f64 {
     let step = (high - low) / (count - 1) as f64;
     let points: Vec<f64> = (0..count).map(|i| low + step * i as f64).collect();
     let points = batch(points, count, 1).unwrap();
-    let log_prob = flow.log_prob(points, Context::none()).unwrap();
+    let log_prob = flow.log_prob(&points, &Context::none(), &mut Tape::none()).unwrap();
     log_prob.value.values().iter().map(|l| l.exp() * step).sum()
 }
 
 #[test]
 fn densities_integrate_to_one_and_samples_are_finite() {
-    fn check<T: Transformer<f64>>(map: T) {
+    fn check(map: impl Transformer<f64> + 'static) {
+        let map = Arc::new(map);
         for seed in 0..3 {
             let mask = Mask::halves(1, false).unwrap();
             let kernel = |inputs, outputs| MlpKernel::new(inputs, &[4], outputs, Activation::Tanh);
-            let rng = &mut stream(7, "init");
-            let mut layer = Coupling::new(&mask, 0, map.clone(), kernel, rng).unwrap();
+            let coupling = Coupling::<f64>::new(&mask, 0, map.clone(), kernel).unwrap();
+            let mut layer = Layer::new(coupling, &mut stream(7, "init")).unwrap();
             perturb(&mut layer, 0.7, &mut stream(seed, "perturb")).unwrap();
             let base = normals::<f64>(5_000, &mut stream(seed, "samples"));
-            let samples = layer.inverse(batch(base, 5_000, 1).unwrap(), &Context::none()).unwrap();
+            let base = batch(base, 5_000, 1).unwrap();
+            let samples = layer.inverse(&base, &Context::none(), &mut Tape::none()).unwrap();
             assert!(samples.value.values().iter().all(|v| v.is_finite()), "{map:?}");
             let largest = samples.value.values().iter().fold(0.0_f64, |a, v| a.max(v.abs()));
             assert!(largest < REACH, "{map:?}: {largest}");
-            let flow = {
-                let inverse = BoxBijector::new(Inverse(layer));
-                Flow::new(Base::standard_normal(1), inverse).unwrap()
-            };
+            let inverse = Box::new(Inverse::new(Box::new(layer)));
+            let flow = Flow::new(Base::standard_normal(1), inverse).unwrap();
             let mass = mass(&flow);
             assert!((mass - 1.0).abs() < 1e-6, "{map:?} {seed}: {mass}");
         }

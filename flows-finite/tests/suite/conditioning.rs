@@ -3,12 +3,12 @@
 
 use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::rowwise::{gradient_of_mean, mean};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Batch, Bijector, BoxBijector, Context, Error, Flow, LastLayer, Mlp, MlpKernel, PutTape,
-    Traced, Values, forward_kl, normals, stream,
+    Base, Batch, Context, Error, Flow, LastLayer, Mlp, MlpKernel, Tape, Values, forward_kl,
+    normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
@@ -35,7 +35,7 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
         ("nsf-coupling", spline.build::<f64>(2, CODE, &mut rng).unwrap()),
     ];
     let wrap = |(name, chain)| {
-        let mut flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
+        let mut flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
         perturb(&mut flow, 0.25, &mut stream(3, "perturb")).unwrap();
         (name, flow)
     };
@@ -53,8 +53,8 @@ fn matrix(seed: u64, rows: usize, columns: usize) -> Batch<f64> {
 
 /// Mean negative log-likelihood without any tape.
 fn loss(flow: &Flow<f64>, encoder: &Mlp<f64>, x: &Batch<f64>, raw: &Batch<f64>) -> f64 {
-    let code = Context::of(encoder.forward(raw.clone()).unwrap());
-    let log_prob = flow.log_prob(x.clone(), code).unwrap().value.values();
+    let code = Context::of(encoder.forward(raw, &mut Tape::none()).unwrap());
+    let log_prob = flow.log_prob(x, &code, &mut Tape::none()).unwrap().value.values();
     -log_prob.iter().sum::<f64>() / log_prob.len() as f64
 }
 
@@ -82,22 +82,22 @@ fn an_encoder_is_trained_through_the_context() {
     for (name, flow) in flows() {
         let mut encoder = encoder();
         let (x, raw) = (matrix(1, ROWS, 2), matrix(2, ROWS, RAW));
-        let code = encoder.forward(raw.clone().put_tape(Traced::default())).unwrap();
-        let out = flow.log_prob(x.clone().put_tape(Traced::default()), Context::of(code)).unwrap();
-        let (value, scalar) = negative_mean(out.value, out.tape).unwrap();
-        assert_eq!(value, loss(&flow, &encoder, &x, &raw), "{name}");
-        let mut gradients = backward(scalar).unwrap();
+        let mut tape = Tape::recording();
+        let code = encoder.forward(&raw, &mut tape).unwrap();
+        let value = flow.log_prob(&x, &Context::of(code), &mut tape).unwrap().value;
+        assert_eq!(-mean(&value), loss(&flow, &encoder, &x, &raw), "{name}");
+        let mut gradients = gradient_of_mean(-1.0, &value, tape).unwrap();
 
-        let of_x = gradient_of(&mut gradients, &x).unwrap();
+        let of_x = gradients.take(&x).unwrap();
         let at = |v: &[f64]| loss(&flow, &encoder, &batch(v.to_vec(), ROWS, 2).unwrap(), &raw);
         close(&format!("{name}: data"), &of_x, &differences(&x.values(), at));
-        let of_raw = gradient_of(&mut gradients, &raw).unwrap();
+        let of_raw = gradients.take(&raw).unwrap();
         let at = |v: &[f64]| loss(&flow, &encoder, &x, &batch(v.to_vec(), ROWS, RAW).unwrap());
         close(&format!("{name}: raw features"), &of_raw, &differences(&raw.values(), at));
         let mut names = Vec::new();
         encoder.visit(&mut |name, _, tensor| names.push((name.to_owned(), tensor.clone())));
         for (part, tensor) in names {
-            let exact = gradient_of(&mut gradients, &tensor).unwrap();
+            let exact = gradients.take(&tensor).unwrap();
             let numerical = differences(&tensor.values(), |values| {
                 let set = |this: &mut Mlp<f64>, values: &[f64]| {
                     let result = this.visit_mut(&mut |name, _, tensor| {
@@ -120,13 +120,14 @@ fn a_context_without_an_encoder_gives_the_same_gradients_for_the_flow() {
     for (name, flow) in flows() {
         let encoder = encoder();
         let (x, raw) = (matrix(1, ROWS, 2), matrix(2, ROWS, RAW));
-        let taped = encoder.forward(raw.clone().put_tape(Traced::default())).unwrap();
-        let plain = encoder.forward(raw).unwrap().put_tape(Traced::default());
-        let mut both = [taped, plain]
-            .map(|code| forward_kl(&flow, x.clone(), Context::of(code)).unwrap().gradient);
+        let mut both = [true, false].map(|taped| {
+            let (mut tape, none) = (Tape::recording(), &mut Tape::none());
+            let code = encoder.forward(&raw, if taped { &mut tape } else { none }).unwrap();
+            forward_kl(&flow, &x, &Context::of(code), tape).unwrap().gradient
+        });
         flow.visit(&mut |part, _, tensor| {
             let [a, b] = &mut both;
-            let (a, b) = (gradient_of(a, tensor).unwrap(), gradient_of(b, tensor).unwrap());
+            let (a, b) = (a.take(tensor).unwrap(), b.take(tensor).unwrap());
             assert_eq!(a, b, "{name}: {part}");
         });
     }
@@ -144,8 +145,8 @@ fn box_of(flow: &Flow<f64>, code: &[f64], radius: f64) -> [f64; 4] {
         .collect();
     let rows = circle.len() / 2;
     let context = Context::of(batch(code.repeat(rows), rows, CODE).unwrap());
-    let image = flow.bijector().forward(batch(circle, rows, 2).unwrap(), &context).unwrap();
-    let image = image.value.values();
+    let image = flow.bijector().image(&batch(circle, rows, 2).unwrap(), &context).unwrap();
+    let image = image.0.values();
     let side = |j: usize| {
         let column = || image.iter().skip(j).step_by(2).copied();
         let (low, high) =
@@ -191,7 +192,7 @@ fn a_conditional_density_integrates_to_one_for_each_context() {
 #[test]
 fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
     for (name, flow) in flows() {
-        let x = || matrix(1, ROWS, 2);
+        let x = &matrix(1, ROWS, 2);
         let wrong = [
             (Context::none(), true),
             (Context::of(matrix(2, ROWS, CODE + 1)), true),
@@ -200,11 +201,11 @@ fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
             (Context::of(matrix(2, 1, CODE)), false),
         ];
         for (context, columns) in wrong {
-            let rng = &mut stream(1, "draws");
+            let (rng, tape) = (&mut stream(1, "draws"), &mut Tape::none());
             let errors = [
-                flow.bijector().forward(x(), &context).unwrap_err(),
-                flow.bijector().inverse(x(), &context).unwrap_err(),
-                flow.log_prob(x(), context.clone()).unwrap_err(),
+                flow.bijector().forward(x, &context, tape).unwrap_err(),
+                flow.bijector().inverse(x, &context, tape).unwrap_err(),
+                flow.log_prob(x, &context, tape).unwrap_err(),
                 flow.sample(ROWS, &context, rng).unwrap_err(),
             ];
             for error in errors {
@@ -217,9 +218,9 @@ fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
             }
         }
         let few = Context::of(matrix(2, ROWS - 1, CODE));
-        assert!(flow.evaluate(&x().values(), &few).is_err(), "{name}: too few rows of context");
+        assert!(flow.evaluate(&x.values(), &few).is_err(), "{name}: too few rows of context");
         let many = Context::of(matrix(2, ROWS + 1, CODE));
-        assert!(flow.evaluate(&x().values(), &many).is_err(), "{name}: too many rows of context");
+        assert!(flow.evaluate(&x.values(), &many).is_err(), "{name}: too many rows of context");
         assert!(flow.evaluate(&[0.0; 3], &Context::none()).is_err(), "{name}: half a row");
     }
 }
@@ -227,6 +228,7 @@ fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
 #[test]
 fn an_unconditional_flow_refuses_a_context() {
     let chain = RealNvp::default().build::<f64>(2, 0, &mut stream(1, "init")).unwrap();
-    let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
-    assert!(flow.log_prob(matrix(1, ROWS, 2), Context::of(matrix(2, ROWS, 1))).is_err());
+    let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
+    let (x, context) = (matrix(1, ROWS, 2), Context::of(matrix(2, ROWS, 1)));
+    assert!(flow.log_prob(&x, &context, &mut Tape::none()).is_err());
 }

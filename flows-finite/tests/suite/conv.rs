@@ -1,12 +1,14 @@
 //! The convolutional conditioner, against loops.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, per_row};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, LastLayer, Mapped, Network, NetworkKernel, Parameters, PutTape, Real,
-    SplitTape, Traced, Values, Work, normals, stream,
+    Batch, Bijector, Context, LastLayer, Layer, Mapped, Network, NetworkKernel, Parameters, Real,
+    Tape, Values, Work, normals, stream,
 };
 use flows_core::{ConvKernel, ImageSplit};
 use flows_finite::Shape;
@@ -154,16 +156,16 @@ fn values_and_gradients_agree_with_loops() {
             let by_loops = |input: &[f64], parameters: &[Vec<f64>]| -> Vec<f64> {
                 input.chunks(inputs).flat_map(|row| plain(setting, row, parameters)).collect()
             };
-            let out = network.forward(input.clone().put_tape(Traced::default())).unwrap();
-            let (value, tape) = out.split_tape();
+            let mut tape = Tape::recording();
+            let value = network.forward(&input, &mut tape).unwrap();
             let expected = by_loops(&input.values(), &parameters);
             assert_eq!(expected.len(), rows * outputs);
             values = values.max(distance(&value.values(), &expected));
 
             let log_det = per_row(vec![0.0; rows]).unwrap();
-            let mapped = Mapped::new(value, log_det, tape, Work::default());
+            let mapped = Mapped::new(value, log_det, Work::default());
             all.push(input.clone());
-            let mut exact = from_tape(mapped, &all);
+            let mut exact = from_tape(&mapped, tape, &all);
             let d_input = exact.pop().unwrap();
             let numerical =
                 differences(&input.values(), |moved| objective(&by_loops(moved, &parameters), &[]));
@@ -192,15 +194,16 @@ fn coupling<E: Real>(
     mask: &Mask,
     context: usize,
     activation: Activation,
-) -> Coupling<E, ConvKernel, Affine> {
+) -> Layer<E> {
     let make = |inputs, outputs| {
         let (kept, transformed) = (mask.kept(), mask.transformed());
         let Shape { height, width, .. } = shape;
         let split = ImageSplit { height, width, kept: &kept, transformed: &transformed };
         ConvKernel::new(inputs, split, HIDDEN, outputs, activation)
     };
-    let affine = Affine::new(Scale::Bounded(1.5)).unwrap();
-    Coupling::new(mask, context, affine, make, &mut stream(1, "init")).unwrap()
+    let affine = Arc::new(Affine::new(Scale::Bounded(1.5)).unwrap());
+    let map = Coupling::new(mask, context, affine, make).unwrap();
+    Layer::new(map, &mut stream(1, "init")).unwrap()
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn couplings_with_convolutions_are_bijective() {
         for mask in [Mask::channels(shape, false), Mask::checkerboard(shape, true)] {
             let mut coupling = coupling(shape, &mask.unwrap(), context, activation);
             perturb(&mut coupling, 0.3, &mut stream(2, "perturb")).unwrap();
-            check_bijector(&mut coupling, context, normal_point(1.0), Tolerance::default());
+            check_bijector(&mut coupling, normal_point(1.0), Tolerance::default());
         }
     }
 }
@@ -226,7 +229,7 @@ fn a_coupling_starts_as_the_identity() {
     let mask = Mask::channels(shape, false).unwrap();
     let coupling = coupling::<f32>(shape, &mask, 0, Activation::Relu);
     let z = batch(normals(5 * 36, &mut stream(1, "z")), 5, 36).unwrap();
-    let x = coupling.forward(z.clone(), &Context::none()).unwrap();
+    let x = coupling.forward(&z, &Context::none(), &mut Tape::none()).unwrap();
     assert_eq!((x.value.values(), x.log_det.values()), (z.values(), vec![0.0; 5]));
 }
 
@@ -273,13 +276,13 @@ fn edges_are_finite_and_single_precision_is_close_to_double() {
             })
             .unwrap();
         let z = batch(z.iter().map(|&v| E::of(v)).collect(), z.len() / 8, 8).unwrap();
-        let out =
-            coupling.forward(z.clone().put_tape(Traced::default()), &Context::none()).unwrap();
+        let mut tape = Tape::recording();
+        let out = coupling.forward(&z, &Context::none(), &mut tape).unwrap();
         let mut all = [out.value.values(), out.log_det.values()].concat();
         if slopes {
             let mut tensors = vec![z];
             coupling.visit(&mut |_, _, tensor| tensors.push(tensor.clone()));
-            all.extend(from_tape(out, &tensors).concat());
+            all.extend(from_tape(&out, tape, &tensors).concat());
         }
         all.iter().map(|v| v.as_f64()).collect()
     }

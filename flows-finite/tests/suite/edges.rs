@@ -2,31 +2,21 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, per_row, set_values};
-use flows_core::{
-    Batch, Bijector, BoxBijector, Context, MlpKernel, Mode, Parameters, PutTape, Real, Result,
-    Role, Traced, Values, normals, stream,
+use flows_core::tensor::batch;
+use flows_core::{Batch, Bijector, Layer, Real, Result, Tape, Values, normals, stream};
+use flows_finite::architecture::{
+    AffineConfig, Conditioner, NsfCoupling, RealNvp, SplineConfig, TransformerConfig,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
-use flows_finite::{
-    ActNorm, Affine, Coupling, LuLinear, Mask, Permutation, RationalQuadratic, Scale, Tails,
-    Transformer,
-};
+use flows_finite::{ActNorm, LuLinear, Permutation, Scale, Tails};
+
+use crate::elements::{self, move_parameters};
+use crate::sums::{apply, gradients};
 
 const BOUND: f64 = 3.0;
 
-fn coupling<E: Real>(dim: usize, transformer: impl Transformer<E>) -> BoxBijector<E> {
-    let kernel = |inputs, outputs| MlpKernel::new(inputs, &[6, 6], outputs, Activation::Relu);
-    let mask = Mask::halves(dim, false).unwrap();
-    let rng = &mut stream(1, "init");
-    BoxBijector::new(Coupling::new(&mask, 0, transformer, kernel, rng).unwrap())
-}
-
 /// Every bijector of the crate, as built.
-fn all<E: Real>(dim: usize) -> Vec<(&'static str, BoxBijector<E>)> {
+fn all<E: Real>(dim: usize) -> Vec<(&'static str, Box<dyn Bijector<E>>)> {
     let rng = &mut stream(1, "init");
-    let spline = |tails| RationalQuadratic::new(5, BOUND, tails).unwrap();
     let scale = Scale::Bounded(1.0);
     let real_nvp = RealNvp {
         layers: 2,
@@ -41,34 +31,31 @@ fn all<E: Real>(dim: usize) -> Vec<(&'static str, BoxBijector<E>)> {
         bound: BOUND,
         ..NsfCoupling::default()
     };
+    let coupling = |transformer| {
+        let network = (&[6, 6][..], Activation::Relu);
+        Box::new(elements::coupling(transformer, (dim, 0), network, &mut stream(1, "init")))
+    };
+    let affine = |scale| TransformerConfig::Affine(AffineConfig { scale, inverted: false });
+    let spline =
+        |tails| TransformerConfig::RationalQuadratic(SplineConfig { bins: 5, bound: BOUND, tails });
     vec![
-        ("act-norm", BoxBijector::new(ActNorm::new(dim).unwrap())),
-        ("lu", BoxBijector::new(LuLinear::new(dim).unwrap())),
-        ("reverse", BoxBijector::new(Permutation::reverse(dim).unwrap())),
-        ("affine", coupling(dim, Affine::new(scale).unwrap())),
-        ("exp", coupling(dim, Affine::new(Scale::Exp).unwrap())),
-        ("spline", coupling(dim, spline(Tails::Identity))),
-        ("linear tails", coupling(dim, spline(Tails::Linear))),
-        ("real-nvp", BoxBijector::new(real_nvp.build(dim, 0, rng).unwrap())),
-        ("nsf-coupling", BoxBijector::new(nsf.build(dim, 0, rng).unwrap())),
+        ("act-norm", Box::new(Layer::new(ActNorm::new(dim), rng).unwrap())),
+        ("lu", Box::new(Layer::new(LuLinear::new(dim).unwrap(), rng).unwrap())),
+        ("reverse", Box::new(Layer::new(Permutation::reverse(dim).unwrap(), rng).unwrap())),
+        ("affine", coupling(affine(scale))),
+        ("exp", coupling(affine(Scale::Exp))),
+        ("spline", coupling(spline(Tails::Identity))),
+        ("linear tails", coupling(spline(Tails::Linear))),
+        ("real-nvp", Box::new(real_nvp.build(dim, 0, rng).unwrap())),
+        ("nsf-coupling", Box::new(nsf.build(dim, 0, rng).unwrap())),
     ]
 }
 
 /// Moves learned parameters by about 1/2 a feature, so that a sum over features stays of order one
 /// whatever their number.
-fn moved<E: Real>(mut bijector: BoxBijector<E>) -> BoxBijector<E> {
+fn moved<E: Real>(mut bijector: Box<dyn Bijector<E>>) -> Box<dyn Bijector<E>> {
     let size = 0.5 / (bijector.dim() as f64).sqrt();
-    let mut rng = stream(2, "move");
-    let result = bijector.visit_mut(&mut |_, role, tensor| {
-        if role == Role::Fixed {
-            return Ok(());
-        }
-        let noise = normals::<f64>(tensor.values().len(), &mut rng);
-        let values = tensor.values().into_iter().zip(noise);
-        let values: Vec<E> = values.map(|(v, n)| v + E::of(size * n)).collect();
-        set_values(tensor, &values)
-    });
-    result.unwrap();
+    move_parameters(&mut *bijector, size);
     bijector
 }
 
@@ -94,49 +81,10 @@ fn subnormal<E: Real>() -> f64 {
     E::min_positive_value().as_f64() / 8.0
 }
 
-fn apply<E: Real, T: Mode<E>>(
-    bijector: &BoxBijector<E>,
-    forward: bool,
-    input: Batch<E, T>,
-) -> flows_core::Result<flows_core::Mapped<E, T>> {
-    if forward {
-        bijector.forward(input, &Context::none())
-    } else {
-        bijector.inverse(input, &Context::none())
-    }
-}
-
-/// Gradients of the sum of all values and log-dets, for the input and every learned tensor.
-fn gradients<E: Real>(
-    bijector: &BoxBijector<E>,
-    forward: bool,
-    input: &Batch<E>,
-) -> Vec<(String, Vec<E>)> {
-    fn ones<E: Real, T: Mode<E>>(tape: &mut T, mapped: (Batch<E>, flows_core::PerRow<E>)) {
-        tape.add_backward_op(move |gradients| {
-            gradients.get_or_alloc_mut(&mapped.0)?.fill(E::one());
-            gradients.get_or_alloc_mut(&mapped.1)?.fill(E::one());
-            Ok(())
-        });
-    }
-    let out = apply(bijector, forward, input.clone().put_tape(Traced::default())).unwrap();
-    let mut tape = out.tape;
-    ones(&mut tape, (out.value, out.log_det));
-    let (_, scalar) = negative_mean(per_row(vec![E::zero()]).unwrap(), tape).unwrap();
-    let mut gradients = backward(scalar).unwrap();
-    let mut all = vec![("input".to_owned(), gradient_of(&mut gradients, input).unwrap())];
-    bijector.visit(&mut |name, role, tensor| {
-        if role == Role::Learned {
-            all.push((name.to_owned(), gradient_of(&mut gradients, tensor).unwrap()));
-        }
-    });
-    all
-}
-
 /// Calls `check` with every bijector, moved and not, in either direction; it says what is wrong.
 fn for_all<E: Real>(
     dims: &[usize],
-    check: impl Fn(&str, &BoxBijector<E>, bool) -> Result<(), String>,
+    check: impl Fn(&str, &dyn Bijector<E>, bool) -> Result<(), String>,
 ) {
     let mut problems = Vec::new();
     for &dim in dims {
@@ -144,7 +92,7 @@ fn for_all<E: Real>(
             for (name, bijector) in list {
                 let bijector = if start == "moved" { moved(bijector) } else { bijector };
                 for (forward, way) in [(true, "forward"), (false, "inverse")] {
-                    if let Err(problem) = check(name, &bijector, forward) {
+                    if let Err(problem) = check(name, &*bijector, forward) {
                         problems.push(format!("{start} {name}, dim {dim}, {way}: {problem}"));
                     }
                 }
@@ -162,7 +110,7 @@ fn finite_up_to<E: Real>(largest: f64, slopes: bool) {
         let overflows = name == "exp" || (name == "linear tails" && largest > 1e7);
         let edges = edges(if overflows { 5.0 } else { largest }, subnormal::<E>());
         let (dim, input) = (bijector.dim(), rows_of::<E>(&edges, bijector.dim()));
-        let out = apply(bijector, forward, input.clone()).unwrap();
+        let out = apply(bijector, forward, &input, &mut Tape::none()).unwrap();
         let spoiled = |what: &str, values: &[E], width: usize| match values
             .iter()
             .position(|v| !v.is_finite())
@@ -177,7 +125,7 @@ fn finite_up_to<E: Real>(largest: f64, slopes: bool) {
         spoiled("value", &out.value.values(), dim)?;
         spoiled("log-det", &out.log_det.values(), 1)?;
         if slopes {
-            for (part, gradient) in gradients(bijector, forward, &input) {
+            for (part, gradient) in gradients(bijector, forward, &input).unwrap() {
                 if gradient.iter().any(|g| g.is_nan()) {
                     return Err(format!("NaN in the gradient of {part}"));
                 }
@@ -216,7 +164,7 @@ fn fresh_bijectors_leave_every_edge_in_place() {
                 }
                 let input = rows_of::<E>(&edges(1e30, subnormal::<E>()), dim);
                 for forward in [true, false] {
-                    let out = apply(&bijector, forward, input.clone()).unwrap();
+                    let out = apply(&*bijector, forward, &input, &mut Tape::none()).unwrap();
                     for (got, given) in out.value.values().iter().zip(input.values()) {
                         let (got, given) = (got.as_f64(), given.as_f64());
                         // Two splines: knots summed over 5 bins of the interval, some ten
@@ -246,7 +194,8 @@ fn batches_of_every_size_keep_their_shape() {
         let dim = bijector.dim();
         for rows in [1, 2, 127, 128, 129, 1000] {
             let values: Vec<f32> = normals(rows * dim, &mut stream(rows as u64, "rows"));
-            let out = apply(bijector, forward, batch(values, rows, dim).unwrap()).unwrap();
+            let input = batch(values, rows, dim).unwrap();
+            let out = apply(bijector, forward, &input, &mut Tape::none()).unwrap();
             assert_eq!((out.value.rows(), out.log_det.rows()), (rows, rows));
             let all = [out.value.values(), out.log_det.values()].concat();
             if all.len() != rows * (dim + 1) || all.iter().any(|v| !v.is_finite()) {
@@ -261,7 +210,8 @@ fn batches_of_every_size_keep_their_shape() {
 fn a_batch_of_another_width_is_an_error() {
     for_all::<f64>(&[1, 3], |_, bijector, forward| {
         for width in [1, 2, 3, 4] {
-            let result = apply(bijector, forward, batch(vec![0.5; 2 * width], 2, width).unwrap());
+            let input = batch(vec![0.5; 2 * width], 2, width).unwrap();
+            let result = apply(bijector, forward, &input, &mut Tape::none());
             if result.is_ok() != (width == bijector.dim()) {
                 return Err(format!("{width} columns"));
             }

@@ -1,14 +1,68 @@
 //! What the tests of transformers share: evaluation at points, differences, golden files, edges.
+//!
+//! Transformers come by config: so they are compiled in the library and not here once more.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
 use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
-use flows_core::{Bijector, Context, MlpKernel, Parameters, Real, Result, Values, normals, stream};
+use flows_core::{
+    Bijector, Chain, Context, Parameters, Real, Result, Role, Stream, Tape, Values, normals, stream,
+};
+use flows_finite::Tails;
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, Mixing, Perceptron, SplineConfig, TransformerConfig,
+};
 use flows_finite::transformer::{Inner, Outer, Transformer};
-use flows_finite::{Coupling, Mask};
 use serde_json::Value;
+
+/// Every spline that has such tails.
+pub(crate) fn splines(bins: usize, bound: f64, tails: Tails) -> Vec<TransformerConfig> {
+    use TransformerConfig as T;
+    let mut kinds: Vec<fn(SplineConfig) -> T> =
+        vec![T::QuadraticSpline, T::CubicSpline, T::RationalQuadratic, T::LinearRational];
+    match tails {
+        Tails::Identity => kinds.push(T::LinearSpline),
+        Tails::Circular => kinds.push(T::CircularSpline),
+        Tails::Linear => {}
+    }
+    kinds.into_iter().map(|kind| kind(SplineConfig { bins, bound, tails })).collect()
+}
+
+/// A coupling that transforms the second half of `dim` features, its conditioner a perceptron.
+pub(crate) fn coupling<E: Real>(
+    transformer: TransformerConfig,
+    (dim, context): (usize, usize),
+    (hidden, activation): (&[usize], Activation),
+    rng: &mut Stream,
+) -> Chain<E> {
+    let conditioner = Conditioner::Perceptron(Perceptron { hidden: hidden.to_vec(), activation });
+    let (layers, mixing, act_norm) = (1, Mixing::None, false);
+    let flow = CouplingFlow {
+        layers,
+        transformer,
+        conditioner,
+        mixing,
+        act_norm,
+        ..CouplingFlow::default()
+    };
+    flow.build(dim, context, rng).unwrap()
+}
+
+/// Moves every learned value by `size` N(0, 1), the same in either precision.
+pub(crate) fn move_parameters<E: Real>(model: &mut dyn Parameters<E>, size: f64) {
+    let mut rng = stream(2, "move");
+    let result = model.visit_mut(&mut |_, role, tensor| {
+        if role == Role::Fixed {
+            return Ok(());
+        }
+        let noise = normals::<f64>(tensor.values().len(), &mut rng);
+        let values = tensor.values().into_iter().zip(noise);
+        set_values(tensor, &values.map(|(v, n)| v + E::of(size * n)).collect::<Vec<E>>())
+    });
+    result.unwrap();
+}
 
 /// One value for all lanes.
 pub(crate) fn spread<E: Real>(values: &[f64]) -> Vec<E> {
@@ -17,7 +71,16 @@ pub(crate) fn spread<E: Real>(values: &[f64]) -> Vec<E> {
 
 /// Values and log-slopes at points under one set of parameters.
 pub(crate) fn at<E: Real>(
-    map: &impl Transformer<E>,
+    map: TransformerConfig,
+    raw: &[f64],
+    points: &[f64],
+    inverse: bool,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    values_of(&*map.build::<E>()?, raw, points, inverse)
+}
+
+fn values_of<E: Real>(
+    map: &dyn Transformer<E>,
     raw: &[f64],
     points: &[f64],
     inverse: bool,
@@ -43,7 +106,7 @@ pub(crate) fn at<E: Real>(
 
 /// Gradients of x and of the parameters for those of the value and the log-slope.
 pub(crate) fn gradient<E: Real>(
-    map: &impl Transformer<E>,
+    map: &dyn Transformer<E>,
     raw: &[f64],
     x: f64,
     (value, log_slope): (f64, f64),
@@ -80,15 +143,19 @@ pub(crate) fn worst(got: &[f64], expected: &[f64]) -> f64 {
     got.iter().zip(expected).map(|(g, e)| (g - e).abs() / (1.0 + e.abs())).fold(0.0, f64::max)
 }
 
+/// Value and log-slope under raw parameters at a point.
+pub(crate) type Formula<'a> = dyn Fn(&[f64], f64) -> (f64, f64) + 'a;
+
 /// Holds value, log-slope and gradients against a plain version and its central differences.
 pub(crate) fn check_against(
-    map: &impl Transformer<f64>,
-    plain: impl Fn(&[f64], f64) -> (f64, f64),
+    map: TransformerConfig,
+    plain: &Formula<'_>,
     raw: &[f64],
     points: &[f64],
     tolerance: f64,
 ) {
-    let (values, logs) = at::<f64>(map, raw, points, false).unwrap();
+    let map = &*map.build::<f64>().unwrap();
+    let (values, logs) = values_of(map, raw, points, false).unwrap();
     for ((&x, value), log) in points.iter().zip(values).zip(logs) {
         let (expected, expected_log) = plain(raw, x);
         close(&format!("value at {x}"), value, expected, tolerance);
@@ -108,7 +175,7 @@ pub(crate) fn check_against(
                 };
                 expected.push((moved(h) - moved(-h)) / (2.0 * h));
             }
-            let got = gradient::<f64>(map, raw, x, (gy, gl), false);
+            let got = gradient(map, raw, x, (gy, gl), false);
             let size = expected.iter().fold(1.0_f64, |size, e| size.max(e.abs()));
             for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
                 let what = format!("gradient {index} of ({gy}, {gl}) at {x}");
@@ -121,18 +188,15 @@ pub(crate) fn check_against(
 /// Passes the transformer through the workspace's check within couplings of 1 to 3 features, its
 /// parameters moved by `scale` N(0, 1) and by `offset`.
 pub(crate) fn check_couplings(
-    transformer: &impl Transformer<f64>,
+    transformer: TransformerConfig,
     offset: &[f64],
     (scale, spread): (f64, f64),
     dims: &[usize],
 ) {
     for &dim in dims {
-        let context = usize::from(dim == 2);
-        let mask = Mask::halves(dim, false).unwrap();
-        let kernel = |i, o| MlpKernel::new(i, &[3], o, Activation::Tanh);
-        let mut rng = stream(7, "init");
-        let mut coupling =
-            Coupling::new(&mask, context, transformer.clone(), kernel, &mut rng).unwrap();
+        let sizes = (dim, usize::from(dim == 2));
+        let rng = &mut stream(7, "init");
+        let mut coupling = coupling(transformer, sizes, (&[3], Activation::Tanh), rng);
         perturb(&mut coupling, scale, &mut stream(3, "perturb")).unwrap();
         let shift = coupling.visit_mut(&mut |name, _, tensor| {
             let mut values = tensor.values();
@@ -142,15 +206,12 @@ pub(crate) fn check_couplings(
             set_values(tensor, &values)
         });
         shift.unwrap();
-        check_bijector(&mut coupling, context, normal_point(spread), Tolerance::default());
+        check_bijector(&mut coupling, normal_point(spread), Tolerance::default());
     }
 }
 
 /// Errors of value, log-slope, inverse and its log-slope in f32 against f64 at single points.
-pub(crate) fn single_errors<T>(map: &T, raw: &[f64], points: &[f64]) -> [f64; 4]
-where
-    T: Transformer<f32> + Transformer<f64>,
-{
+pub(crate) fn single_errors(map: TransformerConfig, raw: &[f64], points: &[f64]) -> [f64; 4] {
     // Both precisions see the same numbers.
     let single = |v: &f64| f64::from(*v as f32);
     let raw: Vec<f64> = raw.iter().map(single).collect();
@@ -170,14 +231,13 @@ where
 
 /// A coupling, as it starts and moved, answers with finite numbers or an error whatever it is
 /// given; returns the count of errors of the fresh one for inputs up to a million.
-pub(crate) fn edges<E: Real>(transformer: &impl Transformer<E>) -> usize {
+pub(crate) fn edges<E: Real>(transformer: TransformerConfig) -> usize {
     let tiny = E::min_positive_value().as_f64() / 8.0;
     let mut errors = 0;
     for (dim, moved) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
-        let kernel = |i, o| MlpKernel::new(i, &[4], o, Activation::Relu);
-        let mask = Mask::halves(dim, false).unwrap();
         let mut rng = stream(1, "init");
-        let mut coupling = Coupling::new(&mask, 0, transformer.clone(), kernel, &mut rng).unwrap();
+        let network = (&[4][..], Activation::Relu);
+        let mut coupling = coupling::<E>(transformer, (dim, 0), network, &mut rng);
         let shift = coupling.visit_mut(&mut |_, _, tensor| {
             let size = E::of(if moved { 0.3 } else { 0.0 });
             let noise = normals::<E>(tensor.values().len(), &mut rng);
@@ -190,10 +250,11 @@ pub(crate) fn edges<E: Real>(transformer: &impl Transformer<E>) -> usize {
             for (point, forward) in [(value, true), (-value, true), (value, false), (-value, false)]
             {
                 let input = batch(vec![E::of(point); dim], 1, dim).unwrap();
+                let (none, tape) = (Context::none(), &mut Tape::none());
                 let out = if forward {
-                    coupling.forward(input, &Context::none())
+                    coupling.forward(&input, &none, tape)
                 } else {
-                    coupling.inverse(input, &Context::none())
+                    coupling.inverse(&input, &none, tape)
                 };
                 match out {
                     Ok(out) => {
@@ -209,16 +270,17 @@ pub(crate) fn edges<E: Real>(transformer: &impl Transformer<E>) -> usize {
 }
 
 /// Values, slopes and gradients at points are numbers; infinite gradients are honest, NaN are not.
-pub(crate) fn numbers_at<E: Real>(map: &impl Transformer<E>, raw: &[f64], points: &[f64]) {
+pub(crate) fn numbers_at<E: Real>(map: TransformerConfig, raw: &[f64], points: &[f64]) {
+    let map = &*map.build::<E>().unwrap();
     for &x in points {
         for inverse in [false, true] {
             let name = E::NAME;
-            let out = at::<E>(map, raw, &[x], inverse);
+            let out = values_of(map, raw, &[x], inverse);
             assert!(out.is_ok(), "{name} {x:e} {inverse}: {out:?}");
             let (value, log) = out.unwrap();
             assert!(value[0].is_finite() && log[0].is_finite(), "{name} {x:e} {inverse}");
             let place = if inverse { value[0] } else { x };
-            let gradient = gradient::<E>(map, raw, place, (1.0, 1.0), inverse);
+            let gradient = gradient(map, raw, place, (1.0, 1.0), inverse);
             assert!(gradient.iter().all(|g| !g.is_nan()), "{name} {x:e} {inverse}: {gradient:?}");
         }
     }

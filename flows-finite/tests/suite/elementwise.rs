@@ -1,71 +1,83 @@
 //! One transformer for each feature, with its own parameters.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Bijector, BoxBijector, Chain, Context, Cost, Costs, Inverse, Parameters, Result, Values, stream,
+    Bijector, Chain, Context, Cost, Costs, Inverse, Layer, Parameters, Result, Tape, Values, stream,
 };
+use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
 use flows_finite::transformer::{Inner, Outer, Transformer};
-use flows_finite::{Affine, RationalQuadratic, Scale, Tails};
-use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval};
+use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval, Scale, Tails};
 
 use crate::sums::{distance, mapped};
 
-fn check(mut bijector: impl Bijector<f64>, spread: f64) {
-    perturb(&mut bijector, 0.4, &mut stream(3, "perturb")).unwrap();
-    check_bijector(&mut bijector, 0, normal_point(spread), Tolerance::default());
+fn lift(dim: usize, transformer: Arc<dyn Transformer<f64>>) -> Layer<f64> {
+    Layer::new(Elementwise::new(dim, transformer), &mut stream(1, "init")).unwrap()
 }
 
-fn spline(tails: Tails) -> RationalQuadratic {
-    RationalQuadratic::new(4, 2.0, tails).unwrap()
+fn check(bijector: &mut dyn Bijector<f64>, spread: f64) {
+    perturb(bijector, 0.4, &mut stream(3, "perturb")).unwrap();
+    check_bijector(bijector, normal_point(spread), Tolerance::default());
+}
+
+fn affine(scale: Scale) -> Arc<dyn Transformer<f64>> {
+    TransformerConfig::Affine(AffineConfig { scale, inverted: false }).build().unwrap()
+}
+
+fn spline(tails: Tails) -> Arc<dyn Transformer<f64>> {
+    let config = SplineConfig { bins: 4, bound: 2.0, tails };
+    TransformerConfig::RationalQuadratic(config).build().unwrap()
+}
+
+fn interval(low: f64, high: f64) -> Arc<dyn Transformer<f64>> {
+    Arc::new(Interval::new(low, high).unwrap())
+}
+
+fn above(low: f64) -> Arc<dyn Transformer<f64>> {
+    Arc::new(HalfLine::new(low).unwrap())
+}
+
+fn fixed(scale: f64, shift: f64) -> Arc<dyn Transformer<f64>> {
+    Arc::new(FixedAffine::new(scale, shift).unwrap())
 }
 
 #[test]
 fn elementwise_maps_are_bijective() {
     for dim in [1, 2, 5] {
-        check(Elementwise::new(dim, Affine::new(Scale::Exp).unwrap()).unwrap(), 1.0);
-        check(Elementwise::new(dim, Affine::new(Scale::Bounded(1.5)).unwrap()).unwrap(), 1.0);
-        for tails in [Tails::Identity, Tails::Linear] {
-            check(Elementwise::new(dim, spline(tails)).unwrap(), 1.5);
+        for (transformer, spread) in [
+            (affine(Scale::Exp), 1.0),
+            (affine(Scale::Bounded(1.5)), 1.0),
+            (spline(Tails::Identity), 1.5),
+            (spline(Tails::Linear), 1.5),
+            (interval(-1.0, 4.0), 1.0),
+            (interval(0.0, 1.0), 0.7),
+            (above(0.5), 1.0),
+            (fixed(3.0, -2.0), 1.0),
+        ] {
+            check(&mut lift(dim, transformer), spread);
         }
-        check(Elementwise::new(dim, Interval::new(-1.0, 4.0).unwrap()).unwrap(), 1.0);
-        check(Elementwise::new(dim, Interval::new(0.0, 1.0).unwrap()).unwrap(), 0.7);
-        check(Elementwise::new(dim, HalfLine::new(0.5).unwrap()).unwrap(), 1.0);
-        check(Elementwise::new(dim, FixedAffine::new(3.0, -2.0).unwrap()).unwrap(), 1.0);
     }
 }
 
 #[test]
 fn chains_onto_a_support_are_bijective() {
     for dim in [1, 3] {
-        let onto = |interval: bool| {
-            let parts = vec![
-                BoxBijector::new(Elementwise::new(dim, spline(Tails::Linear)).unwrap()),
-                BoxBijector::new(
-                    Elementwise::new(dim, Affine::new(Scale::Bounded(1.0)).unwrap()).unwrap(),
-                ),
-                if interval {
-                    let interval = Interval::new(-2.0, 3.0).unwrap();
-                    BoxBijector::new(Elementwise::new(dim, interval).unwrap())
-                } else {
-                    BoxBijector::new(Elementwise::new(dim, HalfLine::new(-1.0).unwrap()).unwrap())
-                },
-                BoxBijector::new(
-                    Elementwise::new(dim, FixedAffine::new(2.5, 1.0).unwrap()).unwrap(),
-                ),
-            ];
-            Chain::new(dim, parts).unwrap()
-        };
-        check(onto(true), 0.7);
-        check(onto(false), 0.7);
+        for support in [interval(-2.0, 3.0), above(-1.0)] {
+            let maps =
+                [spline(Tails::Linear), affine(Scale::Bounded(1.0)), support, fixed(2.5, 1.0)];
+            let lift = |map| Box::new(lift(dim, map)) as Box<dyn Bijector<f64>>;
+            check(&mut Chain::new(dim, maps.map(lift).into()).unwrap(), 0.7);
+        }
     }
-    check(Inverse(Elementwise::new(2, spline(Tails::Identity)).unwrap()), 1.5);
+    check(&mut Inverse::new(Box::new(lift(2, spline(Tails::Identity)))), 1.5);
 }
 
 #[test]
 fn every_feature_has_its_own_parameters() {
-    let mut layer = Elementwise::<f64, _>::new(3, Affine::new(Scale::Exp).unwrap()).unwrap();
+    let mut layer = lift(3, affine(Scale::Exp));
     assert_eq!(layer.count(), 6);
     let theta = [0.1, 1.0, -0.2, 2.0, 0.3, 3.0];
     layer.visit_mut(&mut |_, _, tensor| set_values(tensor, &theta)).unwrap();
@@ -82,7 +94,7 @@ fn every_feature_has_its_own_parameters() {
 
 #[test]
 fn a_map_without_parameters_has_no_tensors() {
-    let layer = Elementwise::<f64, _>::new(4, HalfLine::new(0.0).unwrap()).unwrap();
+    let layer = lift(4, above(0.0));
     let mut tensors = 0;
     layer.visit(&mut |_, _, _| tensors += 1);
     assert_eq!((tensors, layer.count()), (0, 0));
@@ -91,14 +103,14 @@ fn a_map_without_parameters_has_no_tensors() {
 
 #[test]
 fn training_starts_at_the_identity() {
-    let layer = Elementwise::<f64, _>::new(2, spline(Tails::Identity)).unwrap();
+    let layer = lift(2, spline(Tails::Identity));
     let z = [0.3, -1.2, 1.9, 5.0];
     let (x, log_det) = mapped(&layer, true, &z);
     assert!(distance(&x, &z) <= 1e-14 && distance(&log_det, &[0.0; 2]) <= 1e-14);
 }
 
 /// y = 2x, found in three "iterations".
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Searched;
 
 impl Transformer<f64> for Searched {
@@ -133,11 +145,11 @@ impl Transformer<f64> for Searched {
 
 #[test]
 fn iterations_of_an_inverse_are_counted_over_features_not_blocks() {
-    let layer = Elementwise::new(2, Searched).unwrap();
+    let layer = lift(2, Arc::new(Searched));
     assert_eq!(layer.costs(), Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative });
     let x = batch(vec![1.0; 600], 300, 2).unwrap();
-    let none = Context::none();
-    assert_eq!(layer.inverse(x.clone(), &none).unwrap().work.iterations, 6);
-    let out = layer.forward(x, &none).unwrap();
+    let (none, tape) = (Context::none(), &mut Tape::none());
+    assert_eq!(layer.inverse(&x, &none, tape).unwrap().work.iterations, 6);
+    let out = layer.forward(&x, &none, tape).unwrap();
     assert_eq!((out.work.iterations, out.value.values()[0]), (0, 2.0));
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::Real;
-use flows_core::operation::LANES;
-use flows_finite::Transformer;
-use flows_finite::transformer::Gaussianization;
+use flows_finite::architecture::{MixtureConfig, TransformerConfig};
+
+use crate::elements;
 
 fn log_density(t: f64) -> f64 {
     -t * t / 2.0 - std::f64::consts::TAU.ln() / 2.0
@@ -38,19 +38,9 @@ fn quantile(log: f64) -> f64 {
 
 /// y and log dy/dx of one component of mean 0 and scale 1, where y = Phi^-1(sigmoid(x)).
 fn at<E: Real>(points: &[f64]) -> Vec<(f64, f64)> {
-    let map = Gaussianization::new(1).unwrap();
-    let theta = vec![E::zero(); 3 * LANES];
-    let mut all = Vec::new();
-    for part in points.chunks(LANES) {
-        let mut x = vec![E::zero(); LANES];
-        for (x, &point) in x.iter_mut().zip(part) {
-            *x = E::of(point);
-        }
-        let (mut y, mut slope) = (vec![E::zero(); LANES], vec![E::zero(); LANES]);
-        map.forward(&x, &theta, &mut y, &mut slope).unwrap();
-        all.extend(y.iter().zip(&slope).take(part.len()).map(|(y, s)| (y.as_f64(), s.as_f64())));
-    }
-    all
+    let map = TransformerConfig::Gaussianization(MixtureConfig { components: 1 });
+    let (y, slope) = elements::at::<E>(map, &[0.0; 3], points, false).unwrap();
+    y.into_iter().zip(slope).collect()
 }
 
 /// From 1e-6 to 1e30 in steps of a twentieth of a decade, of either sign.

@@ -5,8 +5,8 @@ use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Values,
-    forward_kl, normals, stream,
+    Base, Bijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Tape, Values, forward_kl,
+    normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::Shape;
@@ -39,7 +39,7 @@ fn a_small_glow_is_bijective() {
     for (shape, levels, context, activation) in cases {
         let mut chain = build::<f64>(&small(levels, activation), shape, context);
         perturb(&mut chain, 0.2, &mut stream(2, "perturb")).unwrap();
-        check_bijector(&mut chain, context, normal_point(1.0), Tolerance::default());
+        check_bijector(&mut chain, normal_point(1.0), Tolerance::default());
     }
 }
 
@@ -48,7 +48,8 @@ fn it_starts_by_moving_features_only() {
     let config = GlowImage { levels: 3, ..GlowImage::default() };
     let chain = build::<f64>(&config, shape(3, 8, 8), 0);
     let x: Vec<f64> = normals(192, &mut stream(1, "x"));
-    let out = chain.inverse(batch(x.clone(), 1, 192).unwrap(), &Context::none()).unwrap();
+    let rows = batch(x.clone(), 1, 192).unwrap();
+    let out = chain.inverse(&rows, &Context::none(), &mut Tape::none()).unwrap();
     let sorted = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values
@@ -62,8 +63,11 @@ fn each_level_leaves_half_of_its_features_alone() {
     // Level 2 of 1 x 4 x 4 acts on 8 of 16 features: those behind keep what level 1 made of them.
     let mut chain = build::<f64>(&small(2, Activation::Tanh), shape(1, 4, 4), 0);
     perturb(&mut chain, 0.3, &mut stream(2, "perturb")).unwrap();
-    let x = || batch(normals(16 * 5, &mut stream(3, "x")), 5, 16).unwrap();
-    let before = chain.inverse(x(), &Context::none()).unwrap().value.values();
+    let x = batch(normals(16 * 5, &mut stream(3, "x")), 5, 16).unwrap();
+    let image = |chain: &Chain<f64>| {
+        chain.inverse(&x, &Context::none(), &mut Tape::none()).unwrap().value.values()
+    };
+    let before = image(&chain);
     chain
         .visit_mut(&mut |name, role, tensor| {
             if role == Role::Fixed || !name.starts_with("0.") {
@@ -73,7 +77,7 @@ fn each_level_leaves_half_of_its_features_alone() {
             set_values(tensor, &moved)
         })
         .unwrap();
-    let after = chain.inverse(x(), &Context::none()).unwrap().value.values();
+    let after = image(&chain);
     for (before, after) in before.chunks(16).zip(after.chunks(16)) {
         assert_eq!(before[8..], after[8..]);
         assert!(before[..8].iter().zip(&after[..8]).all(|(b, a)| b != a));
@@ -111,11 +115,11 @@ fn the_first_batch_standardises_every_channel_of_the_last_features() {
     let mut chain = build::<f64>(&GlowImage::default(), shape(1, 8, 8), 0);
     let x: Vec<f64> = normals(64 * 300, &mut stream(1, "x"));
     let x = batch(x.iter().map(|v| 7.0 + 0.2 * v).collect(), 300, 64).unwrap();
-    let z = chain.initialise(x.clone(), &Context::none()).unwrap().values();
+    let z = chain.initialise(&x, &Context::none()).unwrap().values();
     let square = z.iter().map(|v| v * v).sum::<f64>() / z.len() as f64;
     let mean = z.iter().sum::<f64>() / z.len() as f64;
     assert!(mean.abs() < 1e-10 && (square - 1.0).abs() < 1e-10, "{mean} {square}");
-    let again = chain.inverse(x, &Context::none()).unwrap().value.values();
+    let again = chain.inverse(&x, &Context::none(), &mut Tape::none()).unwrap().value.values();
     assert!(distance(&again, &z) < 1e-12);
 }
 
@@ -132,18 +136,18 @@ fn gradient_steps_lower_the_loss() {
     let x = batch(x, rows, dim).unwrap();
     let config = GlowImage { depth: 2, hidden: 8, ..GlowImage::default() };
     let mut chain = build::<f32>(&config, shape(1, 4, 4), 0);
-    chain.initialise(x.clone(), &Context::none()).unwrap();
-    let mut flow = Flow::new(Base::standard_normal(dim), BoxBijector::new(chain)).unwrap();
+    chain.initialise(&x, &Context::none()).unwrap();
+    let mut flow = Flow::new(Base::standard_normal(dim), Box::new(chain)).unwrap();
     let mut losses = Vec::new();
     for _ in 0..60 {
         let Loss { value: loss, gradient: mut gradients, .. } =
-            forward_kl(&flow, x.clone(), Context::default()).unwrap();
+            forward_kl(&flow, &x, &Context::none(), Tape::recording()).unwrap();
         losses.push(loss);
         flow.visit_mut(&mut |_, role, tensor| {
             if role == Role::Fixed {
                 return Ok(());
             }
-            let slope = flows_core::tensor::gradient_of(&mut gradients, tensor)?;
+            let slope = gradients.take(tensor)?;
             let stepped: Vec<f32> =
                 tensor.values().iter().zip(slope).map(|(v, g)| v - 0.01 * g).collect();
             set_values(tensor, &stepped)
@@ -170,8 +174,9 @@ fn edges_are_finite_and_single_precision_is_close_to_double() {
             })
             .unwrap();
         let x = batch(x.iter().map(|&v| E::of(v)).collect(), x.len() / 16, 16).unwrap();
-        let out = chain.inverse(x, &Context::none()).unwrap();
-        let back = chain.forward(out.value.clone(), &Context::none()).unwrap().value;
+        let (context, none) = (Context::none(), &mut Tape::none());
+        let out = chain.inverse(&x, &context, none).unwrap();
+        let back = chain.forward(&out.value, &context, none).unwrap().value;
         let all = [out.value.values(), out.log_det.values(), back.values()].concat();
         all.iter().map(|v| v.as_f64()).collect()
     }

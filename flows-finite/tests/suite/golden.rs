@@ -1,39 +1,18 @@
-//! Reference values of rational_quadratic_spline.json and plu.json, made by other systems.
+//! Reference values of rational_quadratic_spline.json and masked_autoregressive_affine.json, made by
+//! other systems.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
 use flows_core::masked::Hidden;
-use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Context, Parameters, Values, stream};
-use flows_finite::{
-    Affine, Autoregressive, Inverted, MaskedConditioner, Order, RationalQuadratic, Scale, Tails,
-    Transformer,
-};
-use serde_json::Value;
+use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, stream};
+use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
+use flows_finite::{Autoregressive, MaskedConditioner, Order, Scale, Tails};
 
-/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
+use crate::elements::{at, flat, golden};
+use crate::scalar_map::close;
 
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
-
-fn close(what: &str, got: &[f64], expected: &[f64]) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (got, expected) in got.iter().zip(expected) {
-        let error = (got - expected).abs();
-        assert!(error <= 1e-10 * (1.0 + expected.abs()), "{what}: {got} {expected}");
-    }
-}
+const TOLERANCE: f64 = 1e-10;
 
 #[test]
 fn golden_rational_quadratic_spline() {
@@ -41,26 +20,17 @@ fn golden_rational_quadratic_spline() {
         let raw = &case["parameters"]["unconstrained"];
         let widths = flat(&raw["widths"]);
         let bound = case["parameters"]["bound"].as_f64().unwrap();
-        let spline = RationalQuadratic::new(widths.len(), bound, Tails::Linear).unwrap();
+        let config = SplineConfig { bins: widths.len(), bound, tails: Tails::Linear };
+        let spline = TransformerConfig::RationalQuadratic(config);
         let parameters = [widths, flat(&raw["heights"]), flat(&raw["derivatives"])].concat();
-        let theta: Vec<f64> =
-            parameters.iter().flat_map(|&p| std::iter::repeat_n(p, LANES)).collect();
-        let inputs = flat(&case["inputs"]);
-        let (outputs, log_det) = (flat(&case["outputs"]), flat(&case["log_det"]));
-        let padded = |values: &[f64]| {
-            let mut lanes = values.to_vec();
-            lanes.resize(LANES, 0.0);
-            lanes
-        };
-        let (mut y, mut slope) = (vec![0.0; LANES], vec![0.0; LANES]);
-        spline.forward(&padded(&inputs), &theta, &mut y, &mut slope).unwrap();
-        close("outputs", &y[..inputs.len()], &outputs);
-        close("log-det", &slope[..inputs.len()], &log_det);
-        let (mut x, mut slope) = (vec![0.0; LANES], vec![0.0; LANES]);
-        spline.inverse(&padded(&outputs), &theta, &mut x, &mut slope).unwrap();
-        close("inverse", &x[..inputs.len()], &inputs);
-        let negated: Vec<f64> = slope[..inputs.len()].iter().map(|s| -s).collect();
-        close("inverse log-det", &negated, &log_det);
+        let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|k| flat(&case[k]));
+        let (y, slope) = at::<f64>(spline, &parameters, &inputs, false).unwrap();
+        close("outputs", &y, &outputs, TOLERANCE);
+        close("log-det", &slope, &log_det, TOLERANCE);
+        let (x, slope) = at::<f64>(spline, &parameters, &outputs, true).unwrap();
+        close("inverse", &x, &inputs, TOLERANCE);
+        let negated: Vec<f64> = slope.iter().map(|s| -s).collect();
+        close("inverse log-det", &negated, &log_det, TOLERANCE);
     }
 }
 
@@ -78,11 +48,10 @@ fn golden_masked_autoregressive_affine() {
             hidden: Hidden::Perceptron(vec![width]),
             activation: Activation::Tanh,
         };
-        let affine = Inverted(Affine::new(Scale::Exp).unwrap());
-        let rng = &mut stream(0, "init");
-        let order = Order::natural(dim);
-        let mut layer =
-            Autoregressive::<f64, _>::new(&order, 0, affine, &conditioner, rng).unwrap();
+        let affine = TransformerConfig::Affine(AffineConfig { scale: Scale::Exp, inverted: true });
+        let (order, affine) = (Order::natural(dim), affine.build::<f64>().unwrap());
+        let map = Autoregressive::new(&order, 0, affine, &conditioner).unwrap();
+        let mut layer = Layer::new(map, &mut stream(0, "init")).unwrap();
 
         let mut taken = vec![0; dim];
         let (mut weight0, mut bias0) = (vec![0.0; width * dim], vec![0.0; width]);
@@ -106,10 +75,11 @@ fn golden_masked_autoregressive_affine() {
 
         let inputs = flat(&case["inputs"]);
         let x = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
-        let out = layer.inverse(x, &Context::none()).unwrap();
-        close("outputs", &out.value.values(), &flat(&case["outputs"]));
-        close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
-        let back = layer.forward(out.value, &Context::none()).unwrap();
-        close("inverse", &back.value.values(), &inputs);
+        let (none, tape) = (Context::none(), &mut Tape::none());
+        let out = layer.inverse(&x, &none, tape).unwrap();
+        close("outputs", &out.value.values(), &flat(&case["outputs"]), TOLERANCE);
+        close("log-det", &out.log_det.values(), &flat(&case["log_det"]), TOLERANCE);
+        let back = layer.forward(&out.value, &none, tape).unwrap();
+        close("inverse", &back.value.values(), &inputs, TOLERANCE);
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Context, Parameters, Values, stream};
+use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, stream};
 use flows_finite::linear::{Generator, LuLinear, Orthogonal};
 use flows_finite::residual::Sylvester;
 use nalgebra::DMatrix;
@@ -40,13 +40,13 @@ fn set(model: &mut impl Parameters<f64>, part: &str, values: &[f64]) {
 }
 
 /// Outputs and log-dets at 1e-10, the inverse at `inverse`.
-fn agrees(map: &impl Bijector<f64>, case: &Value, inverse: f64) {
+fn agrees(map: &dyn Bijector<f64>, case: &Value, inverse: f64) {
     let (inputs, dim) = (flat(&case["inputs"]), map.dim());
     let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
-    let out = map.forward(z, &Context::none()).unwrap();
+    let out = map.forward(&z, &Context::none(), &mut Tape::none()).unwrap();
     close("outputs", &out.value.values(), &flat(&case["outputs"]), 1e-10);
     close("log-det", &out.log_det.values(), &flat(&case["log_det"]), 1e-10);
-    let back = map.inverse(out.value, &Context::none()).unwrap();
+    let back = map.inverse(&out.value, &Context::none(), &mut Tape::none()).unwrap();
     close("inverse", &back.value.values(), &inputs, inverse);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
     close("inverse log-det", &negated, &flat(&case["log_det"]), inverse);
@@ -63,7 +63,7 @@ fn golden_plu() {
             .map(|row| row.iter().position(|&entry| entry == 1.0).unwrap())
             .collect();
         let diagonal: Vec<f64> = (0..dim).map(|i| upper[i * dim + i]).collect();
-        let layer = LuLinear::<f64>::from_factors(&order, &lower, &upper, &diagonal).unwrap();
+        let layer = LuLinear::from_factors(&order, &lower, &upper, &diagonal).unwrap();
         agrees(&layer, &case, 1e-10);
     }
 }
@@ -77,7 +77,8 @@ fn golden_orthogonal() {
     ] {
         for case in golden(file) {
             let dim = case["inputs"][0].as_array().unwrap().len();
-            let mut map = Orthogonal::new(dim, generator, &mut stream(1, "init")).unwrap();
+            let map = Orthogonal::new(dim, generator).unwrap();
+            let mut map = Layer::new(map, &mut stream(1, "init")).unwrap();
             set(&mut map, part, &flat(&case["parameters"][part]));
             agrees(&map, &case, 1e-10);
         }
@@ -106,8 +107,8 @@ fn golden_sylvester() {
         let [q, r, r_tilde, bias] =
             ["Q", "R", "R_tilde", "b"].map(|key| flat(&case["parameters"][key]));
         let units = bias.len();
-        let rng = &mut stream(1, "init");
-        let mut flow = Sylvester::new(dim, units, Generator::Householder(units), rng).unwrap();
+        let flow = Sylvester::new(dim, units, Generator::Householder(units)).unwrap();
+        let mut flow = Layer::new(flow, &mut stream(1, "init")).unwrap();
         let q = DMatrix::from_row_slice(dim, units, &q);
         set(&mut flow, "reflections", &reflections(q));
         for (part, mut values) in [("r", r), ("r_tilde", r_tilde)] {

@@ -2,33 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::set_values;
-use flows_core::{Bijector, Parameters, stream};
+use flows_core::{Bijector, Layer, Parameters, stream};
 use flows_finite::{Planar, Radial};
 use serde_json::Value;
 
+use crate::elements::{flat, golden};
 use crate::sums::{distance, mapped};
-
-/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
-
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
 
 /// The x with softplus(x) = y.
 fn raw(y: f64) -> f64 {
     y.exp_m1().ln()
 }
 
-fn check(name: &str, layer: &impl Bijector<f64>, case: &Value) {
+fn check(name: &str, layer: &dyn Bijector<f64>, case: &Value) {
     let (inputs, outputs) = (flat(&case["inputs"]), flat(&case["outputs"]));
     let log_det = flat(&case["log_det"]);
     let negated: Vec<f64> = log_det.iter().map(|l| -l).collect();
@@ -49,7 +35,7 @@ fn golden_planar() {
     for case in golden("planar") {
         let parameters = &case["parameters"];
         let dim = flat(&parameters["w"]).len();
-        let mut layer = Planar::new(dim, &mut stream(1, "init")).unwrap();
+        let mut layer = Layer::new(Planar::new(dim), &mut stream(1, "init")).unwrap();
         let result = layer.visit_mut(&mut |name, _, tensor| match name {
             "weight" => set_values(tensor, &flat(&parameters["w"])),
             "direction" => set_values(tensor, &flat(&parameters["v_unconstrained"])),
@@ -66,7 +52,7 @@ fn golden_radial() {
         let parameters = &case["parameters"];
         let [alpha, beta] = ["alpha", "beta"].map(|key| parameters[key].as_f64().unwrap());
         let centre = flat(&parameters["z0"]);
-        let mut layer = Radial::new(centre.len(), &mut stream(1, "init")).unwrap();
+        let mut layer = Layer::new(Radial::new(centre.len()), &mut stream(1, "init")).unwrap();
         let result = layer.visit_mut(&mut |name, _, tensor| match name {
             "centre" => set_values(tensor, &centre),
             "alpha" => set_values(tensor, &[raw(alpha)]),

@@ -17,6 +17,7 @@ mod conv;
 mod edges;
 mod elements;
 mod elementwise;
+mod fused;
 mod gaussianization;
 mod glow_image;
 mod golden;

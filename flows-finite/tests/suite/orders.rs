@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, BoxBijector, Context, Parameters, Role, Values};
+use flows_core::{Bijector, Context, Layer, Parameters, Role, Tape, Values, stream};
 use flows_finite::{LuLinear, Mask, Permutation};
 
-fn with_order(mut bijector: BoxBijector<f64>, order: &[f64]) -> BoxBijector<f64> {
+fn with_order(mut bijector: Layer<f64>, order: &[f64]) -> Layer<f64> {
     let mut seen = 0;
     let result = bijector.visit_mut(&mut |_, role, tensor| {
         if role == Role::Learned {
@@ -19,21 +19,22 @@ fn with_order(mut bijector: BoxBijector<f64>, order: &[f64]) -> BoxBijector<f64>
     bijector
 }
 
-fn bijectors() -> [BoxBijector<f64>; 2] {
+fn bijectors() -> [Layer<f64>; 2] {
     let order = [2, 0, 1];
     let eye = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
     let lu = LuLinear::from_factors(&order, &eye, &eye, &[1.0; 3]).unwrap();
-    [BoxBijector::new(lu), BoxBijector::new(Permutation::new(&order).unwrap())]
+    [lu, Layer::new(Permutation::new(&order).unwrap(), &mut stream(0, "init")).unwrap()]
 }
 
 #[test]
 fn feature_i_of_the_image_is_the_one_that_the_order_names() {
     for bijector in bijectors() {
         let z = batch(vec![10.0, 11.0, 12.0], 1, 3).unwrap();
-        let out = bijector.forward(z.clone(), &Context::none()).unwrap();
+        let (none, tape) = (Context::none(), &mut Tape::none());
+        let out = bijector.forward(&z, &none, tape).unwrap();
         assert_eq!(out.value.values(), [12.0, 10.0, 11.0]);
         assert_eq!(out.log_det.values(), [0.0]);
-        let back = bijector.inverse(out.value, &Context::none()).unwrap();
+        let back = bijector.inverse(&out.value, &none, tape).unwrap();
         assert_eq!(back.value.values(), z.values());
     }
 }
@@ -52,9 +53,10 @@ fn an_order_that_is_no_permutation_is_an_error_in_either_direction() {
     for order in bad {
         for bijector in bijectors() {
             let bijector = with_order(bijector, &order);
-            let z = || batch(vec![1.0; 3], 1, 3).unwrap();
-            let forward = bijector.forward(z(), &Context::none());
-            let inverse = bijector.inverse(z(), &Context::none());
+            let z = batch(vec![1.0; 3], 1, 3).unwrap();
+            let (none, tape) = (Context::none(), &mut Tape::none());
+            let forward = bijector.forward(&z, &none, tape);
+            let inverse = bijector.inverse(&z, &none, tape);
             assert!(forward.is_err() && inverse.is_err(), "{order:?}");
             assert!(forward.unwrap_err().to_string().split_whitespace().count() > 3);
         }
@@ -64,14 +66,14 @@ fn an_order_that_is_no_permutation_is_an_error_in_either_direction() {
 #[test]
 fn orders_factors_and_masks_that_make_no_sense_are_not_built() {
     for order in [&[0, 0][..], &[1, 2], &[2, 0]] {
-        assert!(Permutation::<f32>::new(order).is_err(), "{order:?}");
+        assert!(Permutation::new(order).is_err(), "{order:?}");
     }
     let zeros = [0.0; 4];
-    assert!(LuLinear::<f32>::from_factors(&[0, 0], &zeros, &zeros, &[1.0, 1.0]).is_err());
+    assert!(LuLinear::from_factors::<f32>(&[0, 0], &zeros, &zeros, &[1.0, 1.0]).is_err());
     for diagonal in [[0.0, 1.0], [-1.0, 1.0], [f64::NAN, 1.0]] {
-        assert!(LuLinear::<f32>::from_factors(&[0, 1], &zeros, &zeros, &diagonal).is_err());
+        assert!(LuLinear::from_factors::<f32>(&[0, 1], &zeros, &zeros, &diagonal).is_err());
     }
-    assert!(LuLinear::<f32>::from_factors(&[0, 1], &zeros[..3], &zeros, &[1.0, 1.0]).is_err());
+    assert!(LuLinear::from_factors::<f32>(&[0, 1], &zeros[..3], &zeros, &[1.0, 1.0]).is_err());
     assert!(Mask::new(vec![false, false]).is_err());
     assert!(Mask::halves(0, false).is_err());
     for dim in 1..8 {
@@ -88,5 +90,5 @@ fn orders_factors_and_masks_that_make_no_sense_are_not_built() {
 
 #[test]
 fn a_linear_layer_without_features_is_not_built() {
-    assert!(LuLinear::<f32>::new(0).is_err());
+    assert!(LuLinear::new(0).is_err());
 }

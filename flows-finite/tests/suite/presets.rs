@@ -1,14 +1,14 @@
 //! The architectures as built: identities, and deep stacks that are undone in single precision.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::tensor::{batch, set_values};
-use flows_core::{
-    Base, Bijector, BoxBijector, Context, Flow, Parameters, Real, Role, Values, normals, stream,
-};
+use flows_core::tensor::batch;
+use flows_core::{Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
+use crate::elements::move_parameters;
+
 /// Both architectures with `layers` couplings, with and without what stands between them.
-fn presets<E: Real>(layers: usize, dim: usize) -> Vec<(String, BoxBijector<E>)> {
+fn presets<E: Real>(layers: usize, dim: usize) -> Vec<(String, Chain<E>)> {
     let mut all = Vec::new();
     for (linear, act_norm) in [(false, false), (true, false), (false, true), (true, true)] {
         let rng = &mut stream(1, "init");
@@ -27,25 +27,10 @@ fn presets<E: Real>(layers: usize, dim: usize) -> Vec<(String, BoxBijector<E>)> 
         ];
         for (name, chain) in parts {
             let label = format!("{} {name} linear {linear} act-norm {act_norm}", E::NAME);
-            all.push((label, BoxBijector::new(chain)));
+            all.push((label, chain));
         }
     }
     all
-}
-
-/// The same noise on the learned parameters in either precision.
-fn move_parameters<E: Real>(model: &mut impl Parameters<E>, size: f64) {
-    let mut rng = stream(2, "move");
-    let result = model.visit_mut(&mut |_, role, tensor| {
-        if role == Role::Fixed {
-            return Ok(());
-        }
-        let noise = normals::<f64>(tensor.values().len(), &mut rng);
-        let values = tensor.values().into_iter().zip(noise);
-        let values: Vec<E> = values.map(|(v, n)| v + E::of(size * n)).collect();
-        set_values(tensor, &values)
-    });
-    result.unwrap();
 }
 
 fn fresh_presets_are_the_identity<E: Real>() {
@@ -56,9 +41,11 @@ fn fresh_presets_are_the_identity<E: Real>() {
             normals::<f64>(rows * dim, &mut stream(4, "points")).iter().map(|v| 2.0 * v).collect();
         let points: Vec<E> = points.into_iter().map(E::of).collect();
         for (label, bijector) in presets::<E>(layers, dim) {
-            let input = || batch(points.clone(), rows, dim).unwrap();
-            let none = Context::none();
-            for out in [bijector.forward(input(), &none), bijector.inverse(input(), &none)] {
+            let input = batch(points.clone(), rows, dim).unwrap();
+            let (none, tape) = (Context::none(), &mut Tape::none());
+            for out in
+                [bijector.forward(&input, &none, tape), bijector.inverse(&input, &none, tape)]
+            {
                 let out = out.unwrap();
                 for (got, given) in out.value.values().iter().zip(&points) {
                     // A layer sums 16 widths and 16 heights up to the bound of 4, with half a unit
@@ -74,7 +61,7 @@ fn fresh_presets_are_the_identity<E: Real>() {
                     assert!(log_det.as_f64().abs() <= allowed, "{label}: log-det {log_det}");
                 }
             }
-            let flow = Flow::new(Base::standard_normal(dim), bijector).unwrap();
+            let flow = Flow::new(Base::standard_normal(dim), Box::new(bijector)).unwrap();
             let (log_prob, _) = flow.evaluate(&points, &none).unwrap();
             for (row, log_prob) in points.chunks(dim).zip(log_prob) {
                 let square: f64 = row.iter().map(|v| v.as_f64().powi(2)).sum();
@@ -97,11 +84,12 @@ fn fresh_presets_are_the_identity_in_double_precision() {
 }
 
 /// Largest errors of values and log-dets after there and back again, over draws from N(0, I).
-fn round_trip<E: Real>(bijector: &BoxBijector<E>, rows: usize) -> [f64; 2] {
+fn round_trip<E: Real>(bijector: &Chain<E>, rows: usize) -> [f64; 2] {
     let dim = bijector.dim();
     let z: Vec<E> = normals(rows * dim, &mut stream(5, "z"));
-    let there = bijector.forward(batch(z.clone(), rows, dim).unwrap(), &Context::none()).unwrap();
-    let back = bijector.inverse(there.value.clone(), &Context::none()).unwrap();
+    let (none, tape) = (Context::none(), &mut Tape::none());
+    let there = bijector.forward(&batch(z.clone(), rows, dim).unwrap(), &none, tape).unwrap();
+    let back = bijector.inverse(&there.value, &none, tape).unwrap();
     let largest = |pairs: Vec<(E, E)>| -> f64 {
         pairs.into_iter().map(|(a, b)| (a - b).as_f64().abs()).fold(0.0, f64::max)
     };

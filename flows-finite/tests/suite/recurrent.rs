@@ -1,26 +1,27 @@
 //! The recurrent layer against a plain loop, and at its edges.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::operation::LANES;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, per_row, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Mapped, Mode, Parameters, PutTape, Real, Traced, Values,
-    normals, stream,
+    Batch, Bijector, Context, Cost, Layer, Mapped, Parameters, Real, Tape, Values, normals, stream,
 };
 use flows_finite::Recurrent;
 use flows_finite::transformer::Bernstein;
 use flows_finite::{Affine, RationalQuadratic, Scale, Tails, Transformer};
 
-fn layer<E: Real, T: Transformer<E>>(
+fn layer<E: Real>(
     (dim, context, units): (usize, usize, usize),
-    transformer: T,
-) -> Recurrent<E, T> {
-    Recurrent::new(dim, context, units, transformer, &mut stream(7, "init")).unwrap()
+    transformer: impl Transformer<E> + 'static,
+) -> Layer<E> {
+    let map = Recurrent::new(dim, context, units, Arc::new(transformer)).unwrap();
+    Layer::new(map, &mut stream(7, "init")).unwrap()
 }
 
-fn moved<T: Transformer<f64>>(sizes: (usize, usize, usize), transformer: T) -> Recurrent<f64, T> {
+fn moved(sizes: (usize, usize, usize), transformer: impl Transformer<f64> + 'static) -> Layer<f64> {
     let mut layer = layer(sizes, transformer);
     perturb(&mut layer, 0.4, &mut stream(3, "perturb")).unwrap();
     layer
@@ -34,7 +35,7 @@ fn affine() -> Affine {
     Affine::new(Scale::Bounded(2.0)).unwrap()
 }
 
-fn tensors<E: Real>(layer: &impl Parameters<E>) -> Vec<Vec<E>> {
+fn tensors<E: Real>(layer: &Layer<E>) -> Vec<Vec<E>> {
     let mut all = Vec::new();
     layer.visit(&mut |_, _, tensor| all.push(tensor.values()));
     all
@@ -79,21 +80,21 @@ fn thetas(tensors: &[Vec<f64>], x: &[f64], context: &[f64]) -> Vec<Vec<f64>> {
 }
 
 /// The transformer at one element.
-fn at<T: Transformer<f64>>(transformer: &T, x: f64, theta: &[f64]) -> (f64, f64) {
+fn at(transformer: &dyn Transformer<f64>, x: f64, theta: &[f64]) -> (f64, f64) {
     let theta: Vec<f64> = theta.iter().flat_map(|&t| [t; LANES]).collect();
     let (mut y, mut slope) = ([0.0; LANES], [0.0; LANES]);
     transformer.forward(&[x; LANES], &theta, &mut y, &mut slope).unwrap();
     (y[0], slope[0])
 }
 
-fn against_the_loop<T: Transformer<f64>>(transformer: T) {
+fn against_the_loop(transformer: impl Transformer<f64> + Clone + 'static) {
     for (dim, context, units) in [(1, 0, 3), (4, 0, 5), (3, 2, 4)] {
         let layer = moved((dim, context, units), transformer.clone());
         let rows = 150;
         let x = normals::<f64>(rows * dim, &mut stream(1, "x"));
         let c = normals::<f64>(rows * context, &mut stream(1, "context"));
         let given = if context == 0 { Context::none() } else { Context::of(rows_of(&c, context)) };
-        let out = layer.inverse(rows_of(&x, dim), &given).unwrap();
+        let out = layer.inverse(&rows_of(&x, dim), &given, &mut Tape::none()).unwrap();
         let (values, log_dets) = (out.value.values(), out.log_det.values());
         for row in 0..rows {
             let point = &x[row * dim..(row + 1) * dim];
@@ -120,69 +121,60 @@ fn recurrent_layers_are_bijective() {
     for dim in [1, 2, 4] {
         for context in [0, 2] {
             let sizes = (dim, context, 5);
-            let check = |mut layer: Recurrent<f64, _>| {
-                check_bijector(&mut layer, context, normal_point(1.0), Tolerance::default());
+            let check = |mut layer: Layer<f64>, spread| {
+                check_bijector(&mut layer, normal_point(spread), Tolerance::default());
             };
-            check(moved(sizes, Affine::new(Scale::Exp).unwrap()));
-            check(moved(sizes, affine()));
+            check(moved(sizes, Affine::new(Scale::Exp).unwrap()), 1.0);
+            check(moved(sizes, affine()), 1.0);
             for tails in [Tails::Identity, Tails::Linear] {
-                let mut layer = moved(sizes, spline(tails));
-                check_bijector(&mut layer, context, normal_point(1.5), Tolerance::default());
+                check(moved(sizes, spline(tails)), 1.5);
             }
-            let mut layer = moved(sizes, Bernstein::new(5, 3.0).unwrap());
-            check_bijector(&mut layer, context, normal_point(1.0), Tolerance::default());
+            check(moved(sizes, Bernstein::new(5, 3.0).unwrap()), 1.0);
         }
     }
 }
 
-fn map<E: Real, T: Transformer<E>, M: Mode<E>>(
-    layer: &Recurrent<E, T>,
+fn map<E: Real>(
+    layer: &Layer<E>,
     forward: bool,
-    input: Batch<E, M>,
-) -> flows_core::Result<Mapped<E, M>> {
-    if forward {
-        layer.forward(input, &Context::none())
-    } else {
-        layer.inverse(input, &Context::none())
-    }
+    input: &Batch<E>,
+    tape: &mut Tape<E>,
+) -> Mapped<E> {
+    let none = Context::none();
+    let out =
+        if forward { layer.forward(input, &none, tape) } else { layer.inverse(input, &none, tape) };
+    out.unwrap()
+}
+
+fn plain<E: Real>(layer: &Layer<E>, forward: bool, input: &Batch<E>) -> Mapped<E> {
+    map(layer, forward, input, &mut Tape::none())
 }
 
 /// Gradients of the input and of every tensor for the sum of `weights` times values, and of log-dets
 /// where there are none.
-fn gradients<E: Real, T: Transformer<E>>(
-    layer: &Recurrent<E, T>,
+fn gradients<E: Real>(
+    layer: &Layer<E>,
     forward: bool,
     input: &Batch<E>,
     weights: Option<Vec<E>>,
 ) -> Vec<Vec<E>> {
-    fn seed<E: Real, M: Mode<E>>(
-        tape: &mut M,
-        (value, log_det): (Batch<E>, flows_core::PerRow<E>),
-        weights: Option<Vec<E>>,
-    ) {
-        tape.add_backward_op(move |gradients| {
-            match &weights {
-                Some(w) => gradients.get_or_alloc_mut(&value)?.copy_from_slice(w),
-                None => gradients.get_or_alloc_mut(&log_det)?.fill(E::one()),
-            }
-            Ok(())
-        });
-    }
-    let out = map(layer, forward, input.clone().put_tape(Traced::default())).unwrap();
-    let mut tape = out.tape;
-    seed(&mut tape, (out.value, out.log_det), weights);
-    let (_, scalar) = negative_mean(per_row(vec![E::zero()]).unwrap(), tape).unwrap();
-    let mut gradients = backward(scalar).unwrap();
-    let mut all = vec![gradient_of(&mut gradients, input).unwrap()];
-    layer.visit(&mut |_, _, tensor| all.push(gradient_of(&mut gradients, tensor).unwrap()));
+    let mut tape = Tape::recording();
+    let out = map(layer, forward, input, &mut tape);
+    let gradients = tape.backward(|gradients| match &weights {
+        Some(weights) => gradients.add(&out.value, weights),
+        None => gradients.add(&out.log_det, &vec![E::one(); out.log_det.rows()]),
+    });
+    let mut gradients = gradients.unwrap();
+    let mut all = vec![gradients.take(input).unwrap()];
+    layer.visit(&mut |_, _, tensor| all.push(gradients.take(tensor).unwrap()));
     all
 }
 
-fn triangular<T: Transformer<f64>>(transformer: T) {
+fn triangular(transformer: impl Transformer<f64> + 'static) {
     let layer = moved((5, 0, 4), transformer);
     let x: Vec<f64> = normals::<f64>(5, &mut stream(2, "x")).iter().map(|v| 0.5 * v).collect();
     for forward in [false, true] {
-        let value = |x: &[f64]| map(&layer, forward, rows_of(x, 5)).unwrap().value.values();
+        let value = |x: &[f64]| plain(&layer, forward, &rows_of(x, 5)).value.values();
         let base = value(&x);
         for j in 0..5 {
             let mut other = x.clone();
@@ -210,7 +202,7 @@ fn training_starts_at_the_identity() {
     for tails in [Tails::Identity, Tails::Linear] {
         let layer = layer((3, 0, 4), spline(tails));
         for forward in [false, true] {
-            let out = map(&layer, forward, rows_of(&x, 3)).unwrap();
+            let out = plain(&layer, forward, &rows_of(&x, 3));
             let same = out.value.values().iter().zip(&x).all(|(a, b)| (a - b).abs() < 1e-12);
             assert!(same && out.log_det.values().iter().all(|l| l.abs() < 1e-12));
         }
@@ -225,45 +217,44 @@ fn costs_and_work_are_those_of_the_transformer() {
     let numeric = moved((3, 0, 4), Bernstein::new(5, 3.0).unwrap());
     assert_eq!(numeric.costs().forward, Cost::Iterative);
     let z = rows_of(&normals::<f64>(600, &mut stream(5, "z")), 3);
-    let exact = closed.forward(z.clone(), &Context::none()).unwrap();
-    let found = numeric.forward(z.clone(), &Context::none()).unwrap();
+    let (exact, found) = (plain(&closed, true, &z), plain(&numeric, true, &z));
     assert_eq!((exact.work.network_passes, exact.work.iterations), (1, 0));
     assert!(found.work.network_passes == 1 && found.work.iterations >= 3);
-    let back = numeric.inverse(found.value, &Context::none()).unwrap();
+    let back = plain(&numeric, false, &found.value);
     for (a, b) in back.value.values().iter().zip(z.values()) {
         assert!((a - b).abs() < 1e-10 * (1.0 + a.abs()));
     }
-    assert!(closed.forward(rows_of(&[0.5; 4], 4), &Context::none()).is_err());
-    let mut rng = stream(0, "init");
-    assert!(Recurrent::<f64, _>::new(0, 0, 3, affine(), &mut rng).is_err());
-    assert!(Recurrent::<f64, _>::new(2, 0, 0, affine(), &mut rng).is_err());
+    let wide = rows_of(&[0.5; 4], 4);
+    assert!(closed.forward(&wide, &Context::none(), &mut Tape::none()).is_err());
+    assert!(Recurrent::<f64>::new(0, 0, 3, Arc::new(affine())).is_err());
+    assert!(Recurrent::<f64>::new(2, 0, 0, Arc::new(affine())).is_err());
 }
 
 /// The layer with the values of another in double precision, rounded to single.
-fn copied<E: Real, T: Transformer<E> + Transformer<f64>>(
+fn copied<E: Real>(
     sizes: (usize, usize, usize),
-    transformer: T,
-) -> (Recurrent<f64, T>, Recurrent<E, T>) {
-    let mut wide: Recurrent<f64, T> = moved(sizes, transformer.clone());
+    transformer: impl Transformer<E> + Transformer<f64> + Clone + 'static,
+) -> (Layer<f64>, Layer<E>) {
+    let mut wide = moved(sizes, transformer.clone());
     let values: Vec<Vec<f64>> =
         tensors(&wide).iter().map(|t| t.iter().map(|&v| f64::from(v as f32)).collect()).collect();
     let mut next = values.iter();
     wide.visit_mut(&mut |_, _, t| set_values(t, next.next().unwrap())).unwrap();
-    let mut narrow: Recurrent<E, T> = layer(sizes, transformer);
+    let mut narrow = layer::<E>(sizes, transformer);
     let mut next = values.iter().map(|v| v.iter().map(|&v| E::of(v)).collect::<Vec<E>>());
     narrow.visit_mut(&mut |_, _, t| set_values(t, &next.next().unwrap())).unwrap();
     (wide, narrow)
 }
 
-fn finite<E: Real, T: Transformer<E> + Transformer<f64>>(transformer: T) {
+fn finite<E: Real>(transformer: impl Transformer<E> + Transformer<f64> + Clone + 'static) {
     let tiny = E::min_positive_value().as_f64() / 8.0;
     let positive = [2.0, 1.0, 100.0, 1e6, 1e30, tiny];
     for dim in [1, 2, 3] {
-        let (_, layer) = copied::<E, T>((dim, 0, 4), transformer.clone());
+        let (_, layer) = copied::<E>((dim, 0, 4), transformer.clone());
         for value in positive.iter().flat_map(|&v| [v, -v]).chain([0.0, -0.0]) {
             let x = batch(vec![E::of(value); dim], 1, dim).unwrap();
             for forward in [false, true] {
-                let out = map(&layer, forward, x.clone()).unwrap();
+                let out = plain(&layer, forward, &x);
                 let all = [out.value.values(), out.log_det.values()].concat();
                 assert!(all.iter().all(|v| v.is_finite()), "{value:e}: {all:?}");
                 if value.abs() > 1e6 {
@@ -281,27 +272,27 @@ fn finite<E: Real, T: Transformer<E> + Transformer<f64>>(transformer: T) {
 
 #[test]
 fn edges_are_finite_in_either_precision() {
-    finite::<f32, _>(affine());
-    finite::<f64, _>(affine());
-    finite::<f32, _>(spline(Tails::Identity));
-    finite::<f64, _>(spline(Tails::Linear));
+    finite::<f32>(affine());
+    finite::<f64>(affine());
+    finite::<f32>(spline(Tails::Identity));
+    finite::<f64>(spline(Tails::Linear));
 }
 
 #[test]
 fn single_precision_agrees_with_double() {
     let (dim, rows) = (4, 256);
-    let (wide, narrow) = copied::<f32, _>((dim, 0, 16), affine());
+    let (wide, narrow) = copied::<f32>((dim, 0, 16), affine());
     let x: Vec<f32> = normals(rows * dim, &mut stream(6, "x"));
     let exact: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-    let a = wide.inverse(rows_of(&exact, dim), &Context::none()).unwrap();
-    let b = narrow.inverse(batch(x, rows, dim).unwrap(), &Context::none()).unwrap();
+    let a = plain(&wide, false, &rows_of(&exact, dim));
+    let b = plain(&narrow, false, &batch(x, rows, dim).unwrap());
     let worst = |a: Vec<f64>, b: Vec<f32>| {
         let error = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() / (1.0 + a.abs());
         a.iter().zip(&b).map(error).fold(0.0, f64::max)
     };
     let value = worst(a.value.values(), b.value.values());
     let log_det = worst(a.log_det.values(), b.log_det.values());
-    let back = narrow.forward(b.value, &Context::none()).unwrap();
+    let back = plain(&narrow, true, &b.value);
     let round_trip = worst(exact, back.value.values());
     println!("f32: value {value:.1e}, log-det {log_det:.1e}, round trip {round_trip:.1e}");
     // theta is a sum of sixteen products and passes through four steps; scales are within e^2.

@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of, set_values};
+use flows_core::rowwise::gradient_of_mean;
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Inverse, LogDet, Parameters, Purpose, PutTape, Real, Role, Traced,
+    Batch, Bijector, Context, Inverse, Layer, LogDet, Parameters, Purpose, Real, Role, Tape,
     Values, normals, stream,
 };
 use flows_finite::residual::{Constraint, Contractive, Determinant, LipschitzNetwork, Norm};
 use nalgebra::{DMatrix, DVector};
-use serde_json::Value;
+
+use crate::elements::{flat, golden};
+use crate::scalar_map::close;
+use crate::sums::apply;
 
 const EXACT: Constraint = Constraint { coefficient: 0.9, norm: Norm::Exact };
 const POWER: Constraint = Constraint { coefficient: 0.9, norm: Norm::Power { iterations: 5 } };
@@ -21,47 +24,34 @@ fn layer<E: Real>(
     hidden: &[usize],
     activation: Activation,
     constraint: Constraint,
-) -> Contractive<E> {
-    let rng = &mut stream(1, "init");
-    let network = LipschitzNetwork::new(sizes, hidden, activation, constraint, rng).unwrap();
-    Contractive::new(network, Determinant::Exact, Determinant::Exact).unwrap()
+) -> Layer<E> {
+    let network = LipschitzNetwork::new(sizes, hidden, activation, constraint).unwrap();
+    let map = Contractive::new(network, Determinant::Exact, Determinant::Exact).unwrap();
+    Layer::new(map, &mut stream(1, "init")).unwrap()
 }
 
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
-
-fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (got, expected) in got.iter().zip(expected) {
-        let error = (got - expected).abs();
-        assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
-    }
+fn lipschitz(layer: &Layer<f64>) -> f64 {
+    Contractive::lipschitz(&layer.prepared().unwrap())
 }
 
 #[test]
 fn golden_contractive_residual() {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/contractive_residual.json")).unwrap();
-    for case in serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap() {
+    for case in golden("contractive_residual") {
         let [w1, b1, w2, b2] = ["W1", "b1", "W2", "b2"].map(|key| flat(&case["parameters"][key]));
         let layers: [(&[f64], &[f64]); 2] = [(&w1, &b1), (&w2, &b2)];
         let (inputs, dim) = (flat(&case["inputs"]), b2.len());
         for constraint in [EXACT, POWER] {
+            let (sizes, hidden) = ((dim, 0), [b1.len()]);
             let network =
-                LipschitzNetwork::from_weights(dim, &layers, Activation::Tanh, constraint).unwrap();
-            assert!((network.lipschitz().unwrap() - 0.81).abs() < 1e-7);
-            let layer =
-                Contractive::<f64>::new(network, Determinant::Exact, Determinant::Exact).unwrap();
+                LipschitzNetwork::new(sizes, &hidden, Activation::Tanh, constraint).unwrap();
+            let map = Contractive::new(network, Determinant::Exact, Determinant::Exact).unwrap();
+            let layer = map.with_weights::<f64>(&layers).unwrap();
+            assert!((lipschitz(&layer) - 0.81).abs() < 1e-7);
             let z = batch(inputs.clone(), inputs.len() / dim, dim).unwrap();
-            let out = layer.forward(z, &Context::none()).unwrap();
+            let out = apply(&layer, true, &z, &mut Tape::none()).unwrap();
             close("outputs", &out.value.values(), &flat(&case["outputs"]), 1e-10);
             close("log-det", &out.log_det.values(), &flat(&case["log_det"]), 1e-10);
-            let back = layer.inverse(out.value, &Context::none()).unwrap();
+            let back = apply(&layer, false, &out.value, &mut Tape::none()).unwrap();
             close("inverse", &back.value.values(), &inputs, 1e-12);
         }
     }
@@ -127,29 +117,31 @@ fn compare(
     let mut layer = layer::<f64>((dim, context), hidden, kind, constraint);
     let rng = &mut stream(4, "move");
     perturb(&mut layer, 0.5, rng).unwrap();
-    layer.set_purpose(Purpose::Reporting);
+    layer.set_purpose(Purpose::Reporting).unwrap();
     let input = normals::<f64>(dim + context, rng);
-    let (g, jacobian, lipschitz) = plain(&layer, curve, (0.9, dim), &input);
+    let (g, jacobian, bound) = plain(&layer, curve, (0.9, dim), &input);
     let features = match context {
         0 => Context::none(),
         _ => Context::of(batch(input[dim..].to_vec(), 1, context).unwrap()),
     };
-    let out = layer.forward(batch(input[..dim].to_vec(), 1, dim).unwrap(), &features).unwrap();
+    let z = batch(input[..dim].to_vec(), 1, dim).unwrap();
+    let out = layer.forward(&z, &features, &mut Tape::none()).unwrap();
     let value: Vec<f64> = input.iter().zip(g.iter()).map(|(z, g)| z + g).collect();
     close("value", &out.value.values(), &value, tolerance);
     let determinant = (DMatrix::identity(dim, dim) + jacobian).determinant();
     close("log-det", &out.log_det.values(), &[determinant.ln()], tolerance);
-    close("Lipschitz constant", &[layer.lipschitz().unwrap()], &[lipschitz], tolerance);
+    close("Lipschitz constant", &[lipschitz(&layer)], &[bound], tolerance);
 }
 
 /// The spectral norm of the weight that a layer without hidden units uses.
-fn used_norm<E: Real>(layer: &Contractive<E>) -> f64 {
+fn used_norm<E: Real>(layer: &Layer<E>) -> f64 {
     let dim = layer.dim();
     // The origin, then the unit vectors.
     let mut points = vec![E::zero(); (dim + 1) * dim];
     points[dim..].iter_mut().step_by(dim + 1).for_each(|v| *v = E::one());
-    let out = layer.forward(batch(points.clone(), dim + 1, dim).unwrap(), &Context::none());
-    let images: Vec<f64> = out.unwrap().value.values().iter().map(|v| v.as_f64()).collect();
+    let input = batch(points.clone(), dim + 1, dim).unwrap();
+    let out = apply(layer, true, &input, &mut Tape::none()).unwrap();
+    let images: Vec<f64> = out.value.values().iter().map(|v| v.as_f64()).collect();
     let rows = (0..dim * dim).map(|k| images[dim + k] - images[k % dim] - points[dim + k].as_f64());
     DMatrix::from_row_slice(dim, dim, &rows.collect::<Vec<_>>()).singular_values().max()
 }
@@ -168,8 +160,8 @@ fn weights_are_used_with_a_norm_of_at_most_the_coefficient() {
                     if name.contains("weight") { set_values(tensor, values) } else { Ok(()) }
                 };
                 layer.visit_mut(replace).unwrap();
-                layer.set_purpose(Purpose::Reporting);
-                let (norm, bound) = (used_norm(&layer), layer.lipschitz().unwrap());
+                layer.set_purpose(Purpose::Reporting).unwrap();
+                let (norm, bound) = (used_norm(&layer), lipschitz(&layer));
                 close("norms", &[norm, bound], &[expected, expected], slack);
             }
         }
@@ -181,7 +173,7 @@ fn power_iteration_follows_weights_that_move() {
     for iterations in [1, 5] {
         let constraint = Constraint { coefficient: 0.9, norm: Norm::Power { iterations } };
         let mut layer = layer::<f32>((40, 0), &[], Activation::Tanh, constraint);
-        layer.set_purpose(Purpose::Training);
+        layer.set_purpose(Purpose::Training).unwrap();
         let rng = &mut stream(6, "walk");
         let mut worst = 0.0_f64;
         for _ in 0..200 {
@@ -193,35 +185,35 @@ fn power_iteration_follows_weights_that_move() {
                     if role == Role::Learned { set_values(tensor, &moved) } else { Ok(()) }
                 })
                 .unwrap();
-            layer.resample_probes(&mut stream(0, "probes"));
+            layer.begin_step(&mut stream(0, "probes")).unwrap();
             worst = worst.max(used_norm(&layer));
         }
-        layer.set_purpose(Purpose::Reporting);
+        layer.set_purpose(Purpose::Reporting).unwrap();
         let reported = used_norm(&layer);
         println!("{iterations} iterations a step: norm up to {worst:.4}, {reported:.7} converged");
         assert!(worst < 1.0 && reported < 0.9 * (1.0 + 2e-6));
     }
 }
 
-fn check(mut bijector: impl Bijector<f64>, context: usize) {
+fn check(mut bijector: impl Bijector<f64>) {
     perturb(&mut bijector, 0.3, &mut stream(3, "perturb")).unwrap();
-    bijector.set_purpose(Purpose::Reporting);
-    check_bijector(&mut bijector, context, normal_point(1.0), Tolerance::default());
+    bijector.set_purpose(Purpose::Reporting).unwrap();
+    check_bijector(&mut bijector, normal_point(1.0), Tolerance::default());
 }
 
 #[test]
 fn contractive_layers_are_bijective() {
     for (dim, context) in [(1, 0), (1, 2), (2, 0), (2, 1), (5, 0), (5, 2)] {
         for hidden in [&[6][..], &[5, 4]] {
-            check(layer((dim, context), hidden, Activation::Tanh, EXACT), context);
+            check(layer((dim, context), hidden, Activation::Tanh, EXACT));
         }
     }
     for activation in [Activation::Softplus, Activation::Silu] {
-        check(layer((3, 1), &[5, 4], activation, EXACT), 1);
+        check(layer((3, 1), &[5, 4], activation, EXACT));
     }
-    check(layer((3, 0), &[], Activation::Tanh, EXACT), 0);
-    check(layer((3, 1), &[5], Activation::Tanh, POWER), 1);
-    check(Inverse(layer((2, 1), &[5], Activation::Tanh, POWER)), 1);
+    check(layer((3, 0), &[], Activation::Tanh, EXACT));
+    check(layer((3, 1), &[5], Activation::Tanh, POWER));
+    check(Inverse::new(Box::new(layer((2, 1), &[5], Activation::Tanh, POWER))));
 }
 
 #[test]
@@ -229,11 +221,11 @@ fn the_series_of_one_feature_has_the_gradient_of_its_value() {
     // One feature's probes are signs, v^T J^k v = J^k: the estimate has no noise.
     let series = Determinant::Series { terms: 4, probes: 2 };
     for context in [0, 2] {
-        let rng = &mut stream(1, "init");
-        let network = LipschitzNetwork::new((1, context), &[6], Activation::Tanh, EXACT, rng);
-        let layer = Contractive::new(network.unwrap(), series, series).unwrap();
-        assert_eq!(Bijector::<f64>::log_det(&layer), LogDet::Estimate);
-        check(layer, context);
+        let network = LipschitzNetwork::new((1, context), &[6], Activation::Tanh, EXACT);
+        let map = Contractive::new(network.unwrap(), series, series).unwrap();
+        let layer = Layer::<f64>::new(map, &mut stream(1, "init")).unwrap();
+        assert_eq!(layer.exactness(), LogDet::Estimate);
+        check(layer);
     }
 }
 
@@ -241,10 +233,13 @@ fn the_series_of_one_feature_has_the_gradient_of_its_value() {
 fn rows_do_not_depend_on_their_batch_mates() {
     let layer = layer::<f64>((3, 0), &[8], Activation::Tanh, EXACT);
     let values = normals::<f64>(3 * 300, &mut stream(2, "rows"));
-    let all = layer.inverse(batch(values.clone(), 300, 3).unwrap(), &Context::none()).unwrap();
+    let inverse = |rows: Vec<f64>| {
+        let count = rows.len() / 3;
+        apply(&layer, false, &batch(rows, count, 3).unwrap(), &mut Tape::none()).unwrap()
+    };
+    let all = inverse(values.clone());
     for row in [0, 127, 128, 299] {
-        let alone = batch(values[3 * row..3 * row + 3].to_vec(), 1, 3).unwrap();
-        let one = layer.inverse(alone, &Context::none()).unwrap();
+        let one = inverse(values[3 * row..3 * row + 3].to_vec());
         assert_eq!(one.value.values(), all.value.values()[3 * row..3 * row + 3]);
         assert_eq!(one.log_det.values()[0], all.log_det.values()[row]);
     }
@@ -257,19 +252,16 @@ fn edges<E: Real>(dim: usize, activation: Activation) {
     let values = [0.0, 1e6, -1e6, 1e30, -1e30, tiny, 1.0];
     let rows: Vec<E> = values.iter().flat_map(|&v| vec![E::of(v); dim]).collect();
     let input = batch(rows, values.len(), dim).unwrap();
-    for inverse in [false, true] {
-        let traced = input.clone().put_tape(Traced::default());
-        let none = Context::none();
-        let out = if inverse { layer.inverse(traced, &none) } else { layer.forward(traced, &none) };
-        let out = out.unwrap();
+    for forward in [true, false] {
+        let mut tape = Tape::recording();
+        let out = apply(&layer, forward, &input, &mut tape).unwrap();
         let finite = |values: Vec<E>| assert!(values.iter().all(|v| v.is_finite()), "{values:?}");
         finite(out.value.values());
         finite(out.log_det.values());
-        let (_, loss) = negative_mean(out.log_det, out.tape).unwrap();
-        finite(gradient_of(&mut backward(loss).unwrap(), &input).unwrap());
+        finite(gradient_of_mean(-1.0, &out.log_det, tape).unwrap().take(&input).unwrap());
     }
     let broken = batch(vec![E::nan(); dim], 1, dim).unwrap();
-    assert!(layer.inverse(broken, &Context::none()).is_err());
+    assert!(apply(&layer, false, &broken, &mut Tape::none()).is_err());
 }
 
 #[test]
@@ -292,9 +284,9 @@ fn single_precision_is_as_accurate_as_its_rounding() {
             let rows: Vec<f32> = normals::<f32>(500 * dim, &mut stream(5, "rows"));
             let rows: Vec<f32> = rows.iter().map(|v| v * spread).collect();
             let wide: Vec<f64> = rows.iter().map(|&v| f64::from(v)).collect();
-            let (none, none_f64) = (Context::none(), Context::none());
-            let x = single.inverse(batch(rows, 500, dim).unwrap(), &none).unwrap();
-            let y = double.inverse(batch(wide, 500, dim).unwrap(), &none_f64).unwrap();
+            let (rows, wide) = (batch(rows, 500, dim).unwrap(), batch(wide, 500, dim).unwrap());
+            let x = apply(&single, false, &rows, &mut Tape::none()).unwrap();
+            let y = apply(&double, false, &wide, &mut Tape::none()).unwrap();
             let worst = |a: Vec<f32>, b: Vec<f64>| {
                 let errors = a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - b).abs());
                 errors.fold(0.0, f64::max)
@@ -314,9 +306,8 @@ fn single_precision_is_as_accurate_as_its_rounding() {
 #[test]
 fn settings_outside_their_range_are_refused() {
     let network = |coefficient, norm| {
-        let rng = &mut stream(1, "init");
         let constraint = Constraint { coefficient, norm };
-        LipschitzNetwork::<f32>::new((2, 0), &[3], Activation::Tanh, constraint, rng)
+        LipschitzNetwork::new((2, 0), &[3], Activation::Tanh, constraint)
     };
     for coefficient in [0.0, 1.0, -1.0, f64::NAN] {
         assert!(network(coefficient, Norm::Exact).is_err());
@@ -332,7 +323,11 @@ fn settings_outside_their_range_are_refused() {
         let network = network(0.9, Norm::Exact).unwrap();
         assert!(Contractive::new(network, wrong, Determinant::Exact).is_err());
     }
+    let map = |dim: usize| {
+        let network = LipschitzNetwork::new((dim, 0), &[], Activation::Tanh, EXACT).unwrap();
+        Contractive::new(network, Determinant::Exact, Determinant::Exact).unwrap()
+    };
     let layers: [(&[f64], &[f64]); 1] = [(&[0.1, 0.2, 0.3], &[0.0, 0.0])];
-    assert!(LipschitzNetwork::<f64>::from_weights(2, &layers, Activation::Tanh, EXACT).is_err());
-    assert!(LipschitzNetwork::<f64>::from_weights(1, &[], Activation::Tanh, EXACT).is_err());
+    assert!(map(2).with_weights::<f64>(&layers).is_err());
+    assert!(map(1).with_weights::<f64>(&[]).is_err());
 }

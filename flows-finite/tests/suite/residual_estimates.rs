@@ -2,13 +2,23 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{batch, gradient_of};
-use flows_core::{
-    Batch, Bijector, Context, Parameters, Purpose, PutTape, Traced, Values, normals, stream,
-};
+use flows_core::rowwise::{gradient_of_mean, mean};
+use flows_core::tensor::batch;
+use flows_core::{Batch, Bijector, Layer, Parameters, Purpose, Tape, Values, normals, stream};
 use flows_finite::residual::{Constraint, Contractive, Determinant, LipschitzNetwork, Norm};
 use nalgebra::{DMatrix, DVector};
+
+use crate::sums::apply;
+
+fn mapped(layer: &Layer<f64>, forward: bool, input: &Batch<f64>) -> flows_core::Mapped<f64> {
+    apply(layer, forward, input, &mut Tape::none()).unwrap()
+}
+
+fn map(dim: usize, hidden: &[usize], coefficient: f64, determinant: Determinant) -> Contractive {
+    let constraint = Constraint { coefficient, norm: Norm::Exact };
+    let network = LipschitzNetwork::new((dim, 0), hidden, Activation::Tanh, constraint).unwrap();
+    Contractive::new(network, determinant, Determinant::Exact).unwrap()
+}
 
 /// z + W2 tanh(W1 z + b1) with both norms at their limit.
 struct Plain {
@@ -29,15 +39,21 @@ impl Plain {
         Self { w1, b1: DVector::from_vec(normals(hidden, rng)) * 0.3, w2 }
     }
 
-    fn layer(&self, coefficient: f64, determinant: Determinant) -> Contractive<f64> {
+    fn layer(&self, coefficient: f64, determinant: Determinant) -> Layer<f64> {
+        self.with_weights(self.map(coefficient, determinant))
+    }
+
+    fn map(&self, coefficient: f64, determinant: Determinant) -> Contractive {
+        // A little above, so that the weights are used as they are.
+        let coefficient = coefficient * (1.0 + 1e-9);
+        map(self.w2.nrows(), &[self.w1.nrows()], coefficient, determinant)
+    }
+
+    fn with_weights(&self, map: Contractive) -> Layer<f64> {
         let rows = |m: &DMatrix<f64>| m.transpose().as_slice().to_vec();
         let (w1, w2, b2) = (rows(&self.w1), rows(&self.w2), vec![0.1; self.w2.nrows()]);
         let layers: [(&[f64], &[f64]); 2] = [(&w1, self.b1.as_slice()), (&w2, &b2)];
-        // A little above, so that the weights are used as they are.
-        let constraint = Constraint { coefficient: coefficient * (1.0 + 1e-9), norm: Norm::Exact };
-        let dim = b2.len();
-        let network = LipschitzNetwork::from_weights(dim, &layers, Activation::Tanh, constraint);
-        Contractive::new(network.unwrap(), determinant, Determinant::Exact).unwrap()
+        map.with_weights(&layers).unwrap()
     }
 
     fn jacobian(&self, z: &[f64]) -> DMatrix<f64> {
@@ -88,34 +104,31 @@ fn copies(z: &[f64]) -> Batch<f64> {
 }
 
 /// The mean log-det of all rows, and its gradient for the input's features and every weight.
-fn means(layer: &Contractive<f64>, z: &[f64]) -> (f64, Vec<f64>) {
-    let input = copies(z);
-    let out = layer.forward(input.clone().put_tape(Traced::default()), &Context::none()).unwrap();
-    let (negative, loss) = negative_mean(out.log_det, out.tape).unwrap();
-    let mut gradients = backward(loss).unwrap();
-    let rows = gradient_of(&mut gradients, &input).unwrap();
+fn means(layer: &Layer<f64>, z: &[f64]) -> (f64, Vec<f64>) {
+    let (input, mut tape) = (copies(z), Tape::recording());
+    let out = apply(layer, true, &input, &mut tape).unwrap();
+    let mut gradients = gradient_of_mean(1.0, &out.log_det, tape).unwrap();
+    let rows = gradients.take(&input).unwrap();
     let dim = z.len();
     let mut all: Vec<f64> =
-        (0..dim).map(|i| -rows.iter().skip(i).step_by(dim).sum::<f64>()).collect();
-    layer.visit(&mut |_, _, tensor| {
-        all.extend(gradient_of(&mut gradients, tensor).unwrap().iter().map(|g| -g));
-    });
-    (-negative, all)
+        (0..dim).map(|i| rows.iter().skip(i).step_by(dim).sum::<f64>()).collect();
+    layer.visit(&mut |_, _, tensor| all.extend(gradients.take(tensor).unwrap()));
+    (mean(&out.log_det), all)
 }
 
 /// Largest scores of value and gradient over `draws` draws of probes.
 fn scores(
-    layer: &mut Contractive<f64>,
+    layer: &mut Layer<f64>,
     z: &[f64],
     draws: usize,
     (value, gradient): (f64, &[f64]),
 ) -> (f64, f64) {
-    layer.set_purpose(Purpose::Training);
+    layer.set_purpose(Purpose::Training).unwrap();
     let rng = &mut stream(21, "draws");
     let mut mean = Mean::default();
     let mut slopes: Vec<Mean> = gradient.iter().map(|_| Mean::default()).collect();
     for _ in 0..draws {
-        layer.resample_probes(rng);
+        layer.begin_step(rng).unwrap();
         let (estimate, estimates) = means(layer, z);
         mean.add(estimate);
         slopes.iter_mut().zip(estimates).for_each(|(mean, g)| mean.add(g));
@@ -130,7 +143,7 @@ fn the_truncated_series_is_within_its_bound() {
         let plain = Plain::new(4, 9, coefficient);
         let layer = plain.layer(coefficient, Determinant::Exact);
         let z = [0.3, -0.2, 0.1, 0.4];
-        let exact = layer.forward(copies(&z), &Context::none()).unwrap().log_det.values()[0];
+        let exact = mapped(&layer, true, &copies(&z)).log_det.values()[0];
         let mut sum = 0.0;
         for terms in 1..60 {
             sum += coefficient.powi(terms as i32) / terms as f64;
@@ -181,9 +194,9 @@ fn the_roulette_is_unbiased() {
 const DIM: usize = 3;
 
 /// Points z with their images x.
-fn pairs(layer: &Contractive<f64>) -> (Vec<f64>, Vec<f64>) {
+fn pairs(layer: &Layer<f64>) -> (Vec<f64>, Vec<f64>) {
     let z = normals::<f64>(ROWS * DIM, &mut stream(3, "points"));
-    let x = layer.forward(batch(z.clone(), ROWS, DIM).unwrap(), &Context::none()).unwrap();
+    let x = mapped(layer, true, &batch(z.clone(), ROWS, DIM).unwrap());
     (z, x.value.values())
 }
 
@@ -198,13 +211,13 @@ fn distances(a: &[f64], b: &[f64]) -> Vec<f64> {
 fn errors_of_the_fixed_point_shrink_at_the_rate() {
     for coefficient in [0.5, 0.7, 0.9, 0.97] {
         let layer = Plain::new(DIM, 8, coefficient).layer(coefficient, Determinant::Exact);
-        let lipschitz = layer.lipschitz().unwrap();
+        let lipschitz = Contractive::lipschitz(&layer.prepared().unwrap());
         assert!((lipschitz / coefficient - 1.0).abs() < 1e-8);
         let (z, x) = pairs(&layer);
         let (mut iterate, mut first) = (x.clone(), Vec::new());
         for k in 0..40 {
             let point = batch(iterate.clone(), ROWS, DIM).unwrap();
-            let image = layer.forward(point, &Context::none()).unwrap().value.values();
+            let image = mapped(&layer, true, &point).value.values();
             let residual = image.iter().zip(&iterate).map(|(image, z)| image - z);
             let next: Vec<f64> = x.iter().zip(residual).map(|(x, g)| x - g).collect();
             if k == 0 {
@@ -226,10 +239,10 @@ fn the_inverse_ends_within_its_tolerance() {
         let (z, x) = pairs(&plain.layer(coefficient, Determinant::Exact));
         let mut line = format!("L {coefficient}: iterations");
         for tolerance in [1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12] {
-            let layer = plain.layer(coefficient, Determinant::Exact);
-            let layer = layer.with_tolerance(tolerance).unwrap();
-            let out = layer.inverse(batch(x.clone(), ROWS, DIM).unwrap(), &Context::none());
-            let (got, work) = out.map(|out| (out.value.values(), out.work)).unwrap();
+            let map = plain.map(coefficient, Determinant::Exact);
+            let layer = plain.with_weights(map.with_tolerance(tolerance).unwrap());
+            let out = mapped(&layer, false, &batch(x.clone(), ROWS, DIM).unwrap());
+            let (got, work) = (out.value.values(), out.work);
             for (row, error) in distances(&got, &z).iter().enumerate() {
                 let row = row * DIM..(row + 1) * DIM;
                 let size = got[row.clone()].iter().chain(&x[row]);
@@ -248,14 +261,11 @@ fn the_slowest_inverse_converges_too() {
     for coefficient in [0.5, 0.9, 0.97, 0.999] {
         let weight = [coefficient, 0.0, 0.0, coefficient];
         let layers: [(&[f64], &[f64]); 1] = [(&weight, &[0.5, 1e3])];
-        let constraint = Constraint { coefficient, norm: Norm::Exact };
-        let network =
-            LipschitzNetwork::<f64>::from_weights(2, &layers, Activation::Tanh, constraint);
-        let layer =
-            Contractive::new(network.unwrap(), Determinant::Exact, Determinant::Exact).unwrap();
+        let map = map(2, &[], coefficient, Determinant::Exact);
+        let layer = map.with_weights(&layers).unwrap();
         let z = batch(vec![1.0, -2.0, 300.0, 0.0], 2, 2).unwrap();
-        let x = layer.forward(z.clone(), &Context::none()).unwrap();
-        let back = layer.inverse(x.value, &Context::none()).unwrap();
+        let x = mapped(&layer, true, &z);
+        let back = mapped(&layer, false, &x.value);
         let pairs = back.value.values().into_iter().zip(z.values());
         let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         println!("L {coefficient}: {} iterations, error {worst:.1e}", back.work.iterations);

@@ -9,9 +9,7 @@ use flows_core::train::{
     Budget, Outcome, Progress, SamplerSource, Schedule, Source, TableSource, TrainConfig, Trainer,
     Validation,
 };
-use flows_core::{
-    Base, BoxBijector, Context, Flow, Parameters, Real, Stream, Values, normals, stream,
-};
+use flows_core::{Base, Context, Flow, Parameters, Real, Stream, Values, normals, stream};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
 const STEPS: u64 = 24;
@@ -45,7 +43,7 @@ fn trainer<E: Real>(setting: Setting, act_norm: bool, seed: u64) -> Trainer<E> {
         ..RealNvp::default()
     };
     let chain = config.build(2, setting.context, &mut stream(seed, "init")).unwrap();
-    let flow = Flow::new(Base::diagonal_normal(2).unwrap(), BoxBijector::new(chain)).unwrap();
+    let flow = Flow::new(Base::diagonal_normal(2).unwrap(), Box::new(chain)).unwrap();
     let config = TrainConfig {
         batch_rows: ROWS,
         ema: setting.ema,

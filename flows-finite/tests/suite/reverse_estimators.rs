@@ -1,11 +1,11 @@
 //! Both estimators of the gradient of the reverse divergence, through finite flows of learned bases.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::tensor::{Gradient, batch, gradient_of, set_values};
+use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Bijector, BoxBijector, Chain, Context, Estimator, Flow, Parameters, Role, Target, Values,
-    forward_kl, reverse_kl, stream,
+    Base, Bijector, Chain, Context, Estimator, Flow, Gradients, Layer, Parameters, Role, Tape,
+    Target, Values, forward_kl, reverse_kl, stream,
 };
 use flows_finite::ActNorm;
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
@@ -41,18 +41,18 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
         ("nsf-coupling", Base::student_t(2, 4.0).unwrap(), spline.build(2, 0, rng).unwrap()),
     ];
     let finished = |(name, base, chain)| {
-        let mut flow = Flow::new(base, BoxBijector::new(chain)).unwrap();
+        let mut flow = Flow::new(base, Box::new(chain)).unwrap();
         perturb(&mut flow, 0.2, &mut stream(2, "perturb")).unwrap();
         (name, flow)
     };
     all.into_iter().map(finished).collect()
 }
 
-fn learned(flow: &Flow<f64>, gradients: &mut Gradient<f64>) -> Vec<(String, Vec<f64>)> {
+fn learned(flow: &Flow<f64>, gradients: &mut Gradients<f64>) -> Vec<(String, Vec<f64>)> {
     let mut all = Vec::new();
     flow.visit(&mut |part, role, tensor| {
         if role == Role::Learned {
-            all.push((part.to_owned(), gradient_of(gradients, tensor).unwrap()));
+            all.push((part.to_owned(), gradients.take(tensor).unwrap()));
         }
     });
     all
@@ -60,8 +60,9 @@ fn learned(flow: &Flow<f64>, gradients: &mut Gradient<f64>) -> Vec<(String, Vec<
 
 /// Value and gradient over the same draws every time.
 fn estimate(flow: &Flow<f64>, beta: f64, by: Estimator) -> (f64, Vec<(String, Vec<f64>)>) {
-    let rng = &mut stream(3, "draws");
-    let mut loss = reverse_kl(flow, &Crescent, ROWS, beta, by, Context::default(), rng).unwrap();
+    let (tape, rng) = (Tape::recording(), &mut stream(3, "draws"));
+    let mut loss =
+        reverse_kl(flow, &Crescent, ROWS, beta, by, (&Context::none(), tape), rng).unwrap();
     (loss.value, learned(flow, &mut loss.gradient))
 }
 
@@ -111,8 +112,8 @@ fn the_path_gradient_is_the_other_one_without_the_score() {
         assert_eq!(value, same, "{name}");
         let rng = &mut stream(3, "draws");
         let (x, _) = flow.sample(ROWS, &Context::none(), rng).unwrap();
-        let mut score = forward_kl(&flow, x, Context::default()).unwrap().gradient;
-        let score = learned(&flow, &mut score);
+        let score = forward_kl(&flow, &x, &Context::none(), Tape::recording());
+        let score = learned(&flow, &mut score.unwrap().gradient);
         for ((part, path), ((_, whole), (_, score))) in
             path.iter().zip(reparameterised.iter().zip(&score))
         {
@@ -147,21 +148,21 @@ impl Target for Normals {
 
 #[test]
 fn an_affine_flow_on_its_own_density_has_no_path_gradient() {
-    let mut layer = ActNorm::new(2).unwrap();
+    let mut layer = Layer::new(ActNorm::new(2), &mut stream(1, "init")).unwrap();
     perturb(&mut layer, 0.5, &mut stream(4, "perturb")).unwrap();
     let image = |z: [f64; 2]| {
         let z = batch(z.to_vec(), 1, 2).unwrap();
-        layer.forward(z, &Context::none()).unwrap().value.values()
+        layer.forward(&z, &Context::none(), &mut Tape::none()).unwrap().value.values()
     };
     let (origin, one) = (image([0.0; 2]), image([1.0; 2]));
     let target = Normals([0, 1].map(|i| [origin[i], one[i] - origin[i]]));
-    let chain = Chain::new(2, vec![BoxBijector::new(layer)]).unwrap();
-    let flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
+    let chain = Chain::new(2, vec![Box::new(layer)]).unwrap();
+    let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
     for seed in 0..20 {
         for rows in [1, 5, 200] {
-            let rng = &mut stream(seed, "draws");
+            let (tape, rng) = (Tape::recording(), &mut stream(seed, "draws"));
             let by = Estimator::Path;
-            let loss = reverse_kl(&flow, &target, rows, 1.0, by, Context::default(), rng);
+            let loss = reverse_kl(&flow, &target, rows, 1.0, by, (&Context::none(), tape), rng);
             let all = learned(&flow, &mut loss.unwrap().gradient);
             let flat = all.iter().flat_map(|(_, slopes)| slopes).all(|g| g.abs() < 1e-13);
             assert!(flat, "{all:?}");

@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
-use flows_core::parameters::Parameters;
-use flows_core::rowwise::{backward, negative_mean, sum};
-use flows_core::tensor::{gradient_of, per_row, set_values};
+use flows_core::rowwise::{gradient_of_mean, mean, negated, sum};
+use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Base, BoxBijector, Context, Flow, NoneTape, PutTape, Traced, Values, stream};
+use flows_core::{Base, Context, Flow, Parameters, Role, Tape, Values, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 
 const ROWS: usize = 20;
@@ -23,7 +22,7 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
         ("nsf-coupling", spline.build::<f64>(2, 0, rng).unwrap()),
     ];
     let finished = |(name, chain)| {
-        let mut flow = Flow::new(Base::standard_normal(2), BoxBijector::new(chain)).unwrap();
+        let mut flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
         perturb(&mut flow, 0.3, &mut stream(2, "perturb")).unwrap();
         (name, flow)
     };
@@ -43,7 +42,7 @@ fn target() -> Base<f64> {
 /// Mean over fixed base draws of log q(x) - log p(x), in plain arithmetic.
 fn divergence(flow: &Flow<f64>) -> f64 {
     let rng = &mut stream(3, "draws");
-    let drawn = flow.sample_and_log_prob(ROWS, Context::default(), NoneTape, rng).unwrap();
+    let drawn = flow.sample_and_log_prob(ROWS, &Context::none(), &mut Tape::none(), rng).unwrap();
     let log_p = |x: &[f64]| {
         let part = |x: f64, m: f64, s: f64| {
             -0.5 * ((x - m) / s.exp()).powi(2) - s - 0.5 * (2.0 * std::f64::consts::PI).ln()
@@ -58,25 +57,24 @@ fn divergence(flow: &Flow<f64>) -> f64 {
 #[test]
 fn gradients_of_the_reverse_divergence_agree_with_differences() {
     for (name, mut flow) in flows() {
-        let rng = &mut stream(3, "draws");
-        let drawn =
-            flow.sample_and_log_prob(ROWS, Context::default(), Traced::default(), rng).unwrap();
-        let (log_p, mut tape) = target().log_prob(drawn.value.put_tape(drawn.tape)).unwrap();
-        // log p - log q as two sums: the mean of log q is taken with its sign turned below.
-        let both = sum(vec![log_p, negated(drawn.log_prob, &mut tape)], &mut tape).unwrap();
-        let (value, scalar) = negative_mean(both, tape).unwrap();
+        let (rng, mut tape) = (&mut stream(3, "draws"), Tape::recording());
+        let drawn = flow.sample_and_log_prob(ROWS, &Context::none(), &mut tape, rng).unwrap();
+        let log_p = target().log_prob(&drawn.value, &mut tape).unwrap();
+        let minus = negated(log_p, &mut tape).unwrap();
+        let terms = sum(vec![drawn.log_prob, minus], &mut tape).unwrap();
+        let value = mean(&terms);
         let expected = divergence(&flow);
         assert!((value - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{name}");
-        let mut gradients = backward(scalar).unwrap();
+        let mut gradients = gradient_of_mean(1.0, &terms, tape).unwrap();
         let mut parts = Vec::new();
         flow.visit(&mut |part, role, tensor| {
-            if role == flows_core::Role::Learned {
+            if role == Role::Learned {
                 parts.push((part.to_owned(), tensor.clone()));
             }
         });
         let mut norm = 0.0_f64;
         for (part, tensor) in parts {
-            let exact = gradient_of(&mut gradients, &tensor).unwrap();
+            let exact = gradients.take(&tensor).unwrap();
             for (i, exact) in exact.iter().enumerate() {
                 let mut at = |by: f64| {
                     let mut values = tensor.values();
@@ -104,36 +102,19 @@ fn gradients_of_the_reverse_divergence_agree_with_differences() {
     }
 }
 
-/// Minus each value, on the tape.
-fn negated<T: flows_core::Mode<f64>>(
-    values: flows_core::PerRow<f64>,
-    tape: &mut T,
-) -> flows_core::PerRow<f64> {
-    let result = per_row(values.values().iter().map(|v| -v).collect()).unwrap();
-    let output = result.clone();
-    tape.add_backward_op(move |gradients| {
-        let incoming = gradients.get_or_alloc_mut(&output)?.to_vec();
-        for (sum, value) in gradients.get_or_alloc_mut(&values)?.iter_mut().zip(incoming) {
-            *sum -= value;
-        }
-        Ok(())
-    });
-    result
-}
-
 #[test]
 fn both_sides_of_the_divergence_agree_draw_by_draw() {
     // C6: log q(x) - log p(x) at x = T(u) is log p_u(u) less the log-density that T^-1 gives u when
     // x comes from p, log p(T(u)) + log |det J|: the same number by two routes.
     for (name, flow) in flows() {
-        use flows_core::Bijector;
         let u = flow.base().sample(300, &mut stream(3, "draws")).unwrap();
         let rng = &mut stream(3, "draws");
-        let drawn = flow.sample_and_log_prob(300, Context::default(), NoneTape, rng).unwrap();
-        let mapped = flow.bijector().forward(u.clone(), &Context::none()).unwrap();
+        let (none, tape) = (Context::none(), &mut Tape::none());
+        let drawn = flow.sample_and_log_prob(300, &none, tape, rng).unwrap();
+        let mapped = flow.bijector().forward(&u, &none, tape).unwrap();
         assert_eq!(drawn.value.values(), mapped.value.values(), "{name}: the same draws");
-        let log_p = target().log_prob(mapped.value).unwrap().0.values();
-        let log_u = flow.base().log_prob(u).unwrap().0.values();
+        let log_p = target().log_prob(&mapped.value, tape).unwrap().values();
+        let log_u = flow.base().log_prob(&u, tape).unwrap().values();
         let pulled = log_p.iter().zip(mapped.log_det.values()).map(|(p, l)| p + l);
         for (i, (pulled, u)) in pulled.zip(log_u).enumerate() {
             let (left, right) = (drawn.log_prob.values()[i] - log_p[i], u - pulled);

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::activation::Activation;
-use flows_core::tensor::{batch, gradient_of};
+use flows_core::tensor::batch;
 use flows_core::{
-    Base, Batch, Bijector, BoxBijector, Context, Flow, Loss, Mapped, Parameters, Real, Role,
-    Stream, Values, forward_kl, normals, stream,
+    Base, Batch, Context, Flow, Loss, Mapped, Parameters, Real, Tape, Values, forward_kl, normals,
+    stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+
+use crate::elements::move_parameters;
 
 const DIM: usize = 5;
 const CODE: usize = 2;
@@ -23,25 +25,12 @@ fn flows<E: Real>() -> Vec<Flow<E>> {
     let rng = &mut stream(1, "init");
     let chains = [real_nvp.build(DIM, CODE, rng).unwrap(), nsf.build(DIM, CODE, rng).unwrap()];
     let finished = |chain| {
-        let mut flow =
-            Flow::new(Base::diagonal_normal(DIM).unwrap(), BoxBijector::new(chain)).unwrap();
-        move_parameters(&mut flow, &mut stream(2, "move"));
+        let base = Base::diagonal_normal(DIM).unwrap();
+        let mut flow = Flow::new(base, Box::new(chain)).unwrap();
+        move_parameters(&mut flow, 0.15);
         flow
     };
     chains.into_iter().map(finished).collect()
-}
-
-fn move_parameters<E: Real>(flow: &mut Flow<E>, rng: &mut Stream) {
-    let result = flow.visit_mut(&mut |_, role, tensor| {
-        if role == Role::Fixed {
-            return Ok(());
-        }
-        let noise = normals::<f64>(tensor.values().len(), rng);
-        let values = tensor.values().into_iter().zip(noise);
-        let values: Vec<E> = values.map(|(v, n)| v + E::of(0.15 * n)).collect();
-        flows_core::tensor::set_values(tensor, &values)
-    });
-    result.unwrap();
 }
 
 /// Rows of data and of context, side by side.
@@ -76,16 +65,15 @@ fn bits_of_row<E: Real>(mapped: &Mapped<E>, row: usize) -> Vec<u64> {
 }
 
 fn both<E: Real>(flow: &Flow<E>, (x, code): (Batch<E>, Context<E>)) -> [Mapped<E>; 2] {
-    let forward = flow.bijector().forward(x.clone(), &code).unwrap();
-    [forward, flow.bijector().inverse(x, &code).unwrap()]
+    let tape = &mut Tape::none();
+    let forward = flow.bijector().forward(&x, &code, tape).unwrap();
+    [forward, flow.bijector().inverse(&x, &code, tape).unwrap()]
 }
 
 /// Gradient of the mean negative log-likelihood for the data, row by row, times the rows.
 fn slope_of_rows<E: Real>(flow: &Flow<E>, x: &Batch<E>, code: &Context<E>) -> Vec<E> {
-    use flows_core::{PutTape, Traced};
-    let code = code.features().unwrap().clone().put_tape(Traced::default());
-    let mut gradients = forward_kl(flow, x.clone(), Context::of(code)).unwrap().gradient;
-    gradient_of(&mut gradients, x).unwrap()
+    let mut gradients = forward_kl(flow, x, code, Tape::recording()).unwrap().gradient;
+    gradients.take(x).unwrap()
 }
 
 fn independent_of_mates<E: Real>() {
@@ -159,15 +147,11 @@ fn values_and_gradients_do_not_depend_on_the_number_of_threads() {
                 all.extend([bits(&inverse.value.values()), bits(&inverse.log_det.values())]);
                 let (draws, _) = flow.sample(600, &code, &mut stream(1, "draws")).unwrap();
                 all.push(bits(&draws.values()));
-                let code = code.features().unwrap().clone();
-                let taped = flows_core::PutTape::put_tape(code, flows_core::Traced::default());
                 let Loss { value: loss, gradient: mut gradients, .. } =
-                    forward_kl(&flow, x.clone(), Context::of(taped)).unwrap();
+                    forward_kl(&flow, &x, &code, Tape::recording()).unwrap();
                 all.push(vec![loss.to_bits()]);
-                all.push(bits(&gradient_of(&mut gradients, &x).unwrap()));
-                flow.visit(&mut |_, _, tensor| {
-                    all.push(bits(&gradient_of(&mut gradients, tensor).unwrap()));
-                });
+                all.push(bits(gradients.of(&x).unwrap()));
+                flow.visit(&mut |_, _, tensor| all.push(bits(gradients.of(tensor).unwrap())));
                 all
             };
             let on = |threads| {

@@ -1,12 +1,11 @@
 //! Transformers at given points under one set of parameters.
-#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::operation::LANES;
 use flows_core::{Real, Result, normals, stream};
 use flows_finite::Transformer;
 
 /// Raw parameters of spread `scale` around the start.
-pub(crate) fn raw(map: &impl Transformer<f64>, seed: u64, scale: f64) -> Vec<f64> {
+pub(crate) fn raw(map: &dyn Transformer<f64>, seed: u64, scale: f64) -> Vec<f64> {
     let noise = normals::<f64>(map.arity(), &mut stream(seed, "raw"));
     map.identity().iter().zip(noise).map(|(start, n)| start + scale * n).collect()
 }
@@ -17,7 +16,7 @@ pub(crate) fn repeated<E: Real>(raw: &[f64]) -> Vec<E> {
 
 /// Values and log-slopes at up to LANES points under one set of parameters, and the iterations.
 pub(crate) fn at<E: Real>(
-    map: &impl Transformer<E>,
+    map: &dyn Transformer<E>,
     raw: &[f64],
     points: &[f64],
     inverse: bool,

@@ -1,9 +1,7 @@
 //! Gradients of one scalar of value and log-det, from the tape and by differences.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{gradient_of, per_row};
-use flows_core::{Batch, Mapped, Real, Traced, Values};
+use flows_core::{Batch, Mapped, Real, Tape, Values};
 
 /// No symmetry makes the weighted sum insensitive to anything.
 fn weight(index: usize) -> f64 {
@@ -17,28 +15,18 @@ pub(crate) fn objective(value: &[f64], log_det: &[f64]) -> f64 {
 
 /// Gradients of [`objective`] for the given tensors.
 pub(crate) fn from_tape<E: Real>(
-    mapped: Mapped<E, Traced<E>>,
+    mapped: &Mapped<E>,
+    tape: Tape<E>,
     tensors: &[Batch<E>],
 ) -> Vec<Vec<E>> {
-    let Mapped { value, log_det, mut tape, .. } = mapped;
     let weights = |count: usize, first| (0..count).map(move |i| E::of(weight(i + first)));
-    let (inner, outer) = (weights(value.values().len(), 0), weights(log_det.rows(), 7));
-    seed(&mut tape, (value, log_det), (inner.collect(), outer.collect()));
-    let (_, scalar) = negative_mean(per_row(vec![E::zero()]).unwrap(), tape).unwrap();
-    let mut gradients = backward(scalar).unwrap();
-    tensors.iter().map(|tensor| gradient_of(&mut gradients, tensor).unwrap()).collect()
-}
-
-fn seed<E: Real, T: flows_core::Mode<E>>(
-    tape: &mut T,
-    (value, log_det): (Batch<E>, flows_core::PerRow<E>),
-    weights: (Vec<E>, Vec<E>),
-) {
-    tape.add_backward_op(move |gradients| {
-        gradients.get_or_alloc_mut(&value)?.copy_from_slice(&weights.0);
-        gradients.get_or_alloc_mut(&log_det)?.copy_from_slice(&weights.1);
-        Ok(())
+    let Mapped { value, log_det, .. } = mapped;
+    let gradients = tape.backward(|gradients| {
+        gradients.add(value, &weights(value.values().len(), 0).collect::<Vec<_>>())?;
+        gradients.add(log_det, &weights(log_det.rows(), 7).collect::<Vec<_>>())
     });
+    let mut gradients = gradients.unwrap();
+    tensors.iter().map(|tensor| gradients.take(tensor).unwrap()).collect()
 }
 
 /// Central differences, their error of order 1e-10 and rounding / 1e-5.

@@ -1,13 +1,15 @@
 //! Each spline against a plain version in double precision, written from the papers' formulas.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
+use flows_core::Real;
 use flows_core::operation::LANES;
-use flows_core::{Real, normals, stream};
+use flows_finite::architecture::{SplineConfig, TransformerConfig};
 use flows_finite::transformer::{Inner, Outer};
-use flows_finite::{
-    CircularSpline, CubicSpline, LinearRational, LinearSpline, QuadraticSpline, RationalQuadratic,
-    Tails, Transformer,
-};
+use flows_finite::{Tails, Transformer};
+
+use crate::elements::Formula;
 
 const BOUND: f64 = 2.5;
 const SMALLEST: f64 = 1e-3;
@@ -188,55 +190,45 @@ fn linear_rational_piece(u: f64, [w, h, da, db, cut]: [f64; 5]) -> (f64, f64) {
 
 type Build = fn(&[f64], usize, Tails) -> Plain;
 
-/// Value and log-slope under raw parameters at a point.
-type Formula = dyn Fn(&[f64], f64) -> (f64, f64);
-
 /// Calls `check` for every spline: a name, the map, its plain version, and its tails.
-fn for_all(check: &mut dyn FnMut(&str, &dyn Erased, &Formula, Tails)) {
-    fn case(
-        build: Build,
-        piece: Piece,
-        bins: usize,
-        tails: Tails,
-    ) -> impl Fn(&[f64], f64) -> (f64, f64) {
-        move |raw, x| build(raw, bins, tails).at(x, piece, tails)
-    }
+fn for_all(check: &mut dyn FnMut(&str, &Spline, &Formula<'_>, Tails)) {
+    use TransformerConfig as T;
     for bins in [2, 5] {
-        let line = LinearSpline::new(bins, BOUND).unwrap();
-        check("linear", &line, &case(linear, linear_piece, bins, Tails::Identity), Tails::Identity);
+        let spline = |kind: fn(SplineConfig) -> T, tails| {
+            let config = kind(SplineConfig { bins, bound: BOUND, tails });
+            Spline { wide: config.build().unwrap(), narrow: config.build().unwrap() }
+        };
+        let mut case = |name: &str, kind, build: Build, piece: Piece, tails| {
+            let plain = |raw: &[f64], x: f64| build(raw, bins, tails).at(x, piece, tails);
+            check(name, &spline(kind, tails), &plain, tails);
+        };
+        case("linear", T::LinearSpline, linear, linear_piece, Tails::Identity);
         for tails in TAILS {
-            let map = QuadraticSpline::new(bins, BOUND, tails).unwrap();
-            check("quadratic", &map, &case(quadratic, quadratic_piece, bins, tails), tails);
-            let map = CubicSpline::new(bins, BOUND, tails).unwrap();
-            check("cubic", &map, &case(cubic, cubic_piece, bins, tails), tails);
-            let map = RationalQuadratic::new(bins, BOUND, tails).unwrap();
-            let plain = case(rational_quadratic, rational_quadratic_piece, bins, tails);
-            check("rational-quadratic", &map, &plain, tails);
-            let map = LinearRational::new(bins, BOUND, tails).unwrap();
-            let plain = case(linear_rational, linear_rational_piece, bins, tails);
-            check("linear-rational", &map, &plain, tails);
+            case("quadratic", T::QuadraticSpline, quadratic, quadratic_piece, tails);
+            case("cubic", T::CubicSpline, cubic, cubic_piece, tails);
+            let (build, piece): (Build, Piece) = (rational_quadratic, rational_quadratic_piece);
+            case("rational-quadratic", T::RationalQuadratic, build, piece, tails);
+            let (build, piece): (Build, Piece) = (linear_rational, linear_rational_piece);
+            case("linear-rational", T::LinearRational, build, piece, tails);
         }
-        let plain = move |raw: &[f64], x: f64| {
+        let plain = |raw: &[f64], x: f64| {
             let spline = rational_quadratic(&raw[1..], bins, Tails::Circular);
             let (y, log) = spline.at(x, rational_quadratic_piece, Tails::Circular);
             ((y + raw[0] + BOUND).rem_euclid(2.0 * BOUND) - BOUND, log)
         };
-        check("circular", &CircularSpline::new(bins, BOUND).unwrap(), &plain, Tails::Circular);
+        let circular = spline(T::CircularSpline, Tails::Circular);
+        check("circular", &circular, &plain, Tails::Circular);
     }
 }
 
-/// A transformer of both precisions.
-trait Erased {
-    fn rows(&self) -> usize;
-    fn start(&self) -> Vec<f64>;
-    fn double(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>);
-    fn single(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>);
-    /// Gradients of x and of the parameters for those of y and the log-slope, all lanes alike.
-    fn gradient(&self, raw: &[f64], x: f64, outer: [f64; 2], inverse: bool) -> (f64, Vec<f64>);
+/// A transformer in both precisions.
+struct Spline {
+    wide: Arc<dyn Transformer<f64>>,
+    narrow: Arc<dyn Transformer<f32>>,
 }
 
 fn at<E: Real>(
-    map: &impl Transformer<E>,
+    map: &dyn Transformer<E>,
     raw: &[f64],
     points: &[f64],
     inverse: bool,
@@ -259,23 +251,16 @@ fn at<E: Real>(
     (values, slopes)
 }
 
-impl<T: Transformer<f64> + Transformer<f32>> Erased for T {
-    fn rows(&self) -> usize {
-        Transformer::<f64>::arity(self)
-    }
-
-    fn start(&self) -> Vec<f64> {
-        Transformer::<f64>::identity(self)
-    }
-
+impl Spline {
     fn double(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>) {
-        at::<f64>(self, raw, points, inverse)
+        at(&*self.wide, raw, points, inverse)
     }
 
     fn single(&self, raw: &[f64], points: &[f64], inverse: bool) -> (Vec<f64>, Vec<f64>) {
-        at::<f32>(self, raw, points, inverse)
+        at(&*self.narrow, raw, points, inverse)
     }
 
+    /// Gradients of x and of the parameters for those of y and the log-slope, all lanes alike.
     fn gradient(&self, raw: &[f64], x: f64, outer: [f64; 2], inverse: bool) -> (f64, Vec<f64>) {
         let theta: Vec<f64> = raw.iter().flat_map(|&p| vec![p; LANES]).collect();
         let [value, log_slope] = outer.map(|g| [g; LANES]);
@@ -284,17 +269,16 @@ impl<T: Transformer<f64> + Transformer<f32>> Erased for T {
         let (mut d_x, mut d_theta) = ([7.0; LANES], vec![7.0; theta.len()]);
         let inner = Inner { value: &mut d_x, theta: &mut d_theta };
         if inverse {
-            self.inverse_gradient(&[x; LANES], &theta, outer, inner);
+            self.wide.inverse_gradient(&[x; LANES], &theta, outer, inner);
         } else {
-            self.forward_gradient(&[x; LANES], &theta, outer, inner);
+            self.wide.forward_gradient(&[x; LANES], &theta, outer, inner);
         }
         (d_x[3], d_theta.iter().skip(3).step_by(LANES).copied().collect())
     }
 }
 
-fn raw(map: &dyn Erased, seed: u64, scale: f64) -> Vec<f64> {
-    let noise = normals::<f64>(map.rows(), &mut stream(seed, "raw"));
-    map.start().iter().zip(noise).map(|(s, n)| s + scale * n).collect()
+fn raw(map: &Spline, seed: u64, scale: f64) -> Vec<f64> {
+    crate::scalar_map::raw(&*map.wide, seed, scale)
 }
 
 fn grid(step: f64) -> Vec<f64> {
@@ -407,7 +391,7 @@ fn all_parameters_of_the_identity_give_the_identity() {
             points.retain(|x| x.abs() < BOUND);
         }
         for inverse in [false, true] {
-            let (values, logs) = map.double(&map.start(), &points, inverse);
+            let (values, logs) = map.double(&map.wide.identity(), &points, inverse);
             for ((x, value), log) in points.iter().zip(values).zip(logs) {
                 let what = format!("{name} {tails:?} inverse {inverse} at {x}");
                 // Sums of five widths, about ten roundings of numbers up to the bound.

@@ -2,50 +2,41 @@
 //! against plain formulas.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::rowwise::{backward, negative_mean};
-use flows_core::tensor::{Batch, gradient_of, per_row};
-use flows_core::{
-    Bijector, Context, Mapped, Mode, PerRow, PutTape, Real, Result, Role, Traced, Values,
-};
+use flows_core::{Batch, Bijector, Context, Mapped, Real, Result, Role, Tape, Values};
 
-pub(crate) fn apply<E: Real, T: Mode<E>>(
-    bijector: &impl Bijector<E>,
+pub(crate) fn apply<E: Real>(
+    bijector: &dyn Bijector<E>,
     forward: bool,
-    input: Batch<E, T>,
-) -> Result<Mapped<E, T>> {
+    input: &Batch<E>,
+    tape: &mut Tape<E>,
+) -> Result<Mapped<E>> {
     if forward {
-        bijector.forward(input, &Context::none())
+        bijector.forward(input, &Context::none(), tape)
     } else {
-        bijector.inverse(input, &Context::none())
+        bijector.inverse(input, &Context::none(), tape)
     }
 }
 
 /// Gradients of the sum of all values and log-dets, for the input and every learned tensor.
 pub(crate) fn gradients<E: Real>(
-    bijector: &impl Bijector<E>,
+    bijector: &dyn Bijector<E>,
     forward: bool,
     input: &Batch<E>,
 ) -> Result<Vec<(String, Vec<E>)>> {
-    let out = apply(bijector, forward, input.clone().put_tape(Traced::default()))?;
-    let (value, log_det, mut tape) = (out.value, out.log_det, out.tape);
-    ones(&mut tape, value, log_det);
-    let (_, scalar) = negative_mean(per_row(vec![E::zero()])?, tape)?;
-    let mut gradients = backward(scalar)?;
-    let mut all = vec![("input".to_owned(), gradient_of(&mut gradients, input)?)];
+    let mut tape = Tape::recording();
+    let out = apply(bijector, forward, input, &mut tape)?;
+    let mut gradients = tape.backward(|gradients| {
+        gradients.of(&out.value)?.fill(E::one());
+        gradients.of(&out.log_det)?.fill(E::one());
+        Ok(())
+    })?;
+    let mut all = vec![("input".to_owned(), gradients.take(input)?)];
     bijector.visit(&mut |name, role, tensor| {
         if role == Role::Learned {
-            all.push((name.to_owned(), gradient_of(&mut gradients, tensor).unwrap()));
+            all.push((name.to_owned(), gradients.take(tensor).unwrap()));
         }
     });
     Ok(all)
-}
-
-fn ones<E: Real, T: Mode<E>>(tape: &mut T, value: Batch<E>, log_det: PerRow<E>) {
-    tape.add_backward_op(move |gradients| {
-        gradients.get_or_alloc_mut(&value)?.fill(E::one());
-        gradients.get_or_alloc_mut(&log_det)?.fill(E::one());
-        Ok(())
-    });
 }
 
 /// The sum that [`gradients`] differentiates.
@@ -80,7 +71,7 @@ pub(crate) fn wide<E: Real>(values: &[E]) -> Vec<f64> {
 
 /// Values and log-dets of `bijector` at `inputs`.
 pub(crate) fn mapped<E: Real>(
-    bijector: &impl Bijector<E>,
+    bijector: &dyn Bijector<E>,
     forward: bool,
     inputs: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
@@ -88,6 +79,6 @@ pub(crate) fn mapped<E: Real>(
     let rows = inputs.len() / dim;
     let values = inputs.iter().map(|&v| E::of(v)).collect();
     let input = flows_core::tensor::batch(values, rows, dim).unwrap();
-    let out = apply(bijector, forward, input).unwrap();
+    let out = apply(bijector, forward, &input, &mut Tape::none()).unwrap();
     (wide(&out.value.values()), wide(&out.log_det.values()))
 }

@@ -3,7 +3,7 @@
 use crate::base::normal::HALF_LN_TWO_PI;
 use crate::elementwise::{exp, ln, vectorised};
 use crate::operation::{LANES, Operation, Recorded};
-use crate::{Real, Result};
+use crate::{Real, Result, Scratch};
 
 /// L = ln sum_k exp(a_k), a_k = ln w_k - sum of u^2/2 + s_k + ln(2 pi)/2, u = e^-s_k (z - m_k).
 ///
@@ -28,8 +28,6 @@ fn standard<E: Real>(z: E, location: E, inverse: E) -> E {
 }
 
 impl<E: Real> Operation<E> for LogDensity {
-    type Workspace = Terms<E>;
-
     fn name(&self) -> &'static str {
         "mixture log-density"
     }
@@ -42,11 +40,12 @@ impl<E: Real> Operation<E> for LogDensity {
         &self,
         inputs: &[&[E]],
         parameters: &[&[E]],
-        terms: &mut Terms<E>,
+        scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
         let [logits, location, log_scale] = [parameters[0], parameters[1], parameters[2]];
         let dim = inputs[0].len() / LANES;
+        let terms: &mut Terms<E> = scratch.or_default();
         terms.clear();
         for (k, log_weight) in log_weights(logits).into_iter().enumerate() {
             let scales = &log_scale[k * dim..(k + 1) * dim];
@@ -73,16 +72,16 @@ impl<E: Real> Operation<E> for LogDensity {
 
     fn backward(
         &self,
-        block: Recorded<'_, E, Terms<E>>,
+        block: Recorded<'_, E>,
         output_gradients: &[&[E]],
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
-    ) {
+    ) -> Result<()> {
         let (inputs, outer) = (block.inputs[0], output_gradients[0]);
         let [logits, location, log_scale] =
             [block.parameters[0], block.parameters[1], block.parameters[2]];
         let dim = inputs.len() / LANES;
-        let (terms, total) = block.workspace.split_at_mut(logits.len() * LANES);
+        let (terms, total) = block.scratch.left::<Terms<E>>().split_at_mut(logits.len() * LANES);
         let all: E = outer.iter().copied().sum();
         for (k, (shares, log_weight)) in
             terms.chunks_exact_mut(LANES).zip(log_weights(logits)).enumerate()
@@ -98,6 +97,7 @@ impl<E: Real> Operation<E> for LogDensity {
                 parameter_gradients[2][at] += d_log_scale;
             }
         }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ const MOST: u64 = 500;
 pub(super) struct Unit<E> {
     pub(super) value: E,
     /// q = 1 - tanh^2
-    steepness: E,
+    pub(super) steepness: E,
     /// 1 + (c - 1) q as a sum of positive terms
     pub(super) slope: E,
     stretch: E,
@@ -31,15 +31,10 @@ impl<E: Real> Unit<E> {
 
     /// Gradients d of s and dc of c, from g.v and the gradient l of the log-det.
     #[inline(always)]
-    pub(super) fn gradient<const INVERSE: bool>(&self, along: E, d_log_det: E) -> (E, E) {
-        let (q, excess) = (self.steepness, self.stretch - E::one());
-        let share = d_log_det / self.slope;
-        let bend = -E::of(2.0) * share * excess * self.value * q;
-        if INVERSE {
-            (-bend - q * (along - bend * excess) / self.slope, -share * q)
-        } else {
-            (q * along + bend, share * q)
-        }
+    pub(super) fn gradient(&self, along: E, d_log_det: E) -> (E, E) {
+        let (q, share) = (self.steepness, d_log_det / self.slope);
+        let bend = E::of(2.0) * share * (self.stretch - E::one()) * self.value * q;
+        (q * along - bend, share * q)
     }
 }
 

@@ -17,11 +17,9 @@ pub(super) struct Ring<E> {
 }
 
 impl<E: Real> Ring<E> {
-    /// From r, or from r' if `INVERSE`.
     #[inline(always)]
-    pub(super) fn new<const INVERSE: bool>(length: E, radii: &[E]) -> Self {
+    pub(super) fn new(r: E, radii: &[E]) -> Self {
         let (alpha, gamma) = (radii[0], radii[1]);
-        let r = if INVERSE { solve(length, alpha, gamma) } else { length };
         let (base, image) = (alpha + r, gamma + r);
         let (near, far) = (alpha / base, r / base);
         // 1 + alpha beta / (alpha + r)^2 as a sum of positive terms.
@@ -29,9 +27,19 @@ impl<E: Real> Ring<E> {
         Self { base, image, shares: (near, far), scale: image / base, slope }
     }
 
-    /// Gradients of the length, alpha and gamma.
-    ///
-    /// From that of k, K, and that of the log-det, l, forward, with everything at r:
+    /// beta / (alpha + r)
+    #[inline(always)]
+    pub(super) fn pull(&self) -> E {
+        (self.image - self.base) / self.base
+    }
+
+    /// (1/S - 1/k) / r = beta / ((alpha + r)^2 S k)
+    #[inline(always)]
+    pub(super) fn turn(&self) -> E {
+        self.pull() / (self.base * self.slope * self.scale)
+    }
+
+    /// Gradients of the length, alpha and gamma, from that of k, K, and that of the log-det, l:
     /// ```text
     /// dk/dr = -beta/(alpha+r)^2      d log k/dr = -beta/((alpha+r)(gamma+r))
     /// dk/dalpha = -k/(alpha+r)       d log k/dalpha = -1/(alpha+r)
@@ -40,39 +48,25 @@ impl<E: Real> Ring<E> {
     /// d log S/dalpha = ((gamma+2r)/((alpha+r) S) - 2)/(alpha+r)
     /// d log S/dgamma = alpha/((alpha+r)^2 S)
     /// ```
-    /// The inverse scales by 1/k, so that K is -g.d/k^2, and its log-det has the opposite sign; and
-    /// r solves r k(r; alpha, gamma) = r', so that with R the gradient of r that of r' is R/S, and
-    /// alpha and gamma receive -(R/S) r dk besides.
     #[inline(always)]
-    pub(super) fn gradient<const INVERSE: bool>(
-        &self,
-        along: E,
-        across: E,
-        d_log_det: E,
-    ) -> (E, E, E) {
+    pub(super) fn gradient(&self, d_scale: E, across: E, l: E) -> (E, E, E) {
         let Self { base, image, shares: (near, far), scale, slope } = *self;
-        let (d_scale, l) =
-            if INVERSE { (-along / scale / scale, -d_log_det) } else { (along, d_log_det) };
         let two = E::of(2.0);
-        let pull = (image - base) / base;
-        let spread = l * across;
+        let (pull, spread) = (self.pull(), l * across);
         let d_r =
             -pull * (d_scale / base + spread / image) - l * two * near * pull / (slope * base);
         let bend = (scale + far) / slope - two;
         let d_alpha = (-d_scale * scale - spread + l * bend) / base;
         let d_gamma = d_scale / base + spread / image + l * near / (slope * base);
-        if INVERSE {
-            let back = d_r / slope;
-            (back, d_alpha + back * far * scale, d_gamma - back * far)
-        } else {
-            (d_r, d_alpha, d_gamma)
-        }
+        (d_r, d_alpha, d_gamma)
     }
 }
 
-/// The positive root of r^2 + (gamma - r') r - alpha r' = 0, in the form that does not cancel.
+/// r from r': the positive root of r^2 + (gamma - r') r - alpha r' = 0, in the form that does not
+/// cancel.
 #[inline(always)]
-fn solve<E: Real>(length: E, alpha: E, gamma: E) -> E {
+pub(super) fn solve<E: Real>(length: E, radii: &[E]) -> E {
+    let (alpha, gamma) = (radii[0], radii[1]);
     let (ahead, two) = (length - gamma, E::of(2.0));
     let (size, mean) = (ahead.abs(), two * alpha.sqrt() * length.sqrt());
     let (long, short) = if size > mean { (size, mean) } else { (mean, size) };

@@ -1,15 +1,17 @@
 //! The root search finds what there is and reports what there is not.
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Bijector, Context, MlpKernel, Values, normals, stream};
+use flows_core::{Bijector, Context, Layer, MlpKernel, Tape, Values, normals, stream};
 
 use super::super::{Inner, Outer};
 use super::*;
 use crate::{Coupling, Mask};
 
 /// y = x / (1 + |x|) times the first parameter: a range without its ends at plus and minus that.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Bounded;
 
 impl<E: Real> Transformer<E> for Bounded {
@@ -42,7 +44,7 @@ impl<E: Real> Transformer<E> for Bounded {
 }
 
 /// y = tanh(x), whose value is 1 long before the end of the numbers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Tanh;
 
 impl<E: Real> Transformer<E> for Tanh {
@@ -74,18 +76,19 @@ impl<E: Real> Transformer<E> for Tanh {
 }
 
 /// Inverts 300 rows of (0.3, 0.5) with `bad` in the second column of row 200.
-fn outcome<E: Real>(map: impl Transformer<E>, bad: f64) -> Result<Vec<E>> {
+fn outcome<E: Real>(map: impl Transformer<E> + 'static, bad: f64) -> Result<Vec<E>> {
     let kernel = |inputs, outputs| MlpKernel::new(inputs, &[3], outputs, Activation::Tanh);
     let mask = Mask::halves(2, false)?;
-    let layer = Coupling::new(&mask, 0, map, kernel, &mut stream(0, "init"))?;
+    let coupling = Coupling::new(&mask, 0, Arc::new(map), kernel)?;
+    let layer = Layer::new(coupling, &mut stream(0, "init"))?;
     let transformed = mask.transformed()[0];
     let mut values = [0.3, 0.5].repeat(300);
     values[400 + transformed] = bad;
-    let values = values.into_iter().map(E::of).collect();
-    Ok(layer.inverse(batch(values, 300, 2)?, &Context::none())?.value.values())
+    let x = batch(values.into_iter().map(E::of).collect(), 300, 2)?;
+    Ok(layer.inverse(&x, &Context::none(), &mut Tape::none())?.value.values())
 }
 
-fn assert_reported<E: Real>(map: impl Transformer<E>, bad: f64) {
+fn assert_reported<E: Real>(map: impl Transformer<E> + 'static, bad: f64) {
     let name = map.name();
     match outcome::<E>(map, bad) {
         Err(Error::NotConverged { method, row, iterations, .. }) => {
@@ -125,7 +128,7 @@ fn an_infinite_slope_settles_nothing() {
 #[test]
 fn kinks_flat_places_and_far_roots_are_found_in_few_steps() {
     /// A cubic root, a cube, and a line with a kink.
-    #[derive(Clone, Debug)]
+    #[derive(Debug)]
     struct Hard(u32);
 
     impl Transformer<f64> for Hard {

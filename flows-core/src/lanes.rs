@@ -1,0 +1,51 @@
+//! Rows of a block, and sums over slices.
+
+use crate::Real;
+use crate::operation::LANES;
+
+/// Row `row` of a block: the values of one feature.
+#[must_use]
+pub fn lanes<E>(block: &[E], row: usize) -> &[E] {
+    &block[row * LANES..(row + 1) * LANES]
+}
+
+/// Row `row` of a block, to be written.
+pub fn lanes_mut<E>(block: &mut [E], row: usize) -> &mut [E] {
+    &mut block[row * LANES..(row + 1) * LANES]
+}
+
+/// `sum += terms`
+pub fn add<E: Real>(sum: &mut [E], terms: &[E]) {
+    for (sum, &term) in sum.iter_mut().zip(terms) {
+        *sum += term;
+    }
+}
+
+/// `sum += factors * terms`
+pub fn add_product<E: Real>(sum: &mut [E], factors: &[E], terms: &[E]) {
+    for ((sum, &factor), &term) in sum.iter_mut().zip(factors).zip(terms) {
+        *sum += factor * term;
+    }
+}
+
+/// The slices of a fixed number of tensors, under names.
+///
+/// # Panics
+/// If there are not as many: a layout and the code that reads it do not fit, which is a mistake in
+/// code.
+#[must_use]
+pub fn named<'a, E, const N: usize>(slices: &[&'a [E]]) -> [&'a [E]; N] {
+    assert_eq!(slices.len(), N, "tensors of a layout");
+    std::array::from_fn(|index| slices[index])
+}
+
+/// As [`named`], to be written.
+///
+/// # Panics
+/// As [`named`].
+#[must_use]
+pub fn named_mut<'a, E, const N: usize>(slices: &'a mut [&mut [E]]) -> [&'a mut [E]; N] {
+    assert_eq!(slices.len(), N, "tensors of a layout");
+    let mut rest = slices.iter_mut();
+    std::array::from_fn(|_| rest.next().map_or(&mut [] as &mut [E], |slice| &mut **slice))
+}

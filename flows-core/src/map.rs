@@ -1,0 +1,258 @@
+//! A bijection as a formula on a block of rows: what the author of a layer writes.
+
+use std::fmt::Debug;
+
+use crate::bijector::{Costs, LogDet, Purpose};
+use crate::lanes::add;
+use crate::layout::Layouts;
+use crate::tensor::Batch;
+use crate::tensors::Tensors;
+use crate::{Error, Real, Result, Scratch, Stream, Work};
+
+/// A differentiable bijection of R^d as a formula, with its gradient, on one block of
+/// [`LANES`](crate::operation::LANES) rows, feature by feature.
+///
+/// [`Layer`](crate::Layer) makes a [`Bijector`](crate::Bijector) of it and owns its tensors. What
+/// `forward` and `inverse` leave in `scratch` is there in the gradient of the same direction.
+///
+/// ```text
+/// forward   value = T(input),    log_det += log |det dT/d input|
+/// inverse   value = T^-1(input), log_det += log |det dT^-1/d input|
+/// ```
+pub trait Map<E: Real>: Layouts {
+    /// Name for error messages.
+    fn name(&self) -> &'static str;
+
+    /// Number of features d.
+    fn dim(&self) -> usize;
+
+    /// Number of conditioning features; 0 if it takes none.
+    fn context_dim(&self) -> usize {
+        0
+    }
+
+    /// How each direction is computed.
+    fn costs(&self) -> Costs {
+        Costs::CLOSED_FORM
+    }
+
+    /// Whether log-dets are exact, for a purpose.
+    fn exactness(&self, _purpose: Purpose) -> LogDet {
+        LogDet::Exact
+    }
+
+    /// First values of the tensors; those of their [`Layout`](crate::Layout) unless said otherwise.
+    ///
+    /// # Errors
+    /// A start that does not fit the layout.
+    fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
+        Ok(self.layout().iter().map(|layout| layout.draw(rng)).collect())
+    }
+
+    /// What blocks read, computed from the values of the tensors once, when they change: the tensors
+    /// themselves unless said otherwise.
+    ///
+    /// # Errors
+    /// Values that no map belongs to; a model file may hold anything.
+    fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
+        Ok(tensors)
+    }
+
+    /// From the gradient of what [`prepare`](Self::prepare) returned, summed over all rows, to that of
+    /// the tensors, of which those that are not learned are ignored; none where the one is the other.
+    ///
+    /// # Errors
+    /// Numerical events.
+    fn pull_prepared(
+        &self,
+        _tensors: &Tensors<E>,
+        _prepared: &[Vec<E>],
+        _gradient: &[Vec<E>],
+    ) -> Result<Option<Vec<Vec<E>>>> {
+        Ok(None)
+    }
+
+    /// New values of the tensors from a first batch in data space (act-norm); none where nothing is
+    /// initialised from data.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] where the batch is not finite.
+    fn initialise(&self, _tensors: &Tensors<E>, _x: &Batch<E>) -> Result<Option<Vec<Vec<E>>>> {
+        Ok(None)
+    }
+
+    /// New values of tensors that follow the learned ones (the vectors of power iteration), at the
+    /// start of each training step and when the layer is set for reporting.
+    ///
+    /// # Errors
+    /// Numerical events.
+    fn refresh(&self, _tensors: &Tensors<E>, _purpose: Purpose) -> Result<Option<Vec<Vec<E>>>> {
+        Ok(None)
+    }
+
+    /// The random numbers of an estimated log-det, as many for each row, row by row; none where
+    /// there is nothing to estimate.
+    fn noise(&self, _moment: Moment, _rows: usize) -> Vec<E> {
+        Vec::new()
+    }
+
+    /// Base to data.
+    ///
+    /// # Errors
+    /// Numerical events; rows are counted within the block.
+    fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
+
+    /// Data to base.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); [`Error::NotInvertible`] where there is no inverse.
+    fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
+
+    /// The gradient of [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// Numerical events.
+    fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()>;
+
+    /// The gradient of [`inverse`](Self::inverse); from that of the forward map by the implicit
+    /// function theorem, see [`implicit_gradient`], unless there is a shorter way.
+    ///
+    /// # Errors
+    /// Numerical events.
+    fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
+        implicit_gradient(self, at, scratch)
+    }
+
+    /// Replaces `gradient` by J^-T `gradient`, J the Jacobian of the forward map at `at.input`: what
+    /// [`implicit_gradient`] needs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] unless the map says how.
+    fn solve_transposed(
+        &self,
+        _at: Solve<'_, E>,
+        _scratch: &mut Scratch,
+        _gradient: &mut [E],
+    ) -> Result<()> {
+        let advice = "give the map an inverse_gradient or a solve_transposed";
+        Err(Error::Unavailable { what: "the gradient of this inverse", advice })
+    }
+}
+
+/// What a layer was told: for which purpose it computes, and the seed of its random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What the computation is for.
+    pub purpose: Purpose,
+    /// Of the estimates' random numbers; the same until a training step begins.
+    pub seed: u64,
+}
+
+/// A block of rows, feature by feature: what a map reads and what it writes.
+#[derive(Debug)]
+pub struct Block<'a, E> {
+    /// `(d, LANES)`
+    pub input: &'a [E],
+    /// `(context dim, LANES)`
+    pub context: &'a [E],
+    /// Random numbers of [`Map::noise`], `(count, LANES)`.
+    pub noise: &'a [E],
+    /// What [`Map::prepare`] returned.
+    pub parameters: &'a [&'a [E]],
+    /// Purpose and seed.
+    pub moment: Moment,
+    /// `(d, LANES)`, written.
+    pub value: &'a mut [E],
+    /// `(LANES)`, added to.
+    pub log_det: &'a mut [E],
+}
+
+/// The way back through a block.
+#[derive(Debug)]
+pub struct Pull<'a, 'b, E> {
+    /// The input of the pass.
+    pub input: &'a [E],
+    /// Its result.
+    pub value: &'a [E],
+    /// `(context dim, LANES)`
+    pub context: &'a [E],
+    /// Random numbers of [`Map::noise`].
+    pub noise: &'a [E],
+    /// What [`Map::prepare`] returned.
+    pub parameters: &'a [&'a [E]],
+    /// Purpose and seed.
+    pub moment: Moment,
+    /// Gradient of the value.
+    pub d_value: &'a [E],
+    /// Gradient of the log-det.
+    pub d_log_det: &'a [E],
+    /// Gradient of the input, written over.
+    pub d_input: &'a mut [E],
+    /// Gradient of the context, added to.
+    pub d_context: &'a mut [E],
+    /// Gradients of the parameters, added to.
+    pub gradients: &'a mut [&'b mut [E]],
+}
+
+/// Where a transposed Jacobian is inverted.
+#[derive(Clone, Copy, Debug)]
+pub struct Solve<'a, E> {
+    /// The point in base space.
+    pub input: &'a [E],
+    /// Its image.
+    pub value: &'a [E],
+    /// `(context dim, LANES)`
+    pub context: &'a [E],
+    /// What [`Map::prepare`] returned.
+    pub parameters: &'a [&'a [E]],
+    /// Purpose and seed.
+    pub moment: Moment,
+}
+
+/// The gradient of an inverse x = T^-1(y) by the implicit function theorem.
+///
+/// With g and l the gradients of x and of log |det dx/dy| = -log |det J|, J the Jacobian of T at x,
+/// ```text
+/// lambda = J^-T (g - l d log |det J| / dx)         the gradient of y
+/// parameters receive the gradient of (T(x), log |det J|) for (-lambda, -l)
+/// ```
+/// The gradient is linear, so that this is one for (0, -l), which the first line needs, and one for
+/// (-lambda, 0). What `inverse` left in `scratch` has to serve both at x.
+///
+/// # Errors
+/// As [`Map::forward_gradient`] and [`Map::solve_transposed`].
+pub fn implicit_gradient<E: Real>(
+    map: &(impl Map<E> + ?Sized),
+    at: Pull<'_, '_, E>,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let Pull { input: y, value: x, context, noise, parameters, moment, .. } = at;
+    let Pull { d_value, d_log_det, d_input: lambda, d_context, gradients, .. } = at;
+    let mut pull = |d_value: &[E], d_log_det: &[E], d_input: &mut [E], scratch: &mut Scratch| {
+        let at = Pull {
+            input: x,
+            value: y,
+            context,
+            noise,
+            parameters,
+            moment,
+            d_value,
+            d_log_det,
+            d_input,
+            d_context: &mut *d_context,
+            gradients: &mut *gradients,
+        };
+        map.forward_gradient(at, scratch)
+    };
+    let mut minus_l: Vec<E> = d_log_det.iter().map(|&l| -l).collect();
+    let mut other = vec![E::zero(); x.len()];
+    pull(&other, &minus_l, lambda, scratch)?;
+    add(lambda, d_value);
+    let at = Solve { input: x, value: y, context, parameters, moment };
+    map.solve_transposed(at, scratch, lambda)?;
+    minus_l.fill(E::zero());
+    lambda.iter_mut().for_each(|lambda| *lambda = -*lambda);
+    pull(lambda, &minus_l, &mut other, scratch)?;
+    lambda.iter_mut().for_each(|lambda| *lambda = -*lambda);
+    Ok(())
+}
