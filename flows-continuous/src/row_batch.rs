@@ -1,16 +1,63 @@
-//! The row-wise solver over a whole batch, on all threads.
+//! A batch of rows in blocks, and the row-wise solver over all of them.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::batched::{State, lanes};
 use crate::control::Adaptive;
 use crate::rates::Rates;
 use crate::row_wise::{Waiting, solve_rows};
 use crate::solution::RowReport;
+
+/// How a batch lies in the flat state of a solver: block after block of up to LANES rows, feature
+/// by feature within a block, without padding (padding would count in the solver's error norm).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct State {
+    width: usize,
+    rows: usize,
+}
+
+impl State {
+    /// `width` values a row.
+    pub(crate) fn new(width: usize, rows: usize) -> Self {
+        Self { width, rows }
+    }
+
+    /// First row and number of rows of each block.
+    pub(crate) fn blocks(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.rows).step_by(LANES).map(move |start| (start, LANES.min(self.rows - start)))
+    }
+
+    /// Rows of `dim` values each, the rest of the width zero.
+    pub(crate) fn pack<E: Real>(self, values: &[E], dim: usize) -> Vec<E> {
+        let mut flat = vec![E::zero(); self.width * self.rows];
+        for (start, rows) in self.blocks() {
+            for feature in 0..dim {
+                let target = self.width * start + feature * rows;
+                for lane in 0..rows {
+                    flat[target + lane] = values[(start + lane) * dim + feature];
+                }
+            }
+        }
+        flat
+    }
+
+    /// Values `from..from + count` of the rows of each block, the last one repeated to fill it.
+    pub(crate) fn split<E: Real>(self, flat: &[E], values: Range<usize>) -> Vec<Vec<E>> {
+        let block = |(start, rows): (usize, usize)| {
+            let mut block = Vec::with_capacity(values.len() * LANES);
+            for value in values.clone() {
+                let source = &flat[self.width * start + value * rows..][..rows];
+                block.extend((0..LANES).map(|lane| source[lane.min(rows - 1)]));
+            }
+            block
+        };
+        self.blocks().map(block).collect()
+    }
+}
 
 /// A batch, everything row by row.
 pub(crate) struct RowBatch<'a, E> {
@@ -76,4 +123,15 @@ pub(crate) fn solve_batch<E: Real>(
         }
     }
     (values, reports)
+}
+
+/// Feature-major block of `rows` rows from row `start`, the last one repeated to fill it.
+pub(crate) fn lanes<E: Real>(values: &[E], dim: usize, start: usize, rows: usize) -> Vec<E> {
+    let mut block = vec![E::zero(); dim * LANES];
+    for (feature, row) in block.chunks_exact_mut(LANES).enumerate() {
+        for (lane, value) in row.iter_mut().enumerate() {
+            *value = values[(start + lane.min(rows - 1)) * dim + feature];
+        }
+    }
+    block
 }

@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::lanes::add;
-use crate::operation::LANES;
+use crate::lanes::{LANES, add};
 use crate::tape::Gradients;
 use crate::tensor::{Batch, Values, columns};
 use crate::{Error, Real, Result, Scratch};

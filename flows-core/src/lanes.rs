@@ -1,7 +1,9 @@
 //! Rows of a block, and sums over slices.
 
 use crate::Real;
-use crate::operation::LANES;
+
+/// Rows of a block.
+pub const LANES: usize = 128;
 
 /// Row `row` of a block: the values of one feature.
 #[must_use]

@@ -31,6 +31,7 @@ mod pixelwise;
 mod real;
 mod residual_net;
 pub mod rowwise;
+mod run;
 mod scratch;
 mod seed;
 mod tape;

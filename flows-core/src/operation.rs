@@ -8,12 +8,10 @@
 use std::sync::Arc;
 
 use crate::blocks::{Blockwise, Gradient, Pool, run};
+pub use crate::lanes::LANES;
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow, Values, batch, per_row};
 use crate::{Real, Result, Scratch};
-
-/// Rows of a block.
-pub const LANES: usize = 128;
 
 /// A differentiable operation on rows, fused: one tape entry, however much happens inside.
 ///

@@ -7,11 +7,11 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Real, Result, Tape, Values, Work};
 
 use super::Continuous;
-use crate::batched::{BatchedRates, State, lanes};
+use crate::batched::BatchedRates;
 use crate::control::{Adaptive, Method};
 use crate::path::{Path, Room, Steps, spacing};
 use crate::rates::Rates;
-use crate::row_batch::{RowBatch, solve_batch};
+use crate::row_batch::{RowBatch, State, lanes, solve_batch};
 use crate::solution::{Keep, RowReport, Status};
 use crate::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
 use crate::solver::{Solver, refused, stopped};
