@@ -55,7 +55,7 @@ impl<E: Real> Layer<E> {
         let moment = Moment { purpose: Purpose::Reporting, seed: 0 };
         let (map, pools) = (Arc::new(map), Pools::default());
         let mut layer = Self { map, tensors, ready: OnceLock::new(), moment, pools };
-        layer.refresh()?;
+        layer.refresh(Purpose::Reporting)?;
         layer.ready()?;
         Ok(layer)
     }
@@ -89,8 +89,8 @@ impl<E: Real> Layer<E> {
         self.tensors.set(values)
     }
 
-    fn refresh(&mut self) -> Result<()> {
-        match self.map.refresh(&self.tensors, self.moment.purpose)? {
+    fn refresh(&mut self, purpose: Purpose) -> Result<()> {
+        match self.map.refresh(&self.tensors, purpose)? {
             Some(values) => self.set(&values),
             None => Ok(()),
         }
@@ -157,7 +157,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.moment.purpose = purpose;
-        if purpose == Purpose::Reporting { self.refresh() } else { Ok(()) }
+        if purpose == Purpose::Reporting { self.refresh(purpose) } else { Ok(()) }
     }
 
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
@@ -165,10 +165,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
         if self.map.exactness(Purpose::Training) == LogDet::Estimate {
             self.moment.seed = rng.next_u64();
         }
-        match self.map.refresh(&self.tensors, Purpose::Training)? {
-            Some(values) => self.set(&values),
-            None => Ok(()),
-        }
+        self.refresh(Purpose::Training)
     }
 
     fn initialise(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {

@@ -184,19 +184,6 @@ impl MaskedKernel {
         self.arity
     }
 
-    /// Multiplications a row of one pass, and of an evaluation degree by degree.
-    #[must_use]
-    pub fn multiplications(&self) -> [usize; 2] {
-        let staircases = || self.layers.iter().map(|layer| &layer.staircase);
-        let by_degree = staircases().flat_map(|staircase| {
-            (0..self.dependencies.parts()).map(|d| staircase.multiplications(staircase.fed_at(d)))
-        });
-        let by_band = staircases().flat_map(|staircase| {
-            staircase.bands().iter().map(|band| staircase.multiplications(band.clone()))
-        });
-        [by_band.sum(), by_degree.sum()]
-    }
-
     /// Sets every weight that no dependency uses to zero, so that stored weights hold nothing that
     /// means nothing.
     pub fn clear_unused<E: Real>(&self, parameters: &mut [Vec<E>]) {

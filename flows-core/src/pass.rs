@@ -26,8 +26,9 @@ impl Direction {
     }
 }
 
-/// One direction of a bijector over a block of [`LANES`](crate::operation::LANES) rows, feature by feature: the map of a layer
-/// with its parameters, a chain of them, or one of them on some of the features.
+/// One direction of a bijector over a block of [`LANES`](crate::operation::LANES) rows, feature by
+/// feature: the map of a layer with its parameters, a chain of them, or one of them on some of the
+/// features.
 pub trait Pass<E: Real>: Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;

@@ -124,12 +124,6 @@ impl<E: Real> Autoregressive<E> {
         }
         Ok(Self { sampling, ..self })
     }
-
-    /// Multiplications a row of one density pass, and of incremental sampling.
-    #[must_use]
-    pub fn multiplications(&self) -> [usize; 2] {
-        self.kernel.multiplications()
-    }
 }
 
 impl<E: Real> Layouts for Autoregressive<E> {

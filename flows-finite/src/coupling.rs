@@ -103,6 +103,25 @@ impl<E: Real> Coupling<E> {
         }
         add(at.d_context, &d_input[self.kept.len() * LANES..]);
     }
+
+    /// Through the transformer of each transformed feature, in one direction, then the conditioner.
+    fn gradient(
+        &self,
+        at: Pull<'_, '_, E>,
+        scratch: &mut Scratch,
+        transformer: impl Fn(usize, &[E], Outer<'_, E>, Inner<'_, E>),
+    ) {
+        let left: &mut Conditioned<E> = scratch.left();
+        left.d_theta.resize(left.theta.len(), E::zero());
+        let arity = self.arity();
+        let thetas = left.theta.chunks_exact(arity).zip(left.d_theta.chunks_exact_mut(arity));
+        for (&feature, (theta, d_theta)) in self.transformed.iter().zip(thetas) {
+            let outer = Outer { value: lanes(at.d_value, feature), log_slope: at.d_log_det };
+            let inner = Inner { value: lanes_mut(at.d_input, feature), theta: d_theta };
+            transformer(feature, theta, outer, inner);
+        }
+        self.pull(at, left);
+    }
 }
 
 impl<E: Real> Layouts for Coupling<E> {
@@ -162,32 +181,20 @@ impl<E: Real> Map<E> for Coupling<E> {
     }
 
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
-        let left: &mut Conditioned<E> = scratch.left();
-        let arity = self.arity();
-        left.d_theta.resize(left.theta.len(), E::zero());
-        let thetas = left.theta.chunks_exact(arity).zip(left.d_theta.chunks_exact_mut(arity));
-        for (&feature, (theta, d_theta)) in self.transformed.iter().zip(thetas) {
-            let outer = Outer { value: lanes(at.d_value, feature), log_slope: at.d_log_det };
-            let inner = Inner { value: lanes_mut(at.d_input, feature), theta: d_theta };
-            self.transformer.forward_gradient(lanes(at.input, feature), theta, outer, inner);
-        }
-        self.pull(at, left);
+        let z = at.input;
+        self.gradient(at, scratch, |feature, theta, outer, inner| {
+            self.transformer.forward_gradient(lanes(z, feature), theta, outer, inner);
+        });
         Ok(())
     }
 
     /// The kept features are the same on either side, so that the transformer's own inverse gradient
     /// is all there is to the implicit function theorem.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
-        let left: &mut Conditioned<E> = scratch.left();
-        let arity = self.arity();
-        left.d_theta.resize(left.theta.len(), E::zero());
-        let thetas = left.theta.chunks_exact(arity).zip(left.d_theta.chunks_exact_mut(arity));
-        for (&feature, (theta, d_theta)) in self.transformed.iter().zip(thetas) {
-            let outer = Outer { value: lanes(at.d_value, feature), log_slope: at.d_log_det };
-            let inner = Inner { value: lanes_mut(at.d_input, feature), theta: d_theta };
-            self.transformer.inverse_gradient(lanes(at.value, feature), theta, outer, inner);
-        }
-        self.pull(at, left);
+        let z = at.value;
+        self.gradient(at, scratch, |feature, theta, outer, inner| {
+            self.transformer.inverse_gradient(lanes(z, feature), theta, outer, inner);
+        });
         Ok(())
     }
 }

@@ -93,10 +93,6 @@ impl Staircase {
         self.fed.partition_point(|&degree| degree < self.seen[columns.start])
     }
 
-    pub(super) fn multiplications(&self, rows: Range<usize>) -> usize {
-        rows.len() * self.seen_by(&rows)
-    }
-
     /// Zeroes what row `row` may not see among columns `0..upto`.
     fn clear_row<E: Real>(&self, row: usize, upto: usize, weights: &mut [E]) {
         let columns = self.columns();
