@@ -407,20 +407,3 @@ fn from_lanes<E: Real>(lanes: &[E], rows: &mut [E]) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_divided_into_neighbours_without_a_gap() {
-        for count in [0, 1, 2, 15, 16, 17, 512] {
-            let runs = runs_of_neighbours(count);
-            assert!(runs.len() <= LEAVES);
-            assert_eq!(
-                runs.iter().flat_map(Clone::clone).collect::<Vec<_>>(),
-                Vec::from_iter(0..count)
-            );
-        }
-    }
-}

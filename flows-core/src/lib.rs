@@ -43,10 +43,7 @@ pub mod train;
 mod work;
 
 pub use augmented::{Augmented, AugmentedSource, Bound};
-pub use base::{
-    Base, DiagonalNormal, FullNormal, Laplace, Logistic, Mixture, StandardNormal, StudentT,
-    UniformBox,
-};
+pub use base::{Base, Distribution};
 pub use bijector::{Bijector, Cost, Costs, FieldFlow, LogDet, Mapped, Purpose};
 pub use chain::Chain;
 pub use context::Context;

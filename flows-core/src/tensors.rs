@@ -11,6 +11,13 @@ pub struct Tensors<E: Real> {
     tensors: Vec<Batch<E>>,
 }
 
+impl<E: Real> Default for Tensors<E> {
+    /// None.
+    fn default() -> Self {
+        Self { names: Vec::new(), tensors: Vec::new() }
+    }
+}
+
 impl<E: Real> Tensors<E> {
     /// With the given values, a vector for each tensor.
     ///

@@ -50,6 +50,7 @@ pub use linear_spline::LinearSpline;
 pub use logistic_mixture::LogisticMixture;
 pub use quadratic_spline::QuadraticSpline;
 pub use rational_quadratic::RationalQuadratic;
+pub use root::invert;
 pub use scaling::FixedAffine;
 pub use spline_interval::Tails;
 pub use sum_of_squares::SumOfSquares;
@@ -90,6 +91,7 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()>;
 
     /// x with tau(x) = y, and -log tau'(x); returns the number of iterations, 0 for a formula.
+    /// A map without a formula calls [`invert`].
     ///
     /// # Errors
     /// [`Error::NotConverged`](flows_core::Error::NotConverged) of inverses without a closed form.

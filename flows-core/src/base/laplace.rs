@@ -1,28 +1,15 @@
-//! Laplace distributions, one a feature.
+//! The Laplace distribution.
 
 use rand::RngExt;
 
-use super::location_scale::{Moments, Standard, median_and_deviation};
+use super::location_scale::{Standard, median_and_deviation};
 use crate::{Real, Stream};
 
-/// Independent Laplace distributions with learned location m and scale e^s,
-///
-/// ```text
-/// log p(z) = sum of -|z - m| e^-s - s - ln 2
-/// ```
-///
-/// whose tails are heavier than a normal's. The fit is closed: the median of every column and the
-/// mean absolute deviation from it. At z = m, where there is no derivative, zero is taken.
-#[derive(Clone, Debug)]
-pub struct Laplace<E: Real>(pub(super) Moments<E>);
-
 /// f(u) = exp(-|u|) / 2
-#[derive(Clone)]
-pub(super) struct StandardLaplace;
+#[derive(Debug)]
+pub(super) struct Laplace;
 
-impl Standard for StandardLaplace {
-    const NAME: &'static str = "Laplace log-density";
-
+impl Standard for Laplace {
     #[inline(always)]
     fn cost<E: Real>(&self, u: E) -> E {
         u.abs()
@@ -41,10 +28,10 @@ impl Standard for StandardLaplace {
         let size: f64 = rng.sample(rand_distr::Exp1);
         if rng.random::<bool>() { size } else { -size }
     }
-}
 
-/// Median and log of the mean absolute deviation.
-pub(super) fn estimate(column: &[f64]) -> [f64; 2] {
-    let [centre, deviation] = median_and_deviation(column);
-    [centre, deviation.ln()]
+    /// Median and log of the mean absolute deviation.
+    fn fit(&self, column: &[f64]) -> [f64; 2] {
+        let [centre, deviation] = median_and_deviation(column);
+        [centre, deviation.ln()]
+    }
 }

@@ -1,29 +1,16 @@
-//! Logistic distributions, one a feature.
+//! The logistic distribution.
 
 use rand::RngExt;
 
-use super::location_scale::{Moments, Standard, median_and_deviation};
+use super::location_scale::{Standard, median_and_deviation};
 use crate::elementwise::{softplus, tanh};
 use crate::{Real, Stream};
 
-/// Independent logistic distributions with learned location m and scale e^s; with u = e^-s (z - m)
-///
-/// ```text
-/// log p(z) = sum of -u - 2 ln(1 + e^-u) - s
-/// ```
-///
-/// the density whose distribution function is the sigmoid. The fit is Newton's method in e^-s and
-/// m e^-s, in which the likelihood is concave.
-#[derive(Clone, Debug)]
-pub struct Logistic<E: Real>(pub(super) Moments<E>);
-
 /// f(u) = 1 / (2 cosh(u / 2))^2
-#[derive(Clone)]
-pub(super) struct StandardLogistic;
+#[derive(Debug)]
+pub(super) struct Logistic;
 
-impl Standard for StandardLogistic {
-    const NAME: &'static str = "logistic log-density";
-
+impl Standard for Logistic {
     #[inline(always)]
     fn cost<E: Real>(&self, u: E) -> E {
         let tail = softplus(-u);
@@ -44,39 +31,38 @@ impl Standard for StandardLogistic {
         let uniform: f64 = rng.sample(rand_distr::Open01);
         (uniform / (1.0 - uniform)).ln()
     }
+
+    fn fit(&self, column: &[f64]) -> [f64; 2] {
+        let [centre, deviation] = median_and_deviation(column);
+        let standard: Vec<f64> = column.iter().map(|x| (x - centre) / deviation).collect();
+        // A standard logistic variable is 2 ln 2 from 0 in the mean.
+        let mut at = [0.0, 2.0 * std::f64::consts::LN_2];
+        let mut best = likelihood(&standard, at);
+        for _ in 0..STEPS {
+            let step = newton(&standard, at);
+            let moved = |size: f64| [at[0] + size * step[0], at[1] + size * step[1]];
+            // So close to the top, where the likelihood is flat to rounding, Newton's step is right.
+            if step[0].hypot(step[1]) < 1e-6 {
+                at = moved(1.0);
+                break;
+            }
+            let sizes = (0..30).map(|halvings| 0.5_f64.powi(halvings));
+            let better = sizes.map(moved).find(|&next| likelihood(&standard, next) > best);
+            let Some(next) = better else { break };
+            (at, best) = (next, likelihood(&standard, next));
+        }
+        let scale = deviation / at[1];
+        [centre + at[0] * scale, scale.ln()]
+    }
 }
 
 /// Steps of Newton's method; it converges quadratically from anywhere with the step halved where it
 /// overshoots.
 const STEPS: usize = 100;
 
-/// Location and log-scale of the largest likelihood.
-pub(super) fn estimate(column: &[f64]) -> [f64; 2] {
-    let [centre, deviation] = median_and_deviation(column);
-    let standard: Vec<f64> = column.iter().map(|x| (x - centre) / deviation).collect();
-    // A standard logistic variable is 2 ln 2 from 0 in the mean.
-    let mut at = [0.0, 2.0 * std::f64::consts::LN_2];
-    let mut best = likelihood(&standard, at);
-    for _ in 0..STEPS {
-        let step = newton(&standard, at);
-        let moved = |size: f64| [at[0] + size * step[0], at[1] + size * step[1]];
-        // So close to the top, where the likelihood is flat to rounding, Newton's step is right.
-        if step[0].hypot(step[1]) < 1e-6 {
-            at = moved(1.0);
-            break;
-        }
-        let sizes = (0..30).map(|halvings| 0.5_f64.powi(halvings));
-        let better = sizes.map(moved).find(|&next| likelihood(&standard, next) > best);
-        let Some(next) = better else { break };
-        (at, best) = (next, likelihood(&standard, next));
-    }
-    let scale = deviation / at[1];
-    [centre + at[0] * scale, scale.ln()]
-}
-
 /// Mean of log f(b x - a) + ln b.
 fn likelihood(column: &[f64], [a, b]: [f64; 2]) -> f64 {
-    let cost = |x: &f64| StandardLogistic.cost(b * x - a);
+    let cost = |x: &f64| Logistic.cost(b * x - a);
     b.ln() - column.iter().map(cost).sum::<f64>() / column.len() as f64
 }
 

@@ -1,8 +1,8 @@
-//! Normals with independent features: standard and diagonal.
+//! The normal distribution.
 
 use rand::RngExt;
 
-use super::location_scale::{Moments, Standard};
+use super::location_scale::Standard;
 use crate::{Real, Stream};
 
 /// ln(2 pi) / 2
@@ -13,25 +13,11 @@ pub(crate) fn standard_normal_log_density<E: Real>(point: &[E]) -> f64 {
     point.iter().map(|v| -0.5 * v.as_f64().powi(2) - HALF_LN_TWO_PI).sum()
 }
 
-/// N(0, I) in `dim` dimensions.
-#[derive(Clone, Debug)]
-pub struct StandardNormal {
-    pub(super) dim: usize,
-}
-
-/// Independent normals with learned location and scale = exp(log_scale).
-///
-/// The fit is the mean and the standard deviation of every column.
-#[derive(Clone, Debug)]
-pub struct DiagonalNormal<E: Real>(pub(super) Moments<E>);
-
 /// f(u) = exp(-u^2 / 2) / sqrt(2 pi)
-#[derive(Clone)]
+#[derive(Debug)]
 pub(super) struct Normal;
 
 impl Standard for Normal {
-    const NAME: &'static str = "normal log-density";
-
     #[inline(always)]
     fn cost<E: Real>(&self, u: E) -> E {
         E::of(0.5) * u * u
@@ -49,12 +35,12 @@ impl Standard for Normal {
     fn draw(&self, rng: &mut Stream) -> f64 {
         rng.sample(rand_distr::StandardNormal)
     }
-}
 
-/// Mean and log of the standard deviation.
-pub(super) fn mean_and_log_deviation(column: &[f64]) -> [f64; 2] {
-    let rows = column.len() as f64;
-    let mean = column.iter().sum::<f64>() / rows;
-    let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
-    [mean, 0.5 * variance.ln()]
+    /// Mean and log of the standard deviation.
+    fn fit(&self, column: &[f64]) -> [f64; 2] {
+        let rows = column.len() as f64;
+        let mean = column.iter().sum::<f64>() / rows;
+        let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows;
+        [mean, 0.5 * variance.ln()]
+    }
 }

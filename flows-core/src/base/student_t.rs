@@ -1,54 +1,36 @@
-//! Student's t distributions, one a feature.
+//! Student's t distribution.
 
 use rand::RngExt;
 
-use super::location_scale::{Moments, Standard, median_and_deviation};
+use super::location_scale::{Standard, median_and_deviation};
 use crate::elementwise::ln;
 use crate::{Error, Real, Result, Stream};
 
-/// Independent t distributions of nu degrees of freedom (fixed) with learned location m and scale e^s;
-/// with u = e^-s (z - m)
-///
-/// ```text
-/// log p(z) = sum of -(nu + 1)/2 ln(1 + u^2/nu) - s + ln G((nu + 1)/2) - ln G(nu/2) - ln(nu pi)/2
-/// ```
-///
-/// whose tails fall like |z|^-(nu + 1), so that a flow with bounded slopes can have heavy tails. The
-/// fit is by expectation-maximisation for m and s, to 1e-12.
-///
-/// # Reference
-/// Kent, Tyler, Vardi, *A curious likelihood identity for the multivariate t-distribution*,
-/// Communications in Statistics 1994 (the update of the fit); Alexanderson, Henter, *Robust model
-/// training and generalisation with Studentising flows*, 2020, <https://arxiv.org/abs/2006.06599>.
-#[derive(Clone, Debug)]
-pub struct StudentT<E: Real> {
-    pub(super) standard: StandardT,
-    pub(super) moments: Moments<E>,
-}
+/// Updates of the fit; each takes off a fixed part of the distance to the top.
+const UPDATES: usize = 2000;
 
 /// f(u) proportional to (1 + u^2/nu)^(-(nu + 1)/2)
-#[derive(Clone, Debug)]
-pub(super) struct StandardT {
+#[derive(Debug)]
+pub(super) struct StudentT {
     nu: f64,
     constant: f64,
     law: rand_distr::StudentT<f64>,
 }
 
-impl<E: Real> StudentT<E> {
-    pub(super) fn new(dim: usize, nu: f64) -> Result<Self> {
+impl StudentT {
+    /// Of `nu` degrees of freedom.
+    pub(super) fn new(nu: f64) -> Result<Self> {
         let law = rand_distr::StudentT::new(nu).ok().filter(|_| nu.is_finite());
         let name = "degrees of freedom of a t distribution";
         let refusal = Error::Parameter { name, requirement: "positive and finite", value: nu };
         let law = law.ok_or(refusal)?;
         let half_log = 0.5 * (nu * std::f64::consts::PI).ln();
         let constant = half_log + ln_gamma(0.5 * nu) - ln_gamma(0.5 * (nu + 1.0));
-        Ok(Self { standard: StandardT { nu, constant, law }, moments: Moments::new(dim)? })
+        Ok(Self { nu, constant, law })
     }
 }
 
-impl Standard for StandardT {
-    const NAME: &'static str = "t log-density";
-
+impl Standard for StudentT {
     #[inline(always)]
     fn cost<E: Real>(&self, u: E) -> E {
         E::of(0.5 * (self.nu + 1.0)) * ln(E::one() + u * u * E::of(1.0 / self.nu))
@@ -66,15 +48,10 @@ impl Standard for StandardT {
     fn draw(&self, rng: &mut Stream) -> f64 {
         rng.sample(self.law)
     }
-}
 
-/// Updates of the fit; each takes off a fixed part of the distance to the top.
-const UPDATES: usize = 2000;
-
-impl StandardT {
     /// Location and log-scale by expectation-maximisation: with weights w = (nu + 1)/(nu + u^2) the
     /// location is the weighted mean and the squared scale the weighted mean square about it.
-    pub(super) fn estimate(&self, column: &[f64]) -> [f64; 2] {
+    fn fit(&self, column: &[f64]) -> [f64; 2] {
         let [mut centre, start] = median_and_deviation(column);
         let mut scale = start;
         for _ in 0..UPDATES {

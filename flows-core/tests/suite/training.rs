@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
-    AdamConfig, Budget, Minibatch, Outcome, Progress, Schedule, Source, TableSource, TrainConfig,
-    Trainer, Validation, gradient_norm,
+    Adam, AdamConfig, Budget, Minibatch, Outcome, Progress, Schedule, Source, TableSource,
+    TrainConfig, Trainer, Validation, gradient_norm,
 };
 use flows_core::{
     Base, Batch, Chain, Context, Error, Flow, Gradients, Parameters, Real, Result, Role, Values,
@@ -244,4 +244,44 @@ fn the_norm_of_a_finite_gradient_is_finite() {
             assert!((norm / scale - 7.0).abs() < 1e-5, "{norm:e} at scale {scale:e}");
         }
     }
+}
+
+/// Steps of this Adam and of that of dfdx along the same gradients.
+fn compare_with_dfdx(weight_decay: f64) {
+    let start = vec![0.3, -1.0, 2.0];
+    let mut ours = Three(batch(start.clone(), 1, 3).unwrap());
+    let mut theirs = batch(start, 1, 3).unwrap();
+    let config = AdamConfig { weight_decay, ..AdamConfig::default() };
+    let reference = dfdx::tensor_ops::AdamConfig {
+        lr: config.learning_rate,
+        betas: config.betas,
+        eps: config.epsilon,
+        weight_decay: (weight_decay > 0.0)
+            .then_some(dfdx::tensor_ops::WeightDecay::Decoupled(weight_decay)),
+    };
+    let mut adam = Adam::new(config, &ours);
+    let leaky = dfdx::tensor::Gradients::<f64, dfdx::tensor::Cpu>::leaky;
+    let (mut first, mut second) = (leaky(), leaky());
+    for t in 1..=5 {
+        let mut gradients = Gradients::new();
+        let slope: Vec<f64> = (0..3).map(|i| f64::from(t * i) - 1.5).collect();
+        gradients.add(&ours.0, &slope).unwrap();
+        adam.update(&mut ours, &mut gradients, 1.0, 1.0).unwrap();
+        let mut gradient = leaky();
+        gradient.get_or_alloc_mut(&theirs).unwrap().copy_from_slice(&slope);
+        let ghost = theirs.clone();
+        let (m, v) =
+            (first.get_or_alloc_mut(&ghost).unwrap(), second.get_or_alloc_mut(&ghost).unwrap());
+        let gradient = gradient.get_or_alloc_mut(&ghost).unwrap();
+        reference.try_update(t, &mut theirs, m, v, gradient).unwrap();
+    }
+    for (a, b) in ours.0.values().iter().zip(theirs.values()) {
+        assert!((a - b).abs() < 1e-14, "{a} {b}");
+    }
+}
+
+#[test]
+fn updates_agree_with_those_of_dfdx() {
+    compare_with_dfdx(0.0);
+    compare_with_dfdx(0.1);
 }

@@ -93,11 +93,27 @@ impl<E: Real> Search<E> {
     }
 }
 
-/// x with tau(x) = y and -log tau'(x), by evaluations of the forward map; returns how many.
+/// The inverse of a transformer by root search, for a map that has no formula for it.
+///
+/// [`Transformer::inverse`] of such a map passes its arguments on to this function. For each of the
+/// LANES elements it writes x with tau(x) = y, subtracts log tau'(x) from `log_slope`, and returns
+/// how often it evaluated [`forward`](Transformer::forward). The method is Newton's, kept inside a
+/// bracket that starts at y and grows until it holds the root: slopes that vanish, jump or are
+/// infinite at some points only cost steps.
+///
+/// # Accuracy
+/// The error of x is at most 4 epsilon (1 + |x|), as far as Newton's step or the bracket can tell.
+/// Where the rounding of the map hides that, the search ends as soon as tau(x) is y to within this
+/// rounding.
+///
+/// # Cost
+/// About ten evaluations for a smooth map, at most 2,000. Each is one of all elements together, so
+/// the element that takes longest decides.
 ///
 /// # Errors
-/// As [`find`].
-pub(super) fn invert<E: Real>(
+/// [`Error::NotConverged`] with the element as row, where y is outside the range of the map, or y or
+/// the map is not finite; whatever [`forward`](Transformer::forward) reports.
+pub fn invert<E: Real>(
     transformer: &dyn Transformer<E>,
     y: &[E],
     theta: &[E],
@@ -162,6 +178,3 @@ fn failure<E: Real>(method: &'static str, row: usize, residual: E, iterations: u
                   put act-norm or bounded tails around the layer";
     Error::NotConverged { method, row, residual: residual.as_f64(), iterations, advice }
 }
-
-#[cfg(test)]
-mod tests;

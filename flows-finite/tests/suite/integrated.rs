@@ -1,6 +1,8 @@
 //! Integrated networks: against Simpson's rule, the golden values for several numbers of steps.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::f64::consts::PI;
+
 use flows_core::Error;
 use flows_finite::architecture::{IntegratedConfig, TransformerConfig};
 use flows_finite::transformer::Integrated;
@@ -50,6 +52,38 @@ fn values_and_gradients_are_those_of_simpsons_rule() {
         // Gradients of parameters have a kink where s changes its sign: 1 / N^2.
         let raw = raw(3, seed, 0.3);
         check_against(map(3, 2_000), &|raw, x| plain(2_000, raw, x), &raw, &points, 1e-8);
+    }
+}
+
+/// Clenshaw-Curtis by its definition: the integral over [0, x] of the polynomial that agrees with g
+/// at x (1 - cos(pi j / N)) / 2, j = 0 .. N, from its Chebyshev coefficients.
+fn interpolated(steps: usize, raw: &[f64], x: f64) -> f64 {
+    let cosine = |j: usize| (PI * (j % (2 * steps)) as f64 / steps as f64).cos();
+    let half = |j: usize| if j == 0 || j == steps { 0.5 } else { 1.0 };
+    let terms: Vec<f64> =
+        (0..=steps).map(|j| half(j) * integrand(raw, x * (1.0 - cosine(j)) / 2.0)).collect();
+    let coefficient = |k: usize| {
+        let sum: f64 = terms.iter().enumerate().map(|(j, term)| term * cosine(j * k)).sum();
+        half(k) * 2.0 / steps as f64 * sum
+    };
+    // The mean of a Chebyshev polynomial of even degree k is 1 / (1 - k^2), of an odd one 0.
+    let mean: f64 = (0..=steps).step_by(2).map(|k| coefficient(k) / (1.0 - (k * k) as f64)).sum();
+    raw[raw.len() - 1] + x * mean
+}
+
+#[test]
+fn the_quadrature_is_that_of_the_interpolating_polynomial_for_every_number_of_steps() {
+    let points = [-2.5, -0.4, 0.7, 1.9];
+    for steps in (2..=30).chain([51, 1000]) {
+        for (seed, level) in [(0, 8.0), (1, -8.0), (2, 0.3), (3, 0.3)] {
+            let raw = raw(3, seed, level);
+            let (values, _) = at::<f64>(map(3, steps), &raw, &points, false).unwrap();
+            for (value, x) in values.into_iter().zip(points) {
+                // Weights are positive with sum 1: some roundings of s, of which tanh has four.
+                let what = format!("{steps} steps, seed {seed}, at {x}");
+                close(&what, value, interpolated(steps, &raw, x), 1e-14);
+            }
+        }
     }
 }
 

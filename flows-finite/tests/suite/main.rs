@@ -38,6 +38,7 @@ mod residual_estimates;
 mod resume;
 mod reverse_estimators;
 mod reverse_kl;
+mod root;
 mod rows;
 mod scalar_map;
 mod slopes;

@@ -43,6 +43,33 @@ fn values_and_gradients_are_those_of_the_expanded_square() {
     }
 }
 
+/// Every power of u that a square can hold, alone or with its neighbours: what the weights and nodes
+/// of the quadrature make of each is its integral.
+#[test]
+fn powers_are_integrated_exactly_for_every_degree() {
+    // The integral of u^m over [0, 1].
+    let integral = |m: usize| 1.0 / (m + 1) as f64;
+    for degree in 0..=20 {
+        for low in 0..=degree {
+            // p(u) = u^low, or u^low + u^(low + 1), which has an odd power in its square.
+            let mut raw = vec![0.0; degree + 2];
+            raw[low] = 1.0;
+            let mut expected = vec![(raw.clone(), integral(2 * low))];
+            if low < degree {
+                raw[low + 1] = 1.0;
+                let square =
+                    integral(2 * low) + 2.0 * integral(2 * low + 1) + integral(2 * low + 2);
+                expected.push((raw, square));
+            }
+            for (raw, expected) in expected {
+                let (values, _) = at::<f64>(map(1, degree), &raw, &[1.0], false).unwrap();
+                // Rounding of the nodes and weights, and of a sum of up to 21 positive terms.
+                close(&format!("u^{low}, degree {degree}"), values[0], expected, 4e-15);
+            }
+        }
+    }
+}
+
 #[test]
 fn couplings_pass_the_check() {
     for (polynomials, degree) in [(1, 0), (2, 1), (2, 2), (3, 3)] {

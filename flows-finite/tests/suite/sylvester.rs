@@ -121,7 +121,8 @@ fn they_start_at_the_identity_with_a_gradient() {
     }
 }
 
-/// Units with c from -0.998 (nearly flat at 0) to 0.998, over targets of every size.
+/// Units with c from -0.998 (nearly flat at 0) to 0.998, over targets of every size; in the end z
+/// solves z + r tanh(s z) = x to rounding.
 #[test]
 fn the_inverse_converges_for_every_slope_and_size() {
     fn check<E: Real>() -> u64 {
@@ -136,6 +137,8 @@ fn the_inverse_converges_for_every_slope_and_size() {
                     _ => Ok(()),
                 });
                 result.unwrap();
+                let prepared = flow.prepared().unwrap();
+                let [own_r, own_s] = [2, 4].map(|diagonal| prepared[diagonal][0].as_f64());
                 let sizes = (-120..60).map(|k| 10_f64.powf(f64::from(k) / 4.0));
                 let z: Vec<E> = sizes.flat_map(|z| [E::of(z), E::of(-z)]).collect();
                 let x = mapped(&flow, true, z.clone(), 1).unwrap().value.values();
@@ -146,6 +149,14 @@ fn the_inverse_converges_for_every_slope_and_size() {
                     let allowed = 20.0 * E::epsilon().as_f64() * 500.0 * z.abs().as_f64();
                     let error = (back - z).abs().as_f64();
                     assert!(error <= allowed, "{r} {s} {z}: {x} {back} {error:e}");
+                    // Four of the stopping rule and four of tanh in the root, four of tanh and half
+                    // a dozen of products and sums, times slopes up to 2, on the way to z.
+                    let (x, back) = (x.as_f64(), back.as_f64());
+                    let shift = own_r * (own_s * back).tanh();
+                    let residual = (back + shift - x).abs();
+                    let terms = back.abs() + shift.abs() + x.abs();
+                    let allowed = 16.0 * E::epsilon().as_f64() * terms;
+                    assert!(residual <= allowed, "{r} {s} {x}: {back} {residual:e}");
                 }
             }
         }
@@ -164,6 +175,15 @@ fn a_row_that_is_not_finite_is_named() {
         let error = mapped(&flow, false, x, 2).unwrap_err();
         assert!(matches!(error, Error::NotConverged { row: 205, .. }), "{error}");
     }
+    // Without a number for c no row has a root.
+    let mut flow = triangular::<f64>(1, 1, false, &mut stream(1, "init"));
+    let result = flow.visit_mut(&mut |name, _, tensor| match name {
+        "r" => set_values(tensor, &[f64::NAN]),
+        _ => Ok(()),
+    });
+    result.unwrap();
+    let error = mapped(&flow, false, vec![0.3; 600], 1).unwrap_err();
+    assert!(matches!(error, Error::NotConverged { row: 0, .. }), "{error}");
 }
 
 #[test]

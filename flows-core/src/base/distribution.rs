@@ -1,0 +1,147 @@
+//! Base distributions as formulas on blocks of rows, and their differentiable operations.
+
+use std::sync::Arc;
+
+use crate::layout::Layouts;
+use crate::operation::{Operation, Recorded};
+use crate::{Real, Result, Scratch, Stream};
+
+/// A base distribution: log-density, draws and maximum-likelihood fit as formulas on a block of
+/// [`LANES`](crate::operation::LANES) rows, feature by feature.
+///
+/// [`Base`](crate::Base) owns its tensors and makes differentiable functions of the formulas.
+pub trait Distribution<E: Real>: Layouts {
+    /// Number of features d.
+    fn dim(&self) -> usize;
+
+    /// First values of the tensors; those of their [`Layout`](crate::Layout) unless said otherwise.
+    fn start(&self, rng: &mut Stream) -> Vec<Vec<f64>> {
+        self.layout().iter().map(|layout| layout.draw(rng)).collect()
+    }
+
+    /// Adds log p(z) to zeros, `(LANES)`.
+    fn log_density(
+        &self,
+        z: &[E],
+        parameters: &[&[E]],
+        scratch: &mut Scratch,
+        log_density: &mut [E],
+    );
+
+    /// Given the gradient of log p(z), writes that of z and adds to those of the parameters. It is
+    /// where [`log_density`](Self::log_density) was, with what that left in scratch.
+    fn pull_log_density(
+        &self,
+        at: Recorded<'_, E>,
+        outer: &[E],
+        d_z: &mut [E],
+        d_parameters: &mut [&mut [E]],
+    );
+
+    /// Random numbers of each row of a draw.
+    fn noise_width(&self) -> usize {
+        self.dim()
+    }
+
+    /// The random numbers of `rows` draws, row by row.
+    fn noise(&self, rows: usize, parameters: &[Vec<E>], rng: &mut Stream) -> Vec<E>;
+
+    /// Writes the draws of this noise; a distribution without tensors draws its noise itself.
+    fn draw(&self, noise: &[E], _parameters: &[&[E]], z: &mut [E]) {
+        z.copy_from_slice(noise);
+    }
+
+    /// Given the gradient of the draws, adds to those of the parameters.
+    fn pull_draw(
+        &self,
+        _noise: &[E],
+        _parameters: &[&[E]],
+        _outer: &[E],
+        _d_parameters: &mut [&mut [E]],
+    ) {
+    }
+
+    /// Number of the tensor that draws carry no gradient for, if there is one.
+    fn unmoved(&self) -> Option<usize> {
+        None
+    }
+
+    /// Maximum-likelihood values of the tensors for the rows of z, from those they have now; these,
+    /// unless said otherwise. There are at least two rows where there are tensors.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`](crate::Error::NonFinite) if a column is constant or not finite.
+    fn fit(&self, _z: &[f64], now: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>> {
+        Ok(now)
+    }
+}
+
+/// The log-density of a distribution as an operation.
+pub(super) struct LogDensity<E>(pub(super) Arc<dyn Distribution<E>>);
+
+impl<E: Real> Operation<E> for LogDensity<E> {
+    fn name(&self) -> &'static str {
+        "base distribution"
+    }
+
+    fn output_widths(&self) -> Vec<usize> {
+        vec![1]
+    }
+
+    fn forward(
+        &self,
+        inputs: &[&[E]],
+        parameters: &[&[E]],
+        scratch: &mut Scratch,
+        outputs: &mut [&mut [E]],
+    ) -> Result<()> {
+        self.0.log_density(inputs[0], parameters, scratch, outputs[0]);
+        Ok(())
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E>,
+        outer: &[&[E]],
+        inner: &mut [&mut [E]],
+        d_parameters: &mut [&mut [E]],
+    ) -> Result<()> {
+        self.0.pull_log_density(block, outer[0], inner[0], d_parameters);
+        Ok(())
+    }
+}
+
+/// Draws of a distribution as an operation: the input is noise, which stays fixed.
+pub(super) struct Draw<E>(pub(super) Arc<dyn Distribution<E>>);
+
+impl<E: Real> Operation<E> for Draw<E> {
+    fn name(&self) -> &'static str {
+        "draws of the base distribution"
+    }
+
+    fn output_widths(&self) -> Vec<usize> {
+        vec![self.0.dim()]
+    }
+
+    fn forward(
+        &self,
+        inputs: &[&[E]],
+        parameters: &[&[E]],
+        _: &mut Scratch,
+        outputs: &mut [&mut [E]],
+    ) -> Result<()> {
+        self.0.draw(inputs[0], parameters, outputs[0]);
+        Ok(())
+    }
+
+    fn backward(
+        &self,
+        block: Recorded<'_, E>,
+        outer: &[&[E]],
+        _: &mut [&mut [E]],
+        d_parameters: &mut [&mut [E]],
+    ) -> Result<()> {
+        self.0.pull_draw(block.inputs[0], block.parameters, outer[0], d_parameters);
+        Ok(())
+    }
+}
