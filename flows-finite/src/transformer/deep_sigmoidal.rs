@@ -59,36 +59,21 @@ impl DeepSigmoidal {
         [logits, offsets, raw_slopes]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn units<E: Real>(self, x: &Lanes<E>, theta: &[E]) -> Vec<Unit<E>> {
         let [_, offsets, raw_slopes] = self.split(theta);
         let mut units = Vec::with_capacity(self.units);
-        for (offset, raw) in offsets.iter().zip(raw_slopes) {
-            let slope = slopes(raw);
-            let z = lanes(|i| slope[i].mul_add(x[i], offset[i]));
-            units.push(Unit::new(z, lns(slope)));
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (offset, raw) in offsets.iter().zip(raw_slopes) {
+                    let slope = slopes(raw);
+                    let z = lanes(|i| slope[i].mul_add(x[i], offset[i]));
+                    units.push(Unit::new(z, lns(slope)));
+                }
+            },
+        );
         units
-    }
-
-    #[inline(always)]
-    fn gradient<E: Real>(self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        let [x, g, h] = [x, outer.value, outer.log_slope].map(|values| &rows(values)[0]);
-        let [logits, _, raw_slopes] = self.split(theta);
-        let units = self.units(x, theta);
-        let (d_logits, others) = rows_mut(inner.theta).split_at_mut(self.units);
-        let (d_offsets, d_slopes) = others.split_at_mut(self.units);
-        let mut d_units = UnitGradient::zeros(self.units);
-        Mixture::new(logits, &units).gradient(g, h, d_logits, &mut d_units);
-        let mut d_x = [E::zero(); LANES];
-        for (k, UnitGradient { z, log_slope }) in d_units.iter().enumerate() {
-            let raw = &raw_slopes[k];
-            let (slope, turn) = (slopes(raw), sigmoids(*raw));
-            d_x = lanes(|i| slope[i].mul_add(z[i], d_x[i]));
-            d_offsets[k] = *z;
-            d_slopes[k] = lanes(|i| (x[i] * z[i] + log_slope[i] / slope[i]) * turn[i]);
-        }
-        inner.value.copy_from_slice(&d_x);
     }
 }
 
@@ -120,15 +105,10 @@ impl<E: Real> Transformer<E> for DeepSigmoidal {
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
-        vectorised(
-            #[inline(always)]
-            || {
-                let units = self.units(&rows(x)[0], theta);
-                let mixture = Mixture::new(self.split(theta)[0], &units);
-                y.copy_from_slice(&mixture.value);
-                add(log_slope, &mixture.log_slope);
-            },
-        );
+        let units = self.units(&rows(x)[0], theta);
+        let mixture = Mixture::new(self.split(theta)[0], &units);
+        y.copy_from_slice(&mixture.value);
+        add(log_slope, &mixture.log_slope);
         Ok(())
     }
 
@@ -137,9 +117,26 @@ impl<E: Real> Transformer<E> for DeepSigmoidal {
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        vectorised(
-            #[inline(always)]
-            || self.gradient(x, theta, outer, inner),
-        );
+        let [x, g, h] = [x, outer.value, outer.log_slope].map(|values| &rows(values)[0]);
+        let [logits, _, raw_slopes] = self.split(theta);
+        let units = self.units(x, theta);
+        let (d_logits, others) = rows_mut(inner.theta).split_at_mut(self.units);
+        let (d_offsets, d_slopes) = others.split_at_mut(self.units);
+        let mut d_units = UnitGradient::zeros(self.units);
+        Mixture::new(logits, &units).gradient(g, h, d_logits, &mut d_units);
+        let mut d_x = [E::zero(); LANES];
+        for (k, UnitGradient { z, log_slope }) in d_units.iter().enumerate() {
+            let raw = &raw_slopes[k];
+            let (slope, turn) = (slopes(raw), sigmoids(*raw));
+            d_offsets[k] = *z;
+            vectorised(
+                #[inline(always)]
+                || {
+                    d_x = lanes(|i| slope[i].mul_add(z[i], d_x[i]));
+                    d_slopes[k] = lanes(|i| (x[i] * z[i] + log_slope[i] / slope[i]) * turn[i]);
+                },
+            );
+        }
+        inner.value.copy_from_slice(&d_x);
     }
 }

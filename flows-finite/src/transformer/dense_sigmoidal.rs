@@ -110,32 +110,22 @@ impl DenseSigmoidal {
     }
 
     /// All layers, and y.
-    #[inline(always)]
+    #[inline(never)]
     fn evaluate<'a, E: Real>(self, x: &[E], theta: &'a [E]) -> (Vec<Layer<'a, E>>, Feature<E>) {
-        let mut features = vec![Feature { value: rows(x)[0], log_slope: [E::zero(); LANES] }];
-        let mut layers = Vec::with_capacity(self.layers);
-        for raw in self.split(theta) {
-            let layer = Layer::new(raw, features);
-            features = layer.output();
-            layers.push(layer);
-        }
-        (layers, features[0])
-    }
-
-    #[inline(always)]
-    fn gradient<E: Real>(self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        let (layers, _) = self.evaluate(x, theta);
-        let [value, log_slope] = [outer.value, outer.log_slope].map(|values| rows(values)[0]);
-        let mut d_features = vec![Feature { value, log_slope }];
-        let mut d_theta = rows_mut(inner.theta);
-        for (index, layer) in layers.iter().enumerate().rev() {
-            let [first, units, last] = self.shape(index);
-            let start = d_theta.len() - (first + 2 * units + last);
-            let (before, d_raw) = d_theta.split_at_mut(start);
-            d_features = layer.gradient(&d_features, d_raw);
-            d_theta = before;
-        }
-        inner.value.copy_from_slice(&d_features[0].value);
+        vectorised(
+            #[inline(always)]
+            || {
+                let zero = [E::zero(); LANES];
+                let mut features = vec![Feature { value: rows(x)[0], log_slope: zero }];
+                let mut layers = Vec::with_capacity(self.layers);
+                for raw in self.split(theta) {
+                    let layer = Layer::new(raw, features);
+                    features = layer.output();
+                    layers.push(layer);
+                }
+                (layers, features[0])
+            },
+        )
     }
 }
 
@@ -291,14 +281,9 @@ impl<E: Real> Transformer<E> for DenseSigmoidal {
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
-        vectorised(
-            #[inline(always)]
-            || {
-                let (_, output) = self.evaluate(x, theta);
-                y.copy_from_slice(&output.value);
-                add(log_slope, &output.log_slope);
-            },
-        );
+        let (_, output) = self.evaluate(x, theta);
+        y.copy_from_slice(&output.value);
+        add(log_slope, &output.log_slope);
         Ok(())
     }
 
@@ -307,9 +292,20 @@ impl<E: Real> Transformer<E> for DenseSigmoidal {
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        vectorised(
-            #[inline(always)]
-            || self.gradient(x, theta, outer, inner),
-        );
+        let (layers, _) = self.evaluate(x, theta);
+        let [value, log_slope] = [outer.value, outer.log_slope].map(|values| rows(values)[0]);
+        let mut d_features = vec![Feature { value, log_slope }];
+        let mut d_theta = rows_mut(inner.theta);
+        for (index, layer) in layers.iter().enumerate().rev() {
+            let [first, units, last] = self.shape(index);
+            let start = d_theta.len() - (first + 2 * units + last);
+            let (before, d_raw) = d_theta.split_at_mut(start);
+            d_features = vectorised(
+                #[inline(always)]
+                || layer.gradient(&d_features, d_raw),
+            );
+            d_theta = before;
+        }
+        inner.value.copy_from_slice(&d_features[0].value);
     }
 }

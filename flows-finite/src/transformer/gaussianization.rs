@@ -68,15 +68,11 @@ impl<E: Real> Transformer<E> for Gaussianization {
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
-        vectorised(
-            #[inline(always)]
-            || {
-                let (value, log) = self.cdf.forward(x, theta);
-                let (normal, log_rate) = normal_of_logit(&value);
-                y.copy_from_slice(&normal);
-                add(log_slope, &lanes(|i| log[i] + log_rate[i]));
-            },
-        );
+        let units = self.cdf.units(x, theta);
+        let mixture = self.cdf.mixture(&units, theta);
+        let (normal, log_rate) = normal_of_logit(&mixture.value);
+        y.copy_from_slice(&normal);
+        add(log_slope, &lanes(|i| mixture.log_slope[i] + log_rate[i]));
         Ok(())
     }
 
@@ -90,25 +86,18 @@ impl<E: Real> Transformer<E> for Gaussianization {
     /// ```
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
         let [g, h] = [outer.value, outer.log_slope].map(|values| &rows(values)[0]);
-        vectorised(
+        let units = self.cdf.units(x, theta);
+        let mixture = self.cdf.mixture(&units, theta);
+        let (normal, log_rate) = normal_of_logit(&mixture.value);
+        let rate = exps(log_rate);
+        let upper = sigmoids(lanes(|i| -mixture.value[i]));
+        let d_value = vectorised(
             #[inline(always)]
             || {
-                self.cdf.gradient(
-                    x,
-                    theta,
-                    inner,
-                    #[inline(always)]
-                    |value| {
-                        let (normal, log_rate) = normal_of_logit(value);
-                        let rate = exps(log_rate);
-                        let upper = sigmoids(lanes(|i| -value[i]));
-                        let bend = lanes(|i| upper[i] + upper[i] - E::one());
-                        let d_value =
-                            lanes(|i| rate[i] * (g[i] + h[i] * normal[i]) + h[i] * bend[i]);
-                        [d_value, *h]
-                    },
-                );
+                let bend = lanes(|i| upper[i] + upper[i] - E::one());
+                lanes(|i| rate[i] * (g[i] + h[i] * normal[i]) + h[i] * bend[i])
             },
         );
+        self.cdf.gradient((x, theta), &mixture, [&d_value, h], inner);
     }
 }

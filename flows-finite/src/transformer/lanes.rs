@@ -1,7 +1,7 @@
 //! Arithmetic on rows of LANES values, and sums of exponentials that cannot overflow.
 
 use flows_core::Real;
-use flows_core::elementwise::{exp, ln, sigmoid, softplus};
+use flows_core::elementwise::{exp, ln, map, sigmoid, softplus, tanh};
 use flows_core::operation::LANES;
 
 /// One value for each of LANES elements.
@@ -31,41 +31,19 @@ pub(super) fn lanes<E: Real>(value: impl Fn(usize) -> E) -> Lanes<E> {
     values
 }
 
-/// exp of each lane.
-#[inline(always)]
-pub(super) fn exps<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
-    for value in &mut values {
-        *value = exp(*value);
-    }
-    values
+/// Functions of each lane. Each is a kernel of its own, compiled once a precision instead of into
+/// every kernel that needs it: beside 128 exponentials a call costs nothing.
+macro_rules! of_each_lane {
+    ($($name:ident = $function:ident),*) => {$(
+        #[inline(never)]
+        pub(super) fn $name<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
+            map(&mut values, $function);
+            values
+        }
+    )*};
 }
 
-/// ln of each lane.
-#[inline(always)]
-pub(super) fn lns<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
-    for value in &mut values {
-        *value = ln(*value);
-    }
-    values
-}
-
-/// sigmoid of each lane.
-#[inline(always)]
-pub(super) fn sigmoids<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
-    for value in &mut values {
-        *value = sigmoid(*value);
-    }
-    values
-}
-
-/// softplus of each lane.
-#[inline(always)]
-pub(super) fn softpluses<E: Real>(mut values: Lanes<E>) -> Lanes<E> {
-    for value in &mut values {
-        *value = softplus(*value);
-    }
-    values
-}
+of_each_lane!(exps = exp, lns = ln, sigmoids = sigmoid, softpluses = softplus, tanhs = tanh);
 
 /// The larger of two values of each lane.
 #[inline(always)]

@@ -1,11 +1,11 @@
 //! The distribution function of a mixture of logistic distributions, as a logit.
 
-use flows_core::elementwise::tanh;
+use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
 use super::Inner;
-use super::lanes::{Lanes, exps, lanes, rows, rows_mut};
+use super::lanes::{Lanes, exps, lanes, rows, rows_mut, tanhs};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 
 /// Log-scales stay within this of 0, in the manner of a bounded affine scale: a conditioner far
@@ -23,10 +23,7 @@ pub(super) struct LogisticCdf {
 /// Log-scales and their derivatives for the raw parameters.
 #[inline(always)]
 pub(super) fn log_scales<E: Real>(raw: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
-    let mut t = lanes(|i| raw[i] * E::of(1.0 / BOUND));
-    for t in &mut t {
-        *t = tanh(*t);
-    }
+    let t = tanhs(lanes(|i| raw[i] * E::of(1.0 / BOUND)));
     (lanes(|i| E::of(BOUND) * t[i]), lanes(|i| E::one() - t[i] * t[i]))
 }
 
@@ -60,55 +57,63 @@ impl LogisticCdf {
         [logits, means, raw_scales]
     }
 
-    #[inline(always)]
-    fn units<E: Real>(self, x: &Lanes<E>, theta: &[E]) -> Vec<Unit<E>> {
-        let [_, means, raw_scales] = self.split(theta);
+    /// The units of the mixture at x.
+    #[inline(never)]
+    pub(super) fn units<E: Real>(self, x: &[E], theta: &[E]) -> Vec<Unit<E>> {
+        let (x, [_, means, raw_scales]) = (&rows(x)[0], self.split(theta));
         let mut units = Vec::with_capacity(self.components);
-        for (mean, raw) in means.iter().zip(raw_scales) {
-            let (log_scale, _) = log_scales(raw);
-            let log_slope = lanes(|i| -log_scale[i]);
-            let slope = exps(log_slope);
-            units.push(Unit::new(lanes(|i| (x[i] - mean[i]) * slope[i]), log_slope));
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for (mean, raw) in means.iter().zip(raw_scales) {
+                    let (log_scale, _) = log_scales(raw);
+                    let log_slope = lanes(|i| -log_scale[i]);
+                    let slope = exps(log_slope);
+                    units.push(Unit::new(lanes(|i| (x[i] - mean[i]) * slope[i]), log_slope));
+                }
+            },
+        );
         units
     }
 
-    /// v and log dv/dx.
-    #[inline(always)]
-    pub(super) fn forward<E: Real>(self, x: &[E], theta: &[E]) -> (Lanes<E>, Lanes<E>) {
-        let units = self.units(&rows(x)[0], theta);
-        let mixture = Mixture::new(self.split(theta)[0], &units);
-        (mixture.value, mixture.log_slope)
+    /// v and log dv/dx of these [`units`](Self::units).
+    pub(super) fn mixture<'a, E: Real>(
+        self,
+        units: &'a [Unit<E>],
+        theta: &'a [E],
+    ) -> Mixture<'a, E> {
+        Mixture::new(self.split(theta)[0], units)
     }
 
-    /// Writes the gradients of x and theta, where `outer` makes those of v and of log dv/dx from v.
-    #[inline(always)]
+    /// Given the gradients g of v and h of log dv/dx, writes those of x and theta.
+    #[inline(never)]
     pub(super) fn gradient<E: Real>(
         self,
-        x: &[E],
-        theta: &[E],
+        (x, theta): (&[E], &[E]),
+        mixture: &Mixture<'_, E>,
+        [g, h]: [&Lanes<E>; 2],
         inner: Inner<'_, E>,
-        outer: impl FnOnce(&Lanes<E>) -> [Lanes<E>; 2],
     ) {
-        let x = &rows(x)[0];
-        let [logits, means, raw_scales] = self.split(theta);
-        let units = self.units(x, theta);
-        let mixture = Mixture::new(logits, &units);
-        let [g, h] = outer(&mixture.value);
+        let (x, [_, means, raw_scales]) = (&rows(x)[0], self.split(theta));
         let (d_logits, others) = rows_mut(inner.theta).split_at_mut(self.components);
         let (d_means, d_scales) = others.split_at_mut(self.components);
         let mut d_units = UnitGradient::zeros(self.components);
-        mixture.gradient(&g, &h, d_logits, &mut d_units);
-        let mut d_x = [E::zero(); LANES];
-        for (k, UnitGradient { z, log_slope }) in d_units.iter().enumerate() {
-            let (log_scale, turn) = log_scales(&raw_scales[k]);
-            let slope = exps(lanes(|i| -log_scale[i]));
-            let scaled = lanes(|i| slope[i] * z[i]);
-            d_x = lanes(|i| d_x[i] + scaled[i]);
-            d_means[k] = lanes(|i| -scaled[i]);
-            let distance = lanes(|i| x[i] - means[k][i]);
-            d_scales[k] = lanes(|i| -(distance[i] * scaled[i] + log_slope[i]) * turn[i]);
-        }
-        inner.value.copy_from_slice(&d_x);
+        mixture.gradient(g, h, d_logits, &mut d_units);
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut d_x = [E::zero(); LANES];
+                for (k, UnitGradient { z, log_slope }) in d_units.iter().enumerate() {
+                    let (log_scale, turn) = log_scales(&raw_scales[k]);
+                    let slope = exps(lanes(|i| -log_scale[i]));
+                    let scaled = lanes(|i| slope[i] * z[i]);
+                    d_x = lanes(|i| d_x[i] + scaled[i]);
+                    d_means[k] = lanes(|i| -scaled[i]);
+                    let distance = lanes(|i| x[i] - means[k][i]);
+                    d_scales[k] = lanes(|i| -(distance[i] * scaled[i] + log_slope[i]) * turn[i]);
+                }
+                inner.value.copy_from_slice(&d_x);
+            },
+        );
     }
 }

@@ -7,6 +7,7 @@ use flows_core::{Real, Result};
 
 use super::lanes::{Lanes, exps, lanes, rows};
 use super::logistic_cdf::{LogisticCdf, log_scales};
+use super::mixture::Mixture;
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
 
@@ -72,12 +73,13 @@ impl<E: Real> Transformer<E> for LogisticMixture {
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {
         let (mixture, raw, shift) = self.split(theta);
+        let units = self.cdf.units(x, mixture);
+        let Mixture { value, log_slope: log, .. } = self.cdf.mixture(&units, mixture);
+        let (a, _) = log_scales(raw);
+        let scale = exps(a);
         vectorised(
             #[inline(always)]
             || {
-                let (value, log) = self.cdf.forward(x, mixture);
-                let (a, _) = log_scales(raw);
-                let scale = exps(a);
                 y.copy_from_slice(&lanes(|i| scale[i].mul_add(value[i], shift[i])));
                 add(log_slope, &lanes(|i| log[i] + a[i]));
             },
@@ -90,29 +92,24 @@ impl<E: Real> Transformer<E> for LogisticMixture {
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        let (mixture, raw, _) = self.split(theta);
+        let (theta, raw, _) = self.split(theta);
         let (d_mixture, d_affine) = inner.theta.split_at_mut(self.cdf.arity() * LANES);
         let inner = Inner { value: inner.value, theta: d_mixture };
         let (d_raw, d_shift) = d_affine.split_at_mut(LANES);
         let [g, h] = [outer.value, outer.log_slope].map(|values| &rows(values)[0]);
+        let units = self.cdf.units(x, theta);
+        let mixture = self.cdf.mixture(&units, theta);
+        let (a, turn) = log_scales(raw);
+        let scale = exps(a);
+        let scaled = lanes(|i| scale[i] * g[i]);
         vectorised(
             #[inline(always)]
             || {
-                self.cdf.gradient(
-                    x,
-                    mixture,
-                    inner,
-                    #[inline(always)]
-                    |value| {
-                        let (a, turn) = log_scales(raw);
-                        let scale = exps(a);
-                        let scaled = lanes(|i| scale[i] * g[i]);
-                        d_raw.copy_from_slice(&lanes(|i| (scaled[i] * value[i] + h[i]) * turn[i]));
-                        d_shift.copy_from_slice(g);
-                        [scaled, *h]
-                    },
-                );
+                let value = &mixture.value;
+                d_raw.copy_from_slice(&lanes(|i| (scaled[i] * value[i] + h[i]) * turn[i]));
+                d_shift.copy_from_slice(g);
             },
         );
+        self.cdf.gradient((x, theta), &mixture, [&scaled, h], inner);
     }
 }

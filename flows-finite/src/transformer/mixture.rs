@@ -1,5 +1,6 @@
 //! Mixtures of sigmoids in log space, the kernel that all combination-based transformers share.
 
+use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
@@ -111,36 +112,41 @@ impl<E: Real> Terms<'_, E> {
 }
 
 impl<'a, E: Real> Mixture<'a, E> {
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn new(logits: &'a [Lanes<E>], units: &'a [Unit<E>]) -> Self {
-        let top = logits.iter().fold(
-            [E::neg_infinity(); LANES],
+        vectorised(
             #[inline(always)]
-            |top, row| larger(&top, row),
-        );
-        let terms = Terms { logits, units, top };
-        let lower = LogSum::new(
-            units.len(),
-            #[inline(always)]
-            |k| terms.lower(k),
-        );
-        let upper = LogSum::new(
-            units.len(),
-            #[inline(always)]
-            |k| terms.upper(k),
-        );
-        let (log_lower, log_upper) = (lower.total(), upper.total());
-        let value = lanes(|i| log_lower[i] - log_upper[i]);
-        let sums = [&lower, &upper];
-        let rate = LogSum::new(
-            units.len(),
-            #[inline(always)]
-            |k| terms.rate(k, sums, &value),
-        );
-        let log_rate = rate.total();
-        let from_larger = softpluses(lanes(|i| -value[i].abs()));
-        let log_slope = lanes(|i| log_rate[i] + from_larger[i]);
-        Self { terms, lower, upper, rate, value, log_slope }
+            || {
+                let top = logits.iter().fold(
+                    [E::neg_infinity(); LANES],
+                    #[inline(always)]
+                    |top, row| larger(&top, row),
+                );
+                let terms = Terms { logits, units, top };
+                let lower = LogSum::new(
+                    units.len(),
+                    #[inline(always)]
+                    |k| terms.lower(k),
+                );
+                let upper = LogSum::new(
+                    units.len(),
+                    #[inline(always)]
+                    |k| terms.upper(k),
+                );
+                let (log_lower, log_upper) = (lower.total(), upper.total());
+                let value = lanes(|i| log_lower[i] - log_upper[i]);
+                let sums = [&lower, &upper];
+                let rate = LogSum::new(
+                    units.len(),
+                    #[inline(always)]
+                    |k| terms.rate(k, sums, &value),
+                );
+                let log_rate = rate.total();
+                let from_larger = softpluses(lanes(|i| -value[i].abs()));
+                let log_slope = lanes(|i| log_rate[i] + from_larger[i]);
+                Self { terms, lower, upper, rate, value, log_slope }
+            },
+        )
     }
 
     /// Given the gradients g of y and h of log dy/dx, writes that of the logits and adds those of
@@ -154,7 +160,7 @@ impl<'a, E: Real> Mixture<'a, E> {
     /// ```
     /// and the softmax takes the mean of the gradient of log w, which is -h, off the logits, w
     /// being C p + S q.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn gradient(
         &self,
         g: &Lanes<E>,
@@ -162,23 +168,28 @@ impl<'a, E: Real> Mixture<'a, E> {
         d_logits: &mut [Lanes<E>],
         d_units: &mut [UnitGradient<E>],
     ) {
-        let (c, s) = (sigmoids(self.value), sigmoids(lanes(|i| -self.value[i])));
-        let from_p = lanes(|i| g[i] - h[i] * s[i]);
-        let from_q = lanes(|i| g[i] + h[i] * c[i]);
-        let sums = [&self.lower, &self.upper];
-        for (k, (d_logit, d_unit)) in d_logits.iter_mut().zip(d_units).enumerate() {
-            let p = self.lower.share(&self.terms.lower(k));
-            let q = self.upper.share(&self.terms.upper(k));
-            let r = self.rate.share(&self.terms.rate(k, sums, &self.value));
-            let r = lanes(|i| r[i] * h[i]);
-            let z = &self.terms.units[k].z;
-            let (low, high) = (sigmoids(*z), sigmoids(lanes(|i| -z[i])));
-            *d_logit = lanes(|i| p[i] * from_p[i] - q[i] * from_q[i] + r[i]);
-            d_unit.z = lanes(|i| {
-                let inner = (g[i] - h[i]) * p[i] * high[i] + (g[i] + h[i]) * q[i] * low[i];
-                d_unit.z[i] + inner + r[i] * (high[i] - low[i])
-            });
-            d_unit.log_slope = lanes(|i| d_unit.log_slope[i] + r[i]);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                let (c, s) = (sigmoids(self.value), sigmoids(lanes(|i| -self.value[i])));
+                let from_p = lanes(|i| g[i] - h[i] * s[i]);
+                let from_q = lanes(|i| g[i] + h[i] * c[i]);
+                let sums = [&self.lower, &self.upper];
+                for (k, (d_logit, d_unit)) in d_logits.iter_mut().zip(d_units).enumerate() {
+                    let p = self.lower.share(&self.terms.lower(k));
+                    let q = self.upper.share(&self.terms.upper(k));
+                    let r = self.rate.share(&self.terms.rate(k, sums, &self.value));
+                    let r = lanes(|i| r[i] * h[i]);
+                    let z = &self.terms.units[k].z;
+                    let (low, high) = (sigmoids(*z), sigmoids(lanes(|i| -z[i])));
+                    *d_logit = lanes(|i| p[i] * from_p[i] - q[i] * from_q[i] + r[i]);
+                    d_unit.z = lanes(|i| {
+                        let inner = (g[i] - h[i]) * p[i] * high[i] + (g[i] + h[i]) * q[i] * low[i];
+                        d_unit.z[i] + inner + r[i] * (high[i] - low[i])
+                    });
+                    d_unit.log_slope = lanes(|i| d_unit.log_slope[i] + r[i]);
+                }
+            },
+        );
     }
 }

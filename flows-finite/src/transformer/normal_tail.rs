@@ -1,7 +1,7 @@
 //! The standard normal distribution far out, from the logarithm of its tail.
 
 use flows_core::Real;
-use flows_core::elementwise::{clamp, ln};
+use flows_core::elementwise::{clamp, ln, vectorised};
 use flows_core::operation::LANES;
 
 use super::lanes::{Lanes, lanes, softpluses};
@@ -60,17 +60,22 @@ fn mills<E: Real>(t: E) -> E {
 /// dy/dv = sigmoid(v) sigmoid(-v) / phi(y) = sigmoid(|v|) M(t)
 /// ```
 /// The first equation is solved for t; nothing is ever the exponential of -tail.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn normal_of_logit<E: Real>(v: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
     let tail = softpluses(lanes(|i| v[i].abs()));
     let mut y = tail;
     let mut log_rate = softpluses(lanes(|i| -v[i].abs()));
-    for i in 0..LANES {
-        // The start is within 4.5e-4; each step cubes the error, times at most 1/2.
-        let t = halley(halley(first_guess(tail[i]), tail[i]), tail[i]);
-        y[i] = t.copysign(v[i]);
-        log_rate[i] = ln(mills(t)) - log_rate[i];
-    }
+    vectorised(
+        #[inline(always)]
+        || {
+            for i in 0..LANES {
+                // The start is within 4.5e-4; each step cubes the error, times at most 1/2.
+                let t = halley(halley(first_guess(tail[i]), tail[i]), tail[i]);
+                y[i] = t.copysign(v[i]);
+                log_rate[i] = ln(mills(t)) - log_rate[i];
+            }
+        },
+    );
     (y, log_rate)
 }
 
@@ -92,15 +97,4 @@ fn halley<E: Real>(t: E, tail: E) -> E {
     // Less than 3e-4 after the first guess; the rounding of a huge tail must not make it more.
     let bend = clamp(half * f * (E::one() - t * m), E::of(-1e-3), E::of(1e-3));
     t + m * f / (E::one() + bend)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_polynomial_meets_both_ends() {
-        assert!((mills(0.0_f64) - (std::f64::consts::PI / 2.0).sqrt()).abs() < 1e-15);
-        assert!((MILLS.iter().sum::<f64>() - 1.0).abs() < 1e-15);
-    }
 }

@@ -10,9 +10,9 @@ use std::fmt::Debug;
 
 use flows_core::elementwise::{clamp, ln, vectorised};
 use flows_core::operation::LANES;
-use flows_core::{Real, Result};
+use flows_core::{Direction, Real, Result};
 
-use super::partition::Lanes;
+use super::lanes::{Lanes, lanes, rows};
 use super::spline_interval::SplineInterval;
 use super::{Inner, Outer, Transformer};
 
@@ -273,42 +273,58 @@ fn inverse<E: Real, S: Spline>(spline: &S, y: &[E], theta: &[E], x: &mut [E], lo
     }
 }
 
-/// Both gradients: with `INVERSE`, `outer` belongs to x and -log slope at x.
-#[inline(always)]
-fn gradient<E: Real, S: Spline, const INVERSE: bool>(
+/// Both gradients. Those of an inverse, `outer` then being of x and -log slope at x, are the forward
+/// gradients of what the implicit function theorem makes of `outer`
+/// (see [`Transformer::inverse_gradient`]).
+#[inline(never)]
+fn gradient<E: Real, S: Spline>(
     spline: &S,
-    x: &[E],
-    theta: &[E],
+    (x, theta): (&[E], &[E]),
     outer: Outer<'_, E>,
     inner: Inner<'_, E>,
+    direction: Direction,
 ) {
-    let knots = spline.knots(theta);
-    let (placed, moved) = spline.interval().place(x);
-    let bin = Bin::holding(&moved, &knots, spline.interval(), true);
-    let mut back = Bin { index: bin.index, ..Bin::starting_at(E::zero()) };
-    let (outer_value, outer_log) = (&outer.value[..LANES], &outer.log_slope[..LANES]);
-    let inner_value = &mut inner.value[..LANES];
-    for lane in 0..LANES {
-        let inside = placed[lane] == moved[lane];
-        let only_inside = |value: E| if inside { value } else { E::zero() };
-        let unit = bin.unit(lane, (moved[lane] - bin.left[lane]) / bin.width[lane]);
-        let tail = bin.tail(lane, moved[lane]);
-        let (mut gy, mut gl) = (outer_value[lane], outer_log[lane]);
-        if INVERSE {
-            let (_, slope) = S::Curve::at(unit);
-            let slope = slope * (bin.height[lane] / bin.width[lane]);
-            let bend = S::Curve::gradient(unit, E::zero(), E::one()).xi / bin.width[lane];
-            gy = (gl * only_inside(bend) - gy) / if inside { slope } else { tail };
-            gl = -gl;
-        }
-        let gx = back.through_curve::<S::Curve>(&bin, lane, unit, only_inside(gy), only_inside(gl));
-        // The tail: y = end + slope (x - end), log slope.
-        let of_tail = gy * (placed[lane] - moved[lane]) + gl / tail;
-        back.through_tail(lane, moved[lane], if inside { E::zero() } else { of_tail });
-        let gx = if inside { gx } else { gy * tail };
-        inner_value[lane] = if INVERSE { -gy } else { gx };
-    }
-    knots.gradient(&back, inner.theta);
+    vectorised(
+        #[inline(always)]
+        || {
+            let knots = spline.knots(theta);
+            let (placed, moved) = spline.interval().place(x);
+            let bin = Bin::holding(&moved, &knots, spline.interval(), true);
+            let mut back = Bin { index: bin.index, ..Bin::starting_at(E::zero()) };
+            let [mut gy, mut gl] = [outer.value, outer.log_slope].map(|outer| rows(outer)[0]);
+            if direction == Direction::Inverse {
+                for lane in 0..LANES {
+                    let (w, h) = (bin.width[lane], bin.height[lane]);
+                    let unit = bin.unit(lane, (moved[lane] - bin.left[lane]) / w);
+                    let (_, slope) = S::Curve::at(unit);
+                    let inside = placed[lane] == moved[lane];
+                    let slope = if inside { slope * (h / w) } else { bin.tail(lane, moved[lane]) };
+                    let bend = S::Curve::gradient(unit, E::zero(), E::one()).xi / w;
+                    let bend = if inside { bend } else { E::zero() };
+                    gy[lane] = (gl[lane] * bend - gy[lane]) / slope;
+                    gl[lane] = -gl[lane];
+                }
+            }
+            let inner_value = &mut inner.value[..LANES];
+            for lane in 0..LANES {
+                let inside = placed[lane] == moved[lane];
+                let only_inside = |value: E| if inside { value } else { E::zero() };
+                let unit = bin.unit(lane, (moved[lane] - bin.left[lane]) / bin.width[lane]);
+                let (gy, gl) = (gy[lane], gl[lane]);
+                let through = (only_inside(gy), only_inside(gl));
+                let gx = back.through_curve::<S::Curve>(&bin, lane, unit, through.0, through.1);
+                // The tail: y = end + slope (x - end), log slope.
+                let tail = bin.tail(lane, moved[lane]);
+                let of_tail = gy * (placed[lane] - moved[lane]) + gl / tail;
+                back.through_tail(lane, moved[lane], if inside { E::zero() } else { of_tail });
+                inner_value[lane] = if inside { gx } else { gy * tail };
+            }
+            if direction == Direction::Inverse {
+                inner_value.copy_from_slice(&lanes(|lane| -gy[lane]));
+            }
+            knots.gradient(&back, inner.theta);
+        },
+    );
 }
 
 impl<E: Real, S: Spline> Transformer<E> for S {
@@ -341,16 +357,10 @@ impl<E: Real, S: Spline> Transformer<E> for S {
     }
 
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        vectorised(
-            #[inline(always)]
-            || gradient::<E, S, false>(self, x, theta, outer, inner),
-        );
+        gradient(self, (x, theta), outer, inner, Direction::Forward);
     }
 
     fn inverse_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>) {
-        vectorised(
-            #[inline(always)]
-            || gradient::<E, S, true>(self, x, theta, outer, inner),
-        );
+        gradient(self, (x, theta), outer, inner, Direction::Inverse);
     }
 }

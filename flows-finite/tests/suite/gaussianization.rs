@@ -77,6 +77,15 @@ fn the_quantile_is_accurate_in_both_tails() {
 }
 
 #[test]
+fn in_the_middle_the_slope_is_that_of_the_quantile() {
+    // dy/dx = sigmoid'(0) / phi(0) = sqrt(2 pi) / 4.
+    let (y, slope) = at::<f64>(&[0.0])[0];
+    let truth = (std::f64::consts::TAU.sqrt() / 4.0).ln();
+    // A few roundings of logarithms below 1.
+    assert!(y.abs() < 2e-15 && (slope - truth).abs() < 3e-15, "{y:e} {slope}");
+}
+
+#[test]
 fn far_out_the_map_grows_like_a_square_root() {
     for (x, (y, slope)) in
         [1e6, -1e6, 1e30, -1e30].into_iter().zip(at::<f32>(&[1e6, -1e6, 1e30, -1e30]))
