@@ -1,7 +1,5 @@
 //! Planar flow: a shift along one direction that depends on one projection (review, Section 3.3.2).
 
-mod scalar;
-
 use flows_core::elementwise::{ln, sigmoid, softplus, vectorised};
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::map::{Block, Pull, Solve};
@@ -10,7 +8,7 @@ use flows_core::{
     Cost, Costs, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
-use scalar::{Unit, solve};
+use super::tanh_root::{Unit, solve};
 
 /// z' = z + v tanh(w.z + b).
 ///
@@ -133,7 +131,7 @@ impl<E: Real> Map<E> for Planar {
     fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
         let [weight, _, stretch, bias] = named(at.parameters);
         let mut s = project(weight, at.input).map(|a| a + bias[0]);
-        let iterations = solve(&mut s, stretch[0])?;
+        let iterations = solve("planar", &mut s, stretch[0])?;
         keep(&s, scratch);
         Self::shift(at, &s, -E::one());
         Ok(Work::iterations(iterations))

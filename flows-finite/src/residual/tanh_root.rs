@@ -1,70 +1,117 @@
-//! The inverse of one hyperbolic unit of a residual flow, over the lanes of a block.
+//! The scalar map s + (c - 1) tanh s, c > 0: what a planar flow is along its projection, and a unit of
+//! a Sylvester flow in its coordinates.
 
-use flows_core::elementwise::{tanh, vectorised};
+use flows_core::elementwise::{clamp, exp, tanh, vectorised};
+use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
-/// Most evaluations. Newton's method squares the error, except towards a root a near zero with c
-/// near -1: there the map is about a^3 / 3 and a step leaves two thirds of the distance, until a^2
-/// is 1 + c; from 1 to the square root of epsilon that takes 45 steps.
-const MOST: u64 = 100;
+/// Most Newton steps: tens are enough for every c that a type holds (see [`solve`]).
+const MOST: u64 = 500;
 
-/// a with a + c tanh(a) = t for c > -1, in place of `t`; returns the number of evaluations.
+/// tanh at one point, and the slope of s + (c - 1) tanh(s) there.
+pub(super) struct Unit<E> {
+    pub(super) value: E,
+    /// q = 1 - tanh^2
+    pub(super) steepness: E,
+    /// 1 + (c - 1) q as a sum of positive terms
+    pub(super) slope: E,
+    stretch: E,
+}
+
+impl<E: Real> Unit<E> {
+    #[inline(always)]
+    pub(super) fn new(s: E, stretch: E) -> Self {
+        let value = tanh(s);
+        // 4 / (e^s + e^-s)^2: 1 - value^2 would keep no digit in the tails.
+        let small = exp(-E::of(2.0) * s.abs());
+        let half = E::of(2.0) / (E::one() + small);
+        let steepness = small * half * half;
+        let slope = value * value + stretch * steepness;
+        Self { value, steepness, slope, stretch }
+    }
+
+    /// Gradients d of s and dc of c, from g.v and the gradient l of the log-det.
+    #[inline(always)]
+    pub(super) fn gradient(&self, along: E, d_log_det: E) -> (E, E) {
+        let (q, share) = (self.steepness, d_log_det / self.slope);
+        let bend = E::of(2.0) * share * (self.stretch - E::one()) * self.value * q;
+        (q * along - bend, share * q)
+    }
+}
+
+/// Replaces each aim by the s with s + (c - 1) tanh s = aim; returns the number of Newton steps.
 ///
-/// The map is odd, and for positive a concave (c > 0) or convex (c < 0). Newton's method therefore
-/// goes monotonically to the root from its left or from its right, with
-/// ```text
-/// a_0 = max(t - c, t / (1 + c)) for c > 0,   min(t - c, t / (1 + c)) for c < 0   (t > 0)
-/// ```
-/// and needs no bracket: tanh is below 1 and below its argument. A lane stops where the residual is
-/// within rounding of its terms, and does not depend on the others.
+/// The function is odd. For s > 0 it lies between the lines c s and s + c - 1, both above it and
+/// concave if c > 1, both below it and convex if c < 1: Newton's method from the nearer of the two
+/// lines approaches the root from one side. At worst it moves by half a unit a step where tanh is
+/// flat, for some (log c)/2 units, or by a third of s where the cubic term leads, down to sqrt(c).
+/// A lane that has arrived stays, so that it does not depend on the others.
 ///
 /// # Errors
-/// [`Error::NotConverged`] with the lane as row, where t is not finite or c not above -1.
-pub(crate) fn solve<E: Real>(method: &'static str, c: E, t: &mut [E]) -> Result<u64> {
-    let targets = t.to_vec();
-    vectorised(
-        #[inline(always)]
-        || t.iter_mut().for_each(|a| *a = start(c, *a)),
-    );
-    for evaluation in 1..=MOST {
-        let mut left = 0;
-        vectorised(
-            #[inline(always)]
-            || {
-                for (a, &target) in t.iter_mut().zip(&targets) {
-                    let (next, done) = step(c, *a, target);
-                    *a = next;
-                    left += u32::from(!done);
-                }
-            },
-        );
-        if left == 0 {
-            return Ok(evaluation);
+/// [`Error::NotConverged`] with the lane as row where an aim or c is not finite.
+pub(super) fn solve<E: Real>(method: &'static str, s: &mut [E], stretch: E) -> Result<u64> {
+    let goal: [E; LANES] = std::array::from_fn(|lane| s[lane].abs());
+    let mut search = Search::new(&goal, stretch);
+    for iteration in 1..=MOST {
+        if search.step(&goal, stretch) == E::zero() {
+            for (s, point) in s.iter_mut().zip(search.point) {
+                *s = point.copysign(*s);
+            }
+            return Ok(iteration);
         }
     }
-    let left = t.iter().zip(&targets).position(|(&a, &target)| !step(c, a, target).1);
-    let row = left.unwrap_or(0);
-    let residual = (t[row] + c * t[row].tanh() - targets[row]).as_f64();
-    let advice = "the value or a parameter is not finite, or an earlier layer has blown up";
+    let row = search.open.iter().position(|&open| open > E::zero()).unwrap_or(0);
+    let residual = search.residual[row].as_f64();
+    let advice = "check that the data and the parameters are finite";
     Err(Error::NotConverged { method, row, residual, iterations: MOST, advice })
 }
 
-#[inline(always)]
-fn start<E: Real>(c: E, t: E) -> E {
-    let size = t.abs();
-    let (far, near) = (size - c, size / (E::one() + c));
-    let further = (far > near) == (c > E::zero());
-    (if further { far } else { near }).copysign(t)
+/// A bracket of each root, the point reached, its residual, and 1 for the lanes still under way.
+struct Search<E> {
+    low: [E; LANES],
+    high: [E; LANES],
+    point: [E; LANES],
+    residual: [E; LANES],
+    open: [E; LANES],
 }
 
-/// Newton's next point and whether `a` is the root already, in which case it stays.
-#[inline(always)]
-fn step<E: Real>(c: E, a: E, t: E) -> (E, bool) {
-    let h = tanh(a);
-    let residual = c.mul_add(h, a - t);
-    let slope = c.mul_add(E::one() - h * h, E::one());
-    // The kernel of tanh is good to four roundings.
-    let rounding = E::of(4.0) * E::epsilon() * (a.abs() + (c * h).abs());
-    let done = residual.abs() <= rounding;
-    (if done { a } else { a - residual / slope }, done)
+impl<E: Real> Search<E> {
+    fn new(goal: &[E; LANES], stretch: E) -> Self {
+        let expands = stretch > E::one();
+        let start = goal.map(|goal| {
+            let (flat, steep) = (goal - (stretch - E::one()), goal / stretch);
+            if (flat > steep) == expands { flat } else { steep }
+        });
+        let (low, high) = if expands { (start, *goal) } else { (*goal, start) };
+        let (residual, open) = ([E::zero(); LANES], [E::one(); LANES]);
+        Self { low, high, point: start, residual, open }
+    }
+
+    /// One Newton step of the lanes under way; returns how many are left.
+    fn step(&mut self, goal: &[E; LANES], stretch: E) -> E {
+        let unit = E::of(4.0) * E::epsilon();
+        let mut left = E::zero();
+        vectorised(
+            #[inline(always)]
+            || {
+                for lane in 0..LANES {
+                    let (here, goal) = (self.point[lane], goal[lane]);
+                    let Unit { value, slope, .. } = Unit::new(here, stretch);
+                    let reached = stretch * value;
+                    let residual = (here - value) + reached - goal;
+                    let step = residual / slope;
+                    let next = clamp(here - step, self.low[lane], self.high[lane]);
+                    let rounding = residual.abs() <= unit * (here + reached + goal);
+                    let arrived = rounding || step.abs() <= unit * here;
+                    let open = self.open[lane] > E::zero();
+                    // The last step is taken too: it is there, and squares the error.
+                    self.point[lane] = if open { next } else { here };
+                    self.residual[lane] = if open { residual } else { self.residual[lane] };
+                    self.open[lane] = if open && !arrived { E::one() } else { E::zero() };
+                    left += self.open[lane];
+                }
+            },
+        );
+        left
+    }
 }

@@ -80,7 +80,7 @@ impl<'a, E: Real> Parts<'a, E> {
         self.arguments(y, a);
         let mut evaluations = 0;
         eliminate([&self.r_tilde, &self.r], a, h, r, |_, c, a, h| {
-            evaluations += tanh_root::solve("Sylvester flow", c, a)?;
+            evaluations += tanh_root::solve("Sylvester flow", a, E::one() + c)?;
             h.copy_from_slice(a);
             map(h, tanh);
             Ok(())
