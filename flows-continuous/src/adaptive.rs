@@ -13,7 +13,7 @@ use ode_solvers::{DVector, Dop853, Dopri5, OutputType, System};
 
 use flows_core::Real;
 
-use crate::control::{Adaptive, Controller, Method};
+use crate::control::{Adaptive, Constants, Method};
 use crate::monitor::{Monitor, Problem};
 use crate::{FieldError, Keep, Solution, SolveError, Status};
 
@@ -44,18 +44,14 @@ impl Adaptive {
     /// [`SolveError::Tolerance`], [`SolveError::Parameter`] for settings outside their table,
     /// [`SolveError::Interval`] for a time or a length that is not finite. Everything that happens
     /// during the solve is in [`Solution::status`] instead.
-    pub fn solve<E, F>(
+    pub fn solve<E: Real>(
         &self,
         method: Method,
         keep: Keep,
         times: [f64; 2],
         y0: Vec<E>,
-        mut field: F,
-    ) -> Result<Solution<E>, SolveError>
-    where
-        E: Real,
-        F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-    {
+        mut field: impl FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+    ) -> Result<Solution<E>, SolveError> {
         self.solve_problem(method, keep, times, y0, &mut field)
     }
 
@@ -76,7 +72,7 @@ impl Adaptive {
         let bound = self.max_evaluations.min(MOST_EVALUATIONS);
         let mut monitor = Monitor::new(method, keep, [t0, t1], bound, y0, problem);
         // The package divides by the interval and by the number of components.
-        if t0 == t1 || monitor.state().is_empty() {
+        if t0 == t1 || monitor.state.is_empty() {
             if t0 != t1 {
                 monitor.accept(monitor.length(), &[], &[]);
             }
@@ -96,17 +92,13 @@ impl Adaptive {
 ///
 /// # Errors
 /// Those of [`Adaptive::solve`].
-pub fn dopri5<E, F>(
+pub fn dopri5<E: Real>(
     settings: &Adaptive,
     t0: f64,
     t1: f64,
     y0: Vec<E>,
-    field: F,
-) -> Result<Solution<E>, SolveError>
-where
-    E: Real,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-{
+    field: impl FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+) -> Result<Solution<E>, SolveError> {
     settings.solve(Method::Dopri5, Keep::Everything, [t0, t1], y0, field)
 }
 
@@ -114,17 +106,13 @@ where
 ///
 /// # Errors
 /// Those of [`Adaptive::solve`].
-pub fn dop853<E, F>(
+pub fn dop853<E: Real>(
     settings: &Adaptive,
     t0: f64,
     t1: f64,
     y0: Vec<E>,
-    field: F,
-) -> Result<Solution<E>, SolveError>
-where
-    E: Real,
-    F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
-{
+    field: impl FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>,
+) -> Result<Solution<E>, SolveError> {
     settings.solve(Method::Dop853, Keep::Everything, [t0, t1], y0, field)
 }
 
@@ -141,16 +129,11 @@ where
     };
     let shared = RefCell::new(monitor);
     let outcome = loop {
-        let segment = Segment::<T>::new(settings, method, step, &shared.borrow());
-        let system = Shared { monitor: &shared, method, elapsed: Cell::new(0.0) };
-        let outcome = match method {
-            Method::Dopri5 => segment.dopri5(system),
-            Method::Dop853 => segment.dop853(system),
-        };
+        let outcome = run_segment::<E, T>(settings, method, step, &shared);
         if !shared.borrow().paused() {
             break outcome;
         }
-        step = shared.borrow().step();
+        step = shared.borrow().step;
     };
     let status = match outcome {
         Ok(_) => Status::Finished,
@@ -159,103 +142,70 @@ where
         Err(IntegrationError::StiffnessDetected { .. }) => Status::Stiff,
     };
     let mut monitor = shared.into_inner();
-    let ending = monitor.halted().unwrap_or(status.into());
+    let ending = monitor.halt.take().unwrap_or(status.into());
     monitor.into_solution(ending)
 }
 
-/// What the package is given at the start and at every new start.
-struct Segment<T> {
-    /// Elapsed time, which starts at zero and increases in both directions: the package tests for
-    /// stiffness only while time increases (its h λ keeps the sign of h), and `f32` resolves times
-    /// near zero best.
-    start: T,
-    length: T,
-    state: DVector<T>,
-    rtol: T,
-    atol: T,
-    step: T,
-    /// Most attempts, rejected ones included; only a guard, with room for those after a halt.
-    attempts: u32,
-    /// Accepted steps of this segment after which to look for stiffness.
-    stiffness: u32,
-}
-
-impl<T: Real + FloatNumber> Segment<T>
+/// Runs the package from the last accepted state until the end or a stop.
+///
+/// It is given elapsed time, which starts at zero and increases in both directions: the package tests
+/// for stiffness only while time increases (its h λ keeps the sign of h), and `f32` resolves times
+/// near zero best.
+fn run_segment<E, T>(
+    settings: &Adaptive,
+    method: Method,
+    step: f64,
+    shared: &RefCell<Monitor<'_, E>>,
+) -> Result<(), IntegrationError>
 where
+    E: Real,
+    T: Real + FloatNumber,
     f64: From<T>,
 {
-    fn new<E: Real>(
-        settings: &Adaptive,
-        method: Method,
-        step: f64,
-        monitor: &Monitor<'_, E>,
-    ) -> Self {
-        let scalar = <T as Real>::of;
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Self {
-            start: scalar(monitor.elapsed()),
-            length: scalar(monitor.length()),
-            state: monitor.state().iter().map(|y| scalar(y.as_f64())).collect::<Vec<T>>().into(),
-            rtol: scalar(settings.rtol),
-            atol: scalar(settings.atol),
-            // A step of zero would start the package's own estimate, whose norms are sums, so that
-            // it shrinks as the state grows.
-            step: scalar(step).max(T::min_positive_value()),
-            attempts: count(monitor.bound() / method.stages() + 2000),
-            stiffness: count(STIFFNESS - monitor.accepted() % STIFFNESS),
-        }
+    let scalar = <T as Real>::of;
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let Constants { stages, safety, beta, ratios: [smallest, largest], .. } = method.constants();
+    let monitor = shared.borrow();
+    let (start, length) = (scalar(monitor.elapsed), scalar(monitor.length()));
+    let state: Vec<T> = monitor.state.iter().map(|y| scalar(y.as_f64())).collect();
+    // Most attempts, rejected ones included; only a guard, with room for those after a halt.
+    let attempts = count(monitor.bound / stages + 2000);
+    // Accepted steps of this segment after which to look for stiffness.
+    let stiffness = count(STIFFNESS - monitor.accepted % STIFFNESS);
+    drop(monitor);
+    let system = Shared { monitor: shared, method, elapsed: Cell::new(0.0) };
+    // Both steppers take the same arguments.
+    macro_rules! integrate {
+        ($stepper:ident) => {
+            $stepper::from_param(
+                system,
+                start,
+                length,
+                T::zero(), // interval of dense output, unused
+                state.into(),
+                scalar(settings.rtol),
+                scalar(settings.atol),
+                scalar(safety),
+                scalar(beta),
+                scalar(smallest),
+                scalar(largest),
+                length, // largest step; does not apply to the first one
+                // A step of zero would start the package's own estimate, whose norms are sums, so
+                // that it shrinks as the state grows.
+                scalar(step).max(T::min_positive_value()),
+                attempts,
+                stiffness,
+                // The default, `Dense`, extrapolates the end point from an early step, and costs
+                // DOP853 three evaluations a step. `Sparse` keeps every state of a segment.
+                OutputType::Sparse,
+            )
+            .integrate()
+            .map(|_| ())
+        };
     }
-
-    /// Steps until the end or a stop.
-    fn dopri5(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
-        let scalar = <T as Real>::of;
-        let Controller { safety, beta, ratios: [smallest, largest] } = Method::Dopri5.controller();
-        let mut stepper = Dopri5::from_param(
-            system,
-            self.start,
-            self.length,
-            T::zero(), // interval of dense output, unused
-            self.state,
-            self.rtol,
-            self.atol,
-            scalar(safety),
-            scalar(beta),
-            scalar(smallest),
-            scalar(largest),
-            self.length, // largest step; does not apply to the first one
-            self.step,
-            self.attempts,
-            self.stiffness,
-            // The default, `Dense`, extrapolates the end point from an early step, and costs
-            // DOP853 three evaluations a step. `Sparse` keeps every state of a segment.
-            OutputType::Sparse,
-        );
-        stepper.integrate().map(|_| ())
-    }
-
-    /// The same for DOP853.
-    fn dop853(self, system: impl System<T, DVector<T>>) -> Result<(), IntegrationError> {
-        let scalar = <T as Real>::of;
-        let Controller { safety, beta, ratios: [smallest, largest] } = Method::Dop853.controller();
-        let mut stepper = Dop853::from_param(
-            system,
-            self.start,
-            self.length,
-            T::zero(),
-            self.state,
-            self.rtol,
-            self.atol,
-            scalar(safety),
-            scalar(beta),
-            scalar(smallest),
-            scalar(largest),
-            self.length,
-            self.step,
-            self.attempts,
-            self.stiffness,
-            OutputType::Sparse,
-        );
-        stepper.integrate().map(|_| ())
+    match method {
+        Method::Dopri5 => integrate!(Dopri5),
+        Method::Dop853 => integrate!(Dop853),
     }
 }
 
@@ -272,7 +222,7 @@ impl<E: Real> Shared<'_, '_, E> {
     /// is 0 instead of 1; a field that depends on time would then be solved to order 1. No other
     /// stage after the first is there, and the stage before is 6/7 of the step away.
     fn corrected(&self, elapsed: f64) -> f64 {
-        let start = self.monitor.borrow().elapsed();
+        let start = self.monitor.borrow().elapsed;
         let eleventh = self.elapsed.replace(elapsed);
         if self.method == Method::Dop853 && elapsed == start && eleventh > start {
             start + (eleventh - start) * (7.0 / 6.0)

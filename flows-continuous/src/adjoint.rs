@@ -14,6 +14,7 @@
 
 use std::num::NonZeroUsize;
 
+use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
@@ -22,7 +23,6 @@ use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 use crate::runge_kutta::SolveGradients;
 use crate::solution::{FieldError, Keep};
 use crate::solver::{Solver, refused, stopped};
-use flows_core::lanes::add_product;
 
 /// Equal steps that share one mesh.
 const TOGETHER: usize = 64;
@@ -49,12 +49,13 @@ impl<E: Real> Adjoint<'_, E> {
         into: SolveGradients<'_, '_, E>,
     ) -> Result<()> {
         let size = self.rates.kernel.dim() * LANES;
-        let lengths: Vec<usize> = given.parameters.iter().map(|p| p.len()).collect();
-        let sums: usize = lengths.iter().sum();
-        let others = given.context.len() + usize::from(self.learns_end) * LANES + sums;
+        let end_time = usize::from(self.learns_end) * LANES;
+        let parts = [size, size, given.context.len(), end_time];
+        let lengths = parts.into_iter().chain(given.parameters.iter().map(|p| p.len()));
+        let lengths: Vec<usize> = lengths.collect();
         let mut y = end[..size].to_vec();
         y.extend_from_slice(&into.state[..size]);
-        y.resize(2 * size + others, E::zero());
+        y.resize(lengths.iter().sum(), E::zero());
         let mut lambda = into.state.to_vec();
         let mut buffers = Buffers::default();
         let velocity = |t: f64, y: &[E], dy: &mut [E]| {
@@ -63,19 +64,11 @@ impl<E: Real> Adjoint<'_, E> {
             lambda[..size].copy_from_slice(&y[size..2 * size]);
             self.rates.evaluate(&mut evaluation, given);
             dy.fill(E::zero());
-            let (dz, rest) = dy.split_at_mut(size);
-            let (da, rest) = rest.split_at_mut(size);
-            let (dc, rest) = rest.split_at_mut(given.context.len());
-            let (de, mut rest) = rest.split_at_mut(usize::from(self.learns_end) * LANES);
-            let mut slots = Vec::with_capacity(lengths.len());
-            for &length in &lengths {
-                let (slot, others) = rest.split_at_mut(length);
-                slots.push(slot);
-                rest = others;
-            }
+            let mut parts = split(dy, &lengths);
+            let (first, parameters) = parts.split_at_mut(4);
+            let [dz, da, dc, de] = named_mut(first);
             let mut d_time = [E::zero(); LANES];
-            let gradients =
-                RateGradients { state: da, time: &mut d_time, context: dc, parameters: &mut slots };
+            let gradients = RateGradients { state: da, time: &mut d_time, context: dc, parameters };
             self.rates.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
             let Evaluation { time, rates, .. } = &evaluation;
             dz.copy_from_slice(&rates[..size]);
@@ -88,8 +81,14 @@ impl<E: Real> Adjoint<'_, E> {
             dy[size..].iter_mut().for_each(|d| *d = -*d);
             Ok(())
         };
-        let start = self.integrate(y, velocity)?;
-        spread(&start[size..], size, into);
+        let mut start = self.integrate(y, velocity)?;
+        let mut parts = split(&mut start, &lengths);
+        let (first, sums) = parts.split_at_mut(4);
+        let [_, da, dc, de] = named_mut(first);
+        into.state[..size].copy_from_slice(da);
+        add(into.context, dc);
+        add(into.end_time, de);
+        into.parameters.iter_mut().zip(sums).for_each(|(target, sum)| add(target, sum));
         Ok(())
     }
 
@@ -119,17 +118,8 @@ impl<E: Real> Adjoint<'_, E> {
     }
 }
 
-/// Hands the parts of the augmented state to where they belong.
-fn spread<E: Real>(adjoint: &[E], size: usize, into: SolveGradients<'_, '_, E>) {
-    into.state[..size].copy_from_slice(&adjoint[..size]);
-    let (context, rest) = adjoint[size..].split_at(into.context.len());
-    flows_core::lanes::add(into.context, context);
-    let sums: usize = into.parameters.iter().map(|p| p.len()).sum();
-    let (end, mut rest) = rest.split_at(rest.len() - sums);
-    flows_core::lanes::add(into.end_time, end);
-    for target in into.parameters.iter_mut() {
-        let (own, others) = rest.split_at(target.len());
-        flows_core::lanes::add(target, own);
-        rest = others;
-    }
+/// The parts of the augmented state: z, a, g of the context, e and g of each parameter.
+fn split<'a, E>(mut augmented: &'a mut [E], lengths: &[usize]) -> Vec<&'a mut [E]> {
+    let mut part = |&length| augmented.split_off_mut(..length).unwrap_or_default();
+    lengths.iter().map(&mut part).collect()
 }

@@ -29,7 +29,7 @@ struct Block<E> {
 /// The rates with their parameters, rows and buffers.
 pub(crate) struct BatchedRates<'a, E: Real> {
     rates: &'a Rates<E>,
-    parameters: &'a [&'a [E]],
+    parameters: Vec<&'a [E]>,
     blocks: Vec<Block<E>>,
     /// Evaluations that the directions took.
     pub(crate) sketched: u64,
@@ -43,14 +43,14 @@ impl<'a, E: Real> BatchedRates<'a, E> {
     pub(crate) fn new(
         rates: &'a Rates<E>,
         time: f64,
-        batch: &RowBatch<'a, E>,
+        batch: &'a RowBatch<E>,
         keep: Option<(Room, usize)>,
     ) -> Self {
         let dim = rates.kernel.dim();
-        let parameters = batch.parameters;
+        let parameters = batch.parameters();
         let mut sketched = 0;
         let blocks = batch.blocks(rates).map(|Waiting { rows, state, context, probes }| {
-            let given = Given { parameters, context: &context, probes: &probes };
+            let given = Given { parameters: &parameters, context: &context, probes: &probes };
             let (start, evaluations) = rates.start(time, &state[..dim * LANES], given);
             sketched = evaluations;
             let count = keep.map_or(1, |(_, attempt)| attempt);

@@ -3,9 +3,10 @@
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::{LANES, Recorded};
-use flows_core::{Error, Layout, Layouts, MlpKernel, Real, Result, Scratch};
+use flows_core::{Layout, Layouts, MlpKernel, Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::requirement::require_positive;
 
 /// f = upper(lower(z, context, t), t) with a linear layer of H units between two perceptrons, so
 /// that J = J_upper J_lower and
@@ -52,7 +53,7 @@ impl BottleneckField {
     /// smooth.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if a width is 0.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if a width is 0.
     pub fn new(
         dim: usize,
         context_dim: usize,
@@ -60,10 +61,7 @@ impl BottleneckField {
         narrow: usize,
         activation: Activation,
     ) -> Result<Self> {
-        if dim == 0 {
-            let name = "dimension";
-            return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-        }
+        require_positive(&[("dimension", dim)])?;
         let lower = MlpKernel::new(dim + context_dim + 1, hidden, narrow, activation)?;
         let upper = MlpKernel::new(narrow + 1, hidden, dim, activation)?;
         Ok(Self { dim, context_dim, narrow, lower, upper })

@@ -18,6 +18,7 @@ use crate::field::Field;
 use crate::path::STAGE_MEMORY;
 use crate::penalty::Penalties;
 use crate::rates::Rates;
+use crate::requirement::require;
 use crate::row_batch::{RowBatch, solve_batch};
 use crate::solution::RowReport;
 use crate::solve::GradientMethod;
@@ -134,11 +135,8 @@ impl<E: Real> Continuous<E> {
     /// [`Error::Parameter`] unless the interval is [0, t1] with t1 > 0.
     pub fn with_learned_end_time(mut self) -> Result<Self> {
         let [t0, t1] = self.times;
-        if t0 != 0.0 || t1 < 0.0 {
-            let (name, requirement) =
-                ("starting time", "0, with a later end, where that is learned");
-            return Err(Error::Parameter { name, requirement, value: t0 });
-        }
+        let requirement = "0, with a later end, where that is learned";
+        require(t0 == 0.0 && t1 >= 0.0, "starting time", requirement, t0)?;
         self.end_time = Some(batch(vec![E::of(t1.ln())], 1, 1)?);
         Ok(self)
     }
@@ -153,10 +151,8 @@ impl<E: Real> Continuous<E> {
     /// Ghosh, Behl, Dupont, Torr, Namboodiri, *STEER: Simple Temporal Regularization For Neural
     /// ODEs*, NeurIPS 2020. <https://arxiv.org/abs/2006.10711>
     pub fn with_jitter(mut self, fraction: f64) -> Result<Self> {
-        if !(0.0..1.0).contains(&fraction) {
-            let (name, requirement) = ("jitter of the end time", "at least 0 and below 1");
-            return Err(Error::Parameter { name, requirement, value: fraction });
-        }
+        let (name, requirement) = ("jitter of the end time", "at least 0 and below 1");
+        require((0.0..1.0).contains(&fraction), name, requirement, fraction)?;
         self.jitter = fraction;
         Ok(self)
     }
@@ -178,17 +174,13 @@ impl<E: Real> Continuous<E> {
             return Err(Error::Unavailable { what: "a report for each row", advice });
         };
         let rates = self.rates(true, &[]);
-        let probes = self.probes(input.rows());
-        let features = context.features().map(Values::values).unwrap_or_default();
-        let values = self.field.values();
-        let parameters: Vec<&[E]> = values.iter().map(Vec::as_slice).collect();
-        let rows = RowBatch {
-            start: &input.values(),
-            context: &features,
-            probes: &probes,
-            parameters: &parameters,
-        };
+        let rows = self.rows(input, context, self.probes(input.rows()));
         Ok(solve_batch(&rates, (settings, self.interval(direction)), &rows).1)
+    }
+
+    fn rows(&self, input: &Batch<E>, context: &Context<E>, probes: Vec<E>) -> RowBatch<E> {
+        let context = context.features().map(Values::values).unwrap_or_default();
+        RowBatch { start: input.values(), context, probes, parameters: self.field.values() }
     }
 
     fn accuracy(&self) -> Accuracy {

@@ -16,9 +16,13 @@ use crate::mlp_field::MlpField;
 use crate::penalty::Penalties;
 use crate::planar_field::PlanarField;
 use crate::potential_field::PotentialField;
+use crate::requirement::require;
 use crate::solve::GradientMethod;
 use crate::solver::{Accuracy, EqualSteps, Solver};
 use crate::time_input::TimeInput;
+
+/// A flow, or why there is none.
+type Built<E> = Result<Box<dyn Bijector<E>>>;
 
 /// A continuous flow.
 ///
@@ -253,40 +257,26 @@ impl ContinuousFlow {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Box<dyn Bijector<E>>> {
+        let dims = (dim, context_dim);
         // Compiled here for both precisions, not again in every program.
         let built: Box<dyn Any> = if E::NAME == f32::NAME {
-            Box::new(self.build_32(dim, context_dim, rng)?)
+            Box::new(self.build_32(dims, rng)?)
         } else {
-            Box::new(self.build_64(dim, context_dim, rng)?)
+            Box::new(self.build_64(dims, rng)?)
         };
         let (what, advice) = ("a precision beside f32 and f64", "use one of them");
         built.downcast().map(|built| *built).map_err(|_| Error::Unavailable { what, advice })
     }
 
-    fn build_32(
-        &self,
-        dim: usize,
-        context: usize,
-        rng: &mut Stream,
-    ) -> Result<Box<dyn Bijector<f32>>> {
-        self.compose(dim, context, rng)
+    fn build_32(&self, dims: (usize, usize), rng: &mut Stream) -> Built<f32> {
+        self.compose(dims, rng)
     }
 
-    fn build_64(
-        &self,
-        dim: usize,
-        context: usize,
-        rng: &mut Stream,
-    ) -> Result<Box<dyn Bijector<f64>>> {
-        self.compose(dim, context, rng)
+    fn build_64(&self, dims: (usize, usize), rng: &mut Stream) -> Built<f64> {
+        self.compose(dims, rng)
     }
 
-    fn compose<E: Real>(
-        &self,
-        dim: usize,
-        context: usize,
-        rng: &mut Stream,
-    ) -> Result<Box<dyn Bijector<E>>> {
+    fn compose<E: Real>(&self, (dim, context): (usize, usize), rng: &mut Stream) -> Built<E> {
         match &self.field {
             FieldConfig::Perceptron(PerceptronField { hidden, activation, time }) => {
                 self.flow(MlpField::new(dim, context, hidden, *activation, *time)?, rng)
@@ -301,25 +291,17 @@ impl ContinuousFlow {
                 self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)
             }
             FieldConfig::Equivariant(EquivariantConfig { space, functions }) => {
-                if *space == 0 || !dim.is_multiple_of(*space) || context > 0 {
-                    let name = "space of an equivariant field";
-                    let requirement = "a divisor of the number of features, without a context";
-                    return Err(Error::Parameter { name, requirement, value: *space as f64 });
-                }
+                let fits = *space > 0 && dim.is_multiple_of(*space) && context == 0;
+                let requirement = "a divisor of the number of features, without a context";
+                require(fits, "space of an equivariant field", requirement, *space as f64)?;
                 self.flow(EquivariantField::new(dim / space, *space, *functions)?, rng)
             }
         }
     }
 
-    fn flow<E: Real>(
-        &self,
-        kernel: impl FieldKernel<E> + 'static,
-        rng: &mut Stream,
-    ) -> Result<Box<dyn Bijector<E>>> {
-        if !(self.end_time > 0.0 && self.end_time.is_finite()) {
-            let (name, requirement) = ("end_time", "positive and finite");
-            return Err(Error::Parameter { name, requirement, value: self.end_time });
-        }
+    fn flow<E: Real>(&self, kernel: impl FieldKernel<E> + 'static, rng: &mut Stream) -> Built<E> {
+        let sound = self.end_time > 0.0 && self.end_time.is_finite();
+        require(sound, "end_time", "positive and finite", self.end_time)?;
         let field = Field::from(Network::new(kernel, LastLayer::Random, rng)?);
         let times = [0.0, self.end_time];
         let mut flow = Continuous::new(field, times, self.training, self.reporting)?

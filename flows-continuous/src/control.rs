@@ -21,35 +21,25 @@ pub enum Method {
 }
 
 impl Method {
-    /// Evaluations in an attempted step; the first velocity is known.
-    pub(crate) const fn stages(self) -> usize {
-        match self {
-            Self::Dopri5 => 6,
-            Self::Dop853 => 11,
-        }
-    }
-
-    /// Evaluations at the end of an accepted step. The last stage of DOPRI5 serves as one.
-    pub(crate) const fn velocities_at_end(self) -> usize {
-        match self {
-            Self::Dopri5 => 0,
-            Self::Dop853 => 1,
-        }
-    }
-
-    /// Order, as an exponent.
-    pub(crate) const fn order(self) -> f64 {
-        match self {
-            Self::Dopri5 => 5.0,
-            Self::Dop853 => 8.0,
-        }
-    }
-
     /// The constants of DOPRI5 and DOP853.
-    pub(crate) const fn controller(self) -> Controller {
+    pub(crate) const fn constants(self) -> Constants {
         match self {
-            Self::Dopri5 => Controller { safety: 0.9, beta: 0.04, ratios: [0.2, 10.0] },
-            Self::Dop853 => Controller { safety: 0.9, beta: 0.0, ratios: [0.333, 6.0] },
+            Self::Dopri5 => Constants {
+                order: 5.0,
+                stages: 6,
+                velocities_at_end: 0,
+                safety: 0.9,
+                beta: 0.04,
+                ratios: [0.2, 10.0],
+            },
+            Self::Dop853 => Constants {
+                order: 8.0,
+                stages: 11,
+                velocities_at_end: 1,
+                safety: 0.9,
+                beta: 0.0,
+                ratios: [0.333, 6.0],
+            },
         }
     }
 }
@@ -155,9 +145,15 @@ impl FirstStep {
     }
 }
 
-/// Constants of the step size controller of the book's codes.
+/// A method and its step size controller in the book's codes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Controller {
+pub(crate) struct Constants {
+    /// Order, as an exponent.
+    pub(crate) order: f64,
+    /// Evaluations in an attempted step; the first velocity is known.
+    pub(crate) stages: usize,
+    /// Evaluations at the end of an accepted step. The last stage of DOPRI5 serves as one.
+    pub(crate) velocities_at_end: usize,
     /// Safety factor.
     pub(crate) safety: f64,
     /// Weight of the error before the last one; 0 without a PI controller.
@@ -166,20 +162,20 @@ pub(crate) struct Controller {
     pub(crate) ratios: [f64; 2],
 }
 
-impl Controller {
+impl Constants {
     /// The ratio of the next step to one of this error, after an accepted step of the error `before`.
-    pub(crate) fn accepted(self, error: f64, before: f64, order: f64) -> f64 {
+    pub(crate) fn accepted(self, error: f64, before: f64) -> f64 {
         let [smallest, largest] = self.ratios;
-        let shrink = error.powf(self.exponent(order)) / before.powf(self.beta) / self.safety;
+        let shrink = error.powf(self.exponent()) / before.powf(self.beta) / self.safety;
         1.0 / shrink.clamp(1.0 / largest, 1.0 / smallest)
     }
 
     /// The same after a rejection.
-    pub(crate) fn rejected(self, error: f64, order: f64) -> f64 {
-        1.0 / (error.powf(self.exponent(order)) / self.safety).min(1.0 / self.ratios[0])
+    pub(crate) fn rejected(self, error: f64) -> f64 {
+        1.0 / (error.powf(self.exponent()) / self.safety).min(1.0 / self.ratios[0])
     }
 
-    fn exponent(self, order: f64) -> f64 {
-        1.0 / order - 0.75 * self.beta
+    fn exponent(self) -> f64 {
+        1.0 / self.order - 0.75 * self.beta
     }
 }

@@ -1,5 +1,7 @@
 //! The trace of the Jacobian of a vector field: exact, or estimated with probes (review, Section 4).
 
+use std::ops::Range;
+
 use flows_core::operation::LANES;
 use flows_core::{Error, LogDet, Real, Result, Stream, normals};
 use rand::RngExt;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::Structure;
 use crate::orthogonal::{orthonormalise, project_out};
+use crate::requirement::require;
 
 /// Distribution of probe vectors; all have mean 0 and covariance I.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,9 +120,6 @@ impl Divergence {
     /// [`Error::Parameter`] without probes or with more than are of any use; [`Error::Unavailable`]
     /// for a field that lacks the structure.
     pub fn check(self, dim: usize, structure: Structure) -> Result<()> {
-        let refuse = |name, requirement, value: usize| {
-            Err(Error::Parameter { name, requirement, value: value as f64 })
-        };
         let unavailable = |what, advice| Err(Error::Unavailable { what, advice });
         if structure == Structure::Potential && self != Self::Closed {
             let what = "a divergence by tangents of a potential field";
@@ -134,9 +134,8 @@ impl Divergence {
             ),
             Self::Hutchinson(Hutchinson { probes, .. }) => check_probes(probes),
             Self::HutchPlusPlus(HutchPlusPlus { sketch, probes, .. }) => {
-                if sketch == 0 || sketch > dim {
-                    return refuse("sketch", "between 1 and the number of features", sketch);
-                }
+                let requirement = "between 1 and the number of features";
+                require((1..=dim).contains(&sketch), "sketch", requirement, sketch as f64)?;
                 check_probes(probes)
             }
             Self::Bottleneck(Hutchinson { probes, .. }) => match structure {
@@ -263,22 +262,30 @@ impl Divergence {
         }
     }
 
+    /// The weight of each tangent of each feature and its place in a block of states or velocities.
+    fn tangents_of<E: Real>(self, dim: usize) -> impl Iterator<Item = (E, Range<usize>)> {
+        let tangents = self.tangents(dim);
+        (0..dim).flat_map(move |feature| {
+            (0..tangents).map(move |p| {
+                let first = (feature * (1 + tangents) + 1 + p) * LANES;
+                (E::of(self.weight(dim, p)), first..first + LANES)
+            })
+        })
+    }
+
+    /// Those that the trace needs: of unit vectors the diagonal.
+    fn traced<E: Real>(self, dim: usize) -> impl Iterator<Item = (E, Range<usize>)> {
+        let apart = if self == Self::Exact { dim + 1 } else { 1 };
+        self.tangents_of(dim).step_by(apart)
+    }
+
     /// Sum over tangents of direction times velocity tangent, for every lane.
     pub(crate) fn trace<E: Real>(self, dim: usize, state: &[E], velocity: &[E], trace: &mut [E]) {
-        let stride = (1 + self.tangents(dim)) * LANES;
         trace.fill(E::zero());
-        let rows = state.chunks_exact(stride).zip(velocity.chunks_exact(stride));
-        for (i, (state, velocity)) in rows.enumerate() {
-            let pairs =
-                state[LANES..].chunks_exact(LANES).zip(velocity[LANES..].chunks_exact(LANES));
-            for (p, (direction, tangent)) in pairs.enumerate() {
-                if self == Self::Exact && p != i {
-                    continue;
-                }
-                let weight = E::of(self.weight(dim, p));
-                for ((sum, &direction), &tangent) in trace.iter_mut().zip(direction).zip(tangent) {
-                    *sum += weight * direction * tangent;
-                }
+        for (weight, at) in self.traced::<E>(dim) {
+            let pairs = state[at.clone()].iter().zip(&velocity[at]);
+            for (sum, (&direction, &tangent)) in trace.iter_mut().zip(pairs) {
+                *sum += weight * direction * tangent;
             }
         }
     }
@@ -291,34 +298,19 @@ impl Divergence {
         d_trace: &[E],
         d_velocity: &mut [E],
     ) {
-        let stride = (1 + self.tangents(dim)) * LANES;
-        let rows = state.chunks_exact(stride).zip(d_velocity.chunks_exact_mut(stride));
-        for (i, (state, gradient)) in rows.enumerate() {
-            let directions = state[LANES..].chunks_exact(LANES);
-            let groups = directions.zip(gradient[LANES..].chunks_exact_mut(LANES));
-            for (p, (direction, gradient)) in groups.enumerate() {
-                if self == Self::Exact && p != i {
-                    continue;
-                }
-                let weight = E::of(self.weight(dim, p));
-                for ((gradient, &direction), &outer) in
-                    gradient.iter_mut().zip(direction).zip(d_trace)
-                {
-                    *gradient += weight * direction * outer;
-                }
+        for (weight, at) in self.traced::<E>(dim) {
+            let pairs = state[at.clone()].iter().zip(d_trace);
+            for (gradient, (&direction, &outer)) in d_velocity[at].iter_mut().zip(pairs) {
+                *gradient += weight * direction * outer;
             }
         }
     }
 
     /// Adds the weighted squares of the velocity's tangents: |J|_F^2, exact or estimated.
     pub(crate) fn frobenius<E: Real>(self, dim: usize, velocity: &[E], sum: &mut [E]) {
-        let stride = (1 + self.tangents(dim)) * LANES;
-        for row in velocity.chunks_exact(stride).take(dim) {
-            for (p, tangent) in row[LANES..].chunks_exact(LANES).enumerate() {
-                let weight = E::of(self.weight(dim, p));
-                for (sum, &tangent) in sum.iter_mut().zip(tangent) {
-                    *sum += weight * tangent * tangent;
-                }
+        for (weight, at) in self.tangents_of::<E>(dim) {
+            for (sum, &tangent) in sum.iter_mut().zip(&velocity[at]) {
+                *sum += weight * tangent * tangent;
             }
         }
     }
@@ -331,27 +323,18 @@ impl Divergence {
         outer: &[E],
         d_velocity: &mut [E],
     ) {
-        let stride = (1 + self.tangents(dim)) * LANES;
-        let rows = velocity.chunks_exact(stride).zip(d_velocity.chunks_exact_mut(stride));
-        for (velocity, gradient) in rows.take(dim) {
-            let tangents = velocity[LANES..].chunks_exact(LANES);
-            let groups = tangents.zip(gradient[LANES..].chunks_exact_mut(LANES));
-            for (p, (tangent, gradient)) in groups.enumerate() {
-                let weight = E::of(2.0 * self.weight(dim, p));
-                for ((gradient, &tangent), &outer) in gradient.iter_mut().zip(tangent).zip(outer) {
-                    *gradient += weight * tangent * outer;
-                }
+        for (weight, at) in self.tangents_of::<E>(dim) {
+            let pairs = velocity[at.clone()].iter().zip(outer);
+            for (gradient, (&tangent, &outer)) in d_velocity[at].iter_mut().zip(pairs) {
+                *gradient += E::of(2.0) * weight * tangent * outer;
             }
         }
     }
 }
 
 fn check_probes(probes: usize) -> Result<()> {
-    if (1..=MOST_PROBES).contains(&probes) {
-        return Ok(());
-    }
-    let (name, requirement) = ("probes", "between 1 and 1000");
-    Err(Error::Parameter { name, requirement, value: probes as f64 })
+    let few = (1..=MOST_PROBES).contains(&probes);
+    require(few, "probes", "between 1 and 1000", probes as f64)
 }
 
 /// Puts probes, `(P dim, LANES)`, behind the values of a state.

@@ -1,12 +1,13 @@
 //! E(n)- and permutation-equivariant vector fields.
 
 use flows_core::elementwise::vectorised;
-use flows_core::lanes::{add, named_mut};
+use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
+use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
-use crate::radial_functions::{RadialFunctions, RadialSums, Strength};
+use crate::radial_functions::{RadialFunctions, Strength};
+use crate::requirement::require_positive;
 
 /// Particles that attract or repel each other along the lines between them:
 /// ```text
@@ -52,15 +53,10 @@ impl EquivariantField {
     /// `particles` in a space of `space` dimensions, with `functions` radial functions.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if any of them is 0.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if any of them is 0.
     pub fn new(particles: usize, space: usize, functions: usize) -> Result<Self> {
-        let settings =
-            [("particles", particles), ("space", space), ("radial functions", functions)];
-        for (name, value) in settings {
-            if value == 0 {
-                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-            }
-        }
+        let radial = ("radial functions", functions);
+        require_positive(&[("particles", particles), ("space", space), radial])?;
         Ok(Self { particles, space, functions })
     }
 
@@ -105,7 +101,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
         scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
-        let (stride, functions) = (at.stride(), RadialFunctions::of(parameters));
+        let (stride, functions) = (at.stride(), RadialFunctions::of(named(parameters)));
         let EquivariantWorkspace { between, share, .. } =
             scratch.or_default::<EquivariantWorkspace<E>>();
         let block = self.space * stride;
@@ -136,10 +132,9 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
-        let (stride, functions) = (at.stride(), RadialFunctions::of(parameters));
+        let (stride, functions) = (at.stride(), RadialFunctions::of(named(parameters)));
         let FieldGradients { velocity, time, state, parameters: sums, .. } = gradients;
-        let [weight, weight_slope, centre, sharpness] = named_mut(sums);
-        let mut sums = RadialSums { weight, weight_slope, centre, sharpness, time };
+        let mut sums = RadialFunctions::of(named_mut(sums));
         let EquivariantWorkspace { between, share, outer } =
             scratch.left::<EquivariantWorkspace<E>>();
         let block = self.space * stride;
@@ -159,7 +154,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
                     let pulled = pull_force(&strength, between, outer, share, stride);
                     let pulled = pull_trace(&strength, (tau, space), pulled);
                     pull_square(&strength, (&pulled, tau), between, share, stride);
-                    functions.pull(&strength, at.time, &pulled, &mut sums);
+                    functions.pull(&strength, (at.time, &mut *time), &pulled, &mut sums);
                     scatter(share, pair, block, state);
                 }
             },

@@ -31,6 +31,7 @@ pub(crate) fn total<E: Real>(lanes: &[E]) -> E {
 }
 
 /// Adds to `totals[i]` the sum of row i.
+#[inline(always)]
 pub(crate) fn add_totals<E: Real>(rows: &[E], totals: &mut [E]) {
     for (row, sum) in rows.chunks_exact(LANES).zip(totals) {
         *sum += total(row);

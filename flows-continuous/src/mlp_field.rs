@@ -1,13 +1,16 @@
 //! Perceptron fields that know the time.
 
+use std::ops::Range;
+
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
+use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::dense::{Dense, DenseGradients, add_bias, pull_bias};
 use crate::field::{FieldGradients, FieldKernel, Instant};
-use crate::time_gate::{GATE, Gate, GateGradients};
+use crate::requirement::require;
+use crate::time_gate::{GATE, Gate};
 use crate::time_input::TimeInput;
 
 /// A perceptron on state, context and time.
@@ -45,7 +48,7 @@ impl MlpField {
     /// With hidden layers of the given widths.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if a width is 0, or there are no or too many frequencies.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if a width is 0, or there are no or too many frequencies.
     pub fn new(
         dim: usize,
         context_dim: usize,
@@ -54,10 +57,7 @@ impl MlpField {
         time: TimeInput,
     ) -> Result<Self> {
         let widths = [&[dim], hidden, &[dim]].concat();
-        if widths.contains(&0) {
-            let name = "width of a layer";
-            return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-        }
+        require(!widths.contains(&0), "width of a layer", "at least 1", 0.0)?;
         time.check()?;
         Ok(Self { widths, context_dim, activation, time })
     }
@@ -79,10 +79,10 @@ impl MlpField {
         self.time == TimeInput::ConcatSquash
     }
 
-    fn gate<'a, E>(&self, layer: usize, parameters: &[&'a [E]]) -> Gate<'a, E> {
+    /// Where the tensors of a layer's gate are.
+    fn gate(&self, layer: usize) -> Range<usize> {
         let first = 2 * self.layers() + GATE.len() * layer;
-        let [slope, bias, shift] = named(&parameters[first..first + GATE.len()]);
-        Gate { slope, bias, shift }
+        first..first + GATE.len()
     }
 
     /// What a layer passes on: what was kept itself where that is the image, else a copy.
@@ -179,7 +179,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
                 add_bias(out, bias, stride);
                 gated[layer].clear();
                 gated[layer].extend_from_slice(out);
-                self.gate(layer, parameters).apply(at.time, out, stride);
+                Gate::of(named(&parameters[self.gate(layer)])).apply(at.time, out, stride);
             }
             let zero = vec![E::zero(); if self.is_gated() { units } else { 0 }];
             let bias = if self.is_gated() { &zero } else { bias };
@@ -211,11 +211,9 @@ impl<E: Real> FieldKernel<E> for MlpField {
                 self.activation.pull(&kept[layer], gradient, LANES, stride);
             }
             if self.is_gated() {
-                let first = 2 * self.layers() + GATE.len() * layer;
-                let [slope, bias, shift] = named_mut(&mut sums[first..first + GATE.len()]);
-                let into = GateGradients { slope, bias, shift, time: &mut *time };
-                let gate = self.gate(layer, parameters);
-                gate.pull(at.time, &gated[layer], gradient, stride, into);
+                let gate = Gate::of(named(&parameters[self.gate(layer)]));
+                let into = Gate::of(named_mut(&mut sums[self.gate(layer)]));
+                gate.pull((at.time, &mut *time), &gated[layer], gradient, stride, into);
             }
             let source = match layer.checked_sub(1) {
                 None => at.state,

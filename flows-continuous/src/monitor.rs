@@ -40,19 +40,21 @@ pub(crate) struct Monitor<'a, E> {
     keep: Keep,
     t0: f64,
     t1: f64,
-    bound: usize,
+    /// Most evaluations.
+    pub(crate) bound: usize,
     evaluations: usize,
     /// Velocities delivered to the stepper, but for the first of each segment.
     delivered: usize,
-    accepted: usize,
+    /// Steps accepted before any halt.
+    pub(crate) accepted: usize,
     /// Number of accepted steps at which to pause.
     pause: usize,
     /// Elapsed time at `state`.
-    elapsed: f64,
+    pub(crate) elapsed: f64,
     /// Length of the last accepted step.
-    step: f64,
+    pub(crate) step: f64,
     /// State after the last accepted step.
-    state: Vec<E>,
+    pub(crate) state: Vec<E>,
     /// Kept states before that.
     earlier: Vec<Vec<E>>,
     /// Times of `earlier` and `state`.
@@ -60,7 +62,7 @@ pub(crate) struct Monitor<'a, E> {
     /// Velocity at `state`, for the start of a segment.
     first: Option<Vec<E>>,
     /// Set once; from then on the field is not called.
-    halt: Option<Ending>,
+    pub(crate) halt: Option<Ending>,
 }
 
 /// Why a solve ends.
@@ -121,39 +123,9 @@ impl<'a, E: Real> Monitor<'a, E> {
         (self.t1 - self.t0).abs()
     }
 
-    /// Most evaluations.
-    pub(crate) fn bound(&self) -> usize {
-        self.bound
-    }
-
-    /// Steps accepted before any halt.
-    pub(crate) fn accepted(&self) -> usize {
-        self.accepted
-    }
-
-    /// Elapsed time at the last accepted state.
-    pub(crate) fn elapsed(&self) -> f64 {
-        self.elapsed
-    }
-
-    /// Length of the last accepted step.
-    pub(crate) fn step(&self) -> f64 {
-        self.step
-    }
-
-    /// The last accepted state.
-    pub(crate) fn state(&self) -> &[E] {
-        &self.state
-    }
-
     /// Whether the stepper was stopped only to be started again.
     pub(crate) fn paused(&self) -> bool {
         self.first.is_some()
-    }
-
-    /// Takes the reason of a halt.
-    pub(crate) fn halted(&mut self) -> Option<Ending> {
-        self.halt.take()
     }
 
     /// Evaluates the velocity at the start and gives the length of the first step.
@@ -220,7 +192,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         {
             *last = self.t1;
         }
-        let attempts = self.in_attempts() / self.method.stages();
+        let attempts = self.in_attempts() / self.method.constants().stages;
         Solution {
             state: self.state,
             earlier: self.earlier,
@@ -245,13 +217,13 @@ impl<'a, E: Real> Monitor<'a, E> {
 
     /// Velocities delivered within attempted steps.
     fn in_attempts(&self) -> usize {
-        self.delivered.saturating_sub(self.accepted * self.method.velocities_at_end())
+        self.delivered.saturating_sub(self.accepted * self.method.constants().velocities_at_end)
     }
 
     fn stage(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), Ending> {
         // The stepper tests for underflow against the rounding of `f64` even in `f32`, and never
         // at time zero. At the second stage, some of the step has passed.
-        let second = self.in_attempts().is_multiple_of(self.method.stages());
+        let second = self.in_attempts().is_multiple_of(self.method.constants().stages);
         if second && self.mesh.last() == Some(&time) {
             return Err(Status::StepUnderflow.into());
         }
@@ -282,97 +254,6 @@ impl<'a, E: Real> Monitor<'a, E> {
         let mut change = vec![E::zero(); y0.len()];
         self.velocity(self.time(first.probe), &y1, &mut change)?;
         change.iter_mut().zip(f0).for_each(|(f1, f0)| *f1 -= *f0);
-        Ok(first.estimate(norm(&change), self.method.order()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Constant;
-
-    impl Problem<f64> for Constant {
-        fn velocity(&mut self, _: f64, _: &[f64], dy: &mut [f64]) -> Result<(), FieldError> {
-            dy.fill(3.0);
-            Ok(())
-        }
-    }
-
-    fn monitor(span: [f64; 2], bound: usize, keep: Keep) -> Monitor<'static, f64> {
-        let field = Box::leak(Box::new(Constant));
-        Monitor::new(Method::Dopri5, keep, span, bound, vec![1.0], field)
-    }
-
-    #[test]
-    fn time_stays_within_the_interval_in_both_directions() {
-        let forward = monitor([0.1, 0.4], 1, Keep::Last);
-        assert_eq!((forward.time(0.0), forward.time(0.5)), (0.1, 0.4));
-        let backward = monitor([0.4, 0.1], 1, Keep::Last);
-        assert_eq!((backward.time(0.0), backward.time(0.5)), (0.4, 0.1));
-    }
-
-    #[test]
-    fn a_halted_field_is_not_called_and_accepts_nothing() {
-        let mut monitor = monitor([0.0, 1.0], 1, Keep::Everything);
-        let mut dy = [7.0];
-        monitor.deliver(0.1, &[1.0], &mut dy);
-        assert_eq!(dy, [3.0]);
-        monitor.deliver(0.2, &[1.0], &mut dy);
-        assert_eq!(dy, [0.0]);
-        assert!(!monitor.accept(1.0, &[1.0], &dy));
-        let ending = monitor.halted();
-        assert!(ending.is_some_and(|ending| ending.status == Status::EvaluationBound));
-        assert_eq!((monitor.evaluations, monitor.accepted()), (1, 0));
-    }
-
-    #[test]
-    fn the_first_velocity_is_not_computed_twice() {
-        let mut monitor = monitor([0.0, 1.0], 9, Keep::Everything);
-        assert!(monitor.start(&Adaptive::new(1e-6, 1e-6)).is_ok_and(|step| step > 0.0));
-        let mut dy = [7.0];
-        monitor.deliver(0.0, &[1.0], &mut dy);
-        assert_eq!((dy, monitor.evaluations, monitor.delivered), ([3.0], 2, 0));
-    }
-
-    /// Accepts `steps` equal steps and gives the longest run of them without a pause.
-    fn longest_segment(monitor: &mut Monitor<'_, f64>, steps: usize) -> usize {
-        let (mut longest, mut current) = (0, 0);
-        for i in 1..=steps {
-            current += 1;
-            longest = longest.max(current);
-            let time = i as f64 / steps as f64;
-            if !monitor.accept(time, &[time], &[3.0]) {
-                assert!(monitor.paused() && monitor.step() > 0.0 && monitor.elapsed() == time);
-                monitor.deliver(time, &[time], &mut [0.0]); // as the next segment does
-                assert!(!monitor.paused());
-                current = 0;
-            }
-        }
-        longest
-    }
-
-    #[test]
-    fn the_states_held_do_not_grow_with_the_steps_unless_all_are_kept() {
-        for steps in [10, 100, 1_000, 10_000] {
-            let mut last = monitor([0.0, 1.0], 1, Keep::Last);
-            assert_eq!(longest_segment(&mut last, steps), steps.min(SEGMENT));
-            assert_eq!((last.accepted(), last.earlier.capacity()), (steps, 0));
-            assert!(last.mesh.len() == 1 && last.mesh.capacity() == 1 && last.state == [1.0]);
-            assert_eq!(last.evaluations, 0);
-
-            let mut all = monitor([0.0, 1.0], 1, Keep::Everything);
-            assert_eq!(longest_segment(&mut all, steps), steps.min(SEGMENT));
-            assert_eq!((all.earlier.len(), all.mesh.len()), (steps, steps + 1));
-        }
-    }
-
-    #[test]
-    fn a_pause_is_not_made_where_no_step_is_left() {
-        let mut monitor = monitor([0.0, 1.0], 1, Keep::Last);
-        for i in 1..FIRST_SEGMENT {
-            assert!(monitor.accept(i as f64 / FIRST_SEGMENT as f64, &[1.0], &[3.0]));
-        }
-        assert!(monitor.accept(1.0 - 1e-16, &[1.0], &[3.0]) && !monitor.paused());
+        Ok(first.estimate(norm(&change), self.method.constants().order))
     }
 }

@@ -1,10 +1,11 @@
 //! Penalties on the path of a continuous flow, which make it easier to integrate.
 
-use flows_core::{Error, Result};
+use flows_core::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::divergence::Divergence;
 use crate::field::Structure;
+use crate::requirement::require;
 
 /// Weights of the path integrals that are added to the training loss, in nats per unit of each.
 ///
@@ -59,26 +60,20 @@ impl Penalties {
     /// Whether the weights are sound, and field and divergence can give what they weigh.
     ///
     /// # Errors
-    /// [`Error::Parameter`] otherwise.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) otherwise.
     pub fn check(self, divergence: Divergence, structure: Structure) -> Result<()> {
-        let refuse = |name, requirement, value| Err(Error::Parameter { name, requirement, value });
         for (name, weight) in [
             ("weight of the kinetic energy", self.kinetic),
             ("weight of the Frobenius norm", self.frobenius),
             ("weight of the Hamilton-Jacobi residual", self.hamilton_jacobi),
         ] {
-            if !(weight >= 0.0 && weight.is_finite()) {
-                return refuse(name, "finite and not negative", weight);
-            }
+            require(weight >= 0.0 && weight.is_finite(), name, "finite and not negative", weight)?;
         }
+        let fits = self.frobenius == 0.0 || !divergence.is_structural();
         let requirement = "0 unless the divergence is taken with tangents (exact, hutchinson, ..)";
-        if self.frobenius > 0.0 && divergence.is_structural() {
-            return refuse("weight of the Frobenius norm", requirement, self.frobenius);
-        }
-        if self.hamilton_jacobi > 0.0 && structure != Structure::Potential {
-            let (name, value) = ("weight of the Hamilton-Jacobi residual", self.hamilton_jacobi);
-            return refuse(name, "0 unless the field is that of a potential", value);
-        }
-        Ok(())
+        require(fits, "weight of the Frobenius norm", requirement, self.frobenius)?;
+        let fits = self.hamilton_jacobi == 0.0 || structure == Structure::Potential;
+        let requirement = "0 unless the field is that of a potential";
+        require(fits, "weight of the Hamilton-Jacobi residual", requirement, self.hamilton_jacobi)
     }
 }

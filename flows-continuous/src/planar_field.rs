@@ -1,15 +1,17 @@
 //! The continuous planar flow.
 
 use flows_core::activation::Activation;
-use flows_core::elementwise::{sigmoid, vectorised};
+use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, add_product, named, named_mut};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
+use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
-use crate::dense::{Dense, DenseGradients};
+use crate::dense::{Dense, DenseGradients, pull_bias};
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 use crate::lanes::{dot, total};
+use crate::requirement::require_positive;
+use crate::time_gate::{multiply, opening, pull_product};
 
 /// A sum of M planar fields that the time switches on and off,
 /// ```text
@@ -46,13 +48,9 @@ impl PlanarField {
     /// A sum of `width` planar fields.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `dim` or `width` is 0.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if `dim` or `width` is 0.
     pub fn new(dim: usize, context_dim: usize, width: usize) -> Result<Self> {
-        for (name, value) in [("dimension", dim), ("width", width)] {
-            if value == 0 {
-                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-            }
-        }
+        require_positive(&[("dimension", dim), ("width", width)])?;
         Ok(Self { dim, context_dim, width })
     }
 
@@ -60,11 +58,9 @@ impl PlanarField {
         self.dim + self.context_dim
     }
 
-    fn planes<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Planes<'a, E> {
-        let [weight, _, slope, bias, direction] = named(parameters);
-        let weight = Matrix::new(weight, self.width, self.inputs());
-        let direction = Matrix::new(direction, self.dim, self.width);
-        Planes { dim: self.dim, weight, slope, bias, direction }
+    fn planes<T>(&self, [weight, bias, slope, gate_bias, direction]: [T; 5]) -> Planes<T> {
+        let (dim, inputs, width) = (self.dim, self.inputs(), self.width);
+        Planes { dim, inputs, width, weight, bias, slope, gate_bias, direction }
     }
 }
 
@@ -108,17 +104,17 @@ impl<E: Real> FieldKernel<E> for PlanarField {
         scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
-        let (stride, planes) = (at.stride(), self.planes(parameters));
+        let (stride, planes) = (at.stride(), self.planes(named(parameters)));
         let PlanarWorkspace { bent, gated, .. } = scratch.or_default::<PlanarWorkspace<E>>();
         bent.resize(self.width * stride, E::zero());
         planes.dense().forward((at.state, at.context), bent, stride);
-        Activation::Tanh.keep(bent, parameters[1], LANES, stride);
+        Activation::Tanh.keep(bent, planes.bias, LANES, stride);
         gated.clear();
         gated.extend_from_slice(bent);
         let (velocity, row) = velocity.split_at_mut(self.dim * stride);
         planes.gate(at.time, gated, stride);
         let gated = Matrix::new(&*gated, self.width, stride);
-        product(planes.direction, gated, velocity, Destination::Replace);
+        product(planes.directions(), gated, velocity, Destination::Replace);
         if at.structure.is_some() {
             planes.trace(at.time, bent, row);
         }
@@ -131,79 +127,61 @@ impl<E: Real> FieldKernel<E> for PlanarField {
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     ) {
-        let (stride, planes) = (at.stride(), self.planes(parameters));
+        let (stride, planes) = (at.stride(), self.planes(named(parameters)));
         let FieldGradients { velocity, time, state, context, parameters: sums, buffers } =
             gradients;
         let [d_gated, d_context] = buffers.or_default::<[Vec<E>; 2]>();
-        let [weight, bias, slope, gate_bias, direction] = named_mut(sums);
+        let mut into = self.planes(named_mut(sums));
         let PlanarWorkspace { bent, gated } = scratch.left::<PlanarWorkspace<E>>();
         let (velocity, row) = velocity.split_at(self.dim * stride);
         let zeros = [E::zero(); LANES];
         let tau = if at.structure.is_some() { row } else { &zeros };
         let outer = Matrix::new(velocity, self.dim, stride);
         let turned = Matrix::new(&*gated, self.width, stride).transposed();
-        product(outer, turned, direction, Destination::Add);
+        product(outer, turned, into.direction, Destination::Add);
         d_gated.resize(self.width * stride, E::zero());
-        product(planes.direction.transposed(), outer, d_gated, Destination::Replace);
-        let into = PlaneSums { weight, bias, slope, gate_bias, direction, time };
-        planes.pull((at.time, tau), bent, d_gated, stride, into);
-
-        let into = DenseGradients { weight, source: state, extras: d_context };
+        product(planes.directions().transposed(), outer, d_gated, Destination::Replace);
+        planes.pull((at.time, time), (tau, bent), d_gated, stride, &mut into);
+        let into = DenseGradients { weight: into.weight, source: state, extras: d_context };
         planes.dense().backward((at.state, at.context), d_gated, into, stride);
         add(context, d_context);
     }
 }
 
-/// Weights, gates and directions of the planes.
-struct Planes<'a, E> {
+/// Weights, gates and directions of the planes, or their gradients, which are added to.
+struct Planes<T> {
     dim: usize,
-    weight: Matrix<'a, E>,
-    slope: &'a [E],
-    bias: &'a [E],
-    direction: Matrix<'a, E>,
-}
-
-/// Gradients of the planes' tensors and of the time; added to.
-struct PlaneSums<'a, E> {
-    weight: &'a mut [E],
-    bias: &'a mut [E],
-    slope: &'a mut [E],
-    gate_bias: &'a mut [E],
-    direction: &'a mut [E],
-    time: &'a mut [E],
-}
-
-impl<'a, E: Real> Planes<'a, E> {
-    fn width(&self) -> usize {
-        self.slope.len()
-    }
-
     /// Columns of the weight.
-    fn inputs(&self) -> usize {
-        self.weight.values().len() / self.width()
+    inputs: usize,
+    width: usize,
+    weight: T,
+    bias: T,
+    slope: T,
+    gate_bias: T,
+    direction: T,
+}
+
+impl<'a, E: Real> Planes<&'a [E]> {
+    fn dense(&self) -> Dense<'a, E> {
+        Dense::new(self.weight, self.width, [self.dim, self.inputs - self.dim])
     }
 
-    fn dense(&self) -> Dense<'a, E> {
-        let context = self.inputs() - self.dim;
-        Dense::new(self.weight.values(), self.width(), [self.dim, context])
+    fn directions(&self) -> Matrix<'a, E> {
+        Matrix::new(self.direction, self.dim, self.width)
     }
 
     /// w and u of one plane, feature by feature.
     #[inline(always)]
     fn plane(&self, unit: usize) -> impl Iterator<Item = (E, E)> {
-        let w = &self.weight.values()[unit * self.inputs()..][..self.dim];
-        let u = self.direction.values()[unit..].iter().step_by(self.width());
+        let w = &self.weight[unit * self.inputs..][..self.dim];
+        let u = self.direction[unit..].iter().step_by(self.width);
         w.iter().copied().zip(u.copied())
     }
 
     /// s of one plane.
     #[inline(always)]
     fn opening(&self, unit: usize, time: &[E]) -> [E; LANES] {
-        let mut opening = [E::zero(); LANES];
-        for (s, &t) in opening.iter_mut().zip(time) {
-            *s = sigmoid(self.slope[unit] * t + self.bias[unit]);
-        }
-        opening
+        opening(self.slope[unit], self.gate_bias[unit], time)
     }
 
     /// Multiplies values and tangents by s.
@@ -212,12 +190,7 @@ impl<'a, E: Real> Planes<'a, E> {
             #[inline(always)]
             || {
                 for (unit, row) in rows.chunks_exact_mut(stride).enumerate() {
-                    let opening = self.opening(unit, time);
-                    for group in row.chunks_exact_mut(LANES) {
-                        for (value, &s) in group.iter_mut().zip(&opening) {
-                            *value *= s;
-                        }
-                    }
+                    multiply(row, &self.opening(unit, time));
                 }
             },
         );
@@ -249,11 +222,11 @@ impl<'a, E: Real> Planes<'a, E> {
     /// ```
     fn pull(
         &self,
-        (time, tau): (&[E], &[E]),
-        bent: &[E],
+        (time, d_time): (&[E], &mut [E]),
+        (tau, bent): (&[E], &[E]),
         gradient: &mut [E],
         stride: usize,
-        mut into: PlaneSums<'_, E>,
+        into: &mut Planes<&mut [E]>,
     ) {
         vectorised(
             #[inline(always)]
@@ -261,29 +234,20 @@ impl<'a, E: Real> Planes<'a, E> {
                 let rows = bent.chunks_exact(stride).zip(gradient.chunks_exact_mut(stride));
                 for (unit, (bent, outer)) in rows.enumerate() {
                     let opening = self.opening(unit, time);
-                    let mut d_opening = [E::zero(); LANES];
-                    let groups = bent.chunks_exact(LANES).zip(outer.chunks_exact_mut(LANES));
-                    for (bent, outer) in groups {
-                        add_product(&mut d_opening, bent, outer);
-                        for (outer, &s) in outer.iter_mut().zip(&opening) {
-                            *outer *= s;
-                        }
-                    }
+                    let mut d_opening = pull_product(bent, outer, &opening);
                     let at = (&opening, tau, bent);
-                    self.pull_trace(unit, at, outer, &mut d_opening, &mut into);
+                    self.pull_trace(unit, at, outer, &mut d_opening, into);
                     for (d_opening, &s) in d_opening.iter_mut().zip(&opening) {
                         *d_opening *= s * (E::one() - s);
                     }
                     into.slope[unit] += dot(&d_opening, time);
                     into.gate_bias[unit] += total(&d_opening);
-                    add_product(into.time, &d_opening, &[self.slope[unit]; LANES]);
+                    add_product(d_time, &d_opening, &[self.slope[unit]; LANES]);
                 }
             },
         );
         Activation::Tanh.pull(bent, gradient, LANES, stride);
-        for (row, sum) in gradient.chunks_exact(stride).zip(into.bias) {
-            *sum += total(&row[..LANES]);
-        }
+        pull_bias(gradient, stride, into.bias);
     }
 
     /// What the trace adds to dT and ds of one plane, and to du and dw.
@@ -294,7 +258,7 @@ impl<'a, E: Real> Planes<'a, E> {
         (opening, tau, bent): (&[E; LANES], &[E], &[E]),
         outer: &mut [E],
         d_opening: &mut [E; LANES],
-        into: &mut PlaneSums<'_, E>,
+        into: &mut Planes<&mut [E]>,
     ) {
         let kappa: E = self.plane(unit).map(|(w, u)| w * u).sum();
         let mut straight = [E::zero(); LANES];
@@ -307,8 +271,8 @@ impl<'a, E: Real> Planes<'a, E> {
         }
         let d_kappa = total(&straight);
         for (feature, (w, u)) in self.plane(unit).enumerate() {
-            into.weight[unit * self.inputs() + feature] += d_kappa * u;
-            into.direction[feature * self.width() + unit] += d_kappa * w;
+            into.weight[unit * self.inputs + feature] += d_kappa * u;
+            into.direction[feature * self.width + unit] += d_kappa * w;
         }
     }
 }

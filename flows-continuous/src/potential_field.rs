@@ -2,11 +2,12 @@
 
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Real, Result, Scratch};
+use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
-use crate::potential_gradient::{Potential, PotentialGradient, PotentialSums};
+use crate::potential_gradient::{Potential, PotentialGradient};
 use crate::potential_trace::HessianTrace;
+use crate::requirement::require_positive;
 
 /// The field of OT-Flow, v = -grad_z Phi(s) with s = (z, t, context) and the potential
 /// ```text
@@ -54,13 +55,9 @@ impl PotentialField {
     /// takes min(10, dim).
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `dim`, `width` or `rank` is 0.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if `dim`, `width` or `rank` is 0.
     pub fn new(dim: usize, context_dim: usize, width: usize, rank: usize) -> Result<Self> {
-        for (name, value) in [("dimension", dim), ("width", width), ("rank", rank)] {
-            if value == 0 {
-                return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
-            }
-        }
+        require_positive(&[("dimension", dim), ("width", width), ("rank", rank)])?;
         Ok(Self { dim, context_dim, width, rank })
     }
 
@@ -69,8 +66,10 @@ impl PotentialField {
         self.dim + 1 + self.context_dim
     }
 
-    fn potential<'a, E: Real>(&self, parameters: &[&'a [E]]) -> Potential<'a, E> {
-        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = named(parameters);
+    fn potential<T>(
+        &self,
+        [inner, inner_bias, outer, outer_bias, output, quadratic, linear]: [T; 7],
+    ) -> Potential<T> {
         let (dim, inputs) = (self.dim, self.inputs());
         Potential { dim, inputs, inner, inner_bias, outer, outer_bias, output, quadratic, linear }
     }
@@ -121,7 +120,7 @@ impl<E: Real> FieldKernel<E> for PotentialField {
         scratch: &mut Scratch,
         velocity: &mut [E],
     ) {
-        let potential = self.potential(parameters);
+        let potential = self.potential(named(parameters));
         let PotentialWorkspace { gradient, trace } = scratch.or_default::<PotentialWorkspace<E>>();
         gradient.forward(&potential, [at.state, at.time, at.context]);
         let (velocity, rows) = velocity.split_at_mut(self.dim * LANES);
@@ -148,10 +147,8 @@ impl<E: Real> FieldKernel<E> for PotentialField {
         gradients: FieldGradients<'_, '_, E>,
     ) {
         let FieldGradients { velocity, time, state, context, parameters: sums, .. } = gradients;
-        let [inner, inner_bias, outer, outer_bias, output, quadratic, linear] = named_mut(sums);
-        let mut sums =
-            PotentialSums { inner, inner_bias, outer, outer_bias, output, quadratic, linear };
-        let potential = self.potential(parameters);
+        let mut sums = self.potential(named_mut(sums));
+        let potential = self.potential(named(parameters));
         let PotentialWorkspace { gradient, trace } = scratch.left::<PotentialWorkspace<E>>();
         let (velocity, rows) = velocity.split_at(self.dim * LANES);
         gradient.clear_gradients();

@@ -8,39 +8,28 @@ use flows_core::operation::LANES;
 use crate::lanes::{add_totals, dot, total};
 use flows_core::lanes::add_product;
 
-/// Parameters of a potential (see [`PotentialField`](crate::PotentialField)).
+/// Parameters of a potential (see [`PotentialField`](crate::PotentialField)), or their gradients,
+/// which are added to.
 #[derive(Debug)]
-pub(crate) struct Potential<'a, E> {
+pub(crate) struct Potential<T> {
     /// Features of the state.
     pub(crate) dim: usize,
     /// Features of s.
     pub(crate) inputs: usize,
     /// K0, `(width, inputs)`.
-    pub(crate) inner: &'a [E],
+    pub(crate) inner: T,
     /// b0
-    pub(crate) inner_bias: &'a [E],
+    pub(crate) inner_bias: T,
     /// K1, `(width, width)`.
-    pub(crate) outer: &'a [E],
+    pub(crate) outer: T,
     /// b1
-    pub(crate) outer_bias: &'a [E],
+    pub(crate) outer_bias: T,
     /// w
-    pub(crate) output: &'a [E],
+    pub(crate) output: T,
     /// A, `(rank, inputs)`.
-    pub(crate) quadratic: &'a [E],
+    pub(crate) quadratic: T,
     /// b, `(dim + 1)`.
-    pub(crate) linear: &'a [E],
-}
-
-/// Gradients of the same; added to.
-#[derive(Debug)]
-pub(crate) struct PotentialSums<'a, E> {
-    pub(crate) inner: &'a mut [E],
-    pub(crate) inner_bias: &'a mut [E],
-    pub(crate) outer: &'a mut [E],
-    pub(crate) outer_bias: &'a mut [E],
-    pub(crate) output: &'a mut [E],
-    pub(crate) quadratic: &'a mut [E],
-    pub(crate) linear: &'a mut [E],
+    pub(crate) linear: T,
 }
 
 /// T0, T1 and x1 of an evaluation, or their gradients, `(width, LANES)` each.
@@ -86,7 +75,7 @@ pub(crate) struct PotentialGradient<E> {
     scratch: Vec<E>,
 }
 
-impl<E: Real> Potential<'_, E> {
+impl<E: Real> Potential<&[E]> {
     fn width(&self) -> usize {
         self.output.len()
     }
@@ -119,7 +108,7 @@ fn block<E: Copy>(rows: &[E]) -> Matrix<'_, E> {
 
 impl<E: Real> PotentialGradient<E> {
     /// g, from the parts of s.
-    pub(crate) fn forward(&mut self, potential: &Potential<'_, E>, parts: [&[E]; 3]) {
+    pub(crate) fn forward(&mut self, potential: &Potential<&[E]>, parts: [&[E]; 3]) {
         self.inputs.clear();
         for part in parts {
             self.inputs.extend_from_slice(part);
@@ -133,18 +122,28 @@ impl<E: Real> PotentialGradient<E> {
         self.form.resize(potential.rank() * LANES, E::zero());
         self.slope.resize((potential.dim + 1) * LANES, E::zero());
         let ([k0, moving], [a, a_moving]) = (potential.inner(), potential.quadratic());
-        product(k0, block(&self.inputs), inner, Destination::Replace);
-        bend_inner(inner, &mut self.bent, potential.inner_bias);
-        product(potential.outer(), block(&self.bent), outer, Destination::Replace);
-        bend_outer(outer, y1, potential);
-        product(potential.outer().transposed(), block(y1), back, Destination::Replace);
-        weigh_inner(inner, back, y0, potential.output);
-        for (row, &b) in self.slope.chunks_exact_mut(LANES).zip(potential.linear) {
-            row.fill(b);
-        }
-        product(moving.transposed(), block(y0), &mut self.slope, Destination::Add);
-        product(a, block(&self.inputs), &mut self.form, Destination::Replace);
-        product(a_moving.transposed(), block(&self.form), &mut self.slope, Destination::Add);
+        vectorised(
+            #[inline(always)]
+            || {
+                product(k0, block(&self.inputs), inner, Destination::Replace);
+                bend_inner(inner, &mut self.bent, potential.inner_bias);
+                product(potential.outer(), block(&self.bent), outer, Destination::Replace);
+                bend_outer(outer, y1, potential);
+                product(potential.outer().transposed(), block(y1), back, Destination::Replace);
+                weigh_inner(inner, back, y0, potential.output);
+                for (row, &b) in self.slope.chunks_exact_mut(LANES).zip(potential.linear) {
+                    row.fill(b);
+                }
+                product(moving.transposed(), block(y0), &mut self.slope, Destination::Add);
+                product(a, block(&self.inputs), &mut self.form, Destination::Replace);
+                product(
+                    a_moving.transposed(),
+                    block(&self.form),
+                    &mut self.slope,
+                    Destination::Add,
+                );
+            },
+        );
     }
 
     /// Sets the gradients of the units to zero, to which the trace adds its own.
@@ -160,10 +159,10 @@ impl<E: Real> PotentialGradient<E> {
     /// returns that of s and adds to those of the parameters.
     pub(crate) fn backward(
         &mut self,
-        potential: &Potential<'_, E>,
+        potential: &Potential<&[E]>,
         d_velocity: &[E],
         d_residual: &[E],
-        sums: &mut PotentialSums<'_, E>,
+        sums: &mut Potential<&mut [E]>,
     ) -> &[E] {
         self.outgoing(d_velocity, d_residual);
         self.scratch.resize(self.units.inner.len(), E::zero());
@@ -174,25 +173,37 @@ impl<E: Real> PotentialGradient<E> {
         let d_slope = block(&self.d_slope);
         let [y0, y1] = &self.weighed;
         let turned = d_slope.transposed();
-        product(moving, d_slope, &mut self.scratch, Destination::Replace);
-        product_within(block(y0), turned, sums.inner, columns, Destination::Add);
-        product(a_moving, d_slope, &mut self.d_form, Destination::Replace);
-        product_within(block(&self.form), turned, sums.quadratic, columns, Destination::Add);
-        product(block(&self.d_form), inputs, sums.quadratic, Destination::Add);
-        add_totals(&self.d_slope, sums.linear);
-        let Units { inner, outer, back } = &mut self.d_units;
-        pull_weighed(&self.units, &self.scratch, inner, back);
-        add_totals(back, sums.output);
-        product(potential.outer(), block(back), &mut self.scratch, Destination::Replace);
-        product(block(y1), block(back).transposed(), sums.outer, Destination::Add);
-        pull_outer(&self.units, &self.scratch, outer, potential, sums);
-        product(block(outer), block(&self.bent).transposed(), sums.outer, Destination::Add);
-        let turned = potential.outer().transposed();
-        product(turned, block(outer), &mut self.scratch, Destination::Replace);
-        pull_inner(&self.units, &self.scratch, inner, sums);
-        product(block(inner), inputs, sums.inner, Destination::Add);
-        product(k0.transposed(), block(inner), &mut self.d_inputs, Destination::Replace);
-        product(a.transposed(), block(&self.d_form), &mut self.d_inputs, Destination::Add);
+        vectorised(
+            #[inline(always)]
+            || {
+                product(moving, d_slope, &mut self.scratch, Destination::Replace);
+                product_within(block(y0), turned, sums.inner, columns, Destination::Add);
+                product(a_moving, d_slope, &mut self.d_form, Destination::Replace);
+                product_within(
+                    block(&self.form),
+                    turned,
+                    sums.quadratic,
+                    columns,
+                    Destination::Add,
+                );
+                product(block(&self.d_form), inputs, sums.quadratic, Destination::Add);
+                add_totals(&self.d_slope, sums.linear);
+                let Units { inner, outer, back } = &mut self.d_units;
+                add_product(inner, &self.units.back, &self.scratch);
+                add_product(back, &self.units.inner, &self.scratch);
+                add_totals(back, sums.output);
+                product(potential.outer(), block(back), &mut self.scratch, Destination::Replace);
+                product(block(y1), block(back).transposed(), sums.outer, Destination::Add);
+                pull_outer(&self.units, &self.scratch, outer, potential, sums);
+                product(block(outer), block(&self.bent).transposed(), sums.outer, Destination::Add);
+                let turned = potential.outer().transposed();
+                product(turned, block(outer), &mut self.scratch, Destination::Replace);
+                pull_inner(&self.units, &self.scratch, inner, sums);
+                product(block(inner), inputs, sums.inner, Destination::Add);
+                product(k0.transposed(), block(inner), &mut self.d_inputs, Destination::Replace);
+                product(a.transposed(), block(&self.d_form), &mut self.d_inputs, Destination::Add);
+            },
+        );
         &self.d_inputs
     }
 
@@ -212,105 +223,73 @@ impl<E: Real> PotentialGradient<E> {
 }
 
 /// Turns K0 s into T0 and writes u0: sigma(p) = ln(e^p + e^-p) = ln(1 + e^2p) - p.
+#[inline(always)]
 fn bend_inner<E: Real>(inner: &mut [E], bent: &mut [E], bias: &[E]) {
-    vectorised(
-        #[inline(always)]
-        || {
-            let rows = inner.chunks_exact_mut(LANES).zip(bent.chunks_exact_mut(LANES));
-            for ((inner, bent), &bias) in rows.zip(bias) {
-                for (t, u) in inner.iter_mut().zip(bent) {
-                    let p = *t + bias;
-                    *t = tanh(p);
-                    *u = softplus(p + p) - p;
-                }
-            }
-        },
-    );
+    let rows = inner.chunks_exact_mut(LANES).zip(bent.chunks_exact_mut(LANES));
+    for ((inner, bent), &bias) in rows.zip(bias) {
+        for (t, u) in inner.iter_mut().zip(bent) {
+            let p = *t + bias;
+            *t = tanh(p);
+            *u = softplus(p + p) - p;
+        }
+    }
 }
 
 /// Turns K1 u0 into T1 and writes y1.
-fn bend_outer<E: Real>(outer: &mut [E], y1: &mut [E], potential: &Potential<'_, E>) {
-    vectorised(
-        #[inline(always)]
-        || {
-            let rows = outer.chunks_exact_mut(LANES).zip(y1.chunks_exact_mut(LANES));
-            let weights = potential.outer_bias.iter().zip(potential.output);
-            for ((outer, y1), (&bias, &w)) in rows.zip(weights) {
-                for (t, y) in outer.iter_mut().zip(y1) {
-                    *t = tanh(*t + bias);
-                    *y = *t * w;
-                }
-            }
-        },
-    );
+#[inline(always)]
+fn bend_outer<E: Real>(outer: &mut [E], y1: &mut [E], potential: &Potential<&[E]>) {
+    let rows = outer.chunks_exact_mut(LANES).zip(y1.chunks_exact_mut(LANES));
+    let weights = potential.outer_bias.iter().zip(potential.output);
+    for ((outer, y1), (&bias, &w)) in rows.zip(weights) {
+        for (t, y) in outer.iter_mut().zip(y1) {
+            *t = tanh(*t + bias);
+            *y = *t * w;
+        }
+    }
 }
 
 /// Turns K1^T y1 into x1 and writes y0.
+#[inline(always)]
 fn weigh_inner<E: Real>(inner: &[E], back: &mut [E], y0: &mut [E], output: &[E]) {
-    vectorised(
-        #[inline(always)]
-        || {
-            let rows = back.chunks_exact_mut(LANES).zip(y0.chunks_exact_mut(LANES));
-            for ((inner, (back, y0)), &w) in inner.chunks_exact(LANES).zip(rows).zip(output) {
-                for ((&t, x), y) in inner.iter().zip(back).zip(y0) {
-                    *x += w;
-                    *y = t * *x;
-                }
-            }
-        },
-    );
-}
-
-/// From dy0 to dT0 and dx1, which are added to.
-fn pull_weighed<E: Real>(units: &Units<E>, d_y0: &[E], d_inner: &mut [E], d_back: &mut [E]) {
-    vectorised(
-        #[inline(always)]
-        || {
-            add_product(d_inner, &units.back, d_y0);
-            add_product(d_back, &units.inner, d_y0);
-        },
-    );
+    let rows = back.chunks_exact_mut(LANES).zip(y0.chunks_exact_mut(LANES));
+    for ((inner, (back, y0)), &w) in inner.chunks_exact(LANES).zip(rows).zip(output) {
+        for ((&t, x), y) in inner.iter().zip(back).zip(y0) {
+            *x += w;
+            *y = t * *x;
+        }
+    }
 }
 
 /// From dy1, and dT1 in `d_outer`, to dp1 in its place; adds to dw and db1.
+#[inline(always)]
 fn pull_outer<E: Real>(
     units: &Units<E>,
     d_y1: &[E],
     d_outer: &mut [E],
-    potential: &Potential<'_, E>,
-    sums: &mut PotentialSums<'_, E>,
+    potential: &Potential<&[E]>,
+    sums: &mut Potential<&mut [E]>,
 ) {
-    vectorised(
-        #[inline(always)]
-        || {
-            let rows = units.outer.chunks_exact(LANES).zip(d_y1.chunks_exact(LANES));
-            for (i, (d_outer, (t, d_y1))) in d_outer.chunks_exact_mut(LANES).zip(rows).enumerate() {
-                let w = potential.output[i];
-                for ((d_outer, &t), &d_y1) in d_outer.iter_mut().zip(t).zip(d_y1) {
-                    *d_outer = (E::one() - t * t) * (*d_outer + w * d_y1);
-                }
-                sums.output[i] += dot(t, d_y1);
-                sums.outer_bias[i] += total(d_outer);
-            }
-        },
-    );
+    let rows = units.outer.chunks_exact(LANES).zip(d_y1.chunks_exact(LANES));
+    for (i, (d_outer, (t, d_y1))) in d_outer.chunks_exact_mut(LANES).zip(rows).enumerate() {
+        let w = potential.output[i];
+        for ((d_outer, &t), &d_y1) in d_outer.iter_mut().zip(t).zip(d_y1) {
+            *d_outer = (E::one() - t * t) * (*d_outer + w * d_y1);
+        }
+        sums.output[i] += dot(t, d_y1);
+        sums.outer_bias[i] += total(d_outer);
+    }
 }
 
 /// From du0, and dT0 in `d_inner`, to dp0 in its place; adds to db0.
+#[inline(always)]
 fn pull_inner<E: Real>(
     units: &Units<E>,
     d_u0: &[E],
     d_inner: &mut [E],
-    sums: &mut PotentialSums<'_, E>,
+    sums: &mut Potential<&mut [E]>,
 ) {
-    vectorised(
-        #[inline(always)]
-        || {
-            let rows = d_inner.iter_mut().zip(&units.inner).zip(d_u0);
-            for ((d_inner, &t), &d_u0) in rows {
-                *d_inner = (E::one() - t * t) * *d_inner + t * d_u0;
-            }
-        },
-    );
+    for ((d_inner, &t), &d_u0) in d_inner.iter_mut().zip(&units.inner).zip(d_u0) {
+        *d_inner = (E::one() - t * t) * *d_inner + t * d_u0;
+    }
     add_totals(d_inner, sums.inner_bias);
 }

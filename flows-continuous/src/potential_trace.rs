@@ -6,7 +6,7 @@ use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 
 use crate::lanes::{dot, total};
-use crate::potential_gradient::{Potential, PotentialSums, Units};
+use crate::potential_gradient::{Potential, Units};
 
 /// The trace of the Hessian in z, with T = tanh p and D = 1 - T^2 of the two layers and the sums over
 /// k running over the features of the state:
@@ -33,7 +33,7 @@ pub(crate) struct HessianTrace<E> {
 
 impl<E: Real> HessianTrace<E> {
     /// Writes the trace with its sign turned: that of the Jacobian of the velocity.
-    pub(crate) fn forward(&mut self, weights: &Potential<'_, E>, at: &Units<E>, row: &mut [E]) {
+    pub(crate) fn forward(&mut self, weights: &Potential<&[E]>, at: &Units<E>, row: &mut [E]) {
         let (width, columns) = (weights.output.len(), weights.dim * LANES);
         self.spread.resize(width * columns, E::zero());
         self.image.resize(width * columns, E::zero());
@@ -71,11 +71,11 @@ impl<E: Real> HessianTrace<E> {
     /// the weights; what `forward` left is used up.
     pub(crate) fn backward(
         &mut self,
-        weights: &Potential<'_, E>,
+        weights: &Potential<&[E]>,
         at: &Units<E>,
         row: &[E],
         d_units: &mut Units<E>,
-        sums: &mut PotentialSums<'_, E>,
+        sums: &mut Potential<&mut [E]>,
     ) {
         let (width, columns) = (weights.output.len(), weights.dim * LANES);
         let mut tau = [E::zero(); LANES];
@@ -101,7 +101,7 @@ impl<E: Real> HessianTrace<E> {
     /// dP in place of P, dT1 and dw.
     fn pull_outer(
         &mut self,
-        weights: &Potential<'_, E>,
+        weights: &Potential<&[E]>,
         at: &Units<E>,
         tau: &[E; LANES],
         d_outer: &mut [E],
@@ -134,7 +134,7 @@ impl<E: Real> HessianTrace<E> {
     /// dT0, dx1 and dK0 from dQ, which stands in place of Q.
     fn pull_inner(
         &self,
-        weights: &Potential<'_, E>,
+        weights: &Potential<&[E]>,
         at: &Units<E>,
         tau: &[E; LANES],
         d_units: &mut Units<E>,
@@ -169,7 +169,7 @@ impl<E: Real> HessianTrace<E> {
     }
 }
 
-impl<E: Real> Potential<'_, E> {
+impl<E: Real> Potential<&[E]> {
     /// Q from T0.
     fn spread(&self, inner: &[E], spread: &mut [E]) {
         let rows = spread.chunks_exact_mut(self.dim * LANES).zip(lanes(inner));

@@ -5,7 +5,6 @@ use flows_core::elementwise::exp;
 use flows_core::operation::LANES;
 
 use crate::lanes::{dot, total};
-use flows_core::lanes::named;
 
 /// phi(q, t) = sum_k alpha_k B_k(rho), alpha_k = a_k + c_k t, B = exp(-y^2 / 2), y = beta (rho - mu).
 /// With r = sqrt(1 + q):
@@ -14,20 +13,19 @@ use flows_core::lanes::named;
 /// B' = -beta y B,   B'' = beta^2 (y^2 - 1) B                      (in rho)
 /// phi' = rho' sum alpha B',   phi'' = rho'' sum alpha B' + rho'^2 sum alpha B''
 /// ```
-pub(crate) struct RadialFunctions<'a, E> {
-    weight: &'a [E],
-    weight_slope: &'a [E],
-    centre: &'a [E],
-    sharpness: &'a [E],
+///
+/// Of the tensors, or of their gradients, which are added to.
+pub(crate) struct RadialFunctions<T> {
+    weight: T,
+    weight_slope: T,
+    centre: T,
+    sharpness: T,
 }
 
-/// Gradients of the tensors and of the time; added to.
-pub(crate) struct RadialSums<'a, E> {
-    pub(crate) weight: &'a mut [E],
-    pub(crate) weight_slope: &'a mut [E],
-    pub(crate) centre: &'a mut [E],
-    pub(crate) sharpness: &'a mut [E],
-    pub(crate) time: &'a mut [E],
+impl<T> RadialFunctions<T> {
+    pub(crate) fn of([weight, weight_slope, centre, sharpness]: [T; 4]) -> Self {
+        Self { weight, weight_slope, centre, sharpness }
+    }
 }
 
 /// q, phi and its first two derivatives in q.
@@ -38,12 +36,7 @@ pub(crate) struct Strength<E> {
     pub(crate) curvature: [E; LANES],
 }
 
-impl<'a, E: Real> RadialFunctions<'a, E> {
-    pub(crate) fn of(parameters: &[&'a [E]]) -> Self {
-        let [weight, weight_slope, centre, sharpness] = named(parameters);
-        Self { weight, weight_slope, centre, sharpness }
-    }
-
+impl<E: Real> RadialFunctions<&[E]> {
     #[inline(always)]
     pub(crate) fn strength(&self, square: &[E; LANES], time: &[E]) -> Strength<E> {
         let [mut value, mut slope, mut curvature] = [[E::zero(); LANES]; 3];
@@ -76,9 +69,9 @@ impl<'a, E: Real> RadialFunctions<'a, E> {
     pub(crate) fn pull(
         &self,
         strength: &Strength<E>,
-        time: &[E],
+        (time, d_time): (&[E], &mut [E]),
         [value, slope]: &[[E; LANES]; 2],
-        sums: &mut RadialSums<'_, E>,
+        sums: &mut RadialFunctions<&mut [E]>,
     ) {
         let two = E::of(2.0);
         for k in 0..self.weight.len() {
@@ -95,7 +88,7 @@ impl<'a, E: Real> RadialFunctions<'a, E> {
                 let rise = beta * (steep * beta * (y * y - E::one()) - flat * y);
                 d_centre[lane] = -alpha * rise;
                 d_sharpness[lane] = alpha * y * (steep * (y * y - two) - flat * delta);
-                sums.time[lane] += c * d_alpha[lane];
+                d_time[lane] += c * d_alpha[lane];
             }
             sums.weight[k] += total(&d_alpha);
             sums.weight_slope[k] += dot(&d_alpha, time);

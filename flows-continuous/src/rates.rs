@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flows_core::operation::LANES;
 use flows_core::{Real, Scratch};
 
-use crate::divergence::{Divergence, HutchPlusPlus};
+use crate::divergence::{Divergence, Hutchinson, Probe};
 use crate::field::{FieldGradients, FieldKernel, Instant};
 use crate::penalty::Penalty;
 
@@ -59,6 +59,12 @@ impl<E: Real> Evaluation<E> {
         self.state.chunks_exact_mut(self.stride).map(|row| &mut row[..LANES])
     }
 
+    /// One tangent of the velocity, feature by feature.
+    pub(crate) fn tangent(&self, direction: usize) -> impl Iterator<Item = &[E]> {
+        let first = (1 + direction) * LANES;
+        self.velocity.chunks_exact(self.stride).map(move |row| &row[first..first + LANES])
+    }
+
     /// Moves to a state, of which the first `dim` rows are read.
     pub(crate) fn move_to(&mut self, values: &[E]) {
         for (row, values) in self.state().zip(values.chunks_exact(LANES)) {
@@ -85,6 +91,19 @@ pub(crate) struct Buffers<E> {
     field: Scratch,
 }
 
+impl<E: Real> Buffers<E> {
+    /// The gradient of what the field wrote: that of the velocity, the rest zero.
+    fn start(&mut self, evaluation: &Evaluation<E>, d_values: &[E]) -> &mut [E] {
+        self.velocity.clear();
+        self.velocity.resize(evaluation.velocity.len(), E::zero());
+        let rows = self.velocity.chunks_exact_mut(evaluation.stride);
+        for (row, outer) in rows.zip(d_values.chunks_exact(LANES)) {
+            row[..LANES].copy_from_slice(outer);
+        }
+        &mut self.velocity
+    }
+}
+
 /// Gradients of one evaluation of the rates.
 pub(crate) struct RateGradients<'a, 'b, E> {
     /// Of the state; added to.
@@ -98,6 +117,11 @@ pub(crate) struct RateGradients<'a, 'b, E> {
 }
 
 impl<E: Real> Rates<E> {
+    /// Without penalties.
+    pub(crate) fn new(kernel: &Arc<dyn FieldKernel<E>>, divergence: Option<Divergence>) -> Self {
+        Self { kernel: Arc::clone(kernel), divergence, penalties: Vec::new() }
+    }
+
     /// Rows of the rates.
     pub(crate) fn width(&self) -> usize {
         self.kernel.dim() + usize::from(self.divergence.is_some()) + self.penalties.len()
@@ -136,7 +160,7 @@ impl<E: Real> Rates<E> {
         if let Some(divergence) = self.divergence {
             let sketched = |sketch: &[E]| {
                 evaluations += 1;
-                self.images(sketch, (&evaluation.time, state), given)
+                self.images(sketch, time, state, given)
             };
             divergence.write_directions(dim, given.probes, &mut evaluation.state, sketched);
         }
@@ -153,33 +177,16 @@ impl<E: Real> Rates<E> {
         Some((rows * LANES + left) * E::BYTES)
     }
 
-    /// Images of directions, `(P dim, LANES)`, under the Jacobian at a state.
-    fn images(&self, directions: &[E], (time, state): (&[E], &[E]), given: Given<'_, E>) -> Vec<E> {
-        let dim = self.kernel.dim();
-        let tangents = directions.len() / (dim * LANES);
-        let stride = (1 + tangents) * LANES;
-        let mut wide = vec![E::zero(); dim * stride];
-        for (feature, row) in wide.chunks_exact_mut(stride).enumerate() {
-            row[..LANES].copy_from_slice(&state[feature * LANES..(feature + 1) * LANES]);
-        }
-        // A divergence with as many directions as the sketch writes them as they are.
-        let plain = Divergence::HutchPlusPlus(HutchPlusPlus {
-            sketch: 0,
-            probes: tangents,
-            ..HutchPlusPlus::default()
-        });
-        plain.write_directions(dim, directions, &mut wide, |_| Vec::new());
-        let mut velocity = wide.clone();
-        let at = Instant { time, tangents, state: &wide, context: given.context, structure: None };
-        self.kernel.forward(at, given.parameters, &mut Scratch::new(), &mut velocity);
-        let mut images = vec![E::zero(); directions.len()];
-        for (p, image) in images.chunks_exact_mut(dim * LANES).enumerate() {
-            for (feature, target) in image.chunks_exact_mut(LANES).enumerate() {
-                let source = feature * stride + (1 + p) * LANES;
-                target.copy_from_slice(&velocity[source..source + LANES]);
-            }
-        }
-        images
+    /// Images of directions, `(P dim, LANES)`, under the Jacobian at a time and a state.
+    fn images(&self, directions: &[E], time: f64, state: &[E], given: Given<'_, E>) -> Vec<E> {
+        // Hutchinson's estimator takes its probes as directions, as they are.
+        let probes = directions.len() / (self.kernel.dim() * LANES);
+        let along = Hutchinson { probes, distribution: Probe::Gaussian };
+        let rates = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
+        let given = Given { probes: directions, ..given };
+        let (mut evaluation, _) = rates.start(time, state, given);
+        rates.evaluate(&mut evaluation, given);
+        (0..probes).flat_map(|p| evaluation.tangent(p)).flatten().copied().collect()
     }
 
     /// Writes the rates at the time and the state of an evaluation.
@@ -232,17 +239,9 @@ impl<E: Real> Rates<E> {
         gradients: RateGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
-        let dim = self.kernel.dim();
-        let Evaluation { time, state, stride, velocity, field, .. } = evaluation;
-        let stride = *stride;
-        let Buffers { velocity: d_velocity, state: d_state, field: field_buffers } = buffers;
-        d_velocity.clear();
-        d_velocity.resize(velocity.len(), E::zero());
-        d_state.resize(state.len(), E::zero());
-        let rows = d_velocity.chunks_exact_mut(stride).take(dim);
-        for (row, outer) in rows.zip(d_rates.chunks_exact(LANES)) {
-            row[..LANES].copy_from_slice(outer);
-        }
+        let (dim, stride) = (self.kernel.dim(), evaluation.stride);
+        let d_velocity = buffers.start(evaluation, &d_rates[..dim * LANES]);
+        let Evaluation { state, velocity, .. } = &*evaluation;
         if let Some(divergence) = self.divergence {
             let (d_trace, d_penalties) = d_rates[dim * LANES..].split_at(LANES);
             if divergence.is_structural() {
@@ -266,8 +265,41 @@ impl<E: Real> Rates<E> {
                 }
             }
         }
+        self.pull(evaluation, given, gradients, buffers);
+    }
+
+    /// The backward pass from the gradients of the velocity, `(dim, LANES)`, and of its tangents along
+    /// all axes, `(dim dim, LANES)`, either of which may be none. The evaluation is spent by that.
+    pub(crate) fn pull_jacobian(
+        &self,
+        evaluation: &mut Evaluation<E>,
+        given: Given<'_, E>,
+        (d_velocity, d_jacobian): (&[E], &[E]),
+        gradients: RateGradients<'_, '_, E>,
+        buffers: &mut Buffers<E>,
+    ) {
+        let stride = evaluation.stride;
+        let rows = buffers.start(evaluation, d_velocity).chunks_exact_mut(stride);
+        if !d_jacobian.is_empty() {
+            let outer = d_jacobian.chunks_exact(stride - LANES);
+            rows.zip(outer).for_each(|(row, outer)| row[LANES..].copy_from_slice(outer));
+        }
+        self.pull(evaluation, given, gradients, buffers);
+    }
+
+    /// The backward pass from the gradient of what the field wrote, in the buffers.
+    fn pull(
+        &self,
+        evaluation: &mut Evaluation<E>,
+        given: Given<'_, E>,
+        gradients: RateGradients<'_, '_, E>,
+        buffers: &mut Buffers<E>,
+    ) {
+        let Evaluation { time, state, stride, field, .. } = evaluation;
+        let Buffers { velocity, state: d_state, field: field_buffers } = buffers;
+        d_state.resize(state.len(), E::zero());
         let field_gradients = FieldGradients {
-            velocity: d_velocity,
+            velocity,
             time: gradients.time,
             state: d_state,
             context: gradients.context,
@@ -276,7 +308,7 @@ impl<E: Real> Rates<E> {
         };
         let at = self.instant(time, state, given);
         self.kernel.backward(at, given.parameters, field, field_gradients);
-        let rows = d_state.chunks_exact(stride).zip(gradients.state.chunks_exact_mut(LANES));
+        let rows = d_state.chunks_exact(*stride).zip(gradients.state.chunks_exact_mut(LANES));
         rows.for_each(|(row, target)| flows_core::lanes::add(target, &row[..LANES]));
     }
 

@@ -16,9 +16,8 @@ pub(crate) struct Recorder<E> {
     dim: usize,
     checkpoints: NonZeroUsize,
     steps: Vec<RowStep<E>>,
-    every: usize,
-    states: Vec<Vec<E>>,
-    kept: Vec<Vec<Evaluation<E>>>,
+    /// The rest of what is written down.
+    path: Path<E>,
     room: Option<Room>,
 }
 
@@ -26,15 +25,7 @@ impl<E: Real> Recorder<E> {
     /// For states of `dim` rows, of which at most about `checkpoints` are kept.
     pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize, room: Room) -> Self {
         let room = Some(room).filter(|room| room.is_open());
-        Self {
-            dim,
-            checkpoints,
-            steps: Vec::new(),
-            every: 1,
-            states: Vec::new(),
-            kept: Vec::new(),
-            room,
-        }
+        Self { dim, checkpoints, steps: Vec::new(), path: Path::default(), room }
     }
 
     /// Whether stages are kept.
@@ -52,6 +43,7 @@ impl<E: Real> Recorder<E> {
         stages: &mut VecDeque<Evaluation<E>>,
     ) -> bool {
         let state = &state[..self.dim * LANES];
+        let Path { every, states, kept, .. } = &mut self.path;
         if self.room.as_mut().is_some_and(Room::take) {
             let others: VecDeque<_> = stages.iter().map(Evaluation::another).collect();
             let mut step = std::mem::replace(stages, others);
@@ -62,17 +54,17 @@ impl<E: Real> Recorder<E> {
                 first.move_to(state);
                 step.push_front(first);
             }
-            self.kept.push(step.into());
+            kept.push(step.into());
         } else {
             self.room = None;
         }
-        if self.steps.len() == self.every * self.checkpoints.get() {
+        if self.steps.len() == *every * self.checkpoints.get() {
             // Too many: every other one goes.
-            self.states = std::mem::take(&mut self.states).into_iter().step_by(2).collect();
-            self.every *= 2;
+            *states = std::mem::take(states).into_iter().step_by(2).collect();
+            *every *= 2;
         }
-        if self.steps.len().is_multiple_of(self.every) {
-            self.states.push(state.to_vec());
+        if self.steps.len().is_multiple_of(*every) {
+            states.push(state.to_vec());
         }
         self.steps.push(RowStep { time, length });
         self.keeps()
@@ -80,7 +72,6 @@ impl<E: Real> Recorder<E> {
 
     /// What was written down.
     pub(crate) fn finish(self) -> Path<E> {
-        let Self { steps, every, states, kept, .. } = self;
-        Path { steps: Steps::Rows(steps), every, states, kept }
+        Path { steps: Steps::Rows(self.steps), ..self.path }
     }
 }

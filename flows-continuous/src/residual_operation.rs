@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use flows_core::elementwise::vectorised;
-use flows_core::lanes::{add, named};
+use flows_core::lanes::{add_product, named};
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
+use crate::divergence::Divergence;
 use crate::elimination::eliminate;
 use crate::field::FieldKernel;
 use crate::fixed_point::solve;
-use crate::jacobian_pass::{JacobianPass, PassGradients};
-use crate::rates::Given;
+use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 
 /// The layers z' = z + h f(t, z) between the times of a mesh, with the log-det of all, or their
 /// inverses, last to first.
@@ -89,9 +89,12 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
     ) -> Result<()> {
         let (z, log_det) = outputs.split_at_mut(1);
         let z = &mut *z[0];
-        let mut pass = JacobianPass::new(&*self.kernel, given(inputs, parameters));
+        let given = given(inputs, parameters);
+        let mut plain = Pass::new(&self.kernel, None, given, z);
+        let mut full = log_det.first_mut().map(|log_det| {
+            (log_det, Pass::new(&self.kernel, Some(Divergence::Exact), given, inputs[0]))
+        });
         let mut matrix = Vec::new();
-        let mut shift = vec![E::zero(); z.len()];
         let mut iterations = 0;
         let ResidualWorkspace(states) = scratch.or_default();
         states.clear();
@@ -100,27 +103,28 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
             let h = E::of(length);
             if self.direction == Direction::Inverse {
                 iterations += solve(z, |z, shift| {
-                    pass.evaluate(time, z);
-                    pass.scaled_velocity(h, shift);
+                    let velocity = plain.evaluate(time, z);
+                    shift.iter_mut().zip(velocity).for_each(|(shift, &v)| *shift = h * v);
                 })?;
             }
             if self.recorded {
                 states.extend_from_slice(z);
             }
-            if let Some(log_det) = log_det.first_mut() {
-                pass.evaluate_jacobian(time, z);
-                write_matrix(&pass, h, 1, &mut matrix);
-                eliminate(self.kernel.dim(), &mut matrix, log_det);
-            } else {
-                pass.evaluate(time, z);
-            }
+            let velocity = match &mut full {
+                Some((log_det, pass)) => {
+                    pass.evaluate(time, z);
+                    write_matrix(pass, h, 1, &mut matrix);
+                    eliminate(self.kernel.dim(), &mut matrix, log_det);
+                    &pass.at.rates
+                }
+                None => plain.evaluate(time, z),
+            };
             if self.direction == Direction::Forward {
-                pass.scaled_velocity(h, &mut shift);
-                add(z, &shift);
+                z.iter_mut().zip(velocity).for_each(|(z, &v)| *z += h * v);
             }
         }
         self.iterations.note(Work::iterations(iterations));
-        self.finish(z, log_det.first_mut())
+        self.finish(z, full.map(|(log_det, _)| log_det))
     }
 
     fn backward(
@@ -137,16 +141,19 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
         d_state.copy_from_slice(d_value);
         let given = given(block.inputs, block.parameters);
         let mut backward = Backward {
-            pass: JacobianPass::new(&*self.kernel, given),
+            plain: Pass::new(&self.kernel, None, given, d_state),
+            full: Pass::new(&self.kernel, Some(Divergence::Exact), given, d_state),
             matrix: Vec::new(),
             scaled: vec![E::zero(); d_state.len()],
             d_log_det,
         };
         let ResidualWorkspace(states) = block.scratch.left();
+        // Of the times of the layers, which are not learned.
+        let mut time = [E::zero(); LANES];
         let states = states.chunks_exact(d_state.len());
         for (layer, z) in self.layers().into_iter().zip(states).rev() {
-            let into =
-                PassGradients { state: d_state, context, parameters: &mut *parameter_gradients };
+            let parameters = &mut *parameter_gradients;
+            let into = RateGradients { state: d_state, time: &mut time, context, parameters };
             match self.direction {
                 Direction::Forward => backward.pull_forward(layer, z, into),
                 Direction::Inverse => backward.pull_inverse(layer, z, into),
@@ -168,12 +175,46 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
     }
 }
 
+/// A field at the place that was evaluated last, with its Jacobian where the divergence is exact.
+struct Pass<'a, E: Real> {
+    rates: Rates<E>,
+    given: Given<'a, E>,
+    at: Evaluation<E>,
+    buffers: Buffers<E>,
+}
+
+impl<'a, E: Real> Pass<'a, E> {
+    fn new(
+        kernel: &Arc<dyn FieldKernel<E>>,
+        divergence: Option<Divergence>,
+        given: Given<'a, E>,
+        z: &[E],
+    ) -> Self {
+        let rates = Rates::new(kernel, divergence);
+        let (at, _) = rates.start(0.0, z, given);
+        Self { rates, given, at, buffers: Buffers::default() }
+    }
+
+    /// Evaluates the field at `z` and returns the velocity, with what may follow it.
+    fn evaluate(&mut self, time: f64, z: &[E]) -> &[E] {
+        self.at.time.fill(E::of(time));
+        self.at.move_to(z);
+        self.rates.evaluate(&mut self.at, self.given);
+        &self.at.rates
+    }
+
+    /// From the gradients of the velocity and of the Jacobian, either of which may be none.
+    fn pull(&mut self, outer: (&[E], &[E]), into: RateGradients<'_, '_, E>) {
+        self.rates.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
+    }
+}
+
 /// The first of `blocks` square blocks, M^T = I + h J^T, with the unit matrix as a second one.
-fn write_matrix<E: Real>(pass: &JacobianPass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
+fn write_matrix<E: Real>(pass: &Pass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
     matrix.clear();
-    for (i, row) in pass.transposed().enumerate() {
+    for i in 0..pass.rates.kernel.dim() {
         let first = matrix.len();
-        for entry in row {
+        for entry in pass.at.tangent(i) {
             matrix.extend(entry.iter().map(|&entry| h * entry));
         }
         let width = matrix.len() - first;
@@ -187,7 +228,8 @@ fn write_matrix<E: Real>(pass: &JacobianPass<'_, E>, h: E, blocks: usize, matrix
 
 /// Buffers of the backward pass.
 struct Backward<'a, E: Real> {
-    pass: JacobianPass<'a, E>,
+    plain: Pass<'a, E>,
+    full: Pass<'a, E>,
     matrix: Vec<E>,
     /// A gradient times a length, `(dim, LANES)`.
     scaled: Vec<E>,
@@ -195,43 +237,44 @@ struct Backward<'a, E: Real> {
 }
 
 impl<E: Real> Backward<'_, E> {
-    fn pull_forward(&mut self, layer: Layer, z: &[E], into: PassGradients<'_, '_, E>) {
+    fn pull_forward(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let mut inverse = self.inverse(layer, z);
         scale(&mut inverse, self.d_log_det, h);
         self.scaled.iter_mut().zip(&*into.state).for_each(|(scaled, &d)| *scaled = h * d);
-        self.pass.pull((&self.scaled, &inverse), into);
+        self.full.pull((&self.scaled, &inverse), into);
         self.matrix = inverse;
     }
 
-    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: PassGradients<'_, '_, E>) {
+    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let inverse = self.inverse(layer, z);
-        let PassGradients { state, context, parameters } = into;
+        let RateGradients { state, time, context, parameters } = into;
         let mut d_jacobian = inverse.clone();
         scale(&mut d_jacobian, self.d_log_det, -h);
-        let log_det = PassGradients {
+        let log_det = RateGradients {
             state: &mut *state,
+            time: &mut *time,
             context: &mut *context,
             parameters: &mut *parameters,
         };
-        self.pass.pull((&[], &d_jacobian), log_det);
+        self.full.pull((&[], &d_jacobian), log_det);
         multiply(&inverse, state, &mut self.scaled);
         state.copy_from_slice(&self.scaled);
         self.scaled.iter_mut().for_each(|d| *d = -h * *d);
-        self.pass.evaluate(layer.time, z);
+        self.plain.evaluate(layer.time, z);
         // The state's share of this is in M^-T already.
         d_jacobian.truncate(state.len());
-        let implicit = PassGradients { state: &mut d_jacobian, context, parameters };
-        self.pass.pull((&self.scaled, &[]), implicit);
+        let implicit = RateGradients { state: &mut d_jacobian, time, context, parameters };
+        self.plain.pull((&self.scaled, &[]), implicit);
         self.matrix = inverse;
     }
 
     /// Evaluates a layer and returns M^-T, `(dim, dim, LANES)`.
     fn inverse(&mut self, layer: Layer, z: &[E]) -> Vec<E> {
-        self.pass.evaluate_jacobian(layer.time, z);
+        self.full.evaluate(layer.time, z);
         let mut matrix = std::mem::take(&mut self.matrix);
-        write_matrix(&self.pass, E::of(layer.length), 2, &mut matrix);
+        write_matrix(&self.full, E::of(layer.length), 2, &mut matrix);
         let mut log_det = [E::zero(); LANES];
         eliminate(z.len() / LANES, &mut matrix, &mut log_det);
         // The second block of each row, moved to the front.
@@ -267,9 +310,7 @@ fn multiply<E: Real>(matrix: &[E], vector: &[E], product: &mut [E]) {
             for (sum, row) in product.chunks_exact_mut(LANES).zip(rows) {
                 sum.fill(E::zero());
                 for (entries, values) in row.chunks_exact(LANES).zip(vector.chunks_exact(LANES)) {
-                    for ((sum, &entry), &value) in sum.iter_mut().zip(entries).zip(values) {
-                        *sum += entry * value;
-                    }
+                    add_product(sum, entries, values);
                 }
             }
         },

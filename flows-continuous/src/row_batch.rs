@@ -1,7 +1,7 @@
 //! A batch of rows in blocks, and the row-wise solver over all of them.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flows_core::Real;
 use flows_core::operation::LANES;
@@ -33,14 +33,12 @@ impl State {
 
     /// Rows of `dim` values each, the rest of the width zero.
     pub(crate) fn pack<E: Real>(self, values: &[E], dim: usize) -> Vec<E> {
-        let mut flat = vec![E::zero(); self.width * self.rows];
+        let mut flat = Vec::with_capacity(self.width * self.rows);
         for (start, rows) in self.blocks() {
             for feature in 0..dim {
-                let target = self.width * start + feature * rows;
-                for lane in 0..rows {
-                    flat[target + lane] = values[(start + lane) * dim + feature];
-                }
+                flat.extend((start..start + rows).map(|row| values[row * dim + feature]));
             }
+            flat.resize(flat.len() + (self.width - dim) * rows, E::zero());
         }
         flat
     }
@@ -60,14 +58,19 @@ impl State {
 }
 
 /// A batch, everything row by row.
-pub(crate) struct RowBatch<'a, E> {
-    pub(crate) start: &'a [E],
-    pub(crate) context: &'a [E],
-    pub(crate) probes: &'a [E],
-    pub(crate) parameters: &'a [&'a [E]],
+pub(crate) struct RowBatch<E> {
+    pub(crate) start: Vec<E>,
+    pub(crate) context: Vec<E>,
+    pub(crate) probes: Vec<E>,
+    pub(crate) parameters: Arc<Vec<Vec<E>>>,
 }
 
-impl<E: Real> RowBatch<'_, E> {
+impl<E: Real> RowBatch<E> {
+    /// The parameters as a field takes them.
+    pub(crate) fn parameters(&self) -> Vec<&[E]> {
+        self.parameters.iter().map(Vec::as_slice).collect()
+    }
+
     /// The rows, a block at a time.
     pub(crate) fn blocks(&self, rates: &Rates<E>) -> impl Iterator<Item = Waiting<E>> {
         let (dim, width) = (rates.kernel.dim(), rates.width());
@@ -75,13 +78,13 @@ impl<E: Real> RowBatch<'_, E> {
         let rows = self.start.len() / dim;
         let noise = self.probes.len().checked_div(rows).unwrap_or(0);
         State::new(dim, rows).blocks().map(move |(first, count)| {
-            let mut state = lanes(self.start, dim, first, count);
+            let mut state = lanes(&self.start, dim, first, count);
             state.resize(width * LANES, E::zero());
             Waiting {
                 rows: (first..first + count).collect(),
                 state,
-                context: lanes(self.context, features, first, count),
-                probes: lanes(self.probes, noise, first, count),
+                context: lanes(&self.context, features, first, count),
+                probes: lanes(&self.probes, noise, first, count),
             }
         })
     }
@@ -97,16 +100,16 @@ type Solved<E> = (Vec<(usize, RowReport)>, Vec<E>);
 pub(crate) fn solve_batch<E: Real>(
     rates: &Rates<E>,
     (settings, times): (Adaptive, [f64; 2]),
-    batch: &RowBatch<'_, E>,
+    batch: &RowBatch<E>,
 ) -> (Vec<E>, Vec<RowReport>) {
     let (dim, width) = (rates.kernel.dim(), rates.width());
-    let rows = batch.start.len() / dim;
+    let (rows, parameters) = (batch.start.len() / dim, batch.parameters());
     let (blocks, count) = (Mutex::new(batch.blocks(rates)), rows.div_ceil(LANES));
     let work = |_| {
         let (mut order, mut values) = (Vec::new(), Vec::new());
         let fetch = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
         let settings = (settings, times);
-        solve_rows(rates, batch.parameters, settings, fetch, None, |done| {
+        solve_rows(rates, &parameters, settings, fetch, None, |done| {
             order.push((done.row, done.report));
             values.extend(done.block[done.lane..].iter().step_by(LANES));
         });
@@ -127,11 +130,7 @@ pub(crate) fn solve_batch<E: Real>(
 
 /// Feature-major block of `rows` rows from row `start`, the last one repeated to fill it.
 pub(crate) fn lanes<E: Real>(values: &[E], dim: usize, start: usize, rows: usize) -> Vec<E> {
-    let mut block = vec![E::zero(); dim * LANES];
-    for (feature, row) in block.chunks_exact_mut(LANES).enumerate() {
-        for (lane, value) in row.iter_mut().enumerate() {
-            *value = values[(start + lane.min(rows - 1)) * dim + feature];
-        }
-    }
-    block
+    let row = |lane: usize| start + lane.min(rows - 1);
+    let feature = |index| (0..LANES).map(move |lane| values[row(lane) * dim + index]);
+    (0..dim).flat_map(feature).collect()
 }

@@ -13,15 +13,18 @@ use std::collections::VecDeque;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::control::{Adaptive, FirstStep, Method};
+use crate::control::{Adaptive, Constants, FirstStep, Method};
 use crate::lanes::move_lane;
 use crate::rates::{Evaluation, Given, Rates};
 use crate::recorder::Recorder;
 use crate::solution::{RowReport, Status};
 use crate::tableau::DORMAND_PRINCE;
 
+/// The method and its step size controller.
+const METHOD: Constants = Method::Dopri5.constants();
+
 /// Stages of an attempt beside the first, which the step before it left.
-const NEW_STAGES: usize = Method::Dopri5.stages();
+const NEW_STAGES: usize = METHOD.stages;
 
 /// Weights of the difference between the solutions of order 5 and 4.
 const ERROR: [f64; 7] = [
@@ -232,12 +235,19 @@ impl<'a, E: Real> Lanes<'a, E> {
             let change = start.rates.iter().zip(&rates).map(|(&second, &first)| second - first);
             let change: Vec<E> = change.collect();
             for (lane, step) in steps.iter_mut().enumerate() {
-                *step = first[lane].estimate(norm(&change, lane), Method::Dopri5.order());
+                *step = first[lane].estimate(norm(&change, lane), METHOD.order);
             }
         }
         let evaluations = sketched + 1 + u64::from(self.settings.first_step.is_none());
-        let lane = |(&row, step): (&usize, f64)| {
-            Lane::at_start(row, self.times[0], step.min(self.length()), evaluations)
+        let lane = |(&row, step): (&usize, f64)| Lane {
+            row,
+            elapsed: 0.0,
+            step: step.min(self.length()),
+            error: 1e-4,
+            rejected_before: false,
+            stiff: 0,
+            smooth: 0,
+            report: RowReport { evaluations, ..RowReport::at(self.times[0]) },
         };
         let lanes = waiting.rows.iter().zip(steps).map(lane).collect();
         Ready { waiting, lanes, rates, start, next: 0 }
@@ -329,7 +339,7 @@ impl<'a, E: Real> Lanes<'a, E> {
         } else {
             lane.report.rejected += 1;
             lane.rejected_before = true;
-            lane.step *= Method::Dopri5.controller().rejected(error, Method::Dopri5.order());
+            lane.step *= METHOD.rejected(error);
             self.limit(&lane)
         };
         lane.report.time = self.times[0] + self.sign() * lane.elapsed;
@@ -350,8 +360,7 @@ impl<'a, E: Real> Lanes<'a, E> {
         let stiff = self.is_stiff(index, lane);
         lane.elapsed += lane.step;
         lane.report.accepted += 1;
-        let (controller, order) = (Method::Dopri5.controller(), Method::Dopri5.order());
-        let next = lane.step * controller.accepted(error, lane.error, order);
+        let next = lane.step * METHOD.accepted(error, lane.error);
         lane.step = if lane.rejected_before { next.min(lane.step) } else { next };
         lane.error = error.max(1e-4);
         lane.rejected_before = false;
@@ -403,22 +412,6 @@ impl<'a, E: Real> Lanes<'a, E> {
             }
         }
         lane.stiff == 15
-    }
-}
-
-impl Lane {
-    fn at_start(row: usize, time: f64, step: f64, evaluations: u64) -> Self {
-        let report = RowReport { evaluations, ..RowReport::at(time) };
-        Self {
-            row,
-            elapsed: 0.0,
-            step,
-            error: 1e-4,
-            rejected_before: false,
-            stiff: 0,
-            smooth: 0,
-            report,
-        }
     }
 }
 

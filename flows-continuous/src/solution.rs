@@ -242,36 +242,3 @@ pub(crate) fn first_non_finite<E: Real>(values: &[E]) -> Option<usize> {
     let finite = values.iter().fold(true, |all, value| all & value.is_finite());
     if finite { None } else { values.iter().position(|value| !value.is_finite()) }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_status_has_its_own_advice() {
-        let all = [
-            Status::Finished,
-            Status::EvaluationBound,
-            Status::StepUnderflow,
-            Status::NonFinite,
-            Status::Stiff,
-            Status::FieldFailed,
-        ];
-        let texts: std::collections::HashSet<_> = all.iter().map(Status::advice).collect();
-        assert_eq!(texts.len(), all.len());
-    }
-
-    #[test]
-    fn the_first_component_that_is_not_finite_is_named() {
-        assert_eq!(first_non_finite(&[0.0_f32, f32::MAX, -1.0]), None);
-        assert_eq!(first_non_finite(&[0.0, f64::INFINITY, f64::NAN]), Some(1));
-        assert_eq!(first_non_finite::<f64>(&[]), None);
-    }
-
-    #[test]
-    fn the_error_of_a_field_keeps_its_text() {
-        let failure = Failure::Field { time: 0.5, source: FieldError::new("no weights") };
-        let source = failure.source().map(ToString::to_string);
-        assert_eq!(source.as_deref(), Some("no weights"));
-    }
-}

@@ -71,7 +71,7 @@ pub(crate) enum Course<E> {
 pub(crate) struct Counts(Arc<[AtomicU64; 4]>);
 
 impl Counts {
-    fn add(&self, RowReport { evaluations, accepted, rejected, .. }: RowReport) {
+    pub(crate) fn add(&self, RowReport { evaluations, accepted, rejected, .. }: RowReport) {
         for (count, more) in self.0.iter().zip([1, evaluations, accepted, rejected]) {
             count.fetch_add(more, Ordering::Relaxed);
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Adaptive, Method};
 use crate::divergence::Divergence;
+use crate::requirement::require;
 use crate::solution::{Failure, RowReport, SolveError, Status};
 use crate::tableau::{
     DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau,
@@ -59,73 +60,70 @@ const MOST_STEPS: usize = 1_000_000;
 /// Evaluations that the row-wise solver needs for its first step.
 const FIRST_STEP: usize = 9;
 
+/// The settings of a solver of either kind.
+enum Settings<'a> {
+    Equal(&'a mut EqualSteps),
+    Adaptive(&'a mut Adaptive),
+}
+
 impl Solver {
-    pub(crate) fn check<E: Real>(&self) -> Result<()> {
+    fn settings(&mut self) -> Settings<'_> {
         match self {
-            Self::Dopri5(settings) | Self::Dop853(settings) => {
-                settings.check::<E>().map_err(refused)
+            Self::Euler(s)
+            | Self::Midpoint(s)
+            | Self::Heun(s)
+            | Self::Ralston(s)
+            | Self::Rk4(s) => Settings::Equal(s),
+            Self::Dopri5(a) | Self::Dop853(a) | Self::RowWise(a) => Settings::Adaptive(a),
+        }
+    }
+
+    pub(crate) fn check<E: Real>(mut self) -> Result<()> {
+        if let Self::RowWise(Adaptive { max_evaluations: bound, .. }) = self {
+            let requirement = "at least 9, for the first step";
+            require(bound >= FIRST_STEP, "max_evaluations", requirement, bound as f64)?;
+        }
+        match self.settings() {
+            Settings::Adaptive(settings) => settings.check::<E>().map_err(refused),
+            Settings::Equal(EqualSteps { steps }) => {
+                let (few, steps) = (steps.get() <= MOST_STEPS, steps.get() as f64);
+                require(few, "steps of the solver", "at most 1000000", steps)
             }
-            Self::RowWise(settings) => {
-                if settings.max_evaluations < FIRST_STEP {
-                    let (name, requirement) = ("max_evaluations", "at least 9, for the first step");
-                    let value = settings.max_evaluations as f64;
-                    return Err(Error::Parameter { name, requirement, value });
-                }
-                settings.check::<E>().map_err(refused)
-            }
-            _ => match self.equal_steps() {
-                Some(steps) if steps.get() > MOST_STEPS => {
-                    let (name, requirement) = ("steps of the solver", "at most 1000000");
-                    Err(Error::Parameter { name, requirement, value: steps.get() as f64 })
-                }
-                _ => Ok(()),
-            },
         }
     }
 
     /// The number of equal steps, for solvers that take them.
     #[must_use]
     pub fn equal_steps(&self) -> Option<NonZeroUsize> {
-        match self {
-            Self::Euler(s)
-            | Self::Midpoint(s)
-            | Self::Heun(s)
-            | Self::Ralston(s)
-            | Self::Rk4(s) => Some(s.steps),
-            _ => None,
+        match { *self }.settings() {
+            Settings::Equal(equal) => Some(equal.steps),
+            Settings::Adaptive(_) => None,
         }
     }
 
     /// The settings of a solver that chooses its steps.
     #[must_use]
     pub fn adaptive(&self) -> Option<Adaptive> {
-        match self {
-            Self::Dopri5(a) | Self::Dop853(a) | Self::RowWise(a) => Some(*a),
-            _ => None,
+        match { *self }.settings() {
+            Settings::Equal(_) => None,
+            Settings::Adaptive(settings) => Some(*settings),
         }
     }
 
     /// The same solver with half the tolerance, but not below what the precision allows, or twice
     /// the number of steps.
     #[must_use]
-    pub fn halved<E: Real>(self) -> Self {
+    pub fn halved<E: Real>(mut self) -> Self {
         let least = 8.0 * E::epsilon().as_f64();
-        let tighter = |a: Adaptive| Adaptive {
-            rtol: (0.5 * a.rtol).max(least).min(a.rtol),
-            atol: (0.5 * a.atol).max(least).min(a.atol),
-            ..a
-        };
-        let double = |s: EqualSteps| EqualSteps { steps: s.steps.saturating_mul(const { two() }) };
-        match self {
-            Self::Euler(s) => Self::Euler(double(s)),
-            Self::Midpoint(s) => Self::Midpoint(double(s)),
-            Self::Heun(s) => Self::Heun(double(s)),
-            Self::Ralston(s) => Self::Ralston(double(s)),
-            Self::Rk4(s) => Self::Rk4(double(s)),
-            Self::Dopri5(a) => Self::Dopri5(tighter(a)),
-            Self::Dop853(a) => Self::Dop853(tighter(a)),
-            Self::RowWise(a) => Self::RowWise(tighter(a)),
+        match self.settings() {
+            Settings::Equal(EqualSteps { steps }) => *steps = steps.saturating_add(steps.get()),
+            Settings::Adaptive(Adaptive { rtol, atol, .. }) => {
+                for tolerance in [rtol, atol] {
+                    *tolerance = (0.5 * *tolerance).max(least).min(*tolerance);
+                }
+            }
         }
+        self
     }
 
     /// The method whose steps are taken.
@@ -147,18 +145,11 @@ impl Solver {
     }
 }
 
-const fn two() -> NonZeroUsize {
-    NonZeroUsize::MIN.saturating_add(1)
-}
-
 /// Whether an interval has a finite length that is not zero.
 pub(crate) fn check_interval(times: [f64; 2]) -> Result<()> {
     let length = times[1] - times[0];
-    if length.is_finite() && length != 0.0 {
-        return Ok(());
-    }
-    let (name, requirement) = ("length of the time interval", "finite and not 0");
-    Err(Error::Parameter { name, requirement, value: length })
+    let sound = length.is_finite() && length != 0.0;
+    require(sound, "length of the time interval", "finite and not 0", length)
 }
 
 /// A solve that stopped early, as an error.

@@ -2,48 +2,72 @@
 
 use flows_core::Real;
 use flows_core::elementwise::{sigmoid, vectorised};
-use flows_core::lanes::{add, add_product};
+use flows_core::lanes::add_product;
 use flows_core::operation::LANES;
 
-use crate::lanes::total;
+use crate::lanes::{dot, total};
 
 /// Tensors of a gate, in order.
 pub(crate) const GATE: [&str; 3] = ["gate_slope", "gate_bias", "time_bias"];
 
-/// The gate of one layer: g, c and d of each unit.
-pub(crate) struct Gate<'a, E> {
-    pub(crate) slope: &'a [E],
-    pub(crate) bias: &'a [E],
-    pub(crate) shift: &'a [E],
+/// The gate of one layer: g, c and d of each unit, or their gradients, which are added to.
+pub(crate) struct Gate<T> {
+    slope: T,
+    bias: T,
+    shift: T,
 }
 
-/// Gradients of the gate's tensors and of the time; added to.
-pub(crate) struct GateGradients<'a, E> {
-    pub(crate) slope: &'a mut [E],
-    pub(crate) bias: &'a mut [E],
-    pub(crate) shift: &'a mut [E],
-    pub(crate) time: &'a mut [E],
+impl<T> Gate<T> {
+    pub(crate) fn of([slope, bias, shift]: [T; 3]) -> Self {
+        Self { slope, bias, shift }
+    }
 }
 
-impl<E: Real> Gate<'_, E> {
+/// sigmoid(slope t + bias) at each time: how far a gate is open.
+#[inline(always)]
+pub(crate) fn opening<E: Real>(slope: E, bias: E, time: &[E]) -> [E; LANES] {
+    let mut opening = [E::zero(); LANES];
+    for (s, &t) in opening.iter_mut().zip(time) {
+        *s = sigmoid(slope * t + bias);
+    }
+    opening
+}
+
+/// Multiplies values and tangents of a unit by s.
+#[inline(always)]
+pub(crate) fn multiply<E: Real>(row: &mut [E], opening: &[E; LANES]) {
+    for group in row.chunks_exact_mut(LANES) {
+        for (value, &s) in group.iter_mut().zip(opening) {
+            *value *= s;
+        }
+    }
+}
+
+/// From the gradient of s times a row to that of the row, in place, and of s, which is returned.
+#[inline(always)]
+pub(crate) fn pull_product<E: Real>(
+    row: &[E],
+    gradient: &mut [E],
+    opening: &[E; LANES],
+) -> [E; LANES] {
+    let mut d_opening = [E::zero(); LANES];
+    for (row, gradient) in row.chunks_exact(LANES).zip(gradient.chunks_exact_mut(LANES)) {
+        add_product(&mut d_opening, row, gradient);
+        gradient.iter_mut().zip(opening).for_each(|(gradient, &s)| *gradient *= s);
+    }
+    d_opening
+}
+
+impl<E: Real> Gate<&[E]> {
     /// From W h + b to y, in place; tangents are multiplied by s.
     pub(crate) fn apply(&self, time: &[E], rows: &mut [E], stride: usize) {
         vectorised(
             #[inline(always)]
             || {
                 for (unit, row) in rows.chunks_exact_mut(stride).enumerate() {
-                    let (g, c, d) = (self.slope[unit], self.bias[unit], self.shift[unit]);
-                    let mut s = [E::zero(); LANES];
-                    for (s, &t) in s.iter_mut().zip(time) {
-                        *s = sigmoid(g * t + c);
-                    }
-                    for group in row.chunks_exact_mut(LANES) {
-                        for (value, &s) in group.iter_mut().zip(&s) {
-                            *value *= s;
-                        }
-                    }
+                    multiply(row, &opening(self.slope[unit], self.bias[unit], time));
                     for (value, &t) in row.iter_mut().zip(time) {
-                        *value += d * t;
+                        *value += self.shift[unit] * t;
                     }
                 }
             },
@@ -57,11 +81,11 @@ impl<E: Real> Gate<'_, E> {
     /// ```
     pub(crate) fn pull(
         &self,
-        time: &[E],
+        (time, d_time): (&[E], &mut [E]),
         product: &[E],
         gradient: &mut [E],
         stride: usize,
-        into: GateGradients<'_, E>,
+        into: Gate<&mut [E]>,
     ) {
         vectorised(
             #[inline(always)]
@@ -69,32 +93,18 @@ impl<E: Real> Gate<'_, E> {
                 let rows = product.chunks_exact(stride).zip(gradient.chunks_exact_mut(stride));
                 for (unit, (product, gradient)) in rows.enumerate() {
                     let (g, c, d) = (self.slope[unit], self.bias[unit], self.shift[unit]);
-                    let mut s = [E::zero(); LANES];
-                    for (s, &t) in s.iter_mut().zip(time) {
-                        *s = sigmoid(g * t + c);
+                    let opening = opening(g, c, time);
+                    into.shift[unit] += dot(&gradient[..LANES], time);
+                    for (d_time, &outer) in d_time.iter_mut().zip(&*gradient) {
+                        *d_time += outer * d;
                     }
-                    let mut timed = [E::zero(); LANES];
-                    add_product(&mut timed, &gradient[..LANES], time);
-                    into.shift[unit] += total(&timed);
-                    let mut d_time = [E::zero(); LANES];
-                    add_product(&mut d_time, &gradient[..LANES], &[d; LANES]);
-                    let mut inner = [E::zero(); LANES];
-                    let groups = product.chunks_exact(LANES).zip(gradient.chunks_exact_mut(LANES));
-                    for (product, gradient) in groups {
-                        add_product(&mut inner, product, gradient);
-                        for (gradient, &s) in gradient.iter_mut().zip(&s) {
-                            *gradient *= s;
-                        }
-                    }
-                    for (inner, &s) in inner.iter_mut().zip(&s) {
+                    let mut inner = pull_product(product, gradient, &opening);
+                    for (inner, &s) in inner.iter_mut().zip(&opening) {
                         *inner = *inner * s * (E::one() - s);
                     }
-                    let mut timed = [E::zero(); LANES];
-                    add_product(&mut timed, &inner, time);
-                    into.slope[unit] += total(&timed);
+                    into.slope[unit] += dot(&inner, time);
                     into.bias[unit] += total(&inner);
-                    add_product(&mut d_time, &inner, &[g; LANES]);
-                    add(into.time, &d_time);
+                    add_product(d_time, &inner, &[g; LANES]);
                 }
             },
         );

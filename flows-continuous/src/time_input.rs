@@ -1,8 +1,10 @@
 //! How the time enters a perceptron field.
 
 use flows_core::operation::LANES;
-use flows_core::{Error, Real, Result};
+use flows_core::{Real, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::requirement::require;
 
 /// How time enters the perceptron.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,17 +34,11 @@ const MOST_FREQUENCIES: usize = 64;
 
 impl TimeInput {
     /// # Errors
-    /// [`Error::Parameter`] without frequencies, or with too many.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) without frequencies, or with too many.
     pub(crate) fn check(self) -> Result<()> {
-        match self {
-            Self::Fourier(Fourier { frequencies })
-                if !(1..=MOST_FREQUENCIES).contains(&frequencies) =>
-            {
-                let (name, requirement) = ("frequencies", "between 1 and 64");
-                Err(Error::Parameter { name, requirement, value: frequencies as f64 })
-            }
-            _ => Ok(()),
-        }
+        let Self::Fourier(Fourier { frequencies }) = self else { return Ok(()) };
+        let few = (1..=MOST_FREQUENCIES).contains(&frequencies);
+        require(few, "frequencies", "between 1 and 64", frequencies as f64)
     }
 
     /// Number of input features made of the time.
@@ -61,9 +57,8 @@ impl TimeInput {
             first.copy_from_slice(time);
         }
         for (index, row) in rows.enumerate() {
-            let wave = Wave::of(index);
             for (feature, &t) in row.iter_mut().zip(time) {
-                *feature = E::of(wave.value(t.as_f64()));
+                *feature = E::of(wave(index, t.as_f64())[0]);
             }
         }
     }
@@ -75,33 +70,16 @@ impl TimeInput {
             flows_core::lanes::add(d_time, first);
         }
         for (index, row) in rows.enumerate() {
-            let wave = Wave::of(index);
             for ((sum, &outer), &t) in d_time.iter_mut().zip(row).zip(time) {
-                *sum += outer * E::of(wave.slope(t.as_f64()));
+                *sum += outer * E::of(wave(index, t.as_f64())[1]);
             }
         }
     }
 }
 
-/// sin(2 pi k t) at even indices, cos(2 pi k t) at odd ones.
-struct Wave {
-    sine: bool,
-    rate: f64,
-}
-
-impl Wave {
-    fn of(index: usize) -> Self {
-        let k = (index / 2 + 1) as f64;
-        Self { sine: index.is_multiple_of(2), rate: std::f64::consts::TAU * k }
-    }
-
-    fn value(&self, t: f64) -> f64 {
-        let angle = self.rate * t;
-        if self.sine { angle.sin() } else { angle.cos() }
-    }
-
-    fn slope(&self, t: f64) -> f64 {
-        let angle = self.rate * t;
-        self.rate * if self.sine { angle.cos() } else { -angle.sin() }
-    }
+/// sin(2 pi k t) at even indices, cos(2 pi k t) at odd ones, and the derivative in t.
+fn wave(index: usize, t: f64) -> [f64; 2] {
+    let rate = std::f64::consts::TAU * (index / 2 + 1) as f64;
+    let (sine, cosine) = (rate * t).sin_cos();
+    if index.is_multiple_of(2) { [sine, rate * cosine] } else { [cosine, -rate * sine] }
 }

@@ -12,7 +12,7 @@ use crate::control::{Adaptive, Method};
 use crate::path::{Path, Room, Steps, spacing};
 use crate::rates::Rates;
 use crate::row_batch::{RowBatch, State, lanes, solve_batch};
-use crate::solution::{Keep, RowReport, Status};
+use crate::solution::{Keep, Status};
 use crate::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
 use crate::solver::{Solver, refused, stopped};
 
@@ -31,15 +31,7 @@ impl<E: Real> Continuous<E> {
             None => Vec::new(),
             Some(_) => self.probes(input.rows()),
         };
-        let features = context.features().map(Values::values).unwrap_or_default();
-        let values = self.field.values();
-        let parameters: Vec<&[E]> = values.iter().map(Vec::as_slice).collect();
-        let rows = RowBatch {
-            start: &input.values(),
-            context: &features,
-            probes: &probes,
-            parameters: &parameters,
-        };
+        let rows = self.rows(input, context, probes);
         let blocks = State::new(dim, input.rows());
         let stages = solver.tableau().stages();
         let memory = self.stage_memory / blocks.blocks().count().max(1);
@@ -60,8 +52,8 @@ impl<E: Real> Continuous<E> {
                 (Course::Equal(steps), None)
             }
         };
-        let noise = probes.len().checked_div(input.rows()).unwrap_or(0);
-        let split = |(first, count)| lanes(&probes, noise, first, count);
+        let noise = rows.probes.len().checked_div(input.rows()).unwrap_or(0);
+        let split = |(first, count)| lanes(&rows.probes, noise, first, count);
         let number = |row: usize| E::of((row / LANES) as f64);
         let numbers = batch((0..input.rows()).map(number).collect(), input.rows(), 1)?;
         let counts = Counts::default();
@@ -80,7 +72,7 @@ impl<E: Real> Continuous<E> {
         let inputs: Vec<&Batch<E>> =
             [input, &numbers].into_iter().chain(context.features()).collect();
         let mut tensors = self.field.tensors().to_vec();
-        let mut all = values;
+        let mut all = rows.parameters;
         if let Some(end) = &self.end_time {
             tensors.push(end.clone());
             Arc::make_mut(&mut all).push(end.values());
@@ -96,7 +88,7 @@ impl<E: Real> Continuous<E> {
         rates: &Rates<E>,
         (settings, method): (Adaptive, Method),
         times: [f64; 2],
-        rows: &RowBatch<'_, E>,
+        rows: &RowBatch<E>,
         room: Option<Room>,
     ) -> Result<(Vec<Mutex<SolveWorkspace<E>>>, Work)> {
         let (dim, width) = (rates.kernel.dim(), rates.width());
@@ -105,11 +97,11 @@ impl<E: Real> Continuous<E> {
             GradientMethod::Replay(kept) => room.map(|room| (room, kept.checkpoints)),
             GradientMethod::Adjoint => None,
         };
-        let attempt = method.stages() + method.velocities_at_end();
+        let attempt = method.constants().stages + method.constants().velocities_at_end;
         let kept = checkpoints.map(|(room, _)| (room, attempt)).filter(|(room, _)| room.is_open());
         let mut problem = BatchedRates::new(rates, times[0], rows, kept);
         let keep = if checkpoints.is_some() { Keep::Everything } else { Keep::Last };
-        let packed = state.pack(rows.start, dim);
+        let packed = state.pack(&rows.start, dim);
         let solution = settings.solve_problem(method, keep, times, packed, &mut problem);
         let mut solution = solution.map_err(refused)?;
         solution.evaluations += problem.sketched as usize;
@@ -135,29 +127,19 @@ impl<E: Real> Continuous<E> {
 fn unrecorded<E: Real>(
     rates: &Rates<E>,
     (settings, times): (Adaptive, [f64; 2]),
-    rows: &RowBatch<'_, E>,
+    rows: &RowBatch<E>,
 ) -> Result<(Vec<Batch<E>>, Work)> {
     let (values, reports) = solve_batch(rates, (settings, times), rows);
     if let Some(row) = reports.iter().position(|report| report.status != Status::Finished) {
         return Err(stopped(Some(row), reports[row]));
     }
-    let mean = |count: fn(&RowReport) -> u64| {
-        reports.iter().map(count).sum::<u64>().div_ceil(reports.len().max(1) as u64)
-    };
-    let report = RowReport {
-        evaluations: mean(|r| r.evaluations),
-        accepted: mean(|r| r.accepted),
-        rejected: mean(|r| r.rejected),
-        ..RowReport::at(times[1])
-    };
+    let counts = Counts::default();
+    reports.iter().for_each(|&report| counts.add(report));
     let (dim, width) = (rates.kernel.dim(), rates.width());
-    let part = |from: usize, count: usize| {
-        let row = |row: &[E]| row[from..from + count].to_vec();
+    let part = |(first, count): (usize, usize)| {
+        let row = |row: &[E]| row[first..first + count].to_vec();
         batch(values.chunks(width).flat_map(row).collect(), reports.len(), count)
     };
-    let mut outputs = vec![part(0, dim)?];
-    for other in dim..width {
-        outputs.push(part(other, 1)?);
-    }
-    Ok((outputs, report.into()))
+    let parts = [(0, dim)].into_iter().chain((dim..width).map(|other| (other, 1)));
+    Ok((parts.map(part).collect::<Result<_>>()?, counts.work()))
 }

@@ -23,5 +23,6 @@ mod row_wise;
 mod solutions;
 mod solvers;
 mod stages;
+mod tableau;
 mod trace_estimates;
 mod traces;

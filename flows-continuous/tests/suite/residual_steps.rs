@@ -9,12 +9,14 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
+use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
     Batch, Bijector, Context, Cost, Direction, Error, LastLayer, Layouts, Mapped, Network, Real,
     Tape, Values, normals, stream,
 };
+use nalgebra::{DMatrix, DVector};
 
 use crate::field_case::distance;
 use crate::objective::{run, tape};
@@ -54,11 +56,13 @@ fn ode(dim: usize, context: usize, solver: Solver) -> Continuous<f64> {
     Continuous::new(network(perceptron(dim, context)), TIMES, accuracy, accuracy).unwrap()
 }
 
-/// dz/dt = A z.
-fn linear<E: Real>(matrix: [f64; 4]) -> Network<E, MlpField> {
-    let kernel = MlpField::new(2, 0, &[], Activation::Tanh, TimeInput::None).unwrap();
+/// dz/dt = A z, A row by row.
+fn linear<E: Real>(matrix: &[f64]) -> Network<E, MlpField> {
+    let dim = matrix.len().isqrt();
+    let kernel = MlpField::new(dim, 0, &[], Activation::Tanh, TimeInput::None).unwrap();
     let mut field = Network::new(kernel, LastLayer::Random, &mut stream(1, "init")).unwrap();
-    let (matrix, zero) = (matrix.map(E::of), [E::zero(); 2]);
+    let (matrix, zero): (Vec<E>, _) =
+        (matrix.iter().map(|&a| E::of(a)).collect(), vec![E::zero(); dim]);
     let set = &mut |name: &str, _, tensor: &mut Batch<E>| {
         set_values(tensor, if name == "weight0" { &matrix } else { &zero })
     };
@@ -102,7 +106,9 @@ fn residual_steps_are_bijective() {
 fn the_log_det_needs_no_contraction() {
     // One step of 3 with the rotation dz/dt = (-b, a): M = [[1, -3], [3, 1]], then with
     // dz/dt = -(a, b) / 3, the singular M = 0.
-    let one = |matrix| ResidualSteps::new(linear::<f64>(matrix), [0.0, 3.0], count(1)).unwrap();
+    let one = |matrix: [f64; 4]| {
+        ResidualSteps::new(linear::<f64>(&matrix), [0.0, 3.0], count(1)).unwrap()
+    };
     let rotation = one([0.0, -1.0, 1.0, 0.0]);
     let (z, none) = (points(5, 2, 1), Context::none());
     let out = forward(&rotation, &z, &none);
@@ -110,6 +116,83 @@ fn the_log_det_needs_no_contraction() {
     let third = -1.0 / 3.0;
     let singular = one([third, 0.0, 0.0, third]);
     let error = singular.forward(&z, &none, &mut Tape::none()).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { row: 0, .. }), "{error}");
+}
+
+#[test]
+fn log_det_and_its_gradient_are_those_of_lu() {
+    for dim in 1..6 {
+        for zero in [false, true] {
+            let mut matrix =
+                DMatrix::from_vec(dim, dim, normals(dim * dim, &mut stream(dim as u64, "matrix")));
+            if zero && dim > 1 {
+                // Without pivoting there would be a division by zero.
+                matrix[(0, 0)] = 0.0;
+            }
+            let unit = DMatrix::identity(dim, dim);
+            let a: Vec<f64> = (&matrix - unit).transpose().as_slice().to_vec();
+            let steps = ResidualSteps::new(linear::<f64>(&a), [0.0, 1.0], count(1)).unwrap();
+            let mut tape = Tape::recording();
+            let out = steps.forward(&points(5, dim, 1), &Context::none(), &mut tape).unwrap();
+            let inverse = matrix.clone().try_inverse().unwrap();
+            // Rounding is multiplied by the condition number, in norms that bound the entries; that of
+            // A adds an epsilon to the entries of M.
+            let error = 1e-14 * inverse.norm() * matrix.norm();
+            let expected = matrix.determinant().abs().ln();
+            assert!(out.log_det.values().iter().all(|l| (l - expected).abs() < error), "dim {dim}");
+            // d ln |det(I + A)| / dA = (I + A)^-T
+            let mut gradients = gradient_of_mean(1.0, &out.log_det, tape).unwrap();
+            steps.visit(&mut |name, _, tensor| {
+                if name == "field.weight0" {
+                    let got = gradients.take(tensor).unwrap();
+                    let far = distance(&got, inverse.as_slice());
+                    assert!(far < error * inverse.norm(), "dim {dim}: {far:e}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn every_row_has_pivots_of_its_own() {
+    // M = I + V D W with D the slopes of tanh, which differ from row to row, and weights so large that
+    // the largest entry of a column is now in one row of M, now in another.
+    let (dim, hidden, rows) = (4, 5, 200);
+    let kernel = MlpField::new(dim, 0, &[hidden], Activation::Tanh, TimeInput::None).unwrap();
+    let mut field =
+        Network::<f64, _>::new(kernel, LastLayer::Random, &mut stream(1, "init")).unwrap();
+    let draw = |count, name| normals::<f64>(count, &mut stream(9, name));
+    let (w, v) = (draw(dim * hidden, "w"), draw(dim * hidden, "v"));
+    let set = &mut |name: &str, _, tensor: &mut Batch<f64>| match name {
+        "weight0" => set_values(tensor, &w),
+        "weight1" => set_values(tensor, &v),
+        _ => set_values(tensor, &vec![0.0; tensor.values().len()]),
+    };
+    field.visit_mut(set).unwrap();
+    let (w, v) =
+        (DMatrix::from_row_slice(hidden, dim, &w), DMatrix::from_row_slice(dim, hidden, &v));
+    let steps = ResidualSteps::new(field, [0.0, 1.0], count(1)).unwrap();
+    let z = points::<f64>(rows, dim, 1);
+    let got = forward(&steps, &z, &Context::none()).log_det.values();
+    let mut pivots = std::collections::BTreeSet::new();
+    for (z, got) in z.values().chunks(dim).zip(got) {
+        let slopes = (&w * DVector::from_row_slice(z)).map(|p| 1.0 - p.tanh().powi(2));
+        let matrix = DMatrix::identity(dim, dim) + &v * DMatrix::from_diagonal(&slopes) * &w;
+        pivots.insert(matrix.column(0).iamax());
+        let inverse = matrix.clone().try_inverse().unwrap();
+        let error = 1e-14 * inverse.norm() * matrix.norm();
+        let expected = matrix.determinant().abs().ln();
+        assert!((got - expected).abs() < error, "{got} {expected} {error:e}");
+    }
+    assert!(pivots.len() > 1, "{pivots:?}");
+}
+
+#[test]
+fn a_singular_layer_of_rank_one_is_reported() {
+    // M = [[1, 2], [2, 4]]: its second pivot is zero without rounding.
+    let field = linear::<f64>(&[0.0, 2.0, 2.0, 3.0]);
+    let steps = ResidualSteps::new(field, [0.0, 1.0], count(1)).unwrap();
+    let error = steps.forward(&points(5, 2, 1), &Context::none(), &mut Tape::none()).unwrap_err();
     assert!(matches!(error, Error::NonFinite { row: 0, .. }), "{error}");
 }
 
@@ -135,7 +218,7 @@ fn values_are_those_of_euler_steps_of_the_ode() {
 }
 
 /// Slope of the regression of the logarithm of the error on that of the number of steps.
-fn slope(errors: &[(usize, f64)]) -> f64 {
+pub(crate) fn slope(errors: &[(usize, f64)]) -> f64 {
     let points: Vec<_> = errors.iter().map(|&(n, e)| ((n as f64).ln(), e.ln())).collect();
     let mean =
         |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).sum::<f64>() / points.len() as f64;
@@ -207,7 +290,7 @@ fn a_field_too_steep_to_invert_is_reported() {
     // z' = z + h rate z: the fixed point overflows for h rate = 3, and never ends for 1, where it
     // goes to and fro between two values.
     fn check<E: Real>(rate: f64, bound: u64) {
-        let field = linear::<E>([rate, 0.0, 0.0, rate]);
+        let field = linear::<E>(&[rate, 0.0, 0.0, rate]);
         let steps = ResidualSteps::new(field.clone(), [0.0, 1.0], count(1)).unwrap();
         let mut values = vec![E::zero(); 2 * 200];
         values[2 * 150] = E::one();

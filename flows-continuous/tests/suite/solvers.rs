@@ -1,5 +1,5 @@
 //! Behaviour of the adaptive solver: accuracy, both directions, memory; `endings`: bad input and
-//! every way to stop early.
+//! every way to stop early; `fixed_steps`: steps over a given mesh.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use flows_continuous::{
@@ -10,6 +10,7 @@ use flows_core::Real;
 use nalgebra::{DMatrix, DVector};
 
 mod endings;
+mod fixed_steps;
 
 const METHODS: [Method; 2] = [Method::Dopri5, Method::Dop853];
 
@@ -274,5 +275,36 @@ fn the_last_state_alone_is_the_same_and_takes_no_memory_per_step() {
         let angle = t1 + 0.5 * (1.0 - t1.cos());
         let error = distance(&last.state, &[angle.cos(), angle.sin()]);
         assert!(error < 3e-6 * all.accepted as f64, "{method:?}: {error:e}");
+    }
+}
+
+#[test]
+fn times_stay_within_the_interval_whatever_its_rounding() {
+    // The checks of `run`. The nearest f32 of a length is beyond it for half of these intervals.
+    for method in METHODS {
+        for (i, j) in (0..10).flat_map(|i| (0..10).map(move |j| (i, j))).filter(|(i, j)| i != j) {
+            let span = (0.1 + 0.3 * f64::from(i), 0.1 + 0.3 * f64::from(j));
+            let settings = Adaptive { first_step: Some(10.0), ..Adaptive::new(1e-3, 1e-3) };
+            let single = run(method, &settings, span, &[1.0_f32], each(|_, _| 1.0));
+            let double = run(method, &settings, span, &[1.0_f64], each(|_, _| 1.0));
+            assert!(single.is_finished() && double.is_finished(), "{method:?} {span:?}");
+        }
+    }
+}
+
+#[test]
+fn a_solve_may_end_at_any_number_of_steps() {
+    // The package is started again after 40 steps and every 50 that follow, but not at the end.
+    for method in METHODS {
+        let counts: std::collections::BTreeSet<usize> = (1..=600)
+            .map(|end| {
+                let field = each(|t: f64, y: f64| (3.0 * t).sin() - (2.0 * y).sin());
+                let span = (0.0, 0.05 * f64::from(end));
+                let solution = run(method, &Adaptive::new(1e-8, 1e-8), span, &[1.0], field);
+                assert!(solution.is_finished(), "{method:?} {span:?}: {:?}", solution.status);
+                solution.accepted
+            })
+            .collect();
+        assert!([40, 90].iter().all(|count| counts.contains(count)), "{method:?}: {counts:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! Bad input of the adaptive solver, and every way to stop early, within the bound on evaluations.
 
+use std::error::Error;
+
 use flows_continuous::{Adaptive, Failure, FieldError, Keep, Method, SolveError, Status};
 use flows_core::Real;
 
@@ -199,4 +201,25 @@ fn settings_need_tolerances_and_refuse_unknown_fields() {
     assert_eq!(settings, Adaptive::new(1e-5, 1e-6));
     assert!(parse(r#"{ "rtol": 1e-5 }"#).is_err());
     assert!(parse(r#"{ "rtol": 1e-5, "atol": 1e-6, "steps": 3 }"#).is_err());
+}
+
+#[test]
+fn every_status_has_its_own_advice() {
+    let all = [
+        Status::Finished,
+        Status::EvaluationBound,
+        Status::StepUnderflow,
+        Status::NonFinite,
+        Status::Stiff,
+        Status::FieldFailed,
+    ];
+    let texts: std::collections::HashSet<_> = all.iter().map(Status::advice).collect();
+    assert_eq!(texts.len(), all.len());
+}
+
+#[test]
+fn the_error_of_a_field_keeps_its_text() {
+    let failure = Failure::Field { time: 0.5, source: FieldError::new("no weights") };
+    let source = failure.source().map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("no weights"));
 }
