@@ -1,6 +1,5 @@
 //! The inverse of a monotone map without a closed form: Newton's method kept inside a bracket.
 
-use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
@@ -148,10 +147,7 @@ pub(crate) fn find<E: Real>(
     for iteration in 1..=MOST {
         log.fill(E::zero());
         evaluate(x, &mut value, &mut log)?;
-        let slope = vectorised(
-            #[inline(always)]
-            || exps(log),
-        );
+        let slope = exps(log);
         let mut left = 0;
         for (lane, search) in searches.iter_mut().enumerate().filter(|(_, s)| !s.done) {
             let residual = value[lane] - y[lane];
