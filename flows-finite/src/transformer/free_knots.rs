@@ -1,10 +1,9 @@
 //! Knots with nothing tied: widths and heights of the bins and the slopes between them.
 
 use flows_core::Real;
-use flows_core::elementwise::{sigmoid, softplus};
 use flows_core::operation::LANES;
 
-use super::lanes::{Lanes, rows, rows_mut};
+use super::lanes::{Lanes, rows, rows_mut, sigmoids, softpluses};
 use super::partition::Partition;
 use super::spline::{Bin, Knots};
 use super::spline_interval::SplineInterval;
@@ -55,8 +54,9 @@ impl<E: Real> Knots<E> for FreeKnots<'_, E> {
     fn slopes(&self, knot: usize) -> Lanes<E> {
         let mut slopes = [E::one(); LANES];
         if let Some(row) = self.interval.slope_row(knot) {
-            for (slope, &raw) in slopes.iter_mut().zip(&rows(self.raw_slopes)[row]) {
-                *slope = softplus(raw) + E::of(MIN_SLOPE);
+            slopes = softpluses(rows(self.raw_slopes)[row]);
+            for slope in &mut slopes {
+                *slope += E::of(MIN_SLOPE);
             }
         }
         slopes
@@ -79,9 +79,10 @@ impl<E: Real> Knots<E> for FreeKnots<'_, E> {
         slopes.fill(E::zero());
         for knot in 0..=self.interval.bins {
             if let Some(row) = self.interval.slope_row(knot) {
-                let (raw, gradient) = (&rows(self.raw_slopes)[row], &mut rows_mut(slopes)[row]);
+                let turn = sigmoids(rows(self.raw_slopes)[row]);
+                let gradient = &mut rows_mut(slopes)[row];
                 for lane in 0..LANES {
-                    gradient[lane] += bin.of_slope(knot, lane) * sigmoid(raw[lane]);
+                    gradient[lane] += bin.of_slope(knot, lane) * turn[lane];
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 pub(super) use super::lanes::Lanes;
 use flows_core::Real;
-use flows_core::elementwise::exp;
+use flows_core::elementwise::{exp, vectorised};
 use flows_core::operation::LANES;
 
 /// Softmax of K rows and the factor from a probability to a width.
@@ -14,26 +14,31 @@ pub(crate) struct Partition<E> {
 
 impl<E: Real> Partition<E> {
     /// Cuts [-`bound`, `bound`] into parts of at least `smallest` of its length each.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn new(raw: &[E], smallest: f64, bound: f64) -> Self {
         let bins = raw.len() / LANES;
         let mut probability = vec![[E::zero(); LANES]; bins];
-        let largest = largest(raw);
-        let mut total = [E::zero(); LANES];
-        for (row, raw) in probability.iter_mut().zip(raw.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                row[lane] = exp(raw[lane] - largest[lane]);
-                total[lane] += row[lane];
-            }
-        }
-        for total in &mut total {
-            *total = E::one() / *total;
-        }
-        for row in &mut probability {
-            for lane in 0..LANES {
-                row[lane] *= total[lane];
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                let largest = largest(raw);
+                let mut total = [E::zero(); LANES];
+                for (row, raw) in probability.iter_mut().zip(raw.chunks_exact(LANES)) {
+                    for lane in 0..LANES {
+                        row[lane] = exp(raw[lane] - largest[lane]);
+                        total[lane] += row[lane];
+                    }
+                }
+                for total in &mut total {
+                    *total = E::one() / *total;
+                }
+                for row in &mut probability {
+                    for lane in 0..LANES {
+                        row[lane] *= total[lane];
+                    }
+                }
+            },
+        );
         let offset = E::of(2.0 * bound * smallest);
         let factor = E::of(2.0 * bound * (1.0 - bins as f64 * smallest));
         Self { probability, offset, factor }
