@@ -135,12 +135,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The same error, its row counted from `first` rows earlier: blocks of rows count from 0.
     #[must_use]
-    pub(crate) fn shifted(mut self, first: usize) -> Self {
+    pub(crate) fn shifted(self, first: usize) -> Self {
+        self.in_row_of(|row| row + first)
+    }
+
+    /// The same error, its row numbered anew.
+    #[must_use]
+    pub(crate) fn in_row_of(mut self, number: impl FnOnce(usize) -> usize) -> Self {
         if let Self::NonFinite { row, .. }
         | Self::NotConverged { row, .. }
         | Self::Stopped { row: Some(row), .. } = &mut self
         {
-            *row += first;
+            *row = number(*row);
         }
         self
     }

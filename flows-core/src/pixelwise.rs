@@ -73,6 +73,11 @@ impl<E: Real> Pixelwise<E> {
         Ok(Context::of(derive(&[features], size, back, tape)?))
     }
 
+    /// Errors name images, not pixels.
+    fn by_image<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.in_row_of(|pixel| pixel / self.pixels))
+    }
+
     /// For a bijector that needs the whole batch at once: each pixel is a row of its own.
     fn whole(
         &self,
@@ -83,10 +88,10 @@ impl<E: Real> Pixelwise<E> {
     ) -> Result<Mapped<E>> {
         let (points, repeated) = (self.split(input, tape)?, self.repeat(context, tape)?);
         let mapped = match direction {
-            Direction::Forward => self.inner.forward(&points, &repeated, tape)?,
-            Direction::Inverse => self.inner.inverse(&points, &repeated, tape)?,
+            Direction::Forward => self.inner.forward(&points, &repeated, tape),
+            Direction::Inverse => self.inner.inverse(&points, &repeated, tape),
         };
-        let Mapped { value, log_det, penalty, work } = mapped;
+        let Mapped { value, log_det, penalty, work } = self.by_image(mapped)?;
         let value = self.merge(&value, tape)?;
         let log_det = sum_of_pixels(log_det, self.pixels, tape)?;
         let penalty = penalty.map(|p| sum_of_pixels(p, self.pixels, tape)).transpose()?;
@@ -172,14 +177,15 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
     fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
         let none = &mut Tape::none();
         let (points, repeated) = (self.split(z, none)?, self.repeat(context, none)?);
-        let (value, work) = self.inner.image(&points, &repeated)?;
+        let (value, work) = self.by_image(self.inner.image(&points, &repeated))?;
         Ok((self.merge(&value, none)?, work))
     }
 
     fn initialise(&mut self, x: &Batch<E>, context: &Context<E>) -> Result<Batch<E>> {
         let none = &mut Tape::none();
         let (points, repeated) = (self.split(x, none)?, self.repeat(context, none)?);
-        let points = self.inner.initialise(&points, &repeated)?;
+        let points = self.inner.initialise(&points, &repeated);
+        let points = self.by_image(points)?;
         self.merge(&points, none)
     }
 }
