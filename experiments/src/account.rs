@@ -1,12 +1,14 @@
 //! The error account of a continuous flow's log-likelihood: what its solver and its trace add to the
 //! sampling error of the rows.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use flows_continuous::{Accuracy, ContinuousFlow};
 use flows_core::train::Checkpoint;
 use flows_core::{Context, Flow, LogDet, Purpose, Real, stream};
 
-use crate::config::{FlowConfig, RunConfig};
+use crate::config::RunConfig;
 
 /// Draws of the probes that the noise of the trace is taken from.
 const PROBE_DRAWS: u64 = 8;
@@ -33,11 +35,11 @@ pub fn account<E: Real>(
     config: &RunConfig,
     values: &[E],
 ) -> Result<Option<ErrorAccount>> {
-    let FlowConfig::Continuous(settings) = &config.flow else { return Ok(None) };
+    let Some(settings) = config.flow.downcast_ref::<ContinuousFlow>() else { return Ok(None) };
     let Accuracy { solver, divergence } = settings.reporting;
     let with = |reporting: Accuracy| {
-        let settings = ContinuousFlow { reporting, ..settings.clone() };
-        rebuilt(flow, &RunConfig { flow: FlowConfig::Continuous(settings), ..config.clone() })
+        let settings = Arc::new(ContinuousFlow { reporting, ..settings.clone() });
+        rebuilt(flow, &RunConfig { flow: settings, ..config.clone() })
     };
     let tighter = with(Accuracy { solver: solver.halved::<E>(), divergence })?;
     let mean = |flow: &Flow<E>| -> Result<f64> {

@@ -2,6 +2,7 @@
 
 mod describe;
 mod plan;
+mod size;
 
 use std::path::Path;
 use std::time::Instant;

@@ -4,19 +4,15 @@ mod base;
 pub mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use flows_bench::table::{self, Dequantisation, EveryTenth, SplitRule, Standardiser};
 use flows_bench::targets::KnownTarget;
-use flows_continuous::ContinuousFlow;
+use flows_core::architecture;
 use flows_core::train::{Budget, TrainConfig};
-use flows_core::{Bijector, Chain, Flow, Layer, Real, stream};
-use flows_finite::ActNorm;
-use flows_finite::architecture::{
-    AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
-    NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
-};
+use flows_core::{Architecture, Bijector, Flow, Real, Target, stream};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -30,7 +26,7 @@ pub use support::Support;
 const MOST_WEIGHTS: f64 = 1e8;
 
 /// Everything that a run is determined by, beside its data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Seed of all random numbers.
@@ -50,10 +46,17 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// The base distribution.
     pub base: BaseConfig,
-    /// The transformation.
-    pub flow: FlowConfig,
+    /// The architecture of the transformation.
+    pub flow: Arc<dyn Architecture>,
     /// How it is trained.
     pub train: TrainConfig,
+}
+
+/// As for an architecture: what configs print tells them apart.
+impl PartialEq for RunConfig {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
 }
 
 /// Precision of all numbers of a run.
@@ -110,36 +113,6 @@ impl Dequantise {
     }
 }
 
-/// The transformation, by architecture.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum FlowConfig {
-    /// Affine couplings.
-    RealNvp(RealNvp),
-    /// Spline couplings.
-    NsfCoupling(NsfCoupling),
-    /// Couplings with any transformer.
-    Coupling(CouplingFlow),
-    /// Masked layers with any transformer.
-    Autoregressive(AutoregressiveFlow),
-    /// Layers with a recurrent conditioner and any transformer.
-    Recurrent(RecurrentFlow),
-    /// Block neural autoregressive flow.
-    BlockNaf(BlockNaf),
-    /// Rotations and elementwise maps.
-    Gaussianization(GaussianizationFlow),
-    /// Glow for vectors.
-    Glow(Glow),
-    /// Glow for small images.
-    GlowImage(GlowImage),
-    /// Planar, radial or Sylvester layers.
-    DeterminantLemma(LemmaFlow),
-    /// Contractive residual layers.
-    Residual(ResidualFlow),
-    /// The flow of a vector field; act-norm stands on its data side.
-    Continuous(ContinuousFlow),
-}
-
 impl RunConfig {
     /// The preset's config.
     pub fn of(preset: &Preset) -> Self {
@@ -163,7 +136,7 @@ impl RunConfig {
             target: Some(target),
             support: Self::support_of(target),
             flow: preset.flow_on_target(),
-            train: preset.train_on_target(),
+            train: preset.train_on_target(target.dim()),
             ..Self::of(preset)
         }
     }
@@ -218,8 +191,10 @@ impl RunConfig {
         merge(&mut config, over);
         Self::deserialize(config).map_err(|error| {
             let place = if name.is_empty() { "config".to_owned() } else { name };
-            let message = error.to_string();
-            Usage(format!("{place}: {}", message.trim().replace('\n', " "))).into()
+            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // The trait's name is what serde calls an architecture.
+            let message = message.replace("dyn Architecture", "the `kind` of an architecture");
+            Usage(format!("{place}: {message}")).into()
         })
     }
 
@@ -236,30 +211,9 @@ impl RunConfig {
     pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
         self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
-        let boxed =
-            |chain: flows_core::Result<Chain<E>>| -> flows_core::Result<Box<dyn Bijector<E>>> {
-                Ok(Box::new(chain?))
-            };
-        let bijector = match &self.flow {
-            FlowConfig::RealNvp(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::NsfCoupling(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Coupling(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Autoregressive(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Recurrent(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::BlockNaf(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Gaussianization(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Glow(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::GlowImage(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::DeterminantLemma(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Residual(config) => boxed(config.build(dim, 0, &mut rng)),
-            FlowConfig::Continuous(config) => {
-                boxed(config.build(dim, 0, &mut rng).and_then(|flow| {
-                    let act_norm = Layer::new(ActNorm::new(dim), &mut rng)?;
-                    Chain::new(dim, vec![flow, Box::new(act_norm)])
-                }))
-            }
-        };
-        let bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
+        let chain = architecture::build(&*self.flow, dim, 0, &mut rng);
+        let bijector: Box<dyn Bijector<E>> =
+            Box::new(chain.map_err(|error| Usage(format!("flow: {error}")))?);
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
         let bijector = support::onto(&self.support, bijector, dim)?;
         let base =
@@ -269,20 +223,7 @@ impl RunConfig {
 
     /// Refuses what would not fit in memory: there, the program could only be aborted.
     fn check_size(&self, dim: usize) -> Result<()> {
-        let weights = match &self.flow {
-            FlowConfig::RealNvp(config) => config.couplings().weights(dim),
-            FlowConfig::NsfCoupling(config) => config.couplings().weights(dim),
-            FlowConfig::Coupling(config) => config.weights(dim),
-            FlowConfig::Autoregressive(config) => config.weights(dim),
-            FlowConfig::Recurrent(config) => config.weights(dim),
-            FlowConfig::BlockNaf(config) => Ok(config.weights(dim)),
-            FlowConfig::Gaussianization(config) => config.weights(dim),
-            FlowConfig::Glow(config) => Ok(config.weights(dim)),
-            FlowConfig::GlowImage(config) => Ok(config.weights()),
-            FlowConfig::DeterminantLemma(config) => Ok(config.weights(dim)),
-            FlowConfig::Residual(config) => Ok(config.weights(dim)),
-            FlowConfig::Continuous(config) => Ok(config.weights(dim)),
-        };
+        let weights = self.flow.weights(dim);
         let weights = weights.map_err(|error| Usage(format!("flow: {error}")))?;
         if self.base.weights(dim) > MOST_WEIGHTS {
             let most = format!("base: at most {MOST_WEIGHTS:e} numbers, got about");
@@ -364,6 +305,8 @@ fn replaces(key: &str, below: &Table, above: &Table) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use flows_finite::architecture::RealNvp;
+
     use super::*;
 
     fn parse(text: &str) -> Result<RunConfig> {
@@ -388,7 +331,8 @@ mod tests {
         assert_eq!(config.train.optimiser, preset.train.optimiser);
         assert_eq!((config.seed, config.train.batch_rows), (3, 64));
         let config = parse("[flow]\nkind = \"real_nvp\"\nlayers = 2\n[budget]\nsteps = 5").unwrap();
-        assert_eq!(config.flow, FlowConfig::RealNvp(RealNvp { layers: 2, ..RealNvp::default() }));
+        let expected: Arc<dyn Architecture> = Arc::new(RealNvp { layers: 2, ..RealNvp::default() });
+        assert_eq!(*config.flow, *expected);
         assert_eq!(config.budget, Budget::Steps(5));
     }
 

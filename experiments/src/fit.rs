@@ -118,7 +118,7 @@ pub fn summarise<E: Real>(
     data: &ProblemData,
     evaluation: &Evaluation,
 ) -> RunSummary {
-    let family = preset::family(&config.flow);
+    let family = preset::family(&*config.flow);
     RunSummary {
         dim: Some(data.dim),
         nll_nats: Some(evaluation.nll.mean),
@@ -136,7 +136,7 @@ pub fn summarise<E: Real>(
         sample_rows_per_second: Some(evaluation.sample_rows_per_second.mean),
         log_prob_rate_standard_error: Some(evaluation.log_prob_rows_per_second.standard_error),
         sample_rate_standard_error: Some(evaluation.sample_rows_per_second.standard_error),
-        accuracy: (family == Family::Continuous).then(|| preset::accuracy(&config.flow)).flatten(),
+        accuracy: (family == Family::Continuous).then(|| preset::accuracy(&*config.flow)).flatten(),
         solver_error_nats: evaluation.account.map(|account| account.solver),
         trace_noise_nats: evaluation.account.map(|account| account.trace),
         audit: evaluation.audit.clone().ok(),
@@ -147,9 +147,9 @@ pub fn summarise<E: Real>(
 fn preset_name(config: &RunConfig) -> String {
     let on_target = config.target.is_some();
     let found = preset::ALL.iter().find(|preset| {
-        preset.flow == config.flow || on_target && preset.flow_on_target() == config.flow
+        *preset.flow == *config.flow || on_target && *preset.flow_on_target() == *config.flow
     });
-    found.map_or_else(|| format!("{} flow", preset::family(&config.flow)), |p| p.name.to_owned())
+    found.map_or_else(|| format!("{} flow", preset::family(&*config.flow)), |p| p.name.to_owned())
 }
 
 fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {

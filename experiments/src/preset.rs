@@ -1,25 +1,22 @@
 //! Flow presets: named configs with the training settings that suit them.
 
 mod continuous;
-mod size;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Result;
 use flows_continuous::{ContinuousFlow, Penalties};
-use flows_core::Estimator;
 use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig};
+use flows_core::{Architecture, Bijector, Cost, Costs, Estimator, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
     NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
 };
 
 use crate::Usage;
-use crate::config::FlowConfig;
 use crate::record::Family;
 
 pub use continuous::accuracy;
-pub use size::sized;
 
 /// A flow that can be asked for by name.
 #[derive(Clone, Debug)]
@@ -33,7 +30,7 @@ pub struct Preset {
     /// One sentence: architecture and source.
     pub description: &'static str,
     /// The architecture.
-    pub flow: FlowConfig,
+    pub flow: Arc<dyn Architecture>,
     /// How it is trained.
     pub train: TrainConfig,
     /// Whether it is in a comparison that names no flows.
@@ -55,7 +52,7 @@ fn train(learning_rate: f64) -> TrainConfig {
 
 fn finite(
     [name, title, description]: [&'static str; 3],
-    flow: FlowConfig,
+    flow: Arc<dyn Architecture>,
     learning_rate: f64,
 ) -> Preset {
     let family = Family::Finite;
@@ -73,7 +70,7 @@ fn couplings() -> Vec<Preset> {
                 "10 affine couplings with halves alternating and an LU linear layer before each, \
                  conditioners of 2 x 128 ReLU (Dinh et al. 2017)",
             ],
-            FlowConfig::RealNvp(RealNvp::default()),
+            Arc::new(RealNvp::default()),
             2e-3,
         ),
         finite(
@@ -83,7 +80,7 @@ fn couplings() -> Vec<Preset> {
                 "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU linear layer \
                  before each, conditioners of 2 x 128 ReLU (Durkan et al. 2019)",
             ],
-            FlowConfig::NsfCoupling(NsfCoupling::default()),
+            Arc::new(NsfCoupling::default()),
             2e-3,
         ),
         finite(
@@ -93,7 +90,7 @@ fn couplings() -> Vec<Preset> {
                 "4 additive couplings on alternating features, conditioners of 5 x 128 ReLU, a \
                  scale for each feature (Dinh et al. 2014)",
             ],
-            FlowConfig::Coupling(CouplingFlow::nice()),
+            Arc::new(CouplingFlow::nice()),
             1e-3,
         ),
         finite(
@@ -103,7 +100,7 @@ fn couplings() -> Vec<Preset> {
                 "8 steps of act-norm, LU linear layer and affine coupling, conditioners of 2 x 128 \
                  ReLU (Kingma and Dhariwal 2018)",
             ],
-            FlowConfig::Glow(Glow::default()),
+            Arc::new(Glow::default()),
             2e-3,
         ),
         finite(
@@ -114,7 +111,7 @@ fn couplings() -> Vec<Preset> {
                  convolutions of 32 channels; columns are pixels, 1 x 8 x 8 unless flow.shape says \
                  otherwise (Kingma and Dhariwal 2018)",
             ],
-            FlowConfig::GlowImage(GlowImage::default()),
+            Arc::new(GlowImage::default()),
             1e-3,
         ),
     ]
@@ -122,7 +119,6 @@ fn couplings() -> Vec<Preset> {
 
 /// Flows with one direction in one pass, and flows without networks.
 fn others() -> Vec<Preset> {
-    let autoregressive = FlowConfig::Autoregressive;
     vec![
         finite(
             [
@@ -131,7 +127,7 @@ fn others() -> Vec<Preset> {
                 "10 masked affine layers, order reversed each layer, 2 x 128 ReLU \
                  (Papamakarios et al. 2017)",
             ],
-            autoregressive(AutoregressiveFlow::maf()),
+            Arc::new(AutoregressiveFlow::maf()),
             2e-3,
         ),
         finite(
@@ -141,7 +137,7 @@ fn others() -> Vec<Preset> {
                 "8 masked affine layers with a sigmoid gate, one pass for a draw, 2 x 128 ReLU \
                  (Kingma et al. 2016)",
             ],
-            autoregressive(AutoregressiveFlow::iaf()),
+            Arc::new(AutoregressiveFlow::iaf()),
             2e-3,
         ),
         finite(
@@ -151,7 +147,7 @@ fn others() -> Vec<Preset> {
                 "4 masked rational-quadratic spline layers, 16 bins on [-4, 4], an LU linear layer \
                  after each, 2 x 128 ReLU (Durkan et al. 2019)",
             ],
-            autoregressive(AutoregressiveFlow::nsf()),
+            Arc::new(AutoregressiveFlow::nsf()),
             2e-3,
         ),
         finite(
@@ -161,7 +157,7 @@ fn others() -> Vec<Preset> {
                 "5 masked layers of deep sigmoidal maps with 16 units, 2 x 128 ReLU \
                  (Huang et al. 2018)",
             ],
-            autoregressive(AutoregressiveFlow::naf()),
+            Arc::new(AutoregressiveFlow::naf()),
             2e-3,
         ),
         finite(
@@ -171,7 +167,7 @@ fn others() -> Vec<Preset> {
                 "5 masked layers of integrated positive networks, 2 x 128 ReLU \
                  (Wehenkel and Louppe 2019)",
             ],
-            autoregressive(AutoregressiveFlow::umnn()),
+            Arc::new(AutoregressiveFlow::umnn()),
             2e-3,
         ),
         finite(
@@ -180,7 +176,7 @@ fn others() -> Vec<Preset> {
                 "SOS",
                 "2 masked layers of sum-of-squares polynomials, 2 x 128 ReLU (Jaini et al. 2019)",
             ],
-            autoregressive(AutoregressiveFlow::sum_of_squares()),
+            Arc::new(AutoregressiveFlow::sum_of_squares()),
             1e-3,
         ),
         finite(
@@ -190,7 +186,7 @@ fn others() -> Vec<Preset> {
                 "4 layers of a gated recurrent unit of 32 units with affine maps, an LU linear \
                  layer after each (Oliva et al. 2018)",
             ],
-            FlowConfig::Recurrent(RecurrentFlow::default()),
+            Arc::new(RecurrentFlow::default()),
             2e-3,
         ),
         finite(
@@ -200,7 +196,7 @@ fn others() -> Vec<Preset> {
                 "2 block autoregressive networks of 2 x 16 units a feature with leaky tanh \
                  (De Cao et al. 2019)",
             ],
-            FlowConfig::BlockNaf(BlockNaf::default()),
+            Arc::new(BlockNaf::default()),
             5e-3,
         ),
         finite(
@@ -210,7 +206,7 @@ fn others() -> Vec<Preset> {
                 "8 layers of Householder rotations and mixtures of 20 logistic components, no \
                  networks (Meng et al. 2020)",
             ],
-            FlowConfig::Gaussianization(GaussianizationFlow::default()),
+            Arc::new(GaussianizationFlow::default()),
             1e-2,
         ),
         finite(
@@ -220,7 +216,7 @@ fn others() -> Vec<Preset> {
                 "32 planar layers, density by formula, draws by root search \
                  (Rezende and Mohamed 2015)",
             ],
-            FlowConfig::DeterminantLemma(LemmaFlow::planar()),
+            Arc::new(LemmaFlow::planar()),
             5e-3,
         ),
         finite(
@@ -229,7 +225,7 @@ fn others() -> Vec<Preset> {
                 "Radial flow",
                 "32 radial layers (Tabak and Turner 2013, Rezende and Mohamed 2015)",
             ],
-            FlowConfig::DeterminantLemma(LemmaFlow::radial()),
+            Arc::new(LemmaFlow::radial()),
             5e-3,
         ),
         finite(
@@ -239,7 +235,7 @@ fn others() -> Vec<Preset> {
                 "16 Sylvester layers with Householder bases, as many units as features \
                  (van den Berg et al. 2018)",
             ],
-            FlowConfig::DeterminantLemma(LemmaFlow::sylvester()),
+            Arc::new(LemmaFlow::sylvester()),
             5e-3,
         ),
         finite(
@@ -249,7 +245,7 @@ fn others() -> Vec<Preset> {
                 "10 contractive layers of 3 x 64 LipSwish, Lipschitz bound 0.9, log-det by Russian \
                  roulette in training and exact in reports (Chen et al. 2019)",
             ],
-            FlowConfig::Residual(ResidualFlow::default()),
+            Arc::new(ResidualFlow::default()),
             2e-3,
         ),
     ]
@@ -279,29 +275,29 @@ impl Preset {
     /// The architecture that fits a density instead of rows: without penalties on the path, which
     /// would keep a continuous flow from it.
     #[must_use]
-    pub fn flow_on_target(&self) -> FlowConfig {
-        match &self.flow {
-            FlowConfig::Continuous(flow) => {
+    pub fn flow_on_target(&self) -> Arc<dyn Architecture> {
+        match self.flow.downcast_ref::<ContinuousFlow>() {
+            Some(flow) => {
                 let penalties = Penalties::default();
-                FlowConfig::Continuous(ContinuousFlow { penalties, ..flow.clone() })
+                Arc::new(ContinuousFlow { penalties, ..flow.clone() })
             }
-            flow => flow.clone(),
+            None => Arc::clone(&self.flow),
         }
     }
 
-    /// How it is trained on a density instead of rows: every batch is drawn anew and cannot be
-    /// overfitted. By the path gradient, unless the inverse that it needs is dear.
+    /// How it is trained on a density of `dim` features instead of rows: every batch is drawn anew
+    /// and cannot be overfitted. By the path gradient, unless a direction that it needs is sequential
+    /// or a search.
     #[must_use]
-    pub fn train_on_target(&self) -> TrainConfig {
-        let estimator = match self.flow {
-            FlowConfig::RealNvp(_)
-            | FlowConfig::NsfCoupling(_)
-            | FlowConfig::Coupling(_)
-            | FlowConfig::Glow(_)
-            | FlowConfig::GlowImage(_)
-            | FlowConfig::Continuous(_) => Estimator::Path,
-            _ => Estimator::Reparameterised,
-        };
+    pub fn train_on_target(&self, dim: usize) -> TrainConfig {
+        let direct = |cost| matches!(cost, Cost::ClosedForm | Cost::Integrated);
+        let chain = self.flow.build_f32(dim, 0, &mut stream(0, "costs"));
+        // What cannot be built is refused where the run builds it.
+        let path = chain.is_ok_and(|chain| {
+            let Costs { forward, inverse } = chain.costs();
+            direct(forward) && direct(inverse)
+        });
+        let estimator = if path { Estimator::Path } else { Estimator::Reparameterised };
         let slower = if self.family == Family::Continuous { 0.5 } else { 1.0 };
         let learning_rate = slower * self.train.optimiser.learning_rate;
         TrainConfig {
@@ -314,18 +310,11 @@ impl Preset {
 
     /// The first preset of the architecture that configs call `kind`.
     pub fn of_kind(kind: Option<&str>) -> Option<&'static Self> {
-        let kind = kind?;
-        ALL.iter().find(|preset| {
-            let flow = toml::Table::try_from(&preset.flow).unwrap_or_default();
-            flow.get("kind").and_then(toml::Value::as_str) == Some(kind)
-        })
+        ALL.iter().find(|preset| Some(preset.flow.typetag_name()) == kind)
     }
 }
 
 /// The family of an architecture.
-pub fn family(flow: &FlowConfig) -> Family {
-    match flow {
-        FlowConfig::Continuous(_) => Family::Continuous,
-        _ => Family::Finite,
-    }
+pub fn family(flow: &dyn Architecture) -> Family {
+    if flow.is_continuous() { Family::Continuous } else { Family::Finite }
 }

@@ -4,8 +4,8 @@ use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Hutchinso
 use flows_core::tensor::{Batch, batch};
 use flows_core::train::{Adam, AdamConfig};
 use flows_core::{
-    Base, Bijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream, Tape,
-    forward_kl, normals, stream,
+    Architecture, Base, Bijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
+    Tape, forward_kl, normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::architecture::{
@@ -150,8 +150,13 @@ impl Workload {
                     divergence: Divergence::Hutchinson(Hutchinson::default()),
                 };
                 let (training, reporting) = (accuracy, accuracy);
-                let config = ContinuousFlow { training, reporting, ..ContinuousFlow::default() };
-                config.build(dim, 0, rng)?
+                let config = ContinuousFlow {
+                    training,
+                    reporting,
+                    act_norm: false,
+                    ..ContinuousFlow::default()
+                };
+                Box::new(config.build(dim, 0, rng)?)
             }
         })
     }

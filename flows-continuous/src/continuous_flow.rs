@@ -1,9 +1,12 @@
 //! Continuous flows by config: a field, an interval, and how both are worked out.
 
-use std::any::Any;
+use std::sync::Arc;
 
 use flows_core::activation::Activation;
-use flows_core::{Bijector, Error, LastLayer, Network, Real, Result, Stream};
+use flows_core::architecture::scaled_width;
+use flows_core::{
+    ActNorm, Architecture, Bijector, Chain, LastLayer, Layer, Network, Real, Result, Stream,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::bottleneck_field::BottleneckField;
@@ -36,6 +39,7 @@ type Built<E> = Result<Box<dyn Bijector<E>>>;
 /// | `reporting` | row-wise 1e-5 / 1e-6, exact trace | for reported densities and samples | |
 /// | `gradient` | replay | replay or adjoint, see [`GradientMethod`] | |
 /// | `penalties` | none | on the path, in training, see [`Penalties`] | >= 0 |
+/// | `act_norm` | true | act-norm on the data side of the flow | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContinuousFlow {
@@ -55,6 +59,8 @@ pub struct ContinuousFlow {
     pub gradient: GradientMethod,
     /// Penalties on the path.
     pub penalties: Penalties,
+    /// Whether act-norm stands on the data side of the flow.
+    pub act_norm: bool,
 }
 
 /// A vector field by name.
@@ -179,6 +185,7 @@ impl Default for ContinuousFlow {
             },
             gradient: GradientMethod::default(),
             penalties: Penalties::default(),
+            act_norm: true,
         }
     }
 }
@@ -246,57 +253,32 @@ impl ContinuousFlow {
         }
     }
 
-    /// Builds the flow for `dim` features and `context_dim` conditioning features.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] for a value outside the table above, or a field, divergence and penalty
-    /// that do not go together.
-    pub fn build<E: Real>(
-        &self,
-        dim: usize,
-        context_dim: usize,
-        rng: &mut Stream,
-    ) -> Result<Box<dyn Bijector<E>>> {
-        let dims = (dim, context_dim);
-        // Compiled here for both precisions, not again in every program.
-        let built: Box<dyn Any> = if E::NAME == f32::NAME {
-            Box::new(self.build_32(dims, rng)?)
-        } else {
-            Box::new(self.build_64(dims, rng)?)
-        };
-        let (what, advice) = ("a precision beside f32 and f64", "use one of them");
-        built.downcast().map(|built| *built).map_err(|_| Error::Unavailable { what, advice })
-    }
-
-    fn build_32(&self, dims: (usize, usize), rng: &mut Stream) -> Built<f32> {
-        self.compose(dims, rng)
-    }
-
-    fn build_64(&self, dims: (usize, usize), rng: &mut Stream) -> Built<f64> {
-        self.compose(dims, rng)
-    }
-
-    fn compose<E: Real>(&self, (dim, context): (usize, usize), rng: &mut Stream) -> Built<E> {
-        match &self.field {
+    fn compose<E: Real>(&self, dim: usize, context: usize, rng: &mut Stream) -> Result<Chain<E>> {
+        let flow = match &self.field {
             FieldConfig::Perceptron(PerceptronField { hidden, activation, time }) => {
-                self.flow(MlpField::new(dim, context, hidden, *activation, *time)?, rng)
+                self.flow(MlpField::new(dim, context, hidden, *activation, *time)?, rng)?
             }
             FieldConfig::Potential(PotentialConfig { width, rank }) => {
-                self.flow(PotentialField::new(dim, context, *width, (*rank).min(dim))?, rng)
+                self.flow(PotentialField::new(dim, context, *width, (*rank).min(dim))?, rng)?
             }
             FieldConfig::Planar(PlanarConfig { terms }) => {
-                self.flow(PlanarField::new(dim, context, *terms)?, rng)
+                self.flow(PlanarField::new(dim, context, *terms)?, rng)?
             }
             FieldConfig::Bottleneck(BottleneckConfig { hidden, narrow, activation }) => {
-                self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)
+                self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)?
             }
             FieldConfig::Equivariant(EquivariantConfig { space, functions }) => {
                 let fits = *space > 0 && dim.is_multiple_of(*space) && context == 0;
                 let requirement = "a divisor of the number of features, without a context";
                 require(fits, "space of an equivariant field", requirement, *space as f64)?;
-                self.flow(EquivariantField::new(dim / space, *space, *functions)?, rng)
+                self.flow(EquivariantField::new(dim / space, *space, *functions)?, rng)?
             }
+        };
+        let mut parts = vec![flow];
+        if self.act_norm {
+            parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
+        Chain::new(dim, parts)
     }
 
     fn flow<E: Real>(&self, kernel: impl FieldKernel<E> + 'static, rng: &mut Stream) -> Built<E> {
@@ -313,14 +295,17 @@ impl ContinuousFlow {
         }
         Ok(Box::new(flow))
     }
+}
 
-    /// About how many weights the flow has, to refuse one that cannot fit in memory.
-    #[must_use]
-    pub fn weights(&self, dim: usize) -> f64 {
+#[typetag::serde(name = "continuous")]
+impl Architecture for ContinuousFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
         let chain = |widths: &[usize]| -> f64 {
             widths.windows(2).map(|pair| (pair[0] as f64 + 1.0) * pair[1] as f64).sum()
         };
-        match &self.field {
+        Ok(match &self.field {
             FieldConfig::Perceptron(PerceptronField { hidden, .. }) => {
                 chain(&[&[dim + 1], hidden.as_slice(), &[dim]].concat())
             }
@@ -335,7 +320,24 @@ impl ContinuousFlow {
             FieldConfig::Equivariant(EquivariantConfig { functions, .. }) => {
                 4.0 * *functions as f64
             }
+        })
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        let scale = |width: &mut usize| *width = scaled_width(*width, factor);
+        let mut scaled = self.clone();
+        match &mut scaled.field {
+            FieldConfig::Perceptron(field) => field.hidden.iter_mut().for_each(scale),
+            FieldConfig::Potential(field) => scale(&mut field.width),
+            FieldConfig::Planar(field) => scale(&mut field.terms),
+            FieldConfig::Bottleneck(field) => field.hidden.iter_mut().for_each(scale),
+            FieldConfig::Equivariant(field) => scale(&mut field.functions),
         }
+        Arc::new(scaled)
+    }
+
+    fn is_continuous(&self) -> bool {
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows of a block, and sums over slices.
 
 use crate::Real;
+use crate::elementwise::vectorised;
 
 /// Rows of a block.
 pub const LANES: usize = 128;
@@ -28,6 +29,27 @@ pub fn add_product<E: Real>(sum: &mut [E], factors: &[E], terms: &[E]) {
     for ((sum, &factor), &term) in sum.iter_mut().zip(factors).zip(terms) {
         *sum += factor * term;
     }
+}
+
+/// Partial sums of [`add_lane_sums`], so that it is vector code in a fixed order.
+const ABREAST: usize = 64;
+
+/// Adds `sign` times the sum over the lanes of each feature to `sums`.
+pub fn add_lane_sums<E: Real>(v: &[E], sign: E, sums: &mut [E]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, total) in v.chunks_exact(LANES).zip(sums) {
+                let mut parts = [E::zero(); ABREAST];
+                for chunk in row.chunks_exact(ABREAST) {
+                    for (part, &value) in parts.iter_mut().zip(chunk) {
+                        *part += value;
+                    }
+                }
+                *total += sign * parts.iter().copied().sum();
+            }
+        },
+    );
 }
 
 /// The slices of a fixed number of tensors, under names.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod act_norm;
 pub mod activation;
+pub mod architecture;
 mod augmented;
 mod base;
 mod bijector;
@@ -42,6 +44,8 @@ pub mod testing;
 pub mod train;
 mod work;
 
+pub use act_norm::ActNorm;
+pub use architecture::Architecture;
 pub use augmented::{Augmented, AugmentedSource, Bound};
 pub use base::{Base, Distribution};
 pub use bijector::{Bijector, Cost, Costs, FieldFlow, LogDet, Mapped, Purpose};

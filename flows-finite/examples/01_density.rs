@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use flows_core::train::{
     AdamConfig, Budget, Checkpoint, TableSource, TrainConfig, Trainer, Validation,
 };
-use flows_core::{Base, Context, Flow, Result, Values, normals, stream};
+use flows_core::{Architecture, Base, Context, Flow, Result, Values, normals, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 
 /// x1 ~ N(0, 1), x2 ~ N(x1^2 - 1, 0.25).

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use flows_core::{Base, Chain, Context, Flow, Result, Values, normals, stream};
+use flows_core::{Architecture, Base, Chain, Context, Flow, Result, Values, normals, stream};
 use flows_finite::architecture::{AutoregressiveFlow, RealNvp};
 
 const DIM: usize = 16;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use flows_core::lanes::{lanes, lanes_mut};
+use flows_core::lanes::{add_lane_sums, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{Cost, Costs, Direction, Layout, Layouts, Map, Real, Result, Scratch, Work};
 
-use crate::linear::factors::add_lane_sums;
 use crate::transformer::{Inner, Outer, Transformer};
 
 /// x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.

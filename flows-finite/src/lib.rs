@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod act_norm;
 pub mod architecture;
 mod autoregressive;
 mod batch_norm;
@@ -16,13 +15,12 @@ pub mod residual;
 mod stick_breaking;
 pub mod transformer;
 
-pub use act_norm::ActNorm;
 pub use autoregressive::{Autoregressive, MaskedConditioner, Newton, Sampling};
 pub use batch_norm::BatchNorm;
 pub use block_autoregressive::BlockAutoregressive;
 pub use coupling::Coupling;
 pub use elementwise::Elementwise;
-pub use flows_core::{Part, Pixelwise};
+pub use flows_core::{ActNorm, Part, Pixelwise};
 pub use image::Shape;
 pub use linear::{LuLinear, Permutation};
 pub use mask::Mask;

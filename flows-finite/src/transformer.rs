@@ -33,27 +33,28 @@ mod spline;
 mod spline_interval;
 mod sum_of_squares;
 
-pub use additive::Additive;
-pub use affine::{Affine, Scale};
-pub use bernstein::Bernstein;
+pub use additive::{Additive, NoSettings};
+pub use affine::{Affine, AffineConfig, Scale};
+pub use bernstein::{Bernstein, BernsteinConfig};
 pub use circular_spline::CircularSpline;
 pub use cubic_spline::CubicSpline;
-pub use deep_sigmoidal::DeepSigmoidal;
-pub use dense_sigmoidal::DenseSigmoidal;
+pub use deep_sigmoidal::{DeepSigmoidal, DeepSigmoidalConfig};
+pub use dense_sigmoidal::{DenseSigmoidal, DenseSigmoidalConfig};
 pub use gaussianization::Gaussianization;
 pub use half_line::HalfLine;
-pub use integrated::Integrated;
+pub use integrated::{Integrated, IntegratedConfig};
 pub use interval::Interval;
 pub use inverted::Inverted;
 pub use linear_rational::LinearRational;
 pub use linear_spline::LinearSpline;
+pub use logistic_cdf::MixtureConfig;
 pub use logistic_mixture::LogisticMixture;
 pub use quadratic_spline::QuadraticSpline;
 pub use rational_quadratic::RationalQuadratic;
 pub use root::invert;
 pub use scaling::FixedAffine;
-pub use spline_interval::Tails;
-pub use sum_of_squares::SumOfSquares;
+pub use spline_interval::{SplineConfig, Tails};
+pub use sum_of_squares::{SumOfSquares, SumOfSquaresConfig};
 
 use std::fmt::Debug;
 

@@ -1,12 +1,14 @@
 //! Singular values of the Jacobian of data to base, by central differences in double precision.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, ensure};
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Solver};
 use flows_core::tensor::batch;
 use flows_core::{Context, Flow, Tape, Values};
 use nalgebra::{DMatrix, SVD};
 
-use crate::config::{FlowConfig, RunConfig};
+use crate::config::RunConfig;
 
 /// Half the distance of the two points of a difference. With errors of 1e-9 in either image and a third
 /// derivative of about one, both kinds of error stay below 1e-5.
@@ -23,7 +25,7 @@ const ITERATIONS: usize = 10_000;
 
 /// The config with an adaptive solver so tight that differences of its solutions are derivatives.
 pub(super) fn strict(config: &RunConfig) -> RunConfig {
-    let FlowConfig::Continuous(flow) = &config.flow else { return config.clone() };
+    let Some(flow) = config.flow.downcast_ref::<ContinuousFlow>() else { return config.clone() };
     let tight =
         |a: Adaptive| Adaptive { rtol: a.rtol.min(TOLERANCE), atol: a.atol.min(TOLERANCE), ..a };
     let solver = match flow.reporting.solver {
@@ -33,7 +35,7 @@ pub(super) fn strict(config: &RunConfig) -> RunConfig {
         equal_steps => equal_steps,
     };
     let reporting = Accuracy { solver, ..flow.reporting };
-    let flow = FlowConfig::Continuous(ContinuousFlow { reporting, ..flow.clone() });
+    let flow = Arc::new(ContinuousFlow { reporting, ..flow.clone() });
     RunConfig { flow, ..config.clone() }
 }
 

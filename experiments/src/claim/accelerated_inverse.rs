@@ -3,7 +3,9 @@
 use anyhow::{Result, bail};
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Chain, Context, Error, Tape, Values, normals, stream, tensor};
+use flows_core::{
+    Architecture, Bijector, Chain, Context, Error, Tape, Values, normals, stream, tensor,
+};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, Perceptron};
 use flows_finite::{Newton, Sampling};
 

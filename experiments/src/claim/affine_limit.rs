@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use flows_core::activation::Activation;
-use flows_core::{Bijector, Context, Flow, Inverse, Layer, Stream, Tape, Values, stream, tensor};
+use flows_core::{
+    Architecture, Bijector, Context, Flow, Inverse, Layer, Stream, Tape, Values, stream, tensor,
+};
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, Perceptron, SplineConfig,

@@ -5,7 +5,9 @@ use flows_bench::toys::Toy;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::train::{Adam, AdamConfig};
-use flows_core::{Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, stream};
+use flows_core::{
+    Architecture, Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, stream,
+};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
 use super::statistics::{distance, largest};

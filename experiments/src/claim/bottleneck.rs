@@ -6,7 +6,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Context, Stream, Tape, Values, stream};
+use flows_core::{Architecture, Bijector, Context, Stream, Tape, Values, stream};
 use nalgebra::DMatrix;
 
 use super::hutchinson::squares;
@@ -130,10 +130,11 @@ fn estimates(
         field: FieldConfig::Bottleneck(field),
         training: accuracy,
         reporting: accuracy,
+        act_norm: false,
         ..ContinuousFlow::default()
     };
     let mut flow = config.build(DIM, 0, &mut stream(0, "overwritten"))?;
-    write(&mut *flow, factors)?;
+    write(&mut flow, factors)?;
     flow.begin_step(&mut stream(seed, "probes"))?;
     let origin = batch(vec![0.0; rows * DIM], rows, DIM)?;
     Ok(flow.forward(&origin, &Context::none(), &mut Tape::none())?.log_det.values())

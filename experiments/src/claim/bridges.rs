@@ -3,7 +3,9 @@
 use anyhow::Result;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::tensor::batch;
-use flows_core::{Base, Bijector, Context, Flow, Stream, Tape, Values, normals, stream};
+use flows_core::{
+    Architecture, Base, Bijector, Context, Flow, Stream, Tape, Values, normals, stream,
+};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, ResidualFlow};
 
 use super::small_field::small_field;
@@ -177,7 +179,10 @@ fn flow(name: &str, seed: u64) -> Result<Flow<f64>> {
         }
         "residual, 4 layers" => Box::new(residual(4).build(1, 0, rng)?),
         "residual, 12 layers" => Box::new(residual(12).build(1, 0, rng)?),
-        _ => small_field(32, Solver::RowWise(Adaptive::new(1e-8, 1e-8))).build(1, 0, rng)?,
+        _ => {
+            let config = small_field(32, Solver::RowWise(Adaptive::new(1e-8, 1e-8)));
+            Box::new(config.build(1, 0, rng)?)
+        }
     };
     Ok(Flow::new(Base::standard_normal(1), bijector)?)
 }

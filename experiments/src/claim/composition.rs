@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Batch, Bijector, Chain, Context, Tape, Values, normals, stream};
+use flows_core::{Architecture, Batch, Bijector, Chain, Context, Tape, Values, normals, stream};
 use flows_finite::architecture::{
     CouplingFlow, Direction, LemmaFlow, SplineConfig, TransformerConfig,
 };

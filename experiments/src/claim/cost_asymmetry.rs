@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Chain, Context, Tape, Values, normals, stream, tensor};
+use flows_core::{Architecture, Bijector, Chain, Context, Tape, Values, normals, stream, tensor};
 use flows_finite::Sampling;
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, CouplingFlow, Direction, Mixing,

@@ -4,8 +4,8 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Bijector, Chain, Context, Flow, Inverse, Layer, MlpKernel, Tape, Values, normals, stream,
-    tensor,
+    Architecture, Base, Bijector, Chain, Context, Flow, Inverse, Layer, MlpKernel, Tape, Values,
+    normals, stream, tensor,
 };
 use flows_finite::architecture::{
     AffineConfig, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Perceptron, SplineConfig,

@@ -6,7 +6,7 @@ use flows_core::operation::{LANES, Operation, Recorded, apply, column};
 use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::batch;
 use flows_core::train::{Adam, AdamConfig};
-use flows_core::{Base, Context, Flow, Purpose, Scratch, Tape, Values, stream};
+use flows_core::{Architecture, Base, Context, Flow, Purpose, Scratch, Tape, Values, stream};
 
 use super::small_field::small_field;
 use super::{Check, Claim, Setting};
@@ -114,7 +114,7 @@ fn padded(x: &[f64], dim: usize) -> Result<flows_core::Batch<f64>> {
 fn train(dim: usize, steps: u64, seed: u64) -> Result<(Flow<f64>, Vec<[f64; 2]>)> {
     let config = small_field(32, Solver::RowWise(Adaptive::new(TOLERANCE, TOLERANCE)));
     let bijector = config.build(dim, 0, &mut stream(seed, "init"))?;
-    let mut flow = Flow::new(Base::standard_normal(dim), bijector)?;
+    let mut flow = Flow::new(Base::standard_normal(dim), Box::new(bijector))?;
     let rate = AdamConfig { learning_rate: 1e-2, ..AdamConfig::default() };
     let mut adam = Adam::new(rate, &flow);
     let (x, mut curve) = (spread(ROWS), Vec::new());

@@ -5,7 +5,9 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::tensor::{self, columns};
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, Chain, Context, Mapped, Tape, Values, normals, stream};
+use flows_core::{
+    Architecture, Base, Bijector, Chain, Context, Mapped, Tape, Values, normals, stream,
+};
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Direction, LayerOrder, Perceptron,
 };

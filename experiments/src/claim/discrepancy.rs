@@ -11,7 +11,8 @@ use flows_core::train::{
     AdamConfig, Budget, MaximumMeanDiscrepancy, Objective, SamplerSource, TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape, Values, stream,
+    Architecture, Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape,
+    Values, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 

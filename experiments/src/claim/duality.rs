@@ -1,13 +1,13 @@
 //! C6: both directions of the divergence are one number (review, Section 2.3.3).
 
 use anyhow::{Context as _, Result};
-use flows_continuous::{Adaptive, Solver};
 use flows_core::testing::perturb;
 use flows_core::{Context, Flow, Purpose, Tape, Values, stream};
 
+use super::specimen::with_tolerance;
 use super::statistics::larger;
 use super::{Check, Claim, Setting};
-use crate::config::{FlowConfig, RunConfig};
+use crate::config::RunConfig;
 use crate::finding::{Cell, Findings, Table};
 use crate::preset::{self, Preset};
 use crate::record::Family;
@@ -69,10 +69,7 @@ fn check(setting: &Setting) -> Result<Findings> {
 fn integrands(preset: &Preset, rows: usize, seed: u64) -> Result<[f64; 3]> {
     let dim = if preset.name == "glow-image" { 64 } else { 2 };
     let mut config = RunConfig { seed, ..RunConfig::of(preset) };
-    if let FlowConfig::Continuous(flow) = &mut config.flow {
-        let tolerance = Adaptive::new(TOLERANCE, TOLERANCE);
-        flow.reporting.solver = Solver::RowWise(tolerance);
-    }
+    config.flow = with_tolerance(&config.flow, TOLERANCE);
     let mut flow: Flow<f64> = config.build(dim)?;
     perturb(&mut flow, AWAY, &mut stream(seed, "perturb"))?;
     flow.bijector_mut().set_purpose(Purpose::Reporting)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use flows_bench::toys::Toy;
 use flows_continuous::{Adaptive, ContinuousFlow, Keep, Method, Penalties, Solver};
 use flows_core::matching::FlowMatching;
-use flows_core::{Base, Context, Flow, Stream, normals, stream};
+use flows_core::{Architecture, Base, Context, Flow, Stream, normals, stream};
 
 use super::small_field::small_field;
 use super::statistics::exponent;
@@ -46,7 +46,7 @@ fn flow(dim: usize, penalties: Penalties, seed: u64) -> Result<Flow<f32>> {
     let reporting = Solver::Dopri5(Adaptive::new(TOLERANCE, TOLERANCE));
     let config = ContinuousFlow { penalties, ..small_field(32, reporting) };
     let bijector = config.build(dim, 0, &mut stream(seed, "init"))?;
-    Ok(Flow::new(Base::standard_normal(dim), bijector)?)
+    Ok(Flow::new(Base::standard_normal(dim), Box::new(bijector))?)
 }
 
 /// Evaluations of one density pass.

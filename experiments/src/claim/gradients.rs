@@ -6,8 +6,8 @@ use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Context, Estimator, Flow, Loss, Parameters, Stream, Tape, Values, forward_kl, normals,
-    reverse_kl, stream,
+    Architecture, Base, Context, Estimator, Flow, Loss, Parameters, Stream, Tape, Values,
+    forward_kl, normals, reverse_kl, stream,
 };
 use flows_finite::architecture::{Conditioner, Perceptron, RealNvp};
 

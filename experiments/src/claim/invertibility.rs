@@ -1,15 +1,16 @@
 //! C3 and C4: maps are undone, and the log-determinants of both directions cancel (review, Section
 //! 2.1).
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Context, Flow, Real, Tape, Values, normals, stream};
+use flows_core::{Architecture, Batch, Context, Flow, Real, Tape, Values, normals, stream};
 use flows_finite::architecture::{NsfCoupling, RealNvp, ResidualFlow};
 
 use super::specimen::{self, Limit, Specimen};
 use super::statistics::largest;
 use super::{Check, Claim, Setting};
-use crate::config::FlowConfig;
 use crate::finding::{Cell, Findings, Plot, Scale, Stroke, Table};
 use crate::preset::Preset;
 
@@ -188,7 +189,7 @@ fn precisions(setting: &Setting, findings: &mut Findings) -> Result<()> {
 }
 
 /// A config for a number of layers.
-type Architecture = fn(usize) -> FlowConfig;
+type OfDepth = fn(usize) -> Arc<dyn Architecture>;
 
 /// Round-trip errors of ever deeper flows.
 fn depths(setting: &Setting, findings: &mut Findings) -> Result<()> {
@@ -198,12 +199,10 @@ fn depths(setting: &Setting, findings: &mut Findings) -> Result<()> {
         Scale::log("largest round-trip error"),
     );
     let (rows, depths) = setting.either((64, vec![1, 4, 16]), (1000, vec![1, 2, 4, 8, 16, 32]));
-    let architectures: [(&str, Architecture); 3] = [
-        ("Real NVP", |layers| FlowConfig::RealNvp(RealNvp { layers, ..RealNvp::default() })),
-        ("NSF", |layers| FlowConfig::NsfCoupling(NsfCoupling { layers, ..NsfCoupling::default() })),
-        ("residual", |layers| {
-            FlowConfig::Residual(ResidualFlow { layers, ..ResidualFlow::default() })
-        }),
+    let architectures: [(&str, OfDepth); 3] = [
+        ("Real NVP", |layers| Arc::new(RealNvp { layers, ..RealNvp::default() })),
+        ("NSF", |layers| Arc::new(NsfCoupling { layers, ..NsfCoupling::default() })),
+        ("residual", |layers| Arc::new(ResidualFlow { layers, ..ResidualFlow::default() })),
     ];
     for (name, flow) in architectures {
         let mut points = [Vec::new(), Vec::new()];

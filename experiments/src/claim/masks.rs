@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Context, Tape, Values, normals, stream, tensor};
+use flows_core::{Architecture, Bijector, Context, Tape, Values, normals, stream, tensor};
 use flows_finite::Recurrent;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, Conditioner, LayerOrder, Perceptron, Residual,

@@ -8,7 +8,7 @@ use flows_bench::toys::Toy;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
 use flows_core::{
-    Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
+    Architecture, Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
@@ -148,7 +148,7 @@ fn of(bijector: Box<dyn Bijector<f64>>) -> Result<Flow<f64>> {
 
 fn continuous(seed: u64) -> Result<Flow<f64>> {
     let config = small_field(48, Solver::RowWise(Adaptive::new(1e-5, 1e-5)));
-    of(config.build(2, 0, &mut stream(seed, "init"))?)
+    of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
 fn real_nvp(width: usize, seed: u64) -> Result<Flow<f64>> {

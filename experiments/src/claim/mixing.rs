@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use flows_core::activation::Activation;
-use flows_core::{Bijector, Context, Parameters, Stream, stream};
+use flows_core::{Architecture, Bijector, Context, Parameters, Stream, stream};
 use flows_finite::architecture::{
     Conditioner, CouplingFlow, Direction, Mixing, Perceptron, SplineConfig, TransformerConfig,
 };

@@ -4,8 +4,8 @@ use anyhow::Result;
 use flows_core::tensor::{batch, columns};
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, Chain, Context, Layer, Parameters, Part, Purpose, Tape, Values, normals,
-    stream,
+    Architecture, Batch, Bijector, Chain, Context, Layer, Parameters, Part, Purpose, Tape, Values,
+    normals, stream,
 };
 use flows_finite::architecture::CouplingFlow;
 use flows_finite::{ActNorm, BatchNorm};

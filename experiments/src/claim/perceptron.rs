@@ -10,7 +10,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::set_values;
-use flows_core::{Bijector, Inverse, Parameters, Stream, normals, stream};
+use flows_core::{Architecture, Bijector, Inverse, Parameters, Stream, normals, stream};
 use flows_finite::architecture::ResidualFlow;
 use flows_finite::residual::{Constraint, Determinant, Norm};
 use nalgebra::{DMatrix, DVector};
@@ -147,11 +147,12 @@ impl Perceptron {
             training: accuracy,
             reporting: accuracy,
             gradient,
+            act_norm: false,
             ..ContinuousFlow::default()
         };
         let mut flow = config.build(self.dim(), 0, &mut stream(0, "overwritten"))?;
-        self.write(&mut *flow)?;
-        Ok(flow)
+        self.write(&mut flow)?;
+        Ok(Box::new(flow))
     }
 
     /// Overwrites the weights of every layer of a model that has its own under these names.

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use flows_core::activation::Activation;
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, Chain, Parameters, Values, stream};
+use flows_core::{Architecture, Bijector, Chain, Parameters, Values, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, LayerOrder, Perceptron, TransformerConfig,
 };

@@ -3,7 +3,9 @@
 
 use anyhow::Result;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Chain, Context, Parameters, Tape, Values, normals, stream};
+use flows_core::{
+    Architecture, Bijector, Chain, Context, Parameters, Tape, Values, normals, stream,
+};
 use flows_finite::architecture::{Columns, Direction, LemmaFlow, LemmaLayer, SylvesterConfig};
 use nalgebra::DMatrix;
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use flows_bench::toys::Toy;
 use flows_continuous::{Adaptive, Solver};
 use flows_core::matching::FlowMatching;
-use flows_core::{Base, Flow, stream};
+use flows_core::{Architecture, Base, Flow, stream};
 
 use super::small_field::{STEPS, small_field};
 use super::training::{Aim, Learner, divergence};
@@ -101,7 +101,7 @@ fn course(aim: Aim, steps: u64, setting: &Setting) -> Result<Course> {
     let test = TOY.sample(setting.either(1024, 4096), &mut stream(setting.seed, "test"));
     let field = small_field(64, Solver::Dopri5(Adaptive::new(1e-5, 1e-5)));
     let bijector = field.build(2, 0, &mut stream(setting.seed, "init"))?;
-    let flow: Flow<f32> = Flow::new(Base::standard_normal(2), bijector)?;
+    let flow: Flow<f32> = Flow::new(Base::standard_normal(2), Box::new(bijector))?;
     let mut learner = Learner::new(flow, 1e-2, steps, setting.seed);
     let mut stops = Vec::new();
     for _ in 0..STOPS {

@@ -19,6 +19,7 @@ pub(super) fn small_field(width: usize, reporting: Solver) -> ContinuousFlow {
         field: FieldConfig::Perceptron(PerceptronField { hidden, ..PerceptronField::default() }),
         training: Accuracy { solver: Solver::Rk4(equal), divergence },
         reporting: Accuracy { solver: reporting, divergence },
+        act_norm: false,
         ..ContinuousFlow::default()
     }
 }

@@ -1,11 +1,13 @@
 //! What checks of the foundations go over: every preset and every kind of layer, away from its
 //! start.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
-use flows_continuous::{Adaptive, Solver};
+use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Solver};
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Base, Chain, Cost, Flow, Parameters, Purpose, Values, stream};
+use flows_core::{Architecture, Base, Chain, Cost, Flow, Parameters, Purpose, Values, stream};
 use flows_finite::Tails;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, BernsteinConfig, CouplingFlow, DeepSigmoidalConfig,
@@ -14,7 +16,7 @@ use flows_finite::architecture::{
     TransformerConfig,
 };
 
-use crate::config::{FlowConfig, RunConfig};
+use crate::config::RunConfig;
 use crate::preset::{self, Preset};
 
 /// How far weights are moved from their start, in standard deviations of a normal.
@@ -80,7 +82,7 @@ fn chosen(dim: usize) -> impl Iterator<Item = &'static Preset> {
 /// An architecture on `dim` features, in double precision.
 pub(super) fn of_config(
     name: &str,
-    flow: &FlowConfig,
+    flow: &Arc<dyn Architecture>,
     dim: usize,
     tolerance: f64,
     seed: u64,
@@ -105,7 +107,7 @@ pub(super) fn both_precisions(
 /// The same architecture in single precision, with the weights of `wide`.
 pub(super) fn narrow(
     wide: &Flow<f64>,
-    flow: &FlowConfig,
+    flow: &Arc<dyn Architecture>,
     tolerance: f64,
     seed: u64,
 ) -> Result<Flow<f32>> {
@@ -121,12 +123,20 @@ pub(super) fn narrow(
     Ok(narrow)
 }
 
-fn config(flow: &FlowConfig, tolerance: f64, seed: u64) -> Result<RunConfig> {
-    let mut config = RunConfig { seed, flow: flow.clone(), ..RunConfig::of(Preset::named(None)?) };
-    if let FlowConfig::Continuous(flow) = &mut config.flow {
-        flow.reporting.solver = Solver::RowWise(Adaptive::new(tolerance, tolerance));
-    }
-    Ok(config)
+fn config(flow: &Arc<dyn Architecture>, tolerance: f64, seed: u64) -> Result<RunConfig> {
+    let flow = with_tolerance(flow, tolerance);
+    Ok(RunConfig { seed, flow, ..RunConfig::of(Preset::named(None)?) })
+}
+
+/// The same, a continuous flow with this tolerance in what it reports.
+pub(super) fn with_tolerance(
+    flow: &Arc<dyn Architecture>,
+    tolerance: f64,
+) -> Arc<dyn Architecture> {
+    let Some(continuous) = flow.downcast_ref::<ContinuousFlow>() else { return Arc::clone(flow) };
+    let solver = Solver::RowWise(Adaptive::new(tolerance, tolerance));
+    let reporting = Accuracy { solver, ..continuous.reporting };
+    Arc::new(ContinuousFlow { reporting, ..continuous.clone() })
 }
 
 /// One layer of every kind, on `dim` features.

@@ -9,7 +9,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Base, Context, Flow, normals, stream};
+use flows_core::{Architecture, Base, Context, Flow, normals, stream};
 
 use super::statistics::{distance, largest};
 use super::{Check, Claim, Setting};
@@ -90,12 +90,17 @@ fn flows(seed: u64) -> Result<[Flow<f64>; 2]> {
 fn flow(field: FieldConfig, divergence: Divergence, seed: u64) -> Result<Flow<f64>> {
     let steps = EqualSteps { steps: NonZeroUsize::MIN.saturating_add(19) };
     let accuracy = Accuracy { solver: Solver::Rk4(steps), divergence };
-    let config =
-        ContinuousFlow { field, training: accuracy, reporting: accuracy, ..Default::default() };
+    let config = ContinuousFlow {
+        field,
+        training: accuracy,
+        reporting: accuracy,
+        act_norm: false,
+        ..Default::default()
+    };
     let dim = 2 * PARTICLES;
     let mut bijector = config.build(dim, 0, &mut stream(seed, "init"))?;
-    perturb(&mut *bijector, 0.3, &mut stream(seed, "perturb"))?;
-    Ok(Flow::new(Base::standard_normal(dim), bijector)?)
+    perturb(&mut bijector, 0.3, &mut stream(seed, "perturb"))?;
+    Ok(Flow::new(Base::standard_normal(dim), Box::new(bijector))?)
 }
 
 fn log_density(flow: &Flow<f64>, x: &[f64]) -> Result<Vec<f64>> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Base, Chain, Context, Flow, Tape, Values, stream};
+use flows_core::{Architecture, Base, Chain, Context, Flow, Tape, Values, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, Perceptron, SplineConfig, TransformerConfig,
 };

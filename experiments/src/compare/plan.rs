@@ -7,10 +7,11 @@ use anyhow::{Context, Result, bail};
 use flows_bench::toys::Toy;
 use flows_core::train::Budget;
 
+use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
 use crate::config::RunConfig;
-use crate::preset::{self, Preset, sized};
+use crate::preset::{self, Preset};
 use crate::problem::{Problem, UserTable};
 use crate::record::Matching;
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConfig, Trainer};
-use flows_core::{Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
+use flows_core::{Architecture, Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling};
 
 use crate::claim::{Check, Claim, Setting};

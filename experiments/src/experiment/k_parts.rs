@@ -1,7 +1,7 @@
 //! What lies between a coupling layer and a fully autoregressive one (review, Section 3.1.2).
 
 use anyhow::{Context as _, Result};
-use flows_core::{Context, Flow, Stream, Work, normals, stream};
+use flows_core::{Architecture, Context, Flow, Stream, Work, normals, stream};
 use flows_finite::Sampling;
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, TransformerConfig};
 

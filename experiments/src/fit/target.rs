@@ -37,8 +37,8 @@ pub(super) fn fit<E: Real>(
     bar.finish_and_clear();
     refuse_divergence(&trained.outcome, arguments)?;
     let evaluation = evaluate(&mut trained.flow, config, target)?;
-    let family = preset::family(&config.flow);
-    let accuracy = (family == Family::Continuous).then(|| preset::accuracy(&config.flow));
+    let family = preset::family(&*config.flow);
+    let accuracy = (family == Family::Continuous).then(|| preset::accuracy(&*config.flow));
     let summary = RunSummary {
         dim: Some(target.dim()),
         parameters: Some(Parameters::count(&trained.flow) as u64),

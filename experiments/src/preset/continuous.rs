@@ -1,12 +1,14 @@
 //! Presets of continuous flows, and their accuracy in words.
 
+use std::sync::Arc;
+
 use flows_continuous::{
     Accuracy, ContinuousFlow, Divergence, HutchPlusPlus, Hutchinson, Probe, Solver,
 };
+use flows_core::Architecture;
 use flows_core::train::{Objective, SimulationFree, TrainConfig};
 
 use super::{Preset, train};
-use crate::config::FlowConfig;
 use crate::record::{self, Family};
 
 fn continuous(
@@ -14,7 +16,7 @@ fn continuous(
     flow: ContinuousFlow,
     train: TrainConfig,
 ) -> Preset {
-    let flow = FlowConfig::Continuous(flow);
+    let flow = Arc::new(flow);
     Preset { name, title, family: Family::Continuous, description, flow, train, quick: false }
 }
 
@@ -86,8 +88,8 @@ pub(super) fn presets() -> Vec<Preset> {
 }
 
 /// Solver and divergence of both purposes in words, for continuous flows.
-pub fn accuracy(flow: &FlowConfig) -> Option<record::Accuracy> {
-    let FlowConfig::Continuous(config) = flow else { return None };
+pub fn accuracy(flow: &dyn Architecture) -> Option<record::Accuracy> {
+    let config = flow.downcast_ref::<ContinuousFlow>()?;
     Some(record::Accuracy { train: words(config.training), report: words(config.reporting) })
 }
 

@@ -7,6 +7,7 @@ mod configs;
 mod fit;
 mod killed;
 mod matching;
+mod own_architecture;
 mod resume;
 mod runs;
 mod study;

@@ -7,7 +7,7 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
-use flows_core::{Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
+use flows_core::{Architecture, Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
 use flows_finite::Scale;
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 
@@ -39,11 +39,12 @@ fn flows() -> Vec<Case> {
         divergence: Divergence::Exact,
     };
     let field = FieldConfig::Perceptron(PerceptronField { hidden, ..PerceptronField::default() });
-    let ffjord = ContinuousFlow { field, reporting: accuracy, ..ContinuousFlow::default() };
+    let ffjord =
+        ContinuousFlow { field, reporting: accuracy, act_norm: false, ..ContinuousFlow::default() };
     let parts: [(_, Box<dyn Bijector<f64>>, _, _, _); 3] = [
         ("nsf-coupling", Box::new(spline.build(2, 0, rng).unwrap()), 0.2, 1e-12, 1200),
         ("real-nvp", Box::new(real_nvp.build(2, 0, rng).unwrap()), 0.2, 1e-12, 400),
-        ("ffjord", ffjord.build(2, 0, rng).unwrap(), 0.8, SOLVER, 320),
+        ("ffjord", Box::new(ffjord.build(2, 0, rng).unwrap()), 0.8, SOLVER, 320),
     ];
     let finished =
         |(name, mut bijector, size, error, cells): (_, Box<dyn Bijector<f64>>, _, _, _)| {

@@ -11,8 +11,8 @@ use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Batch, Bijector, Context, Error, LastLayer, Mapped, Network, Real, Result, Tape, Values,
-    normals, stream,
+    Architecture, Batch, Bijector, Context, Error, LastLayer, Mapped, Network, Real, Result, Tape,
+    Values, normals, stream,
 };
 
 use super::objective::tape;

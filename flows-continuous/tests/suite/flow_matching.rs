@@ -14,8 +14,8 @@ use flows_core::train::{
     AdamConfig, Budget, Objective, SamplerSource, SimulationFree, TrainConfig, Trainer,
 };
 use flows_core::{
-    Base, Chain, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream, Tape, Values,
-    normals, stream,
+    Architecture, Base, Chain, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
+    Tape, Values, normals, stream,
 };
 
 fn config() -> ContinuousFlow {
@@ -29,12 +29,18 @@ fn config() -> ContinuousFlow {
         time: TimeInput::Concat,
     };
     let field = FieldConfig::Perceptron(field);
-    ContinuousFlow { field, training: exact, reporting: exact, ..ContinuousFlow::default() }
+    ContinuousFlow {
+        field,
+        training: exact,
+        reporting: exact,
+        act_norm: false,
+        ..ContinuousFlow::default()
+    }
 }
 
 fn flow(context: usize) -> Flow<f64> {
     let bijector = config().build(2, context, &mut stream(3, "init")).unwrap();
-    Flow::new(Base::standard_normal(2), bijector).unwrap()
+    Flow::new(Base::standard_normal(2), Box::new(bijector)).unwrap()
 }
 
 /// A correlated normal away from the origin; returns its log-density too.
@@ -152,7 +158,8 @@ fn the_loss_has_the_gradient_of_its_differences() {
 fn data_reach_the_field_through_what_stands_between() {
     // A second flow on the data side: the first part's field is the one that is trained.
     let rng = &mut stream(4, "init");
-    let parts = vec![config().build(2, 0, rng).unwrap(), config().build(2, 0, rng).unwrap()];
+    let mut part = || Box::new(config().build(2, 0, rng).unwrap()) as _;
+    let parts = vec![part(), part()];
     let chain = Chain::new(2, parts).unwrap();
     let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
     let mut loss = loss(&flow, 40, &Context::none()).unwrap();

@@ -5,16 +5,16 @@ use std::ops::ControlFlow;
 
 use flows_continuous::{ContinuousFlow, FieldConfig, PerceptronField};
 use flows_core::train::{Budget, Outcome, SamplerSource, TrainConfig, Trainer, Validation};
-use flows_core::{Base, Context, Flow, Parameters, Stream, Values, normals, stream};
+use flows_core::{Architecture, Base, Context, Flow, Parameters, Stream, Values, normals, stream};
 
 const STEPS: u64 = 8;
 
 fn trainer(seed: u64) -> Trainer<f32> {
     let perceptron = PerceptronField { hidden: vec![8], ..PerceptronField::default() };
     let field = FieldConfig::Perceptron(perceptron);
-    let config = ContinuousFlow { field, ..ContinuousFlow::default() };
+    let config = ContinuousFlow { field, act_norm: false, ..ContinuousFlow::default() };
     let bijector = config.build(2, 0, &mut stream(seed, "init")).unwrap();
-    let flow = Flow::new(Base::standard_normal(2), bijector).unwrap();
+    let flow = Flow::new(Base::standard_normal(2), Box::new(bijector)).unwrap();
     let config = TrainConfig {
         batch_rows: 150,
         ema: Some(0.9),

@@ -1,6 +1,8 @@
 //! Masked autoregressive layers, with what may stand between and behind them.
 
-use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -78,7 +80,19 @@ impl Default for AutoregressiveFlow {
     }
 }
 
-compiled_once!(AutoregressiveFlow);
+#[typetag::serde(name = "autoregressive")]
+impl Architecture for AutoregressiveFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let network = self.conditioner.weights(dim, dim * self.transformer.arity()?);
+        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { conditioner: self.conditioner.scaled(factor), ..self.clone() })
+    }
+}
 
 impl AutoregressiveFlow {
     fn compose<E: Real>(
@@ -106,15 +120,6 @@ impl AutoregressiveFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
-    pub fn weights(&self, dim: usize) -> Result<f64> {
-        let network = self.conditioner.weights(dim, dim * self.transformer.arity()?);
-        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
     }
 
     fn order(&self, layer: usize, dim: usize, rng: &mut Stream) -> Result<Order> {

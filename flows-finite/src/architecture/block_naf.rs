@@ -1,6 +1,9 @@
 //! Block neural autoregressive flows.
 
-use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::architecture::scaled_width;
+use flows_core::{Architecture, Bijector, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
@@ -37,7 +40,24 @@ impl Default for BlockNaf {
     }
 }
 
-compiled_once!(BlockNaf);
+#[typetag::serde(name = "block_naf")]
+impl Architecture for BlockNaf {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let (mut total, mut below) = (0.0, 1.0);
+        for units in self.hidden.iter().map(|&units| units as f64).chain([1.0]) {
+            total += below * units;
+            below = units;
+        }
+        Ok(self.layers as f64 * total * (dim as f64).powi(2))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        let hidden = self.hidden.iter().map(|&width| scaled_width(width, factor)).collect();
+        Arc::new(Self { hidden, ..self.clone() })
+    }
+}
 
 impl BlockNaf {
     fn compose<E: Real>(
@@ -58,16 +78,5 @@ impl BlockNaf {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    #[must_use]
-    pub fn weights(&self, dim: usize) -> f64 {
-        let (mut total, mut below) = (0.0, 1.0);
-        for units in self.hidden.iter().map(|&units| units as f64).chain([1.0]) {
-            total += below * units;
-            below = units;
-        }
-        self.layers as f64 * total * (dim as f64).powi(2)
     }
 }

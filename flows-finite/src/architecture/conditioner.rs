@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flows_core::activation::Activation;
+use flows_core::architecture::scaled_width;
 use flows_core::masked::Hidden;
 use flows_core::{Bijector, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,19 @@ impl Conditioner {
                 width * (inputs + outputs + 2.0 * *blocks as f64 * width)
             }
         }
+    }
+
+    /// The same with its widths times `factor`.
+    #[must_use]
+    pub(super) fn scaled(&self, factor: f64) -> Self {
+        let mut scaled = self.clone();
+        match &mut scaled {
+            Self::Perceptron(Perceptron { hidden, .. }) => {
+                hidden.iter_mut().for_each(|width| *width = scaled_width(*width, factor));
+            }
+            Self::Residual(Residual { width, .. }) => *width = scaled_width(*width, factor),
+        }
+        scaled
     }
 
     /// The same as a masked network.

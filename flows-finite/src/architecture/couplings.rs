@@ -1,6 +1,8 @@
 //! Coupling layers, with what may stand between and behind them.
 
-use flows_core::{Chain, Inverse, Layer, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Architecture, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -66,7 +68,20 @@ impl Default for CouplingFlow {
     }
 }
 
-compiled_once!(CouplingFlow);
+#[typetag::serde(name = "coupling")]
+impl Architecture for CouplingFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let arity = self.transformer.arity()?;
+        let network = self.conditioner.weights(dim, dim * arity);
+        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { conditioner: self.conditioner.scaled(factor), ..self.clone() })
+    }
+}
 
 impl CouplingFlow {
     fn compose<E: Real>(
@@ -91,16 +106,6 @@ impl CouplingFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
-    pub fn weights(&self, dim: usize) -> Result<f64> {
-        let arity = self.transformer.arity()?;
-        let network = self.conditioner.weights(dim, dim * arity);
-        Ok(self.layers as f64 * (network + self.mixing.weights(dim)))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Flows by the matrix determinant lemma: planar, radial and Sylvester layers.
 
-use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::architecture::scaled_width;
+use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, layers};
@@ -84,7 +87,26 @@ impl Default for LemmaFlow {
     }
 }
 
-compiled_once!(LemmaFlow);
+#[typetag::serde(name = "determinant_lemma")]
+impl Architecture for LemmaFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let dim = dim as f64;
+        let layer = match self.layer {
+            LemmaLayer::Planar | LemmaLayer::Radial => 2.0 * dim,
+            LemmaLayer::Sylvester(config) => {
+                let units = config.units.map_or(dim, |units| units as f64);
+                dim * dim + 2.0 * units * units
+            }
+        };
+        Ok(self.layers as f64 * layer)
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { layers: scaled_width(self.layers, factor), ..self.clone() })
+    }
+}
 
 impl LemmaFlow {
     /// 32 planar layers (the original: 2, 8 and 32).
@@ -123,19 +145,5 @@ impl LemmaFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    #[must_use]
-    pub fn weights(&self, dim: usize) -> f64 {
-        let dim = dim as f64;
-        let layer = match self.layer {
-            LemmaLayer::Planar | LemmaLayer::Radial => 2.0 * dim,
-            LemmaLayer::Sylvester(config) => {
-                let units = config.units.map_or(dim, |units| units as f64);
-                dim * dim + 2.0 * units * units
-            }
-        };
-        self.layers as f64 * layer
     }
 }

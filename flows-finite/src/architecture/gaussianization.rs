@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
+use flows_core::architecture::scaled_width;
+use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
-use super::transformer::{MixtureConfig, TransformerConfig};
+use super::transformer::TransformerConfig;
 use crate::linear::{Generator, Orthogonal};
+use crate::transformer::MixtureConfig;
 use crate::{ActNorm, Elementwise};
 
 /// Layers of a rotation and an elementwise map each; no network conditions anything.
@@ -42,7 +44,28 @@ impl Default for GaussianizationFlow {
     }
 }
 
-compiled_once!(GaussianizationFlow);
+#[typetag::serde(name = "gaussianization")]
+impl Architecture for GaussianizationFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let reflections = self.reflections.unwrap_or(dim) as f64;
+        let arity = self.transformer.arity()? as f64;
+        Ok(self.layers as f64 * dim as f64 * (arity + reflections))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        let mut scaled = self.clone();
+        match &mut scaled.transformer {
+            TransformerConfig::LogisticMixture(MixtureConfig { components })
+            | TransformerConfig::Gaussianization(MixtureConfig { components }) => {
+                *components = scaled_width(*components, factor);
+            }
+            _ => scaled.layers = scaled_width(self.layers, factor),
+        }
+        Arc::new(scaled)
+    }
+}
 
 impl GaussianizationFlow {
     fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
@@ -60,15 +83,5 @@ impl GaussianizationFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
-    pub fn weights(&self, dim: usize) -> Result<f64> {
-        let reflections = self.reflections.unwrap_or(dim) as f64;
-        let arity = self.transformer.arity()? as f64;
-        Ok(self.layers as f64 * dim as f64 * (arity + reflections))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flows_core::{Chain, Layer, Real, Result, Stream};
+use flows_core::{Architecture, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -37,7 +37,19 @@ impl Default for Glow {
     }
 }
 
-compiled_once!(Glow);
+#[typetag::serde(name = "glow")]
+impl Architecture for Glow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let linear = 2.0 * (dim as f64).powi(2);
+        Ok(self.steps as f64 * (self.conditioner.weights(dim, 2 * dim) + linear))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { conditioner: self.conditioner.scaled(factor), ..self.clone() })
+    }
+}
 
 impl Glow {
     fn compose<E: Real>(
@@ -56,12 +68,5 @@ impl Glow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    #[must_use]
-    pub fn weights(&self, dim: usize) -> f64 {
-        let linear = 2.0 * (dim as f64).powi(2);
-        self.steps as f64 * (self.conditioner.weights(dim, 2 * dim) + linear)
     }
 }

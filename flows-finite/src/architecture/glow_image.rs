@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use flows_core::activation::Activation;
+use flows_core::architecture::scaled_width;
 use flows_core::{
-    Bijector, Chain, ConvKernel, Error, ImageSplit, Layer, Part, Pixelwise, Real, Result, Stream,
+    Architecture, Bijector, Chain, ConvKernel, Error, ImageSplit, Layer, Part, Pixelwise, Real,
+    Result, Stream,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +67,23 @@ impl Default for GlowImage {
     }
 }
 
-compiled_once!(GlowImage);
+#[typetag::serde(name = "glow_image")]
+impl Architecture for GlowImage {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, _: usize) -> Result<f64> {
+        let hidden = self.hidden as f64;
+        // Of the first level; each later one has twice the channels of the one before.
+        let channels = 4.0 * self.shape.channels as f64;
+        let deepest = channels * 2.0_f64.powi(self.levels.min(64) as i32);
+        let steps = (self.levels * self.depth.min(1 << 40)) as f64;
+        Ok(steps * (hidden * (hidden + 14.0 * deepest) + 2.0 * deepest * deepest))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { hidden: scaled_width(self.hidden, factor), ..self.clone() })
+    }
+}
 
 impl GlowImage {
     fn compose<E: Real>(
@@ -107,17 +125,6 @@ impl GlowImage {
             return Err(Error::Parameter { name, requirement: "at least 1", value: 0.0 });
         }
         Ok(())
-    }
-
-    /// About how many weights there will be.
-    #[must_use]
-    pub fn weights(&self) -> f64 {
-        let hidden = self.hidden as f64;
-        // Of the first level; each later one has twice the channels of the one before.
-        let channels = 4.0 * self.shape.channels as f64;
-        let deepest = channels * 2.0_f64.powi(self.levels.min(64) as i32);
-        let steps = (self.levels * self.depth.min(1 << 40)) as f64;
-        steps * (hidden * (hidden + 14.0 * deepest) + 2.0 * deepest * deepest)
     }
 
     /// A level without its split; in base-to-data order the image is put together last.

@@ -2,8 +2,9 @@
 
 use super::Direction;
 use super::autoregressive::AutoregressiveFlow;
-use super::transformer::{AffineConfig, TransformerConfig};
+use super::transformer::TransformerConfig;
 use crate::Scale;
+use crate::transformer::AffineConfig;
 
 impl AutoregressiveFlow {
     /// MAF: ten masked affine layers, the order reversed each layer; one pass for a density (the

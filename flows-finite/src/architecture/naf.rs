@@ -2,9 +2,8 @@
 
 use super::autoregressive::AutoregressiveFlow;
 use super::conditioner::Conditioner;
-use super::transformer::{
-    DeepSigmoidalConfig, IntegratedConfig, SumOfSquaresConfig, TransformerConfig,
-};
+use super::transformer::TransformerConfig;
+use crate::transformer::{DeepSigmoidalConfig, IntegratedConfig, SumOfSquaresConfig};
 
 impl AutoregressiveFlow {
     /// NAF: deep sigmoidal maps of 16 units, as in the original (which has 5 layers, each with a

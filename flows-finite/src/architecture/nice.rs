@@ -3,7 +3,8 @@
 use super::conditioner::Conditioner;
 use super::couplings::{CouplingFlow, MaskConfig};
 use super::mixing::Mixing;
-use super::transformer::{NoSettings, TransformerConfig};
+use super::transformer::TransformerConfig;
+use crate::transformer::NoSettings;
 
 impl CouplingFlow {
     /// Four additive couplings on alternating features, their conditioners of 5 hidden layers; the

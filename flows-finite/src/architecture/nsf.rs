@@ -1,14 +1,17 @@
 //! Neural spline flows: rational-quadratic splines in coupling or masked layers.
 
-use flows_core::{Chain, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Architecture, Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::autoregressive::AutoregressiveFlow;
 use super::conditioner::Conditioner;
 use super::couplings::CouplingFlow;
 use super::mixing::Mixing;
-use super::transformer::{SplineConfig, TransformerConfig};
+use super::transformer::TransformerConfig;
 use crate::Tails;
+use crate::transformer::SplineConfig;
 
 /// RQ-NSF (C).
 ///
@@ -54,12 +57,21 @@ impl Default for NsfCoupling {
     }
 }
 
+#[typetag::serde(name = "nsf_coupling")]
+impl Architecture for NsfCoupling {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        self.couplings().weights(dim)
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { conditioner: self.conditioner.scaled(factor), ..self.clone() })
+    }
+}
+
 impl NsfCoupling {
-    /// Builds the chain for `dim` features and `context_dim` conditioning features.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a value outside the table above.
-    pub fn build<E: Real>(
+    fn compose<E: Real>(
         &self,
         dim: usize,
         context_dim: usize,

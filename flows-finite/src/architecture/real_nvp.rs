@@ -1,13 +1,16 @@
 //! Real NVP: affine couplings with alternating halves.
 
-use flows_core::{Chain, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::{Architecture, Chain, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::couplings::CouplingFlow;
 use super::mixing::Mixing;
-use super::transformer::{AffineConfig, TransformerConfig};
+use super::transformer::TransformerConfig;
 use crate::Scale;
+use crate::transformer::AffineConfig;
 
 /// Real NVP.
 ///
@@ -49,12 +52,21 @@ impl Default for RealNvp {
     }
 }
 
+#[typetag::serde(name = "real_nvp")]
+impl Architecture for RealNvp {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        self.couplings().weights(dim)
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { conditioner: self.conditioner.scaled(factor), ..self.clone() })
+    }
+}
+
 impl RealNvp {
-    /// Builds the chain for `dim` features and `context_dim` conditioning features.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a value outside the table above.
-    pub fn build<E: Real>(
+    fn compose<E: Real>(
         &self,
         dim: usize,
         context_dim: usize,

@@ -1,6 +1,9 @@
 //! Autoregressive layers with a recurrent conditioner.
 
-use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
+use std::sync::Arc;
+
+use flows_core::architecture::scaled_width;
+use flows_core::{Architecture, Bijector, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
@@ -39,7 +42,20 @@ impl Default for RecurrentFlow {
     }
 }
 
-compiled_once!(RecurrentFlow);
+#[typetag::serde(name = "recurrent")]
+impl Architecture for RecurrentFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let (hidden, dim) = (self.hidden as f64, dim as f64);
+        let arity = self.transformer.arity()? as f64;
+        Ok(self.layers as f64 * (hidden * (3.0 * hidden + arity) + 2.0 * dim * dim))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        Arc::new(Self { hidden: scaled_width(self.hidden, factor), ..self.clone() })
+    }
+}
 
 impl RecurrentFlow {
     fn compose<E: Real>(
@@ -59,15 +75,5 @@ impl RecurrentFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Parameter`] for a transformer's value out of range.
-    pub fn weights(&self, dim: usize) -> Result<f64> {
-        let (hidden, dim) = (self.hidden as f64, dim as f64);
-        let arity = self.transformer.arity()? as f64;
-        Ok(self.layers as f64 * (hidden * (3.0 * hidden + arity) + 2.0 * dim * dim))
     }
 }

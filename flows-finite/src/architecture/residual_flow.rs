@@ -1,7 +1,10 @@
 //! Residual flows: contractive residual layers.
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
-use flows_core::{Bijector, Chain, Inverse, Layer, Real, Result, Stream};
+use flows_core::architecture::scaled_width;
+use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -54,7 +57,20 @@ impl Default for ResidualFlow {
     }
 }
 
-compiled_once!(ResidualFlow);
+#[typetag::serde(name = "residual")]
+impl Architecture for ResidualFlow {
+    flows_core::build_in_both_precisions!();
+
+    fn weights(&self, dim: usize) -> Result<f64> {
+        let network = Conditioner::perceptron(self.hidden.clone());
+        Ok(self.layers as f64 * network.weights(dim, dim))
+    }
+
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+        let hidden = self.hidden.iter().map(|&width| scaled_width(width, factor)).collect();
+        Arc::new(Self { hidden, ..self.clone() })
+    }
+}
 
 impl ResidualFlow {
     fn compose<E: Real>(
@@ -72,12 +88,5 @@ impl ResidualFlow {
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));
         }
         Chain::new(dim, parts)
-    }
-
-    /// About how many weights there will be.
-    #[must_use]
-    pub fn weights(&self, dim: usize) -> f64 {
-        let network = Conditioner::perceptron(self.hidden.clone());
-        self.layers as f64 * network.weights(dim, dim)
     }
 }

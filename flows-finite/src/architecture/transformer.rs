@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use flows_core::{Real, Result};
+use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::transformer::{
-    Additive, Affine, Bernstein, CircularSpline, CubicSpline, DeepSigmoidal, DenseSigmoidal,
-    Gaussianization, Integrated, Inverted, LinearRational, LinearSpline, LogisticMixture,
-    QuadraticSpline, RationalQuadratic, Scale, SumOfSquares, Tails, Transformer,
+    Additive, Affine, AffineConfig, Bernstein, BernsteinConfig, CircularSpline, CubicSpline,
+    DeepSigmoidal, DeepSigmoidalConfig, DenseSigmoidal, DenseSigmoidalConfig, Gaussianization,
+    Integrated, IntegratedConfig, Inverted, LinearRational, LinearSpline, LogisticMixture,
+    MixtureConfig, NoSettings, QuadraticSpline, RationalQuadratic, SplineConfig, SumOfSquares,
+    SumOfSquaresConfig, Transformer,
 };
 
 /// Which transformer a layer has.
@@ -60,138 +62,6 @@ pub enum TransformerConfig {
     SumOfSquares(SumOfSquaresConfig),
 }
 
-/// Nothing to be set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoSettings {}
-
-/// The affine transformer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AffineConfig {
-    /// Map of the raw log-scale.
-    pub scale: Scale,
-    /// Whether it is written as (x - t) exp(-s), as MAF does.
-    pub inverted: bool,
-}
-
-/// A spline.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SplineConfig {
-    /// Number of bins.
-    pub bins: usize,
-    /// It acts on [-bound, bound].
-    pub bound: f64,
-    /// What happens outside; linear splines are the identity there, circular ones have no outside.
-    pub tails: Tails,
-}
-
-/// A Bernstein polynomial.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BernsteinConfig {
-    /// Degree.
-    pub degree: usize,
-    /// It acts on [-bound, bound], with straight tails.
-    pub bound: f64,
-}
-
-/// A deep sigmoidal map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DeepSigmoidalConfig {
-    /// Sigmoidal units.
-    pub units: usize,
-}
-
-/// A deep dense sigmoidal map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DenseSigmoidalConfig {
-    /// Layers.
-    pub layers: usize,
-    /// Sigmoidal units of each layer.
-    pub units: usize,
-}
-
-/// A mixture of logistic distributions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MixtureConfig {
-    /// Components.
-    pub components: usize,
-}
-
-/// An integrated positive network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IntegratedConfig {
-    /// Hidden units of the integrand.
-    pub hidden: usize,
-    /// Steps of the quadrature: where the integrand has its kink, values are good to about
-    /// 0.5 / steps^3 (measured on the reference values; see [`Integrated`]).
-    pub steps: usize,
-}
-
-/// A sum of squared polynomials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SumOfSquaresConfig {
-    /// Number of polynomials.
-    pub polynomials: usize,
-    /// Degree of each; the map's is twice that and one.
-    pub degree: usize,
-}
-
-impl Default for AffineConfig {
-    fn default() -> Self {
-        Self { scale: Scale::Bounded(3.0), inverted: false }
-    }
-}
-
-impl Default for SplineConfig {
-    fn default() -> Self {
-        Self { bins: 16, bound: 4.0, tails: Tails::Identity }
-    }
-}
-
-impl Default for BernsteinConfig {
-    fn default() -> Self {
-        Self { degree: 16, bound: 4.0 }
-    }
-}
-
-impl Default for DeepSigmoidalConfig {
-    fn default() -> Self {
-        Self { units: 16 }
-    }
-}
-
-impl Default for DenseSigmoidalConfig {
-    fn default() -> Self {
-        Self { layers: 2, units: 8 }
-    }
-}
-
-impl Default for MixtureConfig {
-    fn default() -> Self {
-        Self { components: 16 }
-    }
-}
-
-impl Default for IntegratedConfig {
-    fn default() -> Self {
-        Self { hidden: 16, steps: 20 }
-    }
-}
-
-impl Default for SumOfSquaresConfig {
-    fn default() -> Self {
-        Self { polynomials: 2, degree: 2 }
-    }
-}
-
 impl Default for TransformerConfig {
     fn default() -> Self {
         Self::Affine(AffineConfig::default())
@@ -218,7 +88,7 @@ impl TransformerConfig {
     /// # Errors
     /// [`flows_core::Error::Parameter`] for a value out of range.
     pub fn build<E: Real>(&self) -> Result<Arc<dyn Transformer<E>>> {
-        super::same(self.of_precision(E::NAME)?)
+        same(self.of_precision(E::NAME)?)
     }
 
     /// Not generic, so that every transformer is compiled here, once.
@@ -278,4 +148,12 @@ impl TransformerConfig {
             }
         })
     }
+}
+
+/// A value under the name that its type has in generic code.
+fn same<T: 'static>(value: Box<dyn Any>) -> Result<T> {
+    value.downcast().map(|value| *value).map_err(|_| {
+        let (name, requirement) = ("bits of a precision", "32 or 64");
+        Error::Parameter { name, requirement, value: 0.0 }
+    })
 }

@@ -210,21 +210,3 @@ pub(crate) fn shift<E: Real>(v: &mut [E], sign: E, by: &[E]) {
 pub(super) fn negate<E: Real>(from: &[E], to: &mut [E]) {
     to.iter_mut().zip(from).for_each(|(to, &from)| *to = -from);
 }
-
-/// Adds `sign` times the sum over the lanes of each feature to `sums`.
-pub(crate) fn add_lane_sums<E: Real>(v: &[E], sign: E, sums: &mut [E]) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for (row, total) in v.chunks_exact(LANES).zip(sums) {
-                let mut parts = [E::zero(); ABREAST];
-                for chunk in row.chunks_exact(ABREAST) {
-                    for (part, &value) in parts.iter_mut().zip(chunk) {
-                        *part += value;
-                    }
-                }
-                *total += sign * parts.iter().copied().sum();
-            }
-        },
-    );
-}

@@ -1,14 +1,12 @@
 //! A linear layer by its PLU decomposition (review, Section 3.2 and Appendix B).
 
-use flows_core::lanes::{named, named_mut};
+use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::{
     Error, Layer, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
-use super::factors::{
-    Factor, Triangle, add_lane_sums, exponentiate, negate, pull_exponentials, shift,
-};
+use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 use super::permutation::{check_order, gather, order_layout, scatter, shuffled, values_of};
 
 /// x = P L U z + b, with P a fixed permutation, L unit lower and U upper triangular with positive

@@ -1,12 +1,10 @@
 //! A triangular linear layer (review, Section 3.2).
 
-use flows_core::lanes::{named, named_mut};
+use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Work};
 
-use super::factors::{
-    Factor, Triangle, add_lane_sums, exponentiate, negate, pull_exponentials, shift,
-};
+use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 
 /// x = T z + b with T lower or upper triangular and its diagonal exp(s) positive.
 ///

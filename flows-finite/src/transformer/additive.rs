@@ -3,8 +3,14 @@
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::{Inner, Outer, Transformer};
+
+/// Nothing to be set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
 
 /// y = x + t: log-slope 0, so that a stack of them preserves volume.
 ///

@@ -7,6 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Inner, Outer, Transformer};
 
+/// Settings of [`Affine`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AffineConfig {
+    /// Map of the raw log-scale.
+    pub scale: Scale,
+    /// Whether it is written as (x - t) exp(-s), as MAF does.
+    pub inverted: bool,
+}
+
+impl Default for AffineConfig {
+    fn default() -> Self {
+        Self { scale: Scale::Bounded(3.0), inverted: false }
+    }
+}
+
 /// Smallest scale of [`Scale::Softplus`] and [`Scale::Sigmoid`].
 const MIN_SCALE: f64 = 1e-3;
 /// Offset of the raw parameter of [`Scale::Sigmoid`].

@@ -3,11 +3,28 @@
 use flows_core::elementwise::{clamp, ln, sigmoid, softplus, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
+
+/// Settings of [`Bernstein`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BernsteinConfig {
+    /// Degree.
+    pub degree: usize,
+    /// It acts on [-bound, bound], with straight tails.
+    pub bound: f64,
+}
+
+impl Default for BernsteinConfig {
+    fn default() -> Self {
+        Self { degree: 16, bound: 4.0 }
+    }
+}
 
 /// Smallest slope.
 const MIN_SLOPE: f64 = 1e-3;

@@ -4,11 +4,26 @@ use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, lanes, lns, rows, rows_mut, sigmoids, softpluses};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
+
+/// Settings of [`DeepSigmoidal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeepSigmoidalConfig {
+    /// Sigmoidal units.
+    pub units: usize,
+}
+
+impl Default for DeepSigmoidalConfig {
+    fn default() -> Self {
+        Self { units: 16 }
+    }
+}
 
 /// Smallest slope of a unit: far out the map has the slope of its flattest unit.
 const MIN_SLOPE: f64 = 1e-3;

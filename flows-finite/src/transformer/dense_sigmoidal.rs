@@ -4,12 +4,29 @@ use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::deep_sigmoidal::{raw_unit_slope, slopes};
 use super::lanes::{Lanes, LogSum, exps, lanes, lns, rows, rows_mut, sigmoids};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
+
+/// Settings of [`DenseSigmoidal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DenseSigmoidalConfig {
+    /// Layers.
+    pub layers: usize,
+    /// Sigmoidal units of each layer.
+    pub units: usize,
+}
+
+impl Default for DenseSigmoidalConfig {
+    fn default() -> Self {
+        Self { layers: 2, units: 8 }
+    }
+}
 
 /// L layers of sigmoidal units with dense positive weights on both sides, K units each.
 ///

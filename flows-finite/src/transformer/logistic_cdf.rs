@@ -3,10 +3,25 @@
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::Inner;
 use super::lanes::{Lanes, exps, lanes, rows, rows_mut, tanhs};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
+
+/// Settings of transformers that are mixtures of logistic distributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MixtureConfig {
+    /// Components.
+    pub components: usize,
+}
+
+impl Default for MixtureConfig {
+    fn default() -> Self {
+        Self { components: 16 }
+    }
+}
 
 /// Log-scales stay within this of 0, in the manner of a bounded affine scale: a conditioner far
 /// from its training data cannot overflow the exponential.

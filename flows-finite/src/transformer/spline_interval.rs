@@ -7,6 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::partition::Lanes;
 
+/// Settings of the splines.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SplineConfig {
+    /// Number of bins.
+    pub bins: usize,
+    /// It acts on [-bound, bound].
+    pub bound: f64,
+    /// What happens outside; linear splines are the identity there, circular ones have no outside.
+    pub tails: Tails,
+}
+
+impl Default for SplineConfig {
+    fn default() -> Self {
+        Self { bins: 16, bound: 4.0, tails: Tails::Identity }
+    }
+}
+
 /// What happens outside of the interval [-B, B].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

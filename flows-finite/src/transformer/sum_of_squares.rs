@@ -3,12 +3,29 @@
 use flows_core::elementwise::{exp, ln, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::quadrature::{Rule, gauss_legendre};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
+
+/// Settings of [`SumOfSquares`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SumOfSquaresConfig {
+    /// Number of polynomials.
+    pub polynomials: usize,
+    /// Degree of each; the map's is twice that and one.
+    pub degree: usize,
+}
+
+impl Default for SumOfSquaresConfig {
+    fn default() -> Self {
+        Self { polynomials: 2, degree: 2 }
+    }
+}
 
 /// Spread of the linear coefficients at the start: equal polynomials would have equal gradients and
 /// stay equal.

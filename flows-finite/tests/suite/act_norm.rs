@@ -4,7 +4,8 @@
 use flows_core::tensor::batch;
 use flows_core::train::Checkpoint;
 use flows_core::{
-    Batch, Bijector, Context, Inverse, Layer, Parameters, Real, Tape, Values, normals, stream,
+    Architecture, Batch, Bijector, Context, Inverse, Layer, Parameters, Real, Tape, Values,
+    normals, stream,
 };
 use flows_finite::ActNorm;
 use flows_finite::architecture::{Conditioner, NsfCoupling};

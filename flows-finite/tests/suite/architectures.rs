@@ -3,7 +3,8 @@
 
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Chain, Context, Inverse, Purpose, Real, Result, Tape, Values, normals, stream,
+    Architecture, Bijector, Chain, Context, Inverse, Purpose, Real, Result, Tape, Values, normals,
+    stream,
 };
 use flows_finite::Shape;
 use flows_finite::architecture::{

@@ -4,7 +4,7 @@
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, normals, stream,
+    Architecture, Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, normals, stream,
 };
 use flows_finite::architecture::{Conditioner, RealNvp};
 

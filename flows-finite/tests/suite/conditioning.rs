@@ -7,8 +7,8 @@ use flows_core::rowwise::{gradient_of_mean, mean};
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Batch, Context, Error, Flow, LastLayer, Mlp, MlpKernel, Tape, Values, forward_kl,
-    normals, stream,
+    Architecture, Base, Batch, Context, Error, Flow, LastLayer, Mlp, MlpKernel, Tape, Values,
+    forward_kl, normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};

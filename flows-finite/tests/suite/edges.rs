@@ -3,7 +3,9 @@
 
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::{Batch, Bijector, Layer, Real, Result, Tape, Values, normals, stream};
+use flows_core::{
+    Architecture, Batch, Bijector, Layer, Real, Result, Tape, Values, normals, stream,
+};
 use flows_finite::architecture::{
     AffineConfig, Conditioner, NsfCoupling, RealNvp, SplineConfig, TransformerConfig,
 };

@@ -8,7 +8,8 @@ use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Bijector, Chain, Context, Parameters, Real, Result, Role, Stream, Tape, Values, normals, stream,
+    Architecture, Bijector, Chain, Context, Parameters, Real, Result, Role, Stream, Tape, Values,
+    normals, stream,
 };
 use flows_finite::Tails;
 use flows_finite::architecture::{

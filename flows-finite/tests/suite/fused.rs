@@ -7,8 +7,8 @@ use flows_core::rowwise::sum;
 use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{
-    Batch, Bijector, Chain, Context, Direction, Inverse, Layer, Mapped, Parameters, Part,
-    Pixelwise, Purpose, Role, Stream, Tape, Values, Work, normals, stream,
+    Architecture, Batch, Bijector, Chain, Context, Direction, Inverse, Layer, Mapped, Parameters,
+    Part, Pixelwise, Purpose, Role, Stream, Tape, Values, Work, normals, stream,
 };
 use flows_finite::architecture::{
     self, AutoregressiveFlow, BlockNaf, Columns, Conditioner, CouplingFlow, DeepSigmoidalConfig,

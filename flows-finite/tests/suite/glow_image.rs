@@ -5,8 +5,8 @@ use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Base, Bijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Tape, Values, forward_kl,
-    normals, stream,
+    Architecture, Base, Bijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Tape, Values,
+    forward_kl, normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::Shape;

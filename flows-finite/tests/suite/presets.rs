@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::batch;
-use flows_core::{Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream};
+use flows_core::{
+    Architecture, Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream,
+};
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
 
 use crate::elements::move_parameters;

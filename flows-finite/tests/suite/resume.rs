@@ -9,7 +9,9 @@ use flows_core::train::{
     Budget, Outcome, Progress, SamplerSource, Schedule, Source, TableSource, TrainConfig, Trainer,
     Validation,
 };
-use flows_core::{Base, Context, Flow, Parameters, Real, Stream, Values, normals, stream};
+use flows_core::{
+    Architecture, Base, Context, Flow, Parameters, Real, Stream, Values, normals, stream,
+};
 use flows_finite::architecture::{Conditioner, RealNvp};
 
 const STEPS: u64 = 24;

@@ -4,8 +4,8 @@
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::perturb;
 use flows_core::{
-    Base, Bijector, Chain, Context, Estimator, Flow, Gradients, Layer, Parameters, Role, Tape,
-    Target, Values, forward_kl, reverse_kl, stream,
+    Architecture, Base, Bijector, Chain, Context, Estimator, Flow, Gradients, Layer, Parameters,
+    Role, Tape, Target, Values, forward_kl, reverse_kl, stream,
 };
 use flows_finite::ActNorm;
 use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};

@@ -6,7 +6,7 @@ use flows_core::activation::Activation;
 use flows_core::rowwise::{gradient_of_mean, mean, negated, sum};
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
-use flows_core::{Base, Context, Flow, Parameters, Role, Tape, Values, stream};
+use flows_core::{Architecture, Base, Context, Flow, Parameters, Role, Tape, Values, stream};
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 
 const ROWS: usize = 20;

@@ -4,8 +4,8 @@
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{
-    Base, Batch, Context, Flow, Loss, Mapped, Parameters, Real, Tape, Values, forward_kl, normals,
-    stream,
+    Architecture, Base, Batch, Context, Flow, Loss, Mapped, Parameters, Real, Tape, Values,
+    forward_kl, normals, stream,
 };
 use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
 

@@ -1,12 +1,12 @@
 //! The kernels of Sylvester flows over a block of rows.
 
 use flows_core::elementwise::{ln, map, tanh, vectorised};
-use flows_core::lanes::{add, add_product, lanes, named};
+use flows_core::lanes::{add, add_lane_sums, add_product, lanes, named};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::linear::factors::{Factor, Triangle, add_lane_sums, shift};
+use crate::linear::factors::{Factor, Triangle, shift};
 use crate::residual::tanh_root;
 
 /// What a pass leaves of z: y = Q^T z, h = tanh(R~ y + b) and r = R h; and buffers.

@@ -1,17 +1,13 @@
 //! Elementwise affine map with data-dependent initialisation (review, Section 3.4).
 
-use flows_core::lanes::{lanes, lanes_mut, named, named_mut};
-use flows_core::map::{Block, Pull};
-use flows_core::tensor::columns;
-use flows_core::{
-    Batch, Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Values, Work,
-};
-
-use crate::linear::factors::add_lane_sums;
+use crate::lanes::{add_lane_sums, lanes, lanes_mut, named, named_mut};
+use crate::map::{Block, Pull};
+use crate::tensor::columns;
+use crate::{Batch, Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Values, Work};
 
 /// x = exp(s) z + t with one s and one t for each feature.
 ///
-/// [`Bijector::initialise`](flows_core::Bijector::initialise) sets s and t once, so that the first
+/// [`Bijector::initialise`](crate::Bijector::initialise) sets s and t once, so that the first
 /// batch has mean 0 and standard deviation 1 in every feature of base space; afterwards they are
 /// trained like any parameter.
 ///

@@ -1,12 +1,12 @@
 //! Presets scaled to a number of weights, so that flows can be compared at equal size.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
-use flows_continuous::FieldConfig;
-use flows_core::Parameters;
-use flows_finite::architecture::{Conditioner, TransformerConfig};
+use flows_core::{Architecture, Parameters};
 
 use crate::Usage;
-use crate::config::{FlowConfig, RunConfig};
+use crate::config::RunConfig;
 
 /// How far from the number asked for a flow may be, as a share of it.
 const TOLERANCE: f64 = 0.1;
@@ -23,13 +23,18 @@ const HALVINGS: usize = 20;
 ///
 /// # Errors
 /// [`Usage`] if no factor comes within a tenth of the number; that of the preset if it cannot be built.
-pub fn sized(config: &RunConfig, name: &str, dim: usize, target: u64) -> Result<FlowConfig> {
+pub(super) fn sized(
+    config: &RunConfig,
+    name: &str,
+    dim: usize,
+    target: u64,
+) -> Result<Arc<dyn Architecture>> {
     config.build::<f32>(dim)?;
     let [mut low, mut high] = FACTORS.map(f64::ln);
     let mut nearest = (f64::INFINITY, 0, config.flow.clone());
     for _ in 0..HALVINGS {
         let middle = 0.5 * (low + high);
-        let flow = scaled(&config.flow, middle.exp());
+        let flow = config.flow.scaled(middle.exp());
         let built = RunConfig { flow: flow.clone(), ..config.clone() }.build::<f32>(dim);
         // What cannot be built is too large for memory.
         let count = built.map_or(u64::MAX, |flow| flow.count() as u64);
@@ -48,41 +53,6 @@ pub fn sized(config: &RunConfig, name: &str, dim: usize, target: u64) -> Result<
         )));
     }
     Ok(flow)
-}
-
-/// The same architecture with its widths times `factor`.
-fn scaled(flow: &FlowConfig, factor: f64) -> FlowConfig {
-    let scale = |width: &mut usize| *width = ((*width as f64 * factor).round() as usize).max(1);
-    let conditioner = |conditioner: &mut Conditioner| match conditioner {
-        Conditioner::Perceptron(perceptron) => perceptron.hidden.iter_mut().for_each(scale),
-        Conditioner::Residual(residual) => scale(&mut residual.width),
-    };
-    let mut flow = flow.clone();
-    match &mut flow {
-        FlowConfig::RealNvp(config) => conditioner(&mut config.conditioner),
-        FlowConfig::NsfCoupling(config) => conditioner(&mut config.conditioner),
-        FlowConfig::Coupling(config) => conditioner(&mut config.conditioner),
-        FlowConfig::Autoregressive(config) => conditioner(&mut config.conditioner),
-        FlowConfig::Glow(config) => conditioner(&mut config.conditioner),
-        FlowConfig::GlowImage(config) => scale(&mut config.hidden),
-        FlowConfig::Recurrent(config) => scale(&mut config.hidden),
-        FlowConfig::BlockNaf(config) => config.hidden.iter_mut().for_each(scale),
-        FlowConfig::Residual(config) => config.hidden.iter_mut().for_each(scale),
-        FlowConfig::Gaussianization(config) => match &mut config.transformer {
-            TransformerConfig::LogisticMixture(mixture)
-            | TransformerConfig::Gaussianization(mixture) => scale(&mut mixture.components),
-            _ => scale(&mut config.layers),
-        },
-        FlowConfig::DeterminantLemma(config) => scale(&mut config.layers),
-        FlowConfig::Continuous(config) => match &mut config.field {
-            FieldConfig::Perceptron(field) => field.hidden.iter_mut().for_each(scale),
-            FieldConfig::Potential(field) => scale(&mut field.width),
-            FieldConfig::Planar(field) => scale(&mut field.terms),
-            FieldConfig::Bottleneck(field) => field.hidden.iter_mut().for_each(scale),
-            FieldConfig::Equivariant(field) => scale(&mut field.functions),
-        },
-    }
-    flow
 }
 
 #[cfg(test)]

@@ -1,0 +1,155 @@
+//! Architectures: configs from which flows of any size and precision are built.
+
+use std::any::{Any, TypeId};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::{Chain, Error, Real, Result, Stream};
+
+/// An architecture of flows: a config that builds a chain of bijectors for data of a given size.
+///
+/// In a file it is a table whose `kind` is the name given to `typetag::serde` at the implementation;
+/// a crate that is linked into a program adds its own without being named anywhere else.
+///
+/// ```
+/// use std::sync::Arc;
+/// use flows_core::{ActNorm, Architecture, Chain, Layer, Real, Result, Stream};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Nothing but act-norm, some times over.
+/// #[derive(Clone, Debug, Serialize, Deserialize)]
+/// struct Scales {
+///     layers: usize,
+/// }
+///
+/// impl Scales {
+///     fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
+///         let layer = |_| Ok(Box::new(Layer::new(ActNorm::new(dim), rng)?) as _);
+///         Chain::new(dim, (0..self.layers).map(layer).collect::<Result<_>>()?)
+///     }
+/// }
+///
+/// #[typetag::serde(name = "scales")]
+/// impl Architecture for Scales {
+///     flows_core::build_in_both_precisions!();
+///
+///     fn weights(&self, dim: usize) -> Result<f64> {
+///         Ok((2 * self.layers * dim) as f64)
+///     }
+///
+///     fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
+///         Arc::new(Self { layers: flows_core::architecture::scaled_width(self.layers, factor) })
+///     }
+/// }
+/// ```
+#[typetag::serde(tag = "kind")]
+pub trait Architecture: Any + Debug + Send + Sync {
+    /// The chain for `dim` features and `context_dim` conditioning features, in single precision.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a setting out of its range.
+    fn build_f32(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<f32>>;
+
+    /// The same in double precision.
+    ///
+    /// # Errors
+    /// As [`build_f32`](Self::build_f32).
+    fn build_f64(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<f64>>;
+
+    /// The chain in a precision: [`build_f32`](Self::build_f32) or [`build_f64`](Self::build_f64).
+    /// Where the type is known at run time only, there is the function [`build`].
+    ///
+    /// # Errors
+    /// As these.
+    fn build<E: Real>(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<E>>
+    where
+        Self: Sized,
+    {
+        build(self, dim, context_dim, rng)
+    }
+
+    /// About how many weights there will be for `dim` features. It is a float, because a config may
+    /// ask for more than an integer holds.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a setting out of its range.
+    fn weights(&self, dim: usize) -> Result<f64>;
+
+    /// The same architecture with its widths times `factor`; where it has none, its number of
+    /// components or layers.
+    fn scaled(&self, factor: f64) -> Arc<dyn Architecture>;
+
+    /// Whether it solves an ODE, as the flows of Section 4 of the review do.
+    fn is_continuous(&self) -> bool {
+        false
+    }
+}
+
+impl dyn Architecture {
+    /// The config if it is of this type.
+    #[must_use]
+    pub fn downcast_ref<T: Architecture>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// Configs are plain data: what they print tells them apart, numbers to the last bit.
+impl PartialEq for dyn Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+/// The chain of an architecture in a precision.
+///
+/// # Errors
+/// As [`Architecture::build_f32`].
+pub fn build<E: Real>(
+    architecture: &dyn Architecture,
+    dim: usize,
+    context_dim: usize,
+    rng: &mut Stream,
+) -> Result<Chain<E>> {
+    // A trait object has no generic methods: E is named, and then the chain's type found again.
+    let chain: Box<dyn Any> = if TypeId::of::<E>() == TypeId::of::<f32>() {
+        Box::new(architecture.build_f32(dim, context_dim, rng)?)
+    } else {
+        Box::new(architecture.build_f64(dim, context_dim, rng)?)
+    };
+    let (what, advice) = ("a precision beside f32 and f64", "use one of them");
+    chain.downcast().map(|chain| *chain).map_err(|_| Error::Unavailable { what, advice })
+}
+
+/// A width times a factor, rounded, at least 1.
+#[must_use]
+pub fn scaled_width(width: usize, factor: f64) -> usize {
+    ((width as f64 * factor).round() as usize).max(1)
+}
+
+/// Both builds of an [`Architecture`] from a generic method
+/// `compose::<E>(&self, dim, context_dim, rng) -> Result<Chain<E>>`.
+///
+/// A generic function is compiled in every crate that calls it, and this one needs every layer of an
+/// architecture: here it is compiled once for each precision, beside the config.
+#[macro_export]
+macro_rules! build_in_both_precisions {
+    () => {
+        fn build_f32(
+            &self,
+            dim: usize,
+            context_dim: usize,
+            rng: &mut $crate::Stream,
+        ) -> $crate::Result<$crate::Chain<f32>> {
+            self.compose(dim, context_dim, rng)
+        }
+
+        fn build_f64(
+            &self,
+            dim: usize,
+            context_dim: usize,
+            rng: &mut $crate::Stream,
+        ) -> $crate::Result<$crate::Chain<f64>> {
+            self.compose(dim, context_dim, rng)
+        }
+    };
+}
