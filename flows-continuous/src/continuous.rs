@@ -1,6 +1,10 @@
 //! Continuous-time flows: the solution map of an ODE as a bijector (review, Section 4).
 
-mod solution_map;
+pub(crate) mod adjoint;
+pub(crate) mod batched;
+pub(crate) mod row_batch;
+pub(crate) mod solution_map;
+pub(crate) mod solve;
 
 use std::sync::Arc;
 
@@ -14,16 +18,16 @@ use flows_core::{
 };
 use rand::{Rng, RngExt};
 
+use crate::continuous::row_batch::{RowBatch, solve_batch};
+use crate::continuous::solve::GradientMethod;
 use crate::field::Field;
-use crate::path::STAGE_MEMORY;
-use crate::penalty::Penalties;
+use crate::field::velocity::Velocity;
 use crate::rates::Rates;
+use crate::rates::penalty::Penalties;
 use crate::requirement::require;
-use crate::row_batch::{RowBatch, solve_batch};
-use crate::solution::RowReport;
-use crate::solve::GradientMethod;
+use crate::solver::path::STAGE_MEMORY;
+use crate::solver::solution::RowReport;
 use crate::solver::{Accuracy, Solver, check_interval};
-use crate::velocity::Velocity;
 
 /// x = z(t1) with dz/dt = f(t, z), z(t0) = z; the inverse integrates from t1 back to t0.
 ///

@@ -9,20 +9,20 @@ use flows_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::bottleneck_field::BottleneckField;
 use crate::continuous::Continuous;
-use crate::control::Adaptive;
-use crate::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
-use crate::equivariant_field::EquivariantField;
+use crate::continuous::solve::GradientMethod;
+use crate::field::bottleneck::BottleneckField;
+use crate::field::equivariant::EquivariantField;
+use crate::field::mlp::MlpField;
+use crate::field::planar::PlanarField;
+use crate::field::potential::PotentialField;
+use crate::field::time_input::TimeInput;
 use crate::field::{Field, FieldKernel};
-use crate::mlp_field::MlpField;
-use crate::penalty::Penalties;
-use crate::planar_field::PlanarField;
-use crate::potential_field::PotentialField;
+use crate::rates::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
+use crate::rates::penalty::Penalties;
 use crate::requirement::require;
-use crate::solve::GradientMethod;
+use crate::solver::control::Adaptive;
 use crate::solver::{Accuracy, EqualSteps, Solver};
-use crate::time_input::TimeInput;
 
 /// A flow, or why there is none.
 type Built<E> = Result<Box<dyn Bijector<E>>>;

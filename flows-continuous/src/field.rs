@@ -1,5 +1,18 @@
 //! Vector fields dz/dt = f(t, z; context) over blocks of rows.
 
+pub(crate) mod bottleneck;
+pub(crate) mod dense;
+pub(crate) mod equivariant;
+pub(crate) mod mlp;
+pub(crate) mod planar;
+pub(crate) mod potential;
+pub(crate) mod potential_gradient;
+pub(crate) mod potential_trace;
+pub(crate) mod radial_functions;
+pub(crate) mod time_gate;
+pub(crate) mod time_input;
+pub(crate) mod velocity;
+
 use std::sync::{Arc, OnceLock};
 
 use flows_core::operation::LANES;

@@ -3,14 +3,18 @@
 //! Rows of the rates are `[velocity (dim) | trace | penalties]`, LANES wide each; without a trace
 //! there is the velocity only.
 
+pub(crate) mod divergence;
+pub(crate) mod orthogonal;
+pub(crate) mod penalty;
+
 use std::sync::Arc;
 
 use flows_core::operation::LANES;
 use flows_core::{Real, Scratch};
 
-use crate::divergence::{Divergence, Hutchinson, Probe};
 use crate::field::{FieldGradients, FieldKernel, Instant};
-use crate::penalty::Penalty;
+use crate::rates::divergence::{Divergence, Hutchinson, Probe};
+use crate::rates::penalty::Penalty;
 
 /// A field with the integrands asked for.
 #[derive(Clone, Debug)]

@@ -1,5 +1,9 @@
 //! A vector field run as residual layers (review, Section 4: the discrete side of the bridge).
 
+pub(crate) mod elimination;
+pub(crate) mod fixed_point;
+pub(crate) mod operation;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -12,8 +16,8 @@ use flows_core::{
 };
 
 use crate::field::{Field, Structure};
-use crate::fixed_step::uniform_mesh;
-use crate::residual_operation::ResidualOperation;
+use crate::residual_steps::operation::ResidualOperation;
+use crate::solver::fixed_step::uniform_mesh;
 use crate::solver::{EqualSteps, Solver, check_interval, refused};
 
 /// K residual layers of one field, one a step of h = (t1 - t0) / K,

@@ -1,15 +1,26 @@
 //! Choice of a solver and of what it works out.
 
+pub(crate) mod adaptive;
+pub(crate) mod control;
+pub(crate) mod fixed_step;
+pub(crate) mod monitor;
+pub(crate) mod path;
+pub(crate) mod recorder;
+pub(crate) mod row_wise;
+pub(crate) mod runge_kutta;
+pub(crate) mod solution;
+pub(crate) mod tableau;
+
 use std::num::NonZeroUsize;
 
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Adaptive, Method};
-use crate::divergence::Divergence;
+use crate::rates::divergence::Divergence;
 use crate::requirement::require;
-use crate::solution::{Failure, RowReport, SolveError, Status};
-use crate::tableau::{
+use crate::solver::control::{Adaptive, Method};
+use crate::solver::solution::{Failure, RowReport, SolveError, Status};
+use crate::solver::tableau::{
     DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau,
 };
 

@@ -7,13 +7,13 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Real, Result, Tape, Values, Work};
 
 use super::Continuous;
-use crate::batched::BatchedRates;
-use crate::control::{Adaptive, Method};
-use crate::path::{Path, Room, Steps, spacing};
+use crate::continuous::batched::BatchedRates;
+use crate::continuous::row_batch::{RowBatch, State, lanes, solve_batch};
+use crate::continuous::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
 use crate::rates::Rates;
-use crate::row_batch::{RowBatch, State, lanes, solve_batch};
-use crate::solution::{Keep, Status};
-use crate::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
+use crate::solver::control::{Adaptive, Method};
+use crate::solver::path::{Path, Room, Steps, spacing};
+use crate::solver::solution::{Keep, Status};
 use crate::solver::{Solver, refused, stopped};
 
 impl<E: Real> Continuous<E> {

@@ -7,11 +7,11 @@ use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
-use crate::dense::{Dense, DenseGradients, add_bias, pull_bias};
+use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
+use crate::field::time_gate::{GATE, Gate};
+use crate::field::time_input::TimeInput;
 use crate::field::{FieldGradients, FieldKernel, Instant};
 use crate::requirement::require;
-use crate::time_gate::{GATE, Gate};
-use crate::time_input::TimeInput;
 
 /// A perceptron on state, context and time.
 ///

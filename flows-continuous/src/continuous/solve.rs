@@ -8,17 +8,17 @@ use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
-use crate::adjoint::Adjoint;
-use crate::control::Adaptive;
-use crate::fixed_step::uniform_time;
+use crate::continuous::adjoint::Adjoint;
 use crate::lanes::move_lane;
-use crate::path;
-use crate::path::{Path, Room, Steps, spacing};
 use crate::rates::{Given, Rates};
-use crate::recorder::Recorder;
-use crate::row_wise::{Waiting, solve_rows};
-use crate::runge_kutta::{SolveGradients, Stepper};
-use crate::solution::{RowReport, Status, first_non_finite};
+use crate::solver::control::Adaptive;
+use crate::solver::fixed_step::uniform_time;
+use crate::solver::path;
+use crate::solver::path::{Path, Room, Steps, spacing};
+use crate::solver::recorder::Recorder;
+use crate::solver::row_wise::{Waiting, solve_rows};
+use crate::solver::runge_kutta::{SolveGradients, Stepper};
+use crate::solver::solution::{RowReport, Status, first_non_finite};
 use crate::solver::{Solver, stopped};
 
 /// How the gradient of a solve is computed.

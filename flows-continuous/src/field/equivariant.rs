@@ -5,8 +5,8 @@ use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
+use crate::field::radial_functions::{RadialFunctions, Strength};
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
-use crate::radial_functions::{RadialFunctions, Strength};
 use crate::requirement::require_positive;
 
 /// Particles that attract or repel each other along the lines between them:

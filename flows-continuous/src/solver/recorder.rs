@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::path::{Path, Room, RowStep, Steps};
 use crate::rates::Evaluation;
+use crate::solver::path::{Path, Room, RowStep, Steps};
 
 /// Writes down the steps of a block whose rows keep their lanes: one for each attempt that some row
 /// accepts, of length 0 in the other rows.

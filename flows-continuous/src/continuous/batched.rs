@@ -7,12 +7,12 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::FieldError;
-use crate::monitor::Problem;
-use crate::path::Room;
+use crate::continuous::row_batch::RowBatch;
 use crate::rates::{Evaluation, Given, Rates};
-use crate::row_batch::RowBatch;
-use crate::row_wise::Waiting;
+use crate::solver::monitor::Problem;
+use crate::solver::path::Room;
+use crate::solver::row_wise::Waiting;
+use crate::solver::solution::FieldError;
 
 /// One block of rows with its buffers.
 struct Block<E> {

@@ -7,11 +7,11 @@ use flows_core::lanes::{add_product, named};
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
-use crate::divergence::Divergence;
-use crate::elimination::eliminate;
 use crate::field::FieldKernel;
-use crate::fixed_point::solve;
+use crate::rates::divergence::Divergence;
 use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
+use crate::residual_steps::elimination::eliminate;
+use crate::residual_steps::fixed_point::solve;
 
 /// The layers z' = z + h f(t, z) between the times of a mesh, with the log-det of all, or their
 /// inverses, last to first.

@@ -18,10 +18,10 @@ use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::fixed_step::{integrate, uniform_time};
 use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
-use crate::runge_kutta::SolveGradients;
-use crate::solution::{FieldError, Keep};
+use crate::solver::fixed_step::{integrate, uniform_time};
+use crate::solver::runge_kutta::SolveGradients;
+use crate::solver::solution::{FieldError, Keep};
 use crate::solver::{Solver, refused, stopped};
 
 /// Equal steps that share one mesh.

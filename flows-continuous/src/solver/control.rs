@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use flows_core::Real;
 
-use crate::SolveError;
+use crate::solver::solution::SolveError;
 
 /// An explicit Runge–Kutta method that estimates its own error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use flows_core::elementwise::vectorised;
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 
+use crate::field::potential_gradient::{Potential, Units};
 use crate::lanes::{dot, total};
-use crate::potential_gradient::{Potential, Units};
 
 /// The trace of the Hessian in z, with T = tanh p and D = 1 - T^2 of the two layers and the sums over
 /// k running over the features of the state:

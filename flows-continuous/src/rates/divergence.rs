@@ -8,7 +8,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::field::Structure;
-use crate::orthogonal::{orthonormalise, project_out};
+use crate::rates::orthogonal::{orthonormalise, project_out};
 use crate::requirement::require;
 
 /// Distribution of probe vectors; all have mean 0 and covariance I.

@@ -7,11 +7,11 @@ use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
-use crate::dense::{Dense, DenseGradients, pull_bias};
+use crate::field::dense::{Dense, DenseGradients, pull_bias};
+use crate::field::time_gate::{multiply, opening, pull_product};
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
 use crate::lanes::{dot, total};
 use crate::requirement::require_positive;
-use crate::time_gate::{multiply, opening, pull_product};
 
 /// A sum of M planar fields that the time switches on and off,
 /// ```text

@@ -6,10 +6,10 @@
 
 use flows_core::Real;
 
-use crate::control::{Adaptive, FirstStep, Method};
-use crate::fixed_step::evaluate;
-use crate::solution::first_non_finite;
-use crate::{Failure, FieldError, Keep, Solution, Status};
+use crate::solver::control::{Adaptive, FirstStep, Method};
+use crate::solver::fixed_step::evaluate;
+use crate::solver::solution::first_non_finite;
+use crate::solver::solution::{Failure, FieldError, Keep, Solution, Status};
 
 /// Accepted steps between two pauses, which bounds the states that the stepper holds.
 const SEGMENT: usize = 50;

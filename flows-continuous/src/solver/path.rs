@@ -7,7 +7,7 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 
 use crate::rates::{Evaluation, Given, Rates};
-use crate::runge_kutta::{SolveGradients, Stepper};
+use crate::solver::runge_kutta::{SolveGradients, Stepper};
 
 /// States of a path that are kept where nothing else is asked for.
 pub(crate) const CHECKPOINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);

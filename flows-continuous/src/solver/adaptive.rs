@@ -13,9 +13,9 @@ use ode_solvers::{DVector, Dop853, Dopri5, OutputType, System};
 
 use flows_core::Real;
 
-use crate::control::{Adaptive, Constants, Method};
-use crate::monitor::{Monitor, Problem};
-use crate::{FieldError, Keep, Solution, SolveError, Status};
+use crate::solver::control::{Adaptive, Constants, Method};
+use crate::solver::monitor::{Monitor, Problem};
+use crate::solver::solution::{FieldError, Keep, Solution, SolveError, Status};
 
 /// The package counts evaluations in a `u32`, which must not overflow.
 const MOST_EVALUATIONS: usize = u32::MAX as usize / 2;

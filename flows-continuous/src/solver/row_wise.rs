@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::control::{Adaptive, Constants, FirstStep, Method};
 use crate::lanes::move_lane;
 use crate::rates::{Evaluation, Given, Rates};
-use crate::recorder::Recorder;
-use crate::solution::{RowReport, Status};
-use crate::tableau::DORMAND_PRINCE;
+use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
+use crate::solver::recorder::Recorder;
+use crate::solver::solution::{RowReport, Status};
+use crate::solver::tableau::DORMAND_PRINCE;
 
 /// The method and its step size controller.
 const METHOD: Constants = Method::Dopri5.constants();

@@ -15,7 +15,7 @@ use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
 use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
-use crate::tableau::Tableau;
+use crate::solver::tableau::Tableau;
 
 /// The stages of a step, evaluated again and again.
 pub(crate) struct Stepper<'a, E: Real> {

@@ -4,9 +4,9 @@ use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
+use crate::field::potential_gradient::{Potential, PotentialGradient};
+use crate::field::potential_trace::HessianTrace;
 use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
-use crate::potential_gradient::{Potential, PotentialGradient};
-use crate::potential_trace::HessianTrace;
 use crate::requirement::require_positive;
 
 /// The field of OT-Flow, v = -grad_z Phi(s) with s = (z, t, context) and the potential

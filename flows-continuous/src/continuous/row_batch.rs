@@ -7,10 +7,10 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::control::Adaptive;
 use crate::rates::Rates;
-use crate::row_wise::{Waiting, solve_rows};
-use crate::solution::RowReport;
+use crate::solver::control::Adaptive;
+use crate::solver::row_wise::{Waiting, solve_rows};
+use crate::solver::solution::RowReport;
 
 /// How a batch lies in the flat state of a solver: block after block of up to LANES rows, feature
 /// by feature within a block, without padding (padding would count in the solver's error norm).

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use flows_core::Real;
 
-use crate::solution::first_non_finite;
-use crate::{Failure, FieldError, SolveError, Tableau};
+use crate::solver::solution::first_non_finite;
+use crate::solver::solution::{Failure, FieldError, SolveError};
+use crate::solver::tableau::Tableau;
 
 /// Time number `index` of `steps` equal steps from `t0` to `t1`; both ends are exact.
 pub(crate) fn uniform_time([t0, t1]: [f64; 2], steps: NonZeroUsize, index: usize) -> f64 {
