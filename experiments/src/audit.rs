@@ -3,15 +3,14 @@
 mod jacobian;
 
 use anyhow::{Context as _, Result};
+use flows_core::tensor::cast;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{Batch, Context, Flow, Parameters, Purpose, Real, Tape, Values};
+use flows_report::grid::centres;
+use flows_report::record::Audit;
+use jacobian::{singular_values, strict};
 
 use crate::config::RunConfig;
-use crate::grid::centres;
-use crate::problem::cast;
-use crate::record::Audit;
-
-use jacobian::{singular_values, strict};
 
 /// Rows of the round trip and of the difference between precisions.
 const ROWS: usize = 2_000;

@@ -10,19 +10,20 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
 use flows_core::train::Outcome;
+use flows_core::train::write_atomically;
 use flows_core::{Parameters, Real};
+use flows_report::grid::{IMAGE_CELLS, centres};
+use flows_report::record::{About, Comparison, RunSummary, Status, summary_csv};
 
 use crate::cli::Compare;
 use crate::config::RunConfig;
-use crate::evaluate::{Evaluation, IMAGE_CELLS, KEPT_DRAWS, evaluate};
+use crate::evaluate::{Evaluation, KEPT_DRAWS, evaluate};
 use crate::fit::summarise;
-use crate::grid::centres;
 use crate::preset::Preset;
 use crate::problem::{Problem, ProblemData};
-use crate::record::{About, Comparison, RunSummary, Status, SummaryRow};
-use crate::run::{RunFolder, train, write_csv, write_json};
-use crate::{progress, report, say};
-
+use crate::run::{RunFolder, write_json};
+use crate::training::{Place, on_rows};
+use crate::{progress, say};
 use describe::describe;
 use plan::plan;
 
@@ -46,14 +47,13 @@ pub fn run(arguments: &Compare, about: Option<About>) -> Result<()> {
                 let config = plan.config(p, f, seed);
                 let run = Run { problem, preset, config };
                 summaries.push(run.finish(&plan.out, arguments.resume)?);
-                let rows: Vec<SummaryRow> = summaries.iter().map(SummaryRow::from).collect();
-                write_csv(&plan.out.join("summary.csv"), &rows)?;
+                write_atomically(&plan.out.join("summary.csv"), &summary_csv(&summaries)?)?;
             }
         }
     }
     comparison.wall_seconds = clock.elapsed().as_secs_f64();
     write_json(&record, &comparison)?;
-    let path = report::write(&plan.out)?;
+    let path = flows_report::write(&plan.out)?;
     print(&summaries, &path)?;
     if summaries.iter().all(|summary| summary.status != Status::Finished) {
         bail!("no run finished; {} says why", path.display());
@@ -129,7 +129,8 @@ impl Run<'_> {
             family: self.preset.family,
             seed: self.config.seed,
             message: Some(message),
-            ..RunSummary::without_result(status)
+            status,
+            ..RunSummary::default()
         }
     }
 
@@ -138,7 +139,9 @@ impl Run<'_> {
         let data = problem.data(config.seed)?;
         let bar = progress::training(name);
         let resume = folder.file("checkpoint.safetensors").exists();
-        let mut trained = train::<E>(config, &data, folder, resume, &bar)?;
+        let flow = config.build::<E>(data.dim)?;
+        let place = Place { folder, resume, bar: &bar };
+        let mut trained = on_rows(config, flow, &data, &place)?;
         bar.finish_and_clear();
         if let Outcome::Diverged { reason, .. } = trained.outcome {
             return Ok(self.failed(Status::Diverged, reason));

@@ -5,18 +5,17 @@ pub mod target;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
+use flows_report::Estimate;
+use flows_report::grid::{IMAGE_CELLS, centres};
+use flows_report::record::Audit;
 
 use crate::account::{ErrorAccount, account};
 use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
-use crate::grid::centres;
-use crate::problem::{ProblemData, cast};
-use crate::record::Audit;
+use crate::problem::ProblemData;
 use crate::transport::transport;
-
-/// Cells of a density image along each side.
-pub const IMAGE_CELLS: usize = 160;
 
 /// Cells of the integral along each side.
 const INTEGRAL_CELLS: usize = 400;
@@ -35,25 +34,6 @@ pub const KEPT_DRAWS: usize = 3_000;
 
 /// Rows that go through a flow at a time.
 const CHUNK: usize = 4_096;
-
-/// A mean with its standard error.
-#[derive(Clone, Copy, Debug)]
-pub struct Estimate {
-    /// The mean.
-    pub mean: f64,
-    /// Standard deviation over the square root of the number of rows.
-    pub standard_error: f64,
-}
-
-impl Estimate {
-    /// The mean of values with the standard error of independent draws.
-    pub fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let count = values.clone().count() as f64;
-        let mean = values.clone().sum::<f64>() / count;
-        let variance = values.map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-        Self { mean, standard_error: (variance / count).sqrt() }
-    }
-}
 
 /// Integral of a density over a window.
 #[derive(Clone, Copy, Debug)]

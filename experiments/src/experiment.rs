@@ -1,19 +1,18 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
 mod figure_1;
-mod k_parts;
 mod reverse_kl;
 mod side_by_side;
-mod work_precision;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use flows_claims::{Claim, Effort, Setting};
 
-use crate::claim::{self, Claim, Effort, Setting};
 use crate::cli::Run;
-use crate::study::Study;
-use crate::{Usage, report, say};
+use crate::preset;
+use crate::study::{begin, examine};
+use crate::{Usage, say};
 
 pub use side_by_side::SideBySide;
 
@@ -63,11 +62,16 @@ pub const ALL: &[Experiment] = &[
     study("figure-1", "A flow step by step", &[], &[figure_1::PART]),
     study("transformers", "Scalar maps and what they buy", &["C14", "C16", "C17", "C18"], &[]),
     study("conditioners", "Which direction costs what", &["C11", "C12", "C13", "C19"], &[]),
-    study("k-parts", "From one coupling to full autoregression", &["C15"], &[k_parts::PART]),
+    study(
+        "k-parts",
+        "From one coupling to full autoregression",
+        &["C15"],
+        &[flows_claims::K_PARTS],
+    ),
     study("linear", "Linear layers", &["C21", "C22"], &[]),
     study("residual", "Contractive residual layers", &["C23", "C24", "C25", "C28"], &[]),
     study("trace", "Trace, its estimates, and the determinant", &["C26", "C29", "C34", "C38"], &[]),
-    study("solvers", "Error against evaluations", &["C30", "C32"], &[work_precision::PART]),
+    study("solvers", "Error against evaluations", &["C30", "C32"], &[flows_claims::WORK_PRECISION]),
     study("adjoint", "Gradients through the solve", &["C33"], &[]),
     study("bridge", "From residual layers to an ODE", &["C31"], &[]),
     study("topology", "What no flow can do", &["C36", "C37"], &[]),
@@ -97,11 +101,12 @@ pub fn run(arguments: &Run) -> Result<()> {
         bail!(Usage(format!("{name} takes no tables; leave --data out, or run tables")));
     }
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let setting = Setting { effort, seed: arguments.seed };
-    let mut study = Study::new(experiment.title, &setting);
-    let numbered = claim::ALL.iter().filter(|claim| claims.contains(&claim.id));
-    study.examine(numbered.chain(parts), &setting, &folder)?;
-    let page = report::write(&folder)?;
+    let flows = preset::named_flows();
+    let setting = Setting { effort, seed: arguments.seed, flows: &flows };
+    let mut study = begin(experiment.title, &setting);
+    let numbered = flows_claims::ALL.iter().filter(|claim| claims.contains(&claim.id));
+    examine(&mut study, numbered.chain(parts), &setting, &folder)?;
+    let page = flows_report::write(&folder)?;
     say(&page.display().to_string())?;
     let failed = study.count("fail") + study.count("error");
     if failed > 0 {
@@ -123,7 +128,7 @@ mod tests {
 
     #[test]
     fn claims_are_numbered_in_order_and_every_experiment_finds_its_own() {
-        for (index, claim) in claim::ALL.iter().enumerate() {
+        for (index, claim) in flows_claims::ALL.iter().enumerate() {
             assert_eq!(claim.id, format!("C{}", index + 1));
         }
         for (index, experiment) in ALL.iter().enumerate() {
@@ -132,7 +137,7 @@ mod tests {
             let Work::Study(ids, parts) = experiment.work else { continue };
             assert!(ids.len() + parts.len() > 0, "{} is empty", experiment.name);
             for id in ids {
-                assert!(claim::ALL.iter().any(|claim| claim.id == *id), "{id}");
+                assert!(flows_claims::ALL.iter().any(|claim| claim.id == *id), "{id}");
             }
         }
     }

@@ -7,16 +7,16 @@ use anyhow::{Context, Result, bail};
 use flows_bench::table::{self, Table, TableError};
 use flows_core::train::Outcome;
 use flows_core::{Real, stream};
+use flows_report::record::{Family, RunSummary};
 
 use crate::cli::Fit;
 use crate::config::{Dequantise, Precision, RunConfig, support};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::preset;
 use crate::problem::{ProblemData, warn_of_integers};
-use crate::record::{Family, RunSummary};
-use crate::run::{RunData, RunFolder, train};
+use crate::run::{RunData, RunFolder};
+use crate::training::{Place, on_rows};
 use crate::{Usage, progress, say};
-
 use resolve::{place, resolve};
 
 /// Trains, evaluates, and writes the run.
@@ -76,10 +76,10 @@ fn fit<E: Real>(
         standardiser,
         dequantisation: noise,
     };
+    let flow = inner.build::<E>(data.dim).with_context(|| place(arguments))?;
     if arguments.resume {
         check_same(&folder.data()?, &record, &name)?;
     } else {
-        inner.build::<E>(data.dim).with_context(|| place(arguments))?;
         folder.create()?;
         folder.write_json("data.json", &record)?;
     }
@@ -87,7 +87,7 @@ fn fit<E: Real>(
     folder.write_config(config)?;
     let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
     let bar = progress::training(&preset_name(config));
-    let mut trained = train::<E>(&inner, &data, folder, resume, &bar)?;
+    let mut trained = on_rows(&inner, flow, &data, &Place { folder, resume, bar: &bar })?;
     bar.finish_and_clear();
     refuse_divergence(&trained.outcome, arguments)?;
     let evaluation =

@@ -2,24 +2,19 @@
 
 pub mod account;
 pub mod audit;
-pub mod claim;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod evaluate;
 pub mod experiment;
-pub mod figure;
-pub mod finding;
 pub mod fit;
-pub mod grid;
 pub mod list;
 pub mod preset;
 pub mod problem;
 pub mod progress;
-pub mod record;
-pub mod report;
 pub mod run;
 pub mod study;
+pub mod training;
 pub mod transport;
 pub mod use_run;
 pub mod verify;
@@ -82,7 +77,7 @@ fn say(line: &str) -> anyhow::Result<()> {
 
 fn report_all(dirs: &[std::path::PathBuf]) -> anyhow::Result<()> {
     for dir in dirs {
-        let path = report::write(dir).with_context(|| dir.display().to_string())?;
+        let path = flows_report::write(dir).with_context(|| dir.display().to_string())?;
         say(&path.display().to_string())?;
     }
     Ok(())

@@ -5,6 +5,7 @@ mod continuous;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Result;
+use flows_claims::NamedFlow;
 use flows_continuous::{ContinuousFlow, Penalties};
 use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig};
 use flows_core::{Architecture, Bijector, Cost, Costs, Estimator, stream};
@@ -12,9 +13,9 @@ use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
     NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
 };
+use flows_report::record::Family;
 
 use crate::Usage;
-use crate::record::Family;
 
 pub use continuous::accuracy;
 
@@ -41,6 +42,15 @@ pub struct Preset {
 pub static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
     couplings().into_iter().chain(others()).chain(continuous::presets()).collect()
 });
+
+/// All presets as the claims about every flow take them.
+pub fn named_flows() -> Vec<NamedFlow> {
+    let named = |preset: &Preset| {
+        let (title, family) = (preset.title, preset.family);
+        NamedFlow { title, family, architecture: Arc::clone(&preset.flow) }
+    };
+    ALL.iter().map(named).collect()
+}
 
 fn train(learning_rate: f64) -> TrainConfig {
     TrainConfig {

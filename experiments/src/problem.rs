@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use flows_bench::table::{EveryTenth, Split, SplitRule, Standardiser, Table, digits, red_wine};
 use flows_bench::toys::Toy;
+use flows_core::tensor::cast;
 use flows_core::train::{SamplerSource, Source, TableSource};
 use flows_core::{Real, Stream, stream};
 
@@ -228,9 +229,4 @@ impl ProblemData {
         let draw = move |rows: usize, rng: &mut Stream| cast(&toy.sample(rows, rng));
         Ok(Box::new(SamplerSource::new(draw, self.dim, self.seed)))
     }
-}
-
-/// Values in the precision of a flow.
-pub fn cast<E: Real>(values: &[f64]) -> Vec<E> {
-    values.iter().map(|&v| E::of(v)).collect()
 }

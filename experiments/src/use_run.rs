@@ -3,12 +3,12 @@
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table, write_npz};
 use flows_core::tensor::batch;
+use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Tape, Values, stream};
 
 use crate::Usage;
 use crate::cli::{Direction, LogProb, Sample, Transform};
 use crate::config::Precision;
-use crate::problem::cast;
 use crate::run::{RunData, RunFolder};
 
 /// Rows that go through a flow at a time.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use flows_claims::{Claim, Effort, Setting};
 
-use crate::claim::{self, Claim, Effort, Setting};
 use crate::cli::Verify;
-use crate::study::Study;
-use crate::{Usage, report, say};
+use crate::preset;
+use crate::study::{begin, examine};
+use crate::{Usage, say};
 
 /// Checks claims and writes their page.
 ///
@@ -16,11 +17,12 @@ use crate::{Usage, report, say};
 pub fn run(arguments: &Verify) -> Result<()> {
     let claims = chosen(&arguments.claims)?;
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let setting = Setting { effort, seed: arguments.seed };
-    let mut study = Study::new("The claims of the review", &setting);
+    let flows = preset::named_flows();
+    let setting = Setting { effort, seed: arguments.seed, flows: &flows };
+    let mut study = begin("The claims of the review", &setting);
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results/verify"));
-    study.examine(claims, &setting, &folder)?;
-    let page = report::write(&folder)?;
+    examine(&mut study, claims, &setting, &folder)?;
+    let page = flows_report::write(&folder)?;
     let [pass, fail, error, missing] =
         ["pass", "fail", "error", "not built"].map(|verdict| study.count(verdict));
     say(&format!("{pass} pass, {fail} fail, {error} could not be measured, {missing} not built"))?;
@@ -33,11 +35,11 @@ pub fn run(arguments: &Verify) -> Result<()> {
 
 fn chosen(ids: &[String]) -> Result<Vec<&'static Claim>> {
     if ids.is_empty() {
-        return Ok(claim::ALL.iter().collect());
+        return Ok(flows_claims::ALL.iter().collect());
     }
     let named = |id: &String| {
-        let found = claim::ALL.iter().find(|claim| claim.id.eq_ignore_ascii_case(id));
-        let last = claim::ALL.last().map_or("", |claim| claim.id);
+        let found = flows_claims::ALL.iter().find(|claim| claim.id.eq_ignore_ascii_case(id));
+        let last = flows_claims::ALL.last().map_or("", |claim| claim.id);
         found.ok_or_else(|| Usage(format!("unknown claim {id:?}; there are C1 to {last}")).into())
     };
     ids.iter().map(named).collect()

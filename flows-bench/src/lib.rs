@@ -3,5 +3,3 @@
 pub mod table;
 pub mod targets;
 pub mod toys;
-pub mod trace_cost;
-pub mod workload;

@@ -75,6 +75,10 @@ impl<E: Real> Flow<E> {
         &self.base
     }
 
+    pub(crate) fn base_mut(&mut self) -> &mut Base<E> {
+        &mut self.base
+    }
+
     /// log p(x) = log p_base(z) + log |det dz/dx| with z the inverse image of x.
     ///
     /// # Errors

@@ -20,6 +20,12 @@ pub trait Target: Debug + Send + Sync {
     /// log p~ at `point` in nats, and its gradient written over `gradient`, both of length
     /// [`dim`](Self::dim). Outside the support minus infinity, with a gradient of zero.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64;
+
+    /// log p~ of rows stored one after another, in nats.
+    fn log_densities(&self, rows: &[f64]) -> Vec<f64> {
+        let mut gradient = vec![0.0; self.dim()];
+        rows.chunks(self.dim()).map(|row| self.log_density(row, &mut gradient)).collect()
+    }
 }
 
 /// log p~ of each row in nats, with the target's own gradient on the tape.

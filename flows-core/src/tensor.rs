@@ -19,6 +19,11 @@ pub(crate) fn device() -> &'static Cpu {
     DEVICE.get_or_init(Cpu::default)
 }
 
+/// Values in a flow's precision.
+pub fn cast<E: Real>(values: &[f64]) -> Vec<E> {
+    values.iter().map(|&value| E::of(value)).collect()
+}
+
 /// A batch from values stored row by row.
 ///
 /// # Errors

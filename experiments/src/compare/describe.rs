@@ -3,10 +3,10 @@
 use anyhow::Result;
 use flows_bench::toys::Toy;
 use flows_core::train::Budget;
+use flows_report::record::{self, Started};
 
 use super::plan::Plan;
 use crate::problem::Problem;
-use crate::record::{self, Started};
 
 pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
     let problems = plan.problems.iter().map(describe_problem).collect::<Result<_>>()?;

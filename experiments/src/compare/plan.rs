@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use flows_bench::toys::Toy;
 use flows_core::train::Budget;
+use flows_report::record::Matching;
 
 use super::size::sized;
 use crate::Usage;
@@ -13,7 +14,6 @@ use crate::cli::{BudgetName, Compare, Match};
 use crate::config::RunConfig;
 use crate::preset::{self, Preset};
 use crate::problem::{Problem, UserTable};
-use crate::record::Matching;
 
 /// Most seeds of a comparison.
 const MOST_SEEDS: u64 = 1_000;

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use flows_bench::targets::KnownTarget;
+use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Stream, Tape, Target, Values, stream};
+use flows_report::Estimate;
+use flows_report::record::OnTarget;
 
-use super::{AUDIT_ROWS, CHUNK, Estimate, round_trip};
+use super::{AUDIT_ROWS, CHUNK, round_trip};
 use crate::account::{ErrorAccount, account};
 use crate::config::RunConfig;
-use crate::problem::cast;
-use crate::record::OnTarget;
 
 /// Draws from the flow, whole chunks.
 const DRAWS: usize = 25 * CHUNK;
@@ -76,7 +77,7 @@ pub fn evaluate<E: Real>(
     let clock = Instant::now();
     let log_q = flow.evaluate(&cast::<E>(&truth), &Context::none())?.0;
     let log_prob_rows_per_second = TARGET_DRAWS as f64 / clock.elapsed().as_secs_f64();
-    let log_p = log_densities(target, &truth);
+    let log_p = target.log_densities(&truth);
     let (effective_sample_size, log_normaliser) = weighted(&log_weights);
     let audit = cast::<E>(&truth[..AUDIT_ROWS * target.dim()]);
     Ok(TargetEvaluation {
@@ -110,7 +111,7 @@ pub fn log_weights<E: Real>(
         let drawn = flow.sample_and_log_prob(rows, &Context::none(), none, rng)?;
         let points: Vec<f64> = drawn.value.values().iter().map(|v| v.as_f64()).collect();
         let log_q = drawn.log_prob.values();
-        let log_p = log_densities(target, &points);
+        let log_p = target.log_densities(&points);
         weights.extend(log_p.iter().zip(log_q).map(|(p, q)| p - q.as_f64()));
         evaluations += drawn.work.evaluations();
         chunks += 1;
@@ -119,12 +120,6 @@ pub fn log_weights<E: Real>(
         bail!("draw {row} (from 0) has the log-weight {}; train longer", weights[row]);
     }
     Ok((weights, evaluations as f64 / f64::from(chunks)))
-}
-
-/// log p~ of rows.
-pub fn log_densities(target: KnownTarget, rows: &[f64]) -> Vec<f64> {
-    let mut gradient = vec![0.0; target.dim()];
-    rows.chunks(target.dim()).map(|row| target.log_density(row, &mut gradient)).collect()
 }
 
 /// Effective sample size as a fraction, and log of the mean weight with its standard error (by the

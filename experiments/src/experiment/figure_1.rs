@@ -4,15 +4,19 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
+use flows_claims::{Check, Claim, Setting};
 use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConfig, Trainer};
-use flows_core::{Architecture, Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
+use flows_core::{
+    Architecture, Base, Batch, Bijector, Context, Flow, Stream, Target, Values, stream,
+};
 use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_report::Estimate;
+use flows_report::finding::{Content, Criterion, Findings, Panel, Panels, Table};
+use flows_report::grid::IMAGE_CELLS;
+use flows_report::grid::centres;
 
-use crate::claim::{Check, Claim, Setting};
-use crate::evaluate::target::{log_densities, log_weights};
-use crate::evaluate::{Estimate, IMAGE_CELLS, KEPT_DRAWS};
-use crate::finding::{Content, Criterion, Findings, Panel, Panels, Table};
-use crate::grid::centres;
+use crate::evaluate::KEPT_DRAWS;
+use crate::evaluate::target::log_weights;
 
 pub(super) const PART: Claim = Claim {
     id: "figure-1",
@@ -36,7 +40,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     let z0 = whole.base().sample(KEPT_DRAWS, &mut stream(setting.seed, "figure"))?;
     let window = TARGET.window();
     let cells = centres(window, IMAGE_CELLS);
-    let truth = log_densities(TARGET, &cells);
+    let truth = TARGET.log_densities(&cells);
     let mut findings = Findings::default();
     let mut table = Table::new(
         "Divergence of the density after every step from the cross.",
@@ -89,7 +93,7 @@ fn best_normal() -> f64 {
     let window = [-16.0, 16.0, -16.0, 16.0];
     let points = centres(window, CELLS);
     let variance: f64 = 0.5 * (2.0 * 2.0 + 0.3 * 0.3);
-    let log_p = log_densities(TARGET, &points);
+    let log_p = TARGET.log_densities(&points);
     let cell = 32.0 * 32.0 / (CELLS * CELLS) as f64;
     let terms = points.chunks_exact(2).zip(log_p).map(|(x, p)| {
         let log_q =
@@ -141,7 +145,7 @@ fn target_draws(rows: usize, seed: u64) -> Vec<f64> {
 
 fn divergences(flow: &Flow<f32>, seed: u64) -> Result<[Estimate; 2]> {
     let truth = target_draws(DRAWS, seed);
-    let log_p = log_densities(TARGET, &truth);
+    let log_p = TARGET.log_densities(&truth);
     let log_q = flow.evaluate(&cast(&truth), &Context::none())?.0;
     let forward = Estimate::of(log_p.iter().zip(&log_q).map(|(p, q)| p - q));
     let (log_weights, _) = log_weights(flow, TARGET, DRAWS, &mut stream(seed, "reverse"))?;
@@ -153,5 +157,5 @@ fn values(batch: &Batch<f32>) -> Vec<f64> {
 }
 
 fn cast(values: &[f64]) -> Vec<f32> {
-    crate::problem::cast(values)
+    flows_core::tensor::cast(values)
 }

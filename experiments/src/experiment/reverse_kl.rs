@@ -4,17 +4,20 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::targets::KnownTarget;
+use flows_claims::{Check, Claim, Setting};
+use flows_core::tensor::cast;
 use flows_core::train::{Budget, Objective, Outcome, Progress, Trainer};
 use flows_core::{Context, Estimator, Flow, Parameters, Role, Tape, Target, reverse_kl, stream};
+use flows_report::Estimate;
+use flows_report::finding::{
+    Content, Criterion, Findings, Panel, Panels, Plot, Scale, Stroke, Table,
+};
+use flows_report::grid::IMAGE_CELLS;
+use flows_report::grid::centres;
 
-use crate::claim::{Check, Claim, Setting};
 use crate::config::RunConfig;
-use crate::evaluate::target::{TargetEvaluation, evaluate, log_densities};
-use crate::evaluate::{Estimate, IMAGE_CELLS};
-use crate::finding::{Content, Criterion, Findings, Panel, Panels, Plot, Scale, Stroke, Table};
-use crate::grid::centres;
+use crate::evaluate::target::{TargetEvaluation, evaluate};
 use crate::preset::Preset;
-use crate::problem::cast;
 
 pub(super) const PART: Claim = Claim {
     id: "reverse-kl",
@@ -209,7 +212,7 @@ struct Page {
 
 impl Page {
     fn new(target: KnownTarget) -> Self {
-        let truth = log_densities(target, &centres(target.window(), IMAGE_CELLS));
+        let truth = target.log_densities(&centres(target.window(), IMAGE_CELLS));
         let log_z = target.log_normaliser().nats;
         let truth: Vec<f64> = truth.iter().map(|l| l - log_z).collect();
         Self {

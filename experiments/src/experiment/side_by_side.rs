@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use flows_report::record::About;
 
 use super::Experiment;
 use crate::cli::{BudgetName, Compare, Match, Run};
 use crate::config::Dequantise;
-use crate::record::About;
 use crate::{Usage, compare};
 
 /// What is trained on what.

@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_bench::targets::KnownTarget;
 use flows_core::{Parameters, Real, Target};
+use flows_report::record::{Family, RunSummary};
 
 use super::{place, preset_name, refuse_divergence};
 use crate::cli::Fit;
 use crate::config::RunConfig;
 use crate::evaluate::target::{TargetEvaluation, evaluate};
-use crate::record::{Family, RunSummary};
-use crate::run::{RunData, RunFolder, train};
+use crate::run::{RunData, RunFolder};
+use crate::training::{Place, on_density};
 use crate::{preset, progress, say};
 
 /// Trains by reverse KL, evaluates against the target, and writes the run.
@@ -21,19 +22,20 @@ pub(super) fn fit<E: Real>(
     target: KnownTarget,
 ) -> Result<()> {
     let record = record(target)?;
+    let flow = config.build::<E>(target.dim()).with_context(|| place(arguments))?;
     if arguments.resume {
         if folder.data()?.columns != record.columns {
             bail!("{}: expected the columns of {target}", folder.file("data.json").display());
         }
     } else {
-        config.build::<E>(target.dim()).with_context(|| place(arguments))?;
         folder.create()?;
         folder.write_json("data.json", &record)?;
     }
     folder.write_config(config)?;
     let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
     let bar = progress::training(&preset_name(config));
-    let mut trained = train::<E>(config, target, folder, resume, &bar)?;
+    let at = Place { folder, resume, bar: &bar };
+    let mut trained = on_density(config, flow, target, &at)?;
     bar.finish_and_clear();
     refuse_divergence(&trained.outcome, arguments)?;
     let evaluation = evaluate(&mut trained.flow, config, target)?;

@@ -7,9 +7,9 @@ use flows_continuous::{
 };
 use flows_core::Architecture;
 use flows_core::train::{Objective, SimulationFree, TrainConfig};
+use flows_report::record::{self, Family};
 
 use super::{Preset, train};
-use crate::record::{self, Family};
 
 fn continuous(
     [name, title, description]: [&'static str; 3],

@@ -1,6 +1,6 @@
 //! The flow as its optimiser sees it.
 
-use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
+use crate::parameters::{Parameters, Role, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::{Flow, Real, Result};
 
 /// A flow whose base is `base`: learned by gradient steps, or fixed because it is fitted.
@@ -10,19 +10,24 @@ pub(super) struct Trained<'a, E: Real> {
     pub(super) base: Role,
 }
 
-impl<E: Real> Trained<'_, E> {
-    fn role(base: Role, name: &str, role: Role) -> Role {
-        if name.starts_with("base.") && base == Role::Fixed { Role::Fixed } else { role }
-    }
+/// The role of a tensor of a base that is `base`.
+fn of_base(base: Role, role: Role) -> Role {
+    if base == Role::Fixed { Role::Fixed } else { role }
 }
 
+/// In the order and under the names of [`Flow`].
 impl<E: Real> Parameters<E> for Trained<'_, E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
-        self.flow.visit(&mut |name, role, t| f(name, Self::role(self.base, name, role), t));
+        let base = self.base;
+        visit_part(self.flow.base(), "base", &mut |name, role, t| f(name, of_base(base, role), t));
+        visit_part(self.flow.bijector(), "bijector", f);
     }
 
     fn visit_mut(&mut self, f: &mut VisitorMut<'_, E>) -> Result<()> {
         let base = self.base;
-        self.flow.visit_mut(&mut |name, role, t| f(name, Self::role(base, name, role), t))
+        visit_part_mut(self.flow.base_mut(), "base", &mut |name, role, t| {
+            f(name, of_base(base, role), t)
+        })?;
+        visit_part_mut(self.flow.bijector_mut(), "bijector", f)
     }
 }

@@ -71,7 +71,8 @@ impl Default for GlowImage {
 impl Architecture for GlowImage {
     flows_core::build_in_both_precisions!();
 
-    fn weights(&self, _: usize) -> Result<f64> {
+    fn weights(&self, dim: usize) -> Result<f64> {
+        self.check_dim(dim)?;
         let hidden = self.hidden as f64;
         // Of the first level; each later one has twice the channels of the one before.
         let channels = 4.0 * self.shape.channels as f64;
@@ -92,17 +93,10 @@ impl GlowImage {
         context_dim: usize,
         rng: &mut Stream,
     ) -> Result<Chain<E>> {
-        let shape = self.shape;
-        if shape.dim() != dim {
-            return Err(Error::Dimension {
-                op: "Glow (flow.shape)",
-                expected: shape.dim(),
-                got: dim,
-            });
-        }
+        self.check_dim(dim)?;
         self.check()?;
         let mut levels: Vec<Box<dyn Bijector<E>>> = Vec::with_capacity(self.levels);
-        let mut left = shape;
+        let mut left = self.shape;
         for _ in 0..self.levels {
             let level = Box::new(self.level(left, context_dim, rng)?);
             // The channels that are left are the first ones, and so are their features.
@@ -112,6 +106,14 @@ impl GlowImage {
         }
         levels.reverse();
         Chain::new(dim, levels)
+    }
+
+    fn check_dim(&self, dim: usize) -> Result<()> {
+        let expected = self.shape.dim();
+        if expected != dim {
+            return Err(Error::Dimension { op: "Glow (flow.shape)", expected, got: dim });
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {

@@ -1,0 +1,4 @@
+//! Claims of Section 3.2: linear flows.
+
+pub(crate) mod linear_cost;
+pub(crate) mod mixing;

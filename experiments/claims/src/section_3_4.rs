@@ -1,0 +1,3 @@
+//! Claims of Section 3.4: practical considerations.
+
+pub(crate) mod normalisation_layers;

@@ -1,0 +1,39 @@
+//! Results and how they are shown: the files that comparisons and studies write, their figures, and
+//! HTML pages that are drawn from those files alone.
+//!
+//! - [`record`]: the result files of a comparison.
+//! - [`finding`] and [`study`]: what a check found, and the result file of many.
+//! - [`figure`]: charts as SVG.
+//! - [`write`](crate::write): the page of either.
+//!
+//! Nothing here needs a flow.
+
+pub mod estimate;
+pub mod figure;
+pub mod finding;
+pub mod grid;
+mod page;
+pub mod record;
+pub mod study;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub use estimate::Estimate;
+pub use study::Study;
+
+/// Writes the page `dir/report.html` of the comparison or study in `dir`, and its figures to
+/// `dir/figures`; returns the page's path.
+///
+/// A run that failed or a file that is missing is named in the place where it would have been shown.
+///
+/// # Errors
+/// When `comparison.json` or `study.json` cannot be read, a name in it is not fit for a file name, or
+/// a file cannot be written.
+pub fn write(dir: &Path) -> Result<PathBuf> {
+    if dir.join("study.json").exists() {
+        return page::study::write(dir);
+    }
+    page::comparison::write(dir)
+}

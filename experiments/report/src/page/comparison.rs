@@ -1,0 +1,143 @@
+//! The page of a comparison: introduction and sections in order.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flows_core::train::write_atomically;
+
+use super::figures::Figures;
+use super::gather::{Results, gather};
+use super::{date, guide, page, problem, table, verdict};
+use crate::figure::escape;
+use crate::record::{Family, Folder};
+
+/// Writes the page of the comparison in `dir` and its figures.
+///
+/// # Errors
+/// When `comparison.json` cannot be read, a name in it is not fit for a file name, or a file cannot
+/// be written.
+pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
+    let folder = Folder::new(dir);
+    let results = gather(&folder)?;
+    let mut figures = Figures::of(dir, &results.comparison)?;
+    let html = render(&folder, &results, &mut figures)?;
+    let path = dir.join("report.html");
+    write_atomically(&path, html.as_bytes())
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
+}
+
+fn render(folder: &Folder, results: &Results, figures: &mut Figures) -> Result<String> {
+    let mut sections = verdict::section(results);
+    for results in &results.problems {
+        let section = problem::section(folder, results, figures);
+        sections += &section.with_context(|| format!("problem {}", results.problem.name))?;
+    }
+    let title = title(results);
+    let header = about(results) + &introduction(results) + &notes(results);
+    let main = format!(
+        "{}<main>\n{sections}{}{}{}{}</main>\n",
+        contents(results),
+        runs(results),
+        flows(results),
+        guide::section(results),
+        guide::reproduce(results, figures),
+    );
+    Ok(page(&title, "verdict", &header, &main))
+}
+
+/// What the comparison is for, where it is one of the paper's experiments.
+fn about(results: &Results) -> String {
+    let Some(about) = &results.comparison.about else { return String::new() };
+    format!(
+        "<p>{}</p>\n<p><em>Measured:</em> {}</p>\n",
+        escape(&about.review),
+        escape(&about.method)
+    )
+}
+
+fn title(results: &Results) -> String {
+    if let Some(about) = &results.comparison.about {
+        return escape(&about.title);
+    }
+    let plural =
+        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let problems = plural(results.comparison.problems.len(), "problem");
+    format!("{} on {problems}", plural(results.comparison.flows.len(), "normalizing flow"))
+}
+
+fn introduction(results: &Results) -> String {
+    let comparison = &results.comparison;
+    let family = |family| comparison.flows.iter().filter(|flow| flow.family == family).count();
+    let seeds = comparison.seeds.len();
+    format!(
+        "<p>{} finite and {} continuous normalizing flows, trained on the same data with the same {seeds} \
+         seed{} ({}), matched by {}, {}, {}. All likelihoods are in nats. The comparison began {} and took {} on {} ({} cores), with version {} \
+         of the program:</p>\n<pre tabindex=\"0\"><code>{}</code></pre>\n",
+        family(Family::Finite),
+        family(Family::Continuous),
+        if seeds == 1 { "" } else { "s" },
+        guide::seeds(&comparison.seeds),
+        guide::matched(comparison),
+        guide::threads(comparison.threads),
+        escape(&comparison.precision),
+        escape(&date::started(&comparison.started)),
+        date::duration(comparison.wall_seconds),
+        escape(&comparison.host.cpu),
+        comparison.host.cores,
+        escape(&comparison.version),
+        escape(&comparison.command),
+    )
+}
+
+/// The flows with their descriptions.
+fn flows(results: &Results) -> String {
+    let flows = results.comparison.flows.iter().map(|flow| {
+        format!(
+            "<dt>{} ({})</dt><dd>{}</dd>\n",
+            escape(&flow.title),
+            flow.family,
+            escape(&flow.description)
+        )
+    });
+    format!(
+        "<section id=\"flows\" aria-labelledby=\"flows-title\">\n<h2 id=\"flows-title\">Flows</h2>\n\
+         <dl>\n{}</dl>\n</section>\n",
+        flows.collect::<String>()
+    )
+}
+
+fn notes(results: &Results) -> String {
+    let note = |note: &String| format!("<p class=\"missing\">{}.</p>\n", escape(note));
+    results.notes.iter().map(note).collect()
+}
+
+fn contents(results: &Results) -> String {
+    let problems = results.problems.iter().map(|results| {
+        let problem = &results.problem;
+        (format!("problem-{}", problem.name), escape(&problem.title))
+    });
+    let before = [("verdict".to_owned(), "Verdict".to_owned())];
+    let after = [
+        ("runs", "All runs"),
+        ("flows", "Flows"),
+        ("reading", "How to read this"),
+        ("reproduce", "Reproduce"),
+    ]
+    .map(|(id, title)| (id.to_owned(), title.to_owned()));
+    let links: String = before
+        .into_iter()
+        .chain(problems)
+        .chain(after)
+        .map(|(id, title)| format!("<li><a href=\"#{id}\">{title}</a></li>\n"))
+        .collect();
+    format!("<nav aria-label=\"Contents\">\n<ul>\n{links}</ul>\n</nav>\n")
+}
+
+fn runs(results: &Results) -> String {
+    format!(
+        "<section id=\"runs\" aria-labelledby=\"runs-title\">\n<h2 id=\"runs-title\">All runs</h2>\n{}\
+         </section>\n",
+        table::of_runs(results)
+    )
+}

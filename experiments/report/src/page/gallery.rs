@@ -1,0 +1,210 @@
+//! Truth and flows side by side: densities and samples, or pairs of features.
+
+use anyhow::Result;
+
+use super::figures::Figures;
+use super::format;
+use super::gallery_source::{Source, common_rows, largest_density};
+use super::gather::ProblemResults;
+use crate::figure::samples::{self, Points};
+use crate::figure::{self, Figure, Frame, density, escape, pairs};
+use crate::record::{Folder, Matrix, Problem};
+
+/// Most points in one scatter plot.
+const POINTS: usize = 3000;
+/// Pairs of features shown of a table.
+const PAIRS: usize = 3;
+/// Cards beside each other on a wide page.
+const MOST_COLUMNS: usize = 6;
+/// Share of points outside the limits above which a panel mentions them.
+const MENTIONED: f64 = 0.01;
+
+/// The panels of one problem, a card for each source, and their caption.
+pub(super) fn section(
+    folder: &Folder,
+    results: &ProblemResults,
+    figures: &mut Figures,
+) -> Result<String> {
+    let problem = &results.problem;
+    if problem.dim < 2 {
+        return Ok("<p>A problem in one dimension has no panels.</p>\n".into());
+    }
+    let mut sources = vec![Source::truth(folder, results)];
+    sources.extend(results.flows.iter().map(|flow| Source::flow(folder, results, flow)));
+    let seed = results.flows.iter().find_map(|flow| Some(flow.finished().next()?.seed));
+    let rows = common_rows(&sources, POINTS);
+    let mut gallery = Gallery { problem, rows, figures, names: Vec::new() };
+    let (cards, caption) = match problem.window.filter(|_| problem.dim == 2) {
+        Some(window) => gallery.plane(window, &sources)?,
+        None => gallery.features(&sources)?,
+    };
+    let names = std::mem::take(&mut gallery.names);
+    let again = figures.command(problem, seed, &names);
+    let columns = columns(sources.len());
+    Ok(format!(
+        "<div class=\"gallery\" style=\"--columns: {columns}\">\n{cards}</div>\n\
+         <p class=\"caption\">{caption}</p>\n{again}"
+    ))
+}
+
+/// Columns of a wide page that `cards` fill evenly.
+fn columns(cards: usize) -> usize {
+    cards.div_ceil(cards.div_ceil(MOST_COLUMNS).max(1))
+}
+
+/// What all panels of a problem share.
+struct Gallery<'a> {
+    problem: &'a Problem,
+    /// Points in each scatter plot.
+    rows: usize,
+    figures: &'a mut Figures,
+    /// Files of the figures so far.
+    names: Vec<String>,
+}
+
+impl Gallery<'_> {
+    /// A density and a scatter plot for each source, all on one window.
+    fn plane(&mut self, window: [f64; 4], sources: &[Source]) -> Result<(String, String)> {
+        let names = [0, 1].map(|index| self.problem.column(index));
+        let frame = Frame::window(window, names);
+        let maximum = largest_density(sources);
+        let mut cards = String::new();
+        for source in sources {
+            let panels = match (&source.density, &source.table) {
+                (Err(density), Err(table)) if density == table => missing("result", density),
+                (density, table) => {
+                    let above = self.density(&frame, (density, maximum), source)?;
+                    above + &self.scatters(&[([0, 1], frame.clone())], table, source)?
+                }
+            };
+            cards.push_str(&card(source, &panels));
+        }
+        let bar = self.figures.add("colour-scale", &figure::colour_bar()?)?;
+        let unit = match sources[0].density {
+            Ok(_) => "the largest true density on the window",
+            Err(_) => "the largest density of all flows on the window, as the true one is missing",
+        };
+        let caption = format!(
+            "<span class=\"scale\">{bar}</span>Above: density, divided by {unit}, and cut off at one; \
+             one colour scale for all. Below: {} samples each. The same limits everywhere.",
+            self.rows
+        );
+        Ok((cards, caption))
+    }
+
+    /// Scatter plots of strongly correlated pairs of features for each source.
+    fn features(&mut self, sources: &[Source]) -> Result<(String, String)> {
+        let data = match &sources[0].table {
+            Ok(data) => data,
+            Err(reason) => return Ok((missing("panels", reason), String::new())),
+        };
+        let frame = |columns: [usize; 2]| {
+            let [x, y] = columns.map(|column| pairs::limits(data, column));
+            Frame::square(x, y, columns.map(|column| self.problem.column(column)))
+        };
+        let chosen: Vec<_> = pairs::choose(data, PAIRS)
+            .into_iter()
+            .map(|columns| (columns, frame(columns)))
+            .collect();
+        let mut cards = String::new();
+        for source in sources {
+            let panels = self.scatters(&chosen, &source.table, source)?;
+            cards.push_str(&card(source, &panels));
+        }
+        let names = chosen.iter().map(|(columns, frame)| {
+            let correlation = format::hundredths(pairs::correlation(data, *columns));
+            format!("{} ({correlation})", escape(&names(frame)))
+        });
+        let caption = format!(
+            "{} rows each, at the same limits: the central 99 % of the data and a tenth of that on \
+             either side. Shown are the most correlated pairs of features, no feature twice while \
+             others are left; correlations in the data: {}.",
+            self.rows,
+            names.collect::<Vec<_>>().join(", ")
+        );
+        Ok((cards, caption))
+    }
+
+    fn density(
+        &mut self,
+        frame: &Frame,
+        (grid, maximum): (&Result<Matrix, String>, Option<f64>),
+        source: &Source,
+    ) -> Result<String> {
+        let (grid, maximum) = match (grid, maximum) {
+            (Ok(grid), Some(maximum)) => (grid, maximum),
+            (Err(reason), _) => return Ok(missing("density", reason)),
+            (Ok(_), None) => return Ok(missing("density", "no cell holds a positive number")),
+        };
+        let words = format!("{}: density of {}", self.problem.title, source.title);
+        let figure = density::draw(frame, grid, maximum, words)?;
+        self.add(format!("{}-{}-density", self.problem.name, source.name), &figure)
+    }
+
+    /// A scatter plot for each pair of columns, and below them how much lies outside.
+    fn scatters(
+        &mut self,
+        pairs: &[([usize; 2], Frame)],
+        table: &Result<Matrix, String>,
+        source: &Source,
+    ) -> Result<String> {
+        let table = match table {
+            Ok(table) => table,
+            Err(reason) => return Ok(missing("samples", reason)),
+        };
+        let (mut panels, mut outside) = (String::new(), Vec::new());
+        for (columns, frame) in pairs {
+            let points = Points { table, columns: *columns, rows: self.rows };
+            let (share, names) = (points.outside(frame), names(frame));
+            let percent = format::percent(share);
+            let words = format!("samples of {}, {names}, {percent} outside", source.title);
+            panels += &self.scatter(frame, points, words, source)?;
+            if share > MENTIONED {
+                let names = if pairs.len() > 1 { format!(" ({names})") } else { String::new() };
+                outside.push(percent + &names);
+            }
+        }
+        if !outside.is_empty() {
+            let outside = escape(&outside.join(", "));
+            panels += &format!("<p class=\"note\">Outside the limits: {outside}</p>\n");
+        }
+        Ok(panels)
+    }
+
+    fn scatter(
+        &mut self,
+        frame: &Frame,
+        points: Points<'_>,
+        words: String,
+        source: &Source,
+    ) -> Result<String> {
+        let [i, j] = points.columns.map(|column| column + 1);
+        let words = format!("{}: {words}", self.problem.title);
+        let figure = samples::draw(frame, points, words)?;
+        self.add(format!("{}-{}-samples-{i}-{j}", self.problem.name, source.name), &figure)
+    }
+
+    fn add(&mut self, name: String, figure: &Figure) -> Result<String> {
+        let element = self.figures.add(&name, figure)?;
+        self.names.push(name);
+        Ok(element)
+    }
+}
+
+fn names(frame: &Frame) -> String {
+    format!("{} and {}", frame.x_name, frame.y_name)
+}
+
+fn card(source: &Source, panels: &str) -> String {
+    format!(
+        "<figure class=\"card\"><figcaption>{}<span class=\"sub\">{}</span></figcaption>\n{panels}\
+         </figure>\n",
+        escape(&source.title),
+        escape(&source.subtitle),
+    )
+}
+
+fn missing(what: &str, reason: &str) -> String {
+    let reason = escape(reason.trim_end_matches('.'));
+    format!("<p class=\"missing\">No {what}: {reason}.</p>\n")
+}

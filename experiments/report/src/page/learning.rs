@@ -1,0 +1,93 @@
+//! The learning curves of a problem as a figure with its caption.
+
+use anyhow::Result;
+
+use super::figures::Figures;
+use super::gather::ProblemResults;
+use crate::figure::escape;
+use crate::figure::learning::{self, Curve, Learning, Quantity};
+use crate::record::{Folder, MetricsRow, RunKey};
+
+/// Curves of all runs, and what a caption has to say about them.
+#[derive(Default)]
+struct Gathered {
+    curves: Vec<Curve>,
+    /// Runs whose metrics could not be read, with the reason.
+    missing: Vec<String>,
+    /// Some run has no validation rows.
+    batches: bool,
+}
+
+/// All runs of a problem against wall-clock time.
+pub(super) fn section(
+    folder: &Folder,
+    results: &ProblemResults,
+    figures: &mut Figures,
+) -> Result<String> {
+    let problem = &results.problem;
+    let gathered = gather(folder, results);
+    let (quantity, loss) = match problem.entropy_nats {
+        Some(_) => (Quantity::Divergence, "validation loss minus the entropy of the truth"),
+        None => (Quantity::NegativeLogLikelihood, "validation loss"),
+    };
+    let title = &problem.title;
+    let words = format!("{title}: learning curves of all flows against training time");
+    let drawn = learning::draw(&gathered.curves, quantity, words)?;
+    let name = format!("{}-learning", problem.name);
+    let element = figures.add(&name, &drawn.figure)?;
+    let again = figures.command(problem, None, &[name]);
+    let remarks = remarks(&drawn, &gathered);
+    Ok(format!(
+        "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Learning curves\">{element}</div>\n<figcaption>Learning curves: {loss}, a line \
+         for each seed; solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n\
+         {again}</figure>\n"
+    ))
+}
+
+fn gather(folder: &Folder, results: &ProblemResults) -> Gathered {
+    let mut gathered = Gathered::default();
+    let problem = &results.problem;
+    for flow in &results.flows {
+        for run in &flow.runs {
+            let (flow_name, seed) = (&flow.flow.name, run.seed);
+            let key = RunKey { problem: &problem.name, flow: flow_name, seed };
+            match folder.metrics(key) {
+                Ok(rows) => {
+                    let (points, validated) = points(&rows, problem.entropy_nats.unwrap_or(0.0));
+                    gathered.batches |= !validated;
+                    gathered.curves.push(Curve { look: flow.look.clone(), points });
+                }
+                Err(error) => gathered.missing.push(format!("{error:#}")),
+            }
+        }
+    }
+    gathered
+}
+
+fn remarks(drawn: &Learning, gathered: &Gathered) -> String {
+    let mut remarks = String::new();
+    if drawn.raised {
+        remarks += " Estimates below the lower limit are drawn on it.";
+    }
+    if drawn.cut {
+        remarks += " Values above the upper limit are not shown.";
+    }
+    if gathered.batches {
+        remarks += " Runs without validation rows show their training batches.";
+    }
+    for reason in &gathered.missing {
+        remarks += &format!(" Not shown: {}.", escape(reason));
+    }
+    remarks
+}
+
+/// Seconds and nats above `floor` of the validated steps; of all steps where none was validated.
+fn points(rows: &[MetricsRow], floor: f64) -> (Vec<(f64, f64)>, bool) {
+    let validated = rows.iter().any(|row| row.validation_nats.is_some());
+    let nats = |row: &MetricsRow| {
+        if validated { row.validation_nats } else { row.train_nats }
+    };
+    let points = rows.iter().filter_map(|row| Some((row.seconds, nats(row)? - floor)));
+    (points.collect(), validated)
+}

@@ -1,0 +1,100 @@
+//! The section of one problem.
+
+use anyhow::Result;
+
+use super::figures::Figures;
+use super::gather::{FlowResults, ProblemResults};
+use super::value::Value;
+use super::{cost, format, gallery, learning, table, transport};
+use crate::figure::escape;
+use crate::record::{Folder, Problem, ProblemKind, RunSummary};
+
+/// Facts, galleries, curves, cost, numbers and remarks of one problem.
+pub(super) fn section(
+    folder: &Folder,
+    results: &ProblemResults,
+    figures: &mut Figures,
+) -> Result<String> {
+    let problem = &results.problem;
+    let name = &problem.name;
+    Ok(format!(
+        "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
+         </section>\n",
+        escape(&problem.title),
+        facts(problem),
+        gallery::section(folder, results, figures)?,
+        transport::section(folder, results, figures)?,
+        learning::section(folder, results, figures)?,
+        cost::section(folder, results, figures)?,
+        table::of_problem(results),
+        table::of_audits(results),
+        remarks(results)
+    ))
+}
+
+fn facts(problem: &Problem) -> String {
+    let kind = match problem.kind {
+        ProblemKind::Toy => "Toy density",
+        ProblemKind::Table => "Table",
+    };
+    let training = match problem.training_rows {
+        Some(rows) => format!("{} training rows", format::count(rows as f64)),
+        None => "fresh draws for every batch".into(),
+    };
+    // An error that no figure of the report could show is none.
+    let error = problem.entropy_error.filter(|error| *error > 1e-4);
+    let entropy = match Value::new(problem.entropy_nats, error) {
+        Some(entropy) => format!("; entropy of the truth {} nats", format::estimate(entropy)),
+        None => "; the true density is not known".into(),
+    };
+    format!(
+        "{kind} with {} features; {training}, {} held-out rows{entropy}.",
+        problem.dim,
+        format::count(problem.test_rows as f64)
+    )
+}
+
+/// Runs that were lost, accuracies and windows, as a list; nothing when there is nothing to say.
+///
+/// What holds for several flows is said once.
+fn remarks(results: &ProblemResults) -> String {
+    let mut remarks: Vec<(String, Vec<String>)> = Vec::new();
+    for flow in &results.flows {
+        for text in remarks_on(flow) {
+            let title = escape(&flow.flow.title);
+            match remarks.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, titles)) => titles.push(title),
+                None => remarks.push((text, vec![title])),
+            }
+        }
+    }
+    let items: String = remarks
+        .iter()
+        .map(|(text, titles)| {
+            let text = escape(text.trim_end_matches('.'));
+            format!("<li><strong>{}</strong>: {text}.</li>\n", titles.join(", "))
+        })
+        .collect();
+    if items.is_empty() { items } else { format!("<ul class=\"remarks\">\n{items}</ul>\n") }
+}
+
+fn remarks_on(flow: &FlowResults) -> Vec<String> {
+    let mut remarks = flow.losses();
+    if let Some(run) = flow.finished().next() {
+        remarks.extend(accuracy(run));
+        remarks.extend(window(run));
+    }
+    remarks
+}
+
+fn accuracy(run: &RunSummary) -> Option<String> {
+    let accuracy = run.accuracy.as_ref()?;
+    Some(format!("trained with {}; reported with {}", accuracy.train, accuracy.report))
+}
+
+fn window(run: &RunSummary) -> Option<String> {
+    run.normalisation?;
+    let [x0, x1, y0, y1] = run.normalisation_window?.map(format::short);
+    Some(format!("normalisation is the integral over [{x0}, {x1}] × [{y0}, {y1}]"))
+}

@@ -1,0 +1,126 @@
+//! Tables of results with all columns.
+
+use super::format::{self, UNKNOWN};
+use super::gather::{FlowResults, ProblemResults, Results, Run};
+use super::number::{AUDITS, Number, RESULTS};
+use super::value::Value;
+use crate::figure::escape;
+
+/// A table with one row for each flow of a problem: means over its finished runs.
+pub(super) fn of_problem(results: &ProblemResults) -> String {
+    let caption = format!(
+        "{}: means over finished runs ± standard error; of the round-trip error, the solver \
+         error (tolerance halved) and the trace noise (one row, training's estimate), the largest.",
+        escape(&results.problem.title)
+    );
+    let id = format!("table-{}", results.problem.name);
+    let rows = results.flows.iter().map(|flow| {
+        let finished = flow.finished().count();
+        let log_det = flow.finished().next().map(|run| log_det(run)).unwrap_or_default();
+        let status = format!("{finished} of {} done", flow.runs.len());
+        of_flow(flow, &RESULTS) + &words(&log_det) + &words(&status)
+    });
+    table(&id, &caption, &["Flow"], &RESULTS, &["Log-det", "Status"], rows)
+}
+
+/// The audits of the flows of a problem, the worst over seeds.
+pub(super) fn of_audits(results: &ProblemResults) -> String {
+    let caption = format!(
+        "{}: audits, the worst over seeds. The same weights in single and double precision on the same \
+         rows and cells; Lipschitz constants and condition numbers from singular values of the \
+         Jacobian at held-out rows, so that the constants are lower bounds.",
+        escape(&results.problem.title)
+    );
+    let id = format!("audits-{}", results.problem.name);
+    let rows = results.flows.iter().map(|flow| of_flow(flow, &AUDITS));
+    table(&id, &caption, &["Flow"], &AUDITS, &[], rows)
+}
+
+/// A table with one row for each run.
+pub(super) fn of_runs(results: &Results) -> String {
+    let rows = results.problems.iter().flat_map(|problem| {
+        let of_flow = move |flow| runs(&problem.problem.title, flow);
+        problem.flows.iter().flat_map(of_flow)
+    });
+    let caption = "Every run. ± is the standard error of the mean over held-out rows.";
+    table("table-runs", caption, &["Run", "Seed"], &RESULTS, &["Log-det", "Status"], rows)
+}
+
+fn runs<'a>(problem: &'a str, flow: &'a FlowResults) -> impl Iterator<Item = String> + 'a {
+    flow.runs.iter().map(move |run| {
+        format!(
+            "<th scope=\"row\">{}<span class=\"sub\">{}</span></th><td class=\"number\">{}</td>{}",
+            escape(problem),
+            escape(&flow.flow.title),
+            run.seed,
+            of_run(run)
+        )
+    })
+}
+
+fn of_run(run: &Run) -> String {
+    let (log_det, status) = match &run.summary {
+        Ok(summary) => (log_det(summary), summary.status.to_string()),
+        Err(_) => (String::new(), "no result".into()),
+    };
+    let summary = run.summary.as_ref().ok();
+    let numbers = RESULTS.iter().map(|number| cell(number, summary.and_then(number.of)));
+    numbers.collect::<String>() + &words(&log_det) + &words(&status)
+}
+
+fn of_flow(flow: &FlowResults, columns: &[&Number]) -> String {
+    let (title, family) = (escape(&flow.flow.title), flow.flow.family);
+    let numbers = columns.iter().map(|number| cell(number, number.of_flow(flow)));
+    format!("<th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>")
+        + &numbers.collect::<String>()
+}
+
+/// Such as `exact, f32`.
+fn log_det(run: &crate::record::RunSummary) -> String {
+    let words = [run.log_det.map(|kind| kind.to_string()), run.precision.clone()];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A value with its error, where it has one.
+fn cell(number: &Number, value: Option<Value>) -> String {
+    let Some(known) = value else { return format!("<td class=\"number\">{UNKNOWN}</td>") };
+    let text = match known.error.filter(|error| *error > 0.0) {
+        Some(_) => format::estimate(known),
+        None => (number.text)(known.value),
+    };
+    format!("<td class=\"number\" data-value=\"{}\">{text}</td>", known.value)
+}
+
+fn words(text: &str) -> String {
+    if text.is_empty() {
+        return format!("<td class=\"number\">{UNKNOWN}</td>");
+    }
+    format!("<td>{}</td>", escape(text))
+}
+
+fn table(
+    id: &str,
+    caption: &str,
+    before: &[&str],
+    columns: &[&Number],
+    after: &[&str],
+    rows: impl Iterator<Item = String>,
+) -> String {
+    let numbers = columns.iter().map(|number| number.head);
+    let heads = before.iter().copied().chain(numbers).chain(after.iter().copied());
+    let heads: String = heads.map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let rows: String = rows.map(|row| format!("<tr>{row}</tr>\n")).collect();
+    let table = format!(
+        "<table class=\"sortable\" aria-labelledby=\"{id}\">\n<thead><tr>{heads}</tr></thead>\n\
+         <tbody>\n{rows}</tbody></table>"
+    );
+    scrolling(id, caption, &table)
+}
+
+/// A table that scrolls sideways under a caption that does not.
+pub(super) fn scrolling(id: &str, caption: &str, table: &str) -> String {
+    format!(
+        "<p class=\"caption\" id=\"{id}\">{caption}</p>\n\
+         <div class=\"scroll\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n{table}\n</div>\n"
+    )
+}

@@ -1,0 +1,141 @@
+//! Where the files of a comparison are, and how each is read.
+
+use std::fs::File;
+use std::io::{BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+
+use super::{Comparison, Matrix, MetricsRow, RunSummary, read_summaries};
+
+/// The folder of one comparison. Errors name files relative to it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The comparison in `root`; nothing is read yet.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Reads `comparison.json`.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn comparison(&self) -> Result<Comparison> {
+        self.json(Path::new("comparison.json"))
+    }
+
+    /// Reads `summary.csv`.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn summaries(&self) -> Result<Vec<RunSummary>> {
+        let path = Path::new("summary.csv");
+        read_summaries(self.open(path)?).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Reads the true log-density of a two-dimensional toy on its window, lowest row first.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn truth(&self, problem: &str) -> Result<Matrix> {
+        self.matrix(&Path::new("problems").join(problem).join("truth.npy"))
+    }
+
+    /// Reads held-out rows of a problem.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn data(&self, problem: &str) -> Result<Matrix> {
+        self.matrix(&Path::new("problems").join(problem).join("samples.npy"))
+    }
+
+    /// Reads the summary of one run.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn run(&self, run: RunKey<'_>) -> Result<RunSummary> {
+        self.json(&run.path("summary.json"))
+    }
+
+    /// Reads the learning curve of one run.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn metrics(&self, run: RunKey<'_>) -> Result<Vec<MetricsRow>> {
+        self.csv(&run.path("metrics.csv"))
+    }
+
+    /// Reads the learned log-density of one run on the window of its problem.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn density(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.matrix(&run.path("density.npy"))
+    }
+
+    /// Reads draws of one run.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn draws(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.matrix(&run.path("samples.npy"))
+    }
+
+    /// Reads where draws of one run stand on their way from base to data: stage, x1, x2.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn transport(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.matrix(&run.path("transport.npy"))
+    }
+
+    fn open(&self, path: &Path) -> Result<BufReader<File>> {
+        match File::open(self.root.join(path)) {
+            Ok(file) => Ok(BufReader::new(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("{} is missing", path.display())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+        }
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
+        let reader = self.open(path)?;
+        serde_json::from_reader(reader).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn csv<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>> {
+        csv::Reader::from_reader(self.open(path)?)
+            .into_deserialize()
+            .collect::<std::result::Result<_, _>>()
+            .with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn matrix(&self, path: &Path) -> Result<Matrix> {
+        Matrix::from_npy(self.open(path)?)
+            .with_context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+/// Which run of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub struct RunKey<'a> {
+    /// Name of the problem.
+    pub problem: &'a str,
+    /// Name of the flow.
+    pub flow: &'a str,
+    /// Seed.
+    pub seed: u64,
+}
+
+impl RunKey<'_> {
+    fn path(&self, file: &str) -> PathBuf {
+        let seed = format!("seed-{}", self.seed);
+        Path::new("runs").join(self.problem).join(self.flow).join(seed).join(file)
+    }
+}

@@ -1,8 +1,0 @@
-//! Grids over a window of the plane.
-
-/// Centres of `cells` x `cells` cells of a window, lowest row first.
-pub fn centres(window: [f64; 4], cells: usize) -> Vec<f64> {
-    let [x0, x1, y0, y1] = window;
-    let at = |low: f64, high: f64, i: usize| low + (high - low) * (i as f64 + 0.5) / cells as f64;
-    (0..cells * cells).flat_map(|i| [at(x0, x1, i % cells), at(y0, y1, i / cells)]).collect()
-}

@@ -1,0 +1,190 @@
+//! Training: a flow fitted in the folder of a run, with checkpoints and a learning curve.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use flows_bench::targets::KnownTarget;
+use flows_core::tensor::cast;
+use flows_core::train::{Checkpoint, Material, Outcome, Trainer, Validation};
+use flows_core::{Flow, Real};
+use flows_report::record::MetricsRow;
+use indicatif::ProgressBar;
+
+use crate::Usage;
+use crate::config::RunConfig;
+use crate::problem::ProblemData;
+use crate::run::{RunFolder, write_csv};
+
+/// Steps between rows of the learning curve.
+const LOG_EVERY: u64 = 20;
+
+/// Time between checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// A run that has been trained, as far as it came.
+#[derive(Debug)]
+pub struct Trained<E: Real> {
+    /// The flow with the weights to be used.
+    pub flow: Flow<E>,
+    /// How training ended.
+    pub outcome: Outcome,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Network passes and evaluations of vector fields times their rows.
+    pub work: u64,
+}
+
+/// Where a training happens and how it is shown.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Folder of the run.
+    pub folder: &'a RunFolder,
+    /// Whether it goes on from the folder's checkpoint.
+    pub resume: bool,
+    /// Bar of its progress.
+    pub bar: &'a ProgressBar,
+}
+
+/// Trains a flow on rows.
+///
+/// # Errors
+/// Of the config, the data or the file system; divergence is an [`Outcome`].
+pub fn on_rows<E: Real>(
+    config: &RunConfig,
+    flow: Flow<E>,
+    data: &ProblemData,
+    place: &Place<'_>,
+) -> Result<Trained<E>> {
+    let source = data.source::<E>()?;
+    let validation =
+        Validation { values: cast(&data.validation), context: flows_core::Context::none() };
+    let offset = data.validation_offset;
+    train(config, flow, (Material::Rows(&*source), Some(&validation)), offset, place)
+}
+
+/// Trains a flow on a density, by reverse KL; validations are above the least that it allows.
+///
+/// # Errors
+/// As [`on_rows`].
+pub fn on_density<E: Real>(
+    config: &RunConfig,
+    flow: Flow<E>,
+    target: KnownTarget,
+    place: &Place<'_>,
+) -> Result<Trained<E>> {
+    let offset = target.log_normaliser().nats;
+    train(config, flow, (Material::Density(&target), None), offset, place)
+}
+
+fn train<E: Real>(
+    config: &RunConfig,
+    flow: Flow<E>,
+    (material, validation): (Material<'_, E>, Option<&Validation<E>>),
+    offset: f64,
+    place: &Place<'_>,
+) -> Result<Trained<E>> {
+    let Place { folder, resume, bar } = *place;
+    let made = Trainer::new(flow, config.train.clone(), config.budget, config.seed);
+    let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
+    let mut curve = Curve::new(folder, offset);
+    if resume {
+        let checkpoint = folder.file("checkpoint.safetensors");
+        let resumed = trainer.resume(&checkpoint);
+        resumed.with_context(|| format!("resuming {}", checkpoint.display()))?;
+        curve.resume(trainer.steps())?;
+    }
+    let outcome = trainer.run(material, validation, |trainer, progress| {
+        bar.set_position((progress.fraction * 1000.0) as u64);
+        curve
+            .note(trainer, progress, bar)
+            .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
+    if matches!(outcome, Outcome::Diverged { .. }) {
+        // Neither checkpoint nor model is replaced by what diverged.
+        curve.write()?;
+        return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps, work });
+    }
+    curve.save(&trainer)?;
+    let flow = trainer.into_flow()?;
+    let mut model = Checkpoint::new();
+    model.add_model("flow", &flow);
+    model.write(&folder.file("model.safetensors"))?;
+    Ok(Trained { flow, outcome, seconds, steps, work })
+}
+
+/// The learning curve, written together with checkpoints so that the two agree.
+struct Curve<'a> {
+    folder: &'a RunFolder,
+    offset: f64,
+    rows: Vec<MetricsRow>,
+    saved: Instant,
+}
+
+impl<'a> Curve<'a> {
+    fn new(folder: &'a RunFolder, offset: f64) -> Self {
+        Self { folder, offset, rows: Vec::new(), saved: Instant::now() }
+    }
+
+    /// Takes over the rows up to `steps`.
+    fn resume(&mut self, steps: u64) -> Result<()> {
+        let path = self.folder.file("metrics.csv");
+        let mut reader = csv::Reader::from_path(&path)
+            .with_context(|| format!("{}: cannot be read", path.display()))?;
+        for row in reader.deserialize() {
+            let row: MetricsRow = row.with_context(|| format!("{}", path.display()))?;
+            if row.step <= steps {
+                self.rows.push(row);
+            }
+        }
+        if steps > 0 && self.rows.is_empty() {
+            bail!("{}: expected rows up to step {steps}, got none", path.display());
+        }
+        Ok(())
+    }
+
+    fn note<E: Real>(
+        &mut self,
+        trainer: &Trainer<E>,
+        progress: &flows_core::train::Progress,
+        bar: &ProgressBar,
+    ) -> Result<()> {
+        let validation = progress.validation_nats.map(|nats| nats + self.offset);
+        if validation.is_some() || progress.step.is_multiple_of(LOG_EVERY) || progress.step == 1 {
+            self.rows.push(MetricsRow {
+                step: progress.step,
+                seconds: progress.seconds,
+                train_nats: progress.train_nats,
+                matching_loss: progress.matching_loss,
+                reverse_nats: progress.reverse_nats,
+                discrepancy: progress.discrepancy,
+                validation_nats: validation,
+                learning_rate: Some(progress.learning_rate),
+                gradient_norm: Some(progress.gradient_norm),
+                evaluations: Some(progress.work.evaluations() as f64),
+            });
+        }
+        if let Some(nats) = validation {
+            bar.set_message(format!("step {}, validation {nats:.4} nats", progress.step));
+        }
+        if self.saved.elapsed() > CHECKPOINT_EVERY {
+            self.save(trainer)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<()> {
+        write_csv(&self.folder.file("metrics.csv"), &self.rows)
+    }
+
+    fn save<E: Real>(&mut self, trainer: &Trainer<E>) -> Result<()> {
+        self.write()?;
+        trainer.save(&self.folder.file("checkpoint.safetensors"))?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}
