@@ -246,7 +246,7 @@ impl Prepared {
     /// Log-densities without gradient.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     pub fn log_prob(&mut self) -> Result<()> {
         self.flow.log_prob(&self.data, &Context::none(), &mut Tape::none()).map(drop)
     }
@@ -254,7 +254,7 @@ impl Prepared {
     /// As many draws as a batch has rows.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     pub fn sample(&mut self) -> Result<()> {
         let rows = flows_core::Values::rows(&self.data);
         self.flow.sample(rows, &Context::none(), &mut self.rng).map(drop)

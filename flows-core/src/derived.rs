@@ -1,15 +1,15 @@
-//! Tensors computed from parameters once for all rows, such as an orthogonal matrix from its
-//! generator.
+//! Reparametrised tensors: tensors computed from parameters once for all rows, such as an
+//! orthogonal matrix from its generator.
 
 use crate::tape::Tape;
 use crate::tensor::{Batch, batch};
 use crate::{Real, Result};
 
-/// Records `values`, `(rows, columns)`, as computed from `parameters`: `backward` turns the gradient
-/// of the result into the gradients of the parameters, one for each, in their order.
+/// Records `values`, `(rows, columns)`, as computed from `parameters`; `backward` turns the
+/// gradient of the result into one gradient for each of the parameters, in their order.
 ///
-/// The result is a parameter of whatever operation uses it; it has to be derived on the same tape,
-/// before that operation.
+/// An operation may take the result as a parameter. It must be computed on the same tape, before
+/// that operation.
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) unless there are `rows * columns` values.

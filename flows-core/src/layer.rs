@@ -1,4 +1,4 @@
-//! The shell of every layer that is a formula on rows: its tensors, and a bijector from its map.
+//! Layers: a map with its tensors as a bijector.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,13 +20,13 @@ use crate::{Context, Error, Real, Result, Scratch, Stream, Work};
 pub struct Layer<E: Real> {
     map: Arc<dyn Map<E>>,
     tensors: Tensors<E>,
-    /// What blocks read, once it is asked for, until the tensors change.
+    /// The prepared values, cached until the tensors change.
     ready: OnceLock<Arc<Ready<E>>>,
     moment: Moment,
     pools: Pools<E>,
 }
 
-/// A map with what its blocks read.
+/// A map with its prepared values.
 #[derive(Debug)]
 struct Ready<E: Real> {
     map: Arc<dyn Map<E>>,
@@ -35,7 +35,7 @@ struct Ready<E: Real> {
 }
 
 impl<E: Real> Layer<E> {
-    /// The map at its start; set for reporting.
+    /// The map with its tensors at their initial values, set for reporting.
     ///
     /// # Errors
     /// As [`with_values`](Self::with_values).
@@ -47,8 +47,8 @@ impl<E: Real> Layer<E> {
     /// The map with given values of its tensors, a vector for each.
     ///
     /// # Errors
-    /// [`Error::Tensors`](crate::Error::Tensors) where their sizes are not those of the layout;
-    /// whatever the map says of the values.
+    /// [`Error::Tensors`](crate::Error::Tensors) if their sizes are not those of the layout; errors
+    /// of [`Map::prepare`].
     pub fn with_values(map: impl Map<E> + 'static, values: Vec<Vec<f64>>) -> Result<Self> {
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
         let tensors = Tensors::new(map.layout(), values.into_iter().map(cast).collect())?;
@@ -60,13 +60,13 @@ impl<E: Real> Layer<E> {
         Ok(layer)
     }
 
-    /// The formula.
+    /// The map.
     #[must_use]
     pub fn map(&self) -> &dyn Map<E> {
         &*self.map
     }
 
-    /// What blocks read: the values of [`Map::prepare`].
+    /// The prepared values, see [`Map::prepare`].
     ///
     /// # Errors
     /// As [`Map::prepare`].
@@ -178,7 +178,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 }
 
-/// One direction of a layer.
+/// One direction of a layer, as a pass.
 struct One<E: Real> {
     ready: Arc<Ready<E>>,
     direction: Direction,
@@ -206,7 +206,7 @@ impl<E: Real> One<E> {
         lanes
     }
 
-    /// The part of a context that the map takes: all of it or nothing.
+    /// The part of the context that the map takes: all of it or nothing.
     fn context<'a>(&self, context: &'a [E]) -> &'a [E] {
         if self.ready.map.context_dim() > 0 { context } else { &[] }
     }

@@ -1,5 +1,4 @@
-//! A bijector on some of the features, the piece of a multi-scale architecture (review, Section
-//! 3.4).
+//! A bijector on a subset of the features, for multi-scale architectures (review, Section 3.4).
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, check_columns, columns};
 use crate::{Context, Error, Real, Result, Scratch, Work, derive};
 
-/// Applies a bijector to given features and leaves the others as they are.
+/// A bijector on given features; the others stay as they are.
 ///
 /// ```text
 /// x[indices] = inner(z[indices]),   x_i = z_i elsewhere,   log |det| = log |det of inner|
@@ -32,11 +31,11 @@ pub struct Part<E: Real> {
 }
 
 impl<E: Real> Part<E> {
-    /// `inner` on the features `indices` of `dim`, in their order.
+    /// `inner` on the features `indices` of `dim`, in the order of `indices`.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless there are as many indices as `inner` has features;
-    /// [`Error::Parameter`] unless they are below `dim` and differ.
+    /// [`Error::Parameter`] unless they are below `dim` and distinct.
     pub fn new(inner: Box<dyn Bijector<E>>, dim: usize, indices: Vec<usize>) -> Result<Self> {
         let (expected, got) = (inner.dim(), indices.len());
         if expected != got {
@@ -162,7 +161,7 @@ impl<E: Real> Bijector<E> for Part<E> {
     }
 }
 
-/// A pass on some of the features, the others being passed on as they are.
+/// A pass on some of the features.
 struct OnFeatures<E: Real> {
     inner: Arc<dyn Pass<E>>,
     dim: usize,

@@ -1,4 +1,4 @@
-//! One bijector over the channels, at every pixel of an image.
+//! A bijector over the channels, applied at every pixel of an image.
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ pub struct Pixelwise<E: Real> {
 }
 
 impl<E: Real> Pixelwise<E> {
-    /// `inner`, a bijector over the channels, at every one of so many pixels.
+    /// Applies `inner`, a bijector over the channels, at each of `pixels` pixels.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without pixels.
+    /// [`Error::Parameter`] for 0 pixels.
     pub fn new(inner: Box<dyn Bijector<E>>, pixels: usize) -> Result<Self> {
         if pixels == 0 {
             let (name, requirement) = ("pixels of an image", "at least 1");
@@ -57,7 +57,7 @@ impl<E: Real> Pixelwise<E> {
         derive(&[points], (values, points.rows() / pixels, self.dim()), back, tape)
     }
 
-    /// The context of every pixel: that of its row.
+    /// The context of its row for every pixel.
     fn repeat(&self, context: &Context<E>, tape: &mut Tape<E>) -> Result<Context<E>> {
         let Some(features) = context.features() else {
             return Ok(Context::none());
@@ -73,7 +73,7 @@ impl<E: Real> Pixelwise<E> {
         Ok(Context::of(derive(&[features], size, back, tape)?))
     }
 
-    /// Errors name images, not pixels.
+    /// Makes errors name images, not pixels.
     fn by_image<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.in_row_of(|pixel| pixel / self.pixels))
     }
@@ -190,7 +190,7 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
     }
 }
 
-/// A pass on the features of each place in turn, the features of place p being `p`, `p + places`, ..
+/// A pass at each place in turn; the features of place p are `p`, `p + places`, ..
 struct EachPlace<E: Real> {
     inner: Arc<dyn Pass<E>>,
     places: usize,

@@ -1,4 +1,4 @@
-//! The residual network of neural spline flows, as one operation.
+//! The residual network of neural spline flows, as one fused operation.
 //!
 //! ```text
 //! h = W_in x + b_in
@@ -30,14 +30,14 @@ pub struct ResidualKernel {
 /// `weight_out`, `bias_out`.
 pub type ResidualNetwork<E> = Network<E, ResidualKernel>;
 
-/// What a forward pass keeps.
+/// Activations that a forward pass keeps.
 #[derive(Debug, Default)]
 struct Residual<E> {
     blocks: Vec<BlockState<E>>,
     last: Vec<E>,
 }
 
-/// What one block keeps: the two activations, as arguments or images.
+/// The two kept activations of a block.
 #[derive(Debug, Default)]
 struct BlockState<E> {
     outer: Vec<E>,
@@ -62,14 +62,14 @@ impl ResidualKernel {
         Ok(Self { inputs, width, blocks, outputs, activation })
     }
 
-    /// Images of what an activation kept.
+    /// The images of a kept activation.
     fn images<E: Real>(&self, kept: &[E]) -> Vec<E> {
         let mut images = vec![E::zero(); kept.len()];
         self.activation.images(kept, &mut images, LANES, LANES);
         images
     }
 
-    /// From the gradient of an activation's image to that of its argument, in place.
+    /// Backward pass of an activation, in place.
     fn pull<E: Real>(&self, kept: &[E], gradient: &mut [E]) {
         self.activation.pull(kept, gradient, LANES, LANES);
     }
@@ -84,7 +84,8 @@ fn layer<E: Real>(weight: &[E], bias: &[E], source: &[E], out: &mut Vec<E>) {
     add_bias(out, bias, LANES, LANES);
 }
 
-/// Adds the gradients of a layer's weight and bias, and returns that of its source.
+/// Backward pass of a layer: adds to the gradients of weight and bias and returns that of the
+/// source.
 fn pull_layer<E: Real>(
     weight: &[E],
     source: &[E],

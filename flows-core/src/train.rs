@@ -1,4 +1,4 @@
-//! Training from rows or a density: Adam, schedules, averaging, early stopping, checkpoints.
+//! Training of flows: Adam, schedules, averaging, early stopping, checkpoints.
 
 mod adam;
 mod checkpoint;

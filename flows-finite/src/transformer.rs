@@ -88,7 +88,7 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// y = tau(x) and log tau'(x).
     ///
     /// # Errors
-    /// Numerical events of maps without a closed form.
+    /// Numerical failures of maps without a closed form.
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()>;
 
     /// x with tau(x) = y, and -log tau'(x); returns the number of iterations, 0 for a formula.

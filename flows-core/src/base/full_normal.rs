@@ -9,8 +9,8 @@ use crate::layout::{Layout, Layouts};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
-/// z = m + L u with u from N(0, I); the tensor `factor` holds L below the diagonal, its logarithm on
-/// the diagonal and nothing above.
+/// z = m + L u with u from N(0, I). The tensor `factor` holds L below the diagonal, its logarithm
+/// on the diagonal and zero above.
 #[derive(Debug)]
 pub(super) struct FullNormal {
     pub(super) dim: usize,
@@ -142,7 +142,7 @@ impl<E: Real> Distribution<E> for FullNormal {
     }
 }
 
-/// sum of `factor` times `values` into `sum`, lane by lane.
+/// `sum += factor * values`, lane by lane.
 #[inline(always)]
 fn add_multiple<E: Real>(sum: &mut [E], factor: E, values: &[E]) {
     vectorised(

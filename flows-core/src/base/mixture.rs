@@ -1,4 +1,4 @@
-//! Mixtures of normals: bases with several modes (review, Section 5.5).
+//! Gaussian mixtures: bases with several modes (review, Section 5.5).
 
 mod expectation;
 mod log_density;
@@ -10,7 +10,8 @@ use crate::layout::{Layout, Layouts};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
-/// K components in d dimensions; tensors: logits `(1, K)`, location and log-scale `(K, d)`.
+/// A Gaussian mixture of K components in d dimensions; tensors: logits `(1, K)`, location and
+/// log-scale `(K, d)`.
 #[derive(Debug)]
 pub(super) struct Mixture {
     dim: usize,
@@ -35,7 +36,7 @@ impl Layouts for Mixture {
     }
 }
 
-/// ln w, the logarithm of the softmax.
+/// ln w = log-softmax of the logits.
 fn log_weights(logits: &[f64]) -> Vec<f64> {
     let total = expectation::log_sum_exp(logits);
     logits.iter().map(|logit| logit - total).collect()
@@ -65,7 +66,7 @@ impl<E: Real> Distribution<E> for Mixture {
         log_density::pull(at, outer, d_z, d_parameters);
     }
 
-    /// Standard normals, and the number of a component.
+    /// d standard normals and the index of a component.
     fn noise_width(&self) -> usize {
         self.dim + 1
     }

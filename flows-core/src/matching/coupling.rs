@@ -1,4 +1,4 @@
-//! Couplings: which base draw is paired with which data row.
+//! Couplings of base draws and data rows.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,9 @@ pub enum Coupling {
     MinibatchOt(MinibatchOt),
 }
 
-/// In each group of successive rows the base draws are permuted so that the sum of |x1 - x0|^2 is
-/// least: paths cross less, so the regression has less noise and the field runs straighter.
+/// Minibatch optimal transport: in each group of successive rows the base draws are permuted to
+/// minimise the sum of |x1 - x0|^2. Paths cross less, so the regression is less noisy and the field
+/// straighter.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
@@ -28,12 +29,12 @@ pub enum Coupling {
 ///
 /// # Domain
 /// For flows without a context. Rows of any context exchange base draws, so those of one context
-/// are no longer distributed like the base, from which its samples start (Cheng, Schwing, *The
-/// Curse of Conditions*, ICCV 2025, <https://arxiv.org/abs/2503.10636>): unless all rows of a group
-/// share their context, choose `independent`.
+/// are no longer distributed like the base (Cheng, Schwing, *The Curse of Conditions*, ICCV 2025,
+/// <https://arxiv.org/abs/2503.10636>): unless all rows of a group share their context, choose
+/// `independent`.
 ///
 /// # Accuracy
-/// The sum is least up to rounding in double precision.
+/// Optimal up to rounding in double precision.
 ///
 /// # Cost
 /// A group of n takes n^2 values of memory and at most n^3 operations; groups run in parallel.
@@ -70,7 +71,7 @@ impl Coupling {
         }
     }
 
-    /// The rows of `x0` in the order in which they meet the rows of `x1`; both of one length.
+    /// The rows of `x0` in the order of the rows of `x1` that they are coupled with; equal lengths.
     pub(super) fn couple<'a, E: Real>(
         self,
         x0: &'a [E],

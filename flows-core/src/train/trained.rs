@@ -1,9 +1,9 @@
-//! The flow as its optimiser sees it.
+//! The flow as the optimiser sees it.
 
 use crate::parameters::{Parameters, Role, Visitor, VisitorMut};
 use crate::{Flow, Real, Result};
 
-/// A flow whose base is `base`: learned by gradient steps, or fixed because it is fitted.
+/// A flow whose base is learned by gradient steps, or fixed because it is fitted.
 #[derive(Debug)]
 pub(super) struct Trained<'a, E: Real> {
     pub(super) flow: &'a mut Flow<E>,

@@ -1,4 +1,4 @@
-//! Training of a flow: from minibatches or from a density.
+//! The training loop.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -27,7 +27,7 @@ struct State {
     seconds: f64,
     best_nats: Option<f64>,
     without_improvement: u64,
-    /// Checkpoints of before it was counted have none.
+    /// None in checkpoints written before it was counted.
     #[serde(default)]
     work: u64,
 }
@@ -38,7 +38,7 @@ impl State {
     }
 }
 
-/// Trains a flow as its config says and can be saved and resumed at any step.
+/// Trains a flow; can be saved and resumed at any step.
 #[derive(Debug)]
 pub struct Trainer<E: Real> {
     config: TrainConfig,
@@ -55,8 +55,8 @@ impl<E: Real> Trainer<E> {
     /// A trainer at step 0.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting out of range; [`Error::Unavailable`] for fits of a base that
-    /// has no parameters.
+    /// [`Error::Parameter`] for a setting out of range; [`Error::Unavailable`] for base updates of
+    /// a base without parameters.
     pub fn new(mut flow: Flow<E>, config: TrainConfig, budget: Budget, seed: u64) -> Result<Self> {
         config.check()?;
         budget.check()?;
@@ -80,7 +80,7 @@ impl<E: Real> Trainer<E> {
         self.state.seconds
     }
 
-    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    /// Forward network passes and field evaluations in training, times their rows.
     pub fn work(&self) -> u64 {
         self.state.work
     }
@@ -90,11 +90,10 @@ impl<E: Real> Trainer<E> {
         &self.flow
     }
 
-    /// The flow with the weights to be used: the best validated ones, else the averaged ones, else
-    /// the latest.
+    /// The flow with the best validated weights, or else the averaged ones, or else the latest.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+    /// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
     pub fn into_flow(mut self) -> Result<Flow<E>> {
         if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
             set_weights(&mut self.flow, &weights)?;
@@ -103,15 +102,14 @@ impl<E: Real> Trainer<E> {
     }
 
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
-    /// stops being finite. `report` sees every step; validation and `report` do not count as
-    /// training time.
+    /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///
-    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. Without
-    /// validation rows a density is validated on: by the divergence over eight batches of draws.
+    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
+    /// density without validation rows is validated by the divergence over eight batches of draws.
     ///
     /// # Errors
-    /// Of the source, of `report`, or of validation; [`Error::Unavailable`] where objective and
-    /// material do not go together. Divergence is an [`Outcome`], not an error.
+    /// Errors of the source, of `report`, or of validation; [`Error::Unavailable`] if objective and
+    /// material do not fit. Divergence is an [`Outcome`], not an error.
     pub fn run<'a>(
         &mut self,
         material: impl Into<Material<'a, E>>,
@@ -173,8 +171,8 @@ impl<E: Real> Trainer<E> {
         Ok(Outcome::Finished)
     }
 
-    /// Sets what is initialised from data, on the rows of the first step; without rows, on draws of
-    /// the flow, where it can bring them back.
+    /// Data-dependent initialisation on the rows of the first step; without rows, on draws of the
+    /// flow, if it can invert them.
     fn initialise(&mut self, material: Material<'_, E>) -> Result<()> {
         let (x, context) = match material {
             Material::Rows(source) => {
@@ -251,8 +249,8 @@ impl<E: Real> Trainer<E> {
         Outcome::Diverged { step, reason }
     }
 
-    /// Exponential moving average of the weights, its decay shortened at first so that the random
-    /// start is forgotten.
+    /// Updates the exponential moving average of the weights, with a shorter decay at first to
+    /// forget the random start.
     fn update_average(&mut self) {
         let Some(decay) = self.config.ema else { return };
         let steps = self.state.steps as f64;
@@ -307,7 +305,7 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    /// Whether validation has not improved for as long as patience lasts.
+    /// Whether validation has not improved for longer than the patience.
     fn is_exhausted(&self) -> bool {
         self.config.patience.is_some_and(|patience| self.state.without_improvement >= patience)
     }
@@ -371,7 +369,7 @@ fn base_role(config: &TrainConfig) -> Role {
     if config.base_update.is_some() { Role::Fixed } else { Role::Learned }
 }
 
-/// What weights are judged by.
+/// What weights are validated on.
 #[derive(Clone, Copy)]
 enum Judge<'a, E: Real> {
     Rows(&'a Validation<E>),
