@@ -1,4 +1,4 @@
-//! Continuous flows by config: a field, an interval, and how both are worked out.
+//! Config of continuous flows: a vector field, a time interval, solvers and trace estimators.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use crate::requirement::require;
 use crate::solver::control::Adaptive;
 use crate::solver::{Accuracy, EqualSteps, Solver};
 
-/// A flow, or why there is none.
+/// Result of a build.
 type Built<E> = Result<Box<dyn Bijector<E>>>;
 
-/// A continuous flow.
+/// Config of a continuous normalizing flow.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|

@@ -1,4 +1,4 @@
-//! The continuous adjoint: gradients by one more ODE, integrated backwards.
+//! The continuous adjoint method: gradients by a second ODE, integrated backwards.
 //!
 //! With a(t) the gradient of the state at time t and b those of log-det and penalties (constant), the
 //! rates r = (f, tr J, penalties) and lambda = (a, b),
@@ -24,7 +24,7 @@ use crate::solver::runge_kutta::SolveGradients;
 use crate::solver::solution::{FieldError, Keep};
 use crate::solver::{Solver, refused, stopped};
 
-/// Equal steps that share one mesh.
+/// Equal steps in one mesh.
 const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
@@ -36,8 +36,8 @@ pub(crate) struct Adjoint<'a, E> {
 }
 
 impl<E: Real> Adjoint<'_, E> {
-    /// From the gradient of the end, in `into.state`, to that of the start; `end` is the state
-    /// there. Memory: a few copies of the augmented state.
+    /// From the gradient of the end, in `into.state`, to that of the start; `end` is the end state.
+    /// It takes memory for a few copies of the augmented state.
     ///
     /// # Errors
     /// [`Error::Stopped`](flows_core::Error::Stopped) where the adjoint cannot be integrated.
@@ -92,7 +92,7 @@ impl<E: Real> Adjoint<'_, E> {
         Ok(())
     }
 
-    /// The solution at the start.
+    /// Integrates back to the start.
     fn integrate(
         &self,
         mut y: Vec<E>,

@@ -1,5 +1,5 @@
-//! The rates over all rows of a batch at one time, block by block on all threads, as a solver with
-//! one step size for the batch sees them.
+//! The augmented dynamics of a whole batch at one time, block by block on all threads, for solvers
+//! with one step size for the batch.
 
 use std::collections::VecDeque;
 
@@ -19,27 +19,27 @@ struct Block<E> {
     rows: usize,
     context: Vec<E>,
     probes: Vec<E>,
-    /// The latest evaluations, the last one last.
+    /// The latest evaluations, in order.
     latest: VecDeque<Evaluation<E>>,
-    /// The first stage of the next step, where stages are kept.
+    /// The first stage of the next step, if stages are kept.
     first: Option<Evaluation<E>>,
     kept: Vec<Vec<Evaluation<E>>>,
 }
 
-/// The rates with their parameters, rows and buffers.
+/// The augmented dynamics with parameters, rows and buffers.
 pub(crate) struct BatchedRates<'a, E: Real> {
     rates: &'a Rates<E>,
     parameters: Vec<&'a [E]>,
     blocks: Vec<Block<E>>,
-    /// Evaluations that the directions took.
+    /// Evaluations for the directions of the trace estimate.
     pub(crate) sketched: u64,
-    /// Memory for the stages of accepted steps, as long as they are kept.
+    /// Memory for the stages of accepted steps, while they are kept.
     room: Option<Room>,
 }
 
 impl<'a, E: Real> BatchedRates<'a, E> {
     /// For a solve from `start` at `time`; start, context and probes row by row. Stages of accepted
-    /// steps are kept while there is `room` of so many evaluations an attempt.
+    /// steps are kept while there is `room`.
     pub(crate) fn new(
         rates: &'a Rates<E>,
         time: f64,
@@ -62,14 +62,14 @@ impl<'a, E: Real> BatchedRates<'a, E> {
         Self { rates, parameters, blocks, sketched, room: keep.map(|(room, _)| room) }
     }
 
-    /// The stages of the first steps of each block.
+    /// The kept stages of each block.
     pub(crate) fn into_kept(self) -> impl Iterator<Item = Vec<Vec<Evaluation<E>>>> {
         self.blocks.into_iter().map(|block| block.kept)
     }
 }
 
 impl<E: Real> Block<E> {
-    /// Sets the latest stages aside. The last of them is the first of the next step.
+    /// Keeps the latest stages; the last of them is the first of the next step.
     fn keep(&mut self) {
         let others = self.latest.iter().map(Evaluation::another).collect();
         let mut step: Vec<Evaluation<E>> = self.first.take().into_iter().collect();

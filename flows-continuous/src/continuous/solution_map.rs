@@ -1,4 +1,4 @@
-//! How a continuous flow is solved: by which solver, over which rows, with which record.
+//! The solution map of an ODE, by the solver of the present purpose.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use crate::solver::solution::{Keep, Status};
 use crate::solver::{Solver, refused, stopped};
 
 impl<E: Real> Continuous<E> {
-    /// The end, the log-det and the penalties of a solve between two times, one batch each.
+    /// Solves between two times: the end, the log-det and each penalty, as one tensor each.
     pub(super) fn solve(
         &self,
         rates: Rates<E>,
@@ -81,8 +81,8 @@ impl<E: Real> Continuous<E> {
         Ok((outputs, known.unwrap_or_else(|| counts.work())))
     }
 
-    /// A solve with one step size for the batch: its steps, and of each block the states and stages
-    /// kept of it and its end. With `room`, a backward pass may follow.
+    /// Solves with one step size for the batch. Returns its steps and, for each block, the end and
+    /// the kept states and stages. With `room`, a backward pass may follow.
     fn shared(
         &self,
         rates: &Rates<E>,
@@ -123,7 +123,7 @@ impl<E: Real> Continuous<E> {
     }
 }
 
-/// The row-wise solver without a tape: any row takes any free place.
+/// The row-wise solver without a tape: rows take any free lane.
 fn unrecorded<E: Real>(
     rates: &Rates<E>,
     (settings, times): (Adaptive, [f64; 2]),

@@ -35,11 +35,11 @@ pub enum GradientMethod {
     Adjoint,
 }
 
-/// States that a replay keeps.
+/// Checkpoints of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoints {
-    /// Most states of a row; those between are computed anew, once.
+    /// Most checkpoints of a row; the states between are recomputed once.
     pub checkpoints: NonZeroUsize,
 }
 
@@ -55,18 +55,18 @@ impl Default for GradientMethod {
     }
 }
 
-/// Where the end of a block comes from.
+/// How the end of a block is computed.
 #[derive(Debug)]
 pub(crate) enum Course<E> {
-    /// So many equal steps, taken here.
+    /// Equal steps, taken here.
     Equal(NonZeroUsize),
     /// The row-wise solver, run here.
     RowWise(Adaptive),
-    /// A solve that has happened: of each block, until it is asked for.
+    /// A solve that is already done, block by block.
     Happened(Vec<Mutex<SolveWorkspace<E>>>),
 }
 
-/// What blocks count, shared between them.
+/// Counters shared between blocks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts(Arc<[AtomicU64; 4]>);
 
@@ -77,7 +77,7 @@ impl Counts {
         }
     }
 
-    /// The mean over rows, rounded up.
+    /// Means over rows, rounded up.
     pub(crate) fn work(&self) -> Work {
         let [rows, evaluations, accepted, rejected] =
             std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
@@ -91,10 +91,10 @@ impl Counts {
     }
 }
 
-/// The solution of an ODE from `times[0]` to `times[1]`.
+/// The solution of an ODE from `times[0]` to `times[1]`, as an operation.
 ///
-/// Inputs: start `(dim)`, number of the block `(1)`, and the context where there is one. Outputs: the
-/// end, the log-det, and each penalty. The parameters are the field's and, where that is learned, the
+/// Inputs: start `(dim)`, index of the block `(1)`, and the context if there is one. Outputs: the
+/// end, the log-det, and each penalty. Parameters: those of the field and, if learned, the
 /// logarithm of the end time.
 #[derive(Debug)]
 pub(crate) struct Solve<E> {
@@ -102,13 +102,13 @@ pub(crate) struct Solve<E> {
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) course: Course<E>,
-    /// Of each block, `(noise, LANES)`.
+    /// Probes of each block, `(noise, LANES)`.
     pub(crate) probes: Vec<Vec<E>>,
     pub(crate) gradient: GradientMethod,
     pub(crate) learns_end: bool,
     /// Whether a backward pass may follow.
     pub(crate) recorded: bool,
-    /// For the stages of a block.
+    /// Memory for the stages of a block.
     pub(crate) room: Room,
     pub(crate) counts: Counts,
 }
@@ -218,7 +218,7 @@ impl<E: Real> Solve<E> {
         }
     }
 
-    /// States to keep.
+    /// Number of checkpoints.
     fn checkpoints(&self) -> usize {
         match self.gradient {
             GradientMethod::Replay(kept) if self.recorded => kept.checkpoints.get(),

@@ -1,5 +1,5 @@
-//! The velocity of a field at given points and times, as a differentiable operation: what flow
-//! matching regresses.
+//! The velocity of a field at given points and times as a differentiable operation, for flow
+//! matching.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use flows_core::{Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldKernel, Instant};
 
-/// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, context where there is one.
+/// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, and the context if there is
+/// one.
 #[derive(Debug)]
 pub(crate) struct Velocity<E: Real> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,

@@ -16,7 +16,7 @@ use crate::residual_steps::fixed_point::solve;
 /// The layers z' = z + h f(t, z) between the times of a mesh, with the log-det of all, or their
 /// inverses, last to first.
 ///
-/// Inputs: start `(dim)`, context where there is one. Outputs: the end and, where wanted, the
+/// Inputs: start `(dim)`, and the context if there is one. Outputs: the end and, if wanted, the
 /// log-det. With M = I + h J at z and gradients g of z, g' of z', a of the log-det of the map,
 /// ```text
 /// d log |det M| = tr(M^-1 dM),   so that the gradient of J is h M^-T
@@ -26,7 +26,7 @@ use crate::residual_steps::fixed_point::solve;
 ///           dtheta = -h (df/dtheta)^T g' - a d log |det M| / dtheta
 /// ```
 /// the inverse by the implicit function theorem. A layer leaves its z; the backward pass evaluates
-/// it there once more, that of the inverse twice.
+/// the field there again, for the inverse twice.
 #[derive(Debug)]
 pub(crate) struct ResidualOperation<E: Real> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
@@ -38,11 +38,11 @@ pub(crate) struct ResidualOperation<E: Real> {
     pub(crate) iterations: Tally,
 }
 
-/// z of each layer, `(dim, LANES)`, in the order in which the layers were computed.
+/// z of each layer, `(dim, LANES)`, in the order of computation.
 #[derive(Debug, Default)]
 pub(crate) struct ResidualWorkspace<E>(Vec<E>);
 
-/// Time and length of a layer.
+/// Time and step length of a layer.
 #[derive(Clone, Copy)]
 struct Layer {
     time: f64,
@@ -50,7 +50,7 @@ struct Layer {
 }
 
 impl<E: Real> ResidualOperation<E> {
-    /// In the order in which they are computed.
+    /// The layers in the order of computation.
     fn layers(&self) -> Vec<Layer> {
         let layer = |ends: &[f64]| Layer { time: ends[0], length: ends[1] - ends[0] };
         let forward = self.mesh.windows(2).map(layer);
@@ -175,7 +175,7 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
     }
 }
 
-/// A field at the place that was evaluated last, with its Jacobian where the divergence is exact.
+/// A field at its last point of evaluation, with the Jacobian if the divergence is exact.
 struct Pass<'a, E: Real> {
     rates: Rates<E>,
     given: Given<'a, E>,
@@ -195,7 +195,7 @@ impl<'a, E: Real> Pass<'a, E> {
         Self { rates, given, at, buffers: Buffers::default() }
     }
 
-    /// Evaluates the field at `z` and returns the velocity, with what may follow it.
+    /// Evaluates the field at `z`; returns the velocity and the rows after it.
     fn evaluate(&mut self, time: f64, z: &[E]) -> &[E] {
         self.at.time.fill(E::of(time));
         self.at.move_to(z);
@@ -203,13 +203,13 @@ impl<'a, E: Real> Pass<'a, E> {
         &self.at.rates
     }
 
-    /// From the gradients of the velocity and of the Jacobian, either of which may be none.
+    /// Backward pass from the gradients of the velocity and of the Jacobian; either may be empty.
     fn pull(&mut self, outer: (&[E], &[E]), into: RateGradients<'_, '_, E>) {
         self.rates.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
     }
 }
 
-/// The first of `blocks` square blocks, M^T = I + h J^T, with the unit matrix as a second one.
+/// Writes M^T = I + h J^T, followed by the identity if there are two `blocks`.
 fn write_matrix<E: Real>(pass: &Pass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
     matrix.clear();
     for i in 0..pass.rates.kernel.dim() {
@@ -301,7 +301,7 @@ fn scale<E: Real>(rows: &mut [E], factors: &[E], h: E) {
     );
 }
 
-/// The product of each lane's matrix and vector.
+/// The matrix-vector product of each lane.
 fn multiply<E: Real>(matrix: &[E], vector: &[E], product: &mut [E]) {
     vectorised(
         #[inline(always)]
