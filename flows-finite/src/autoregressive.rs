@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::order::Order;
 use crate::transformer::Transformer;
 
-/// The network that conditions the features on earlier ones.
+/// A masked network as conditioner: settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskedConditioner {
-    /// Its hidden layers.
+    /// Hidden layers.
     pub hidden: Hidden,
     /// Activation.
     pub activation: Activation,
@@ -69,15 +69,14 @@ impl Default for Newton {
     }
 }
 
-/// A masked autoregressive layer.
+/// A masked autoregressive flow layer (MAF).
 ///
 /// ```text
 /// z_i = tau(x_i; theta_i),   theta_i = conditioner(x_<i, context)        inverse: one pass
 /// ```
-/// The density direction is the parallel one, as in MAF;
-/// [`Inverse`](flows_core::Inverse) makes an IAF of it. It starts as the identity (or as near to it
-/// as the transformer can be): the last layer of the conditioner is zero, offset by the
-/// transformer's identity.
+/// The density direction is parallel, as in MAF; its [`Inverse`](flows_core::Inverse) is an inverse
+/// autoregressive flow (IAF). It starts at the transformer's [`identity`](Transformer::identity)
+/// parameters, the identity or near it: the last layer of the conditioner is zero, offset by these.
 ///
 /// # Reference
 /// Papamakarios, Pavlakou, Murray, *Masked Autoregressive Flow*, NeurIPS 2017,
@@ -92,7 +91,7 @@ pub struct Autoregressive<E: Real> {
 }
 
 impl<E: Real> Autoregressive<E> {
-    /// A layer that takes features in the given order.
+    /// A layer with the features in the given order.
     ///
     /// # Errors
     /// [`Error::Parameter`] if a hidden layer has fewer units than there are degrees.
@@ -109,7 +108,7 @@ impl<E: Real> Autoregressive<E> {
         Ok(Self { features, kernel, transformer, sampling })
     }
 
-    /// The same layer with another way to compute data from base values.
+    /// Replaces the sampling method.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a relaxation or tolerance that is not positive.
@@ -159,7 +158,7 @@ impl<E: Real> Map<E> for Autoregressive<E> {
         Ok(values)
     }
 
-    /// A model file may hold anything where the mask allows nothing.
+    /// Masked weights are zeroed, because a model file may hold anything there.
     fn prepare(&self, mut tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
         self.kernel.clear_forbidden(&mut tensors);
         Ok(tensors)

@@ -1,4 +1,4 @@
-//! One transformer for each feature by itself, conditioned on nothing (review, Section 3.1.1).
+//! Elementwise flows: a scalar transformer for each feature, unconditioned (review, Section 3.1.1).
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use flows_core::{Cost, Costs, Direction, Layout, Layouts, Map, Real, Result, Scr
 
 use crate::transformer::{Inner, Outer, Transformer};
 
-/// x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
+/// An elementwise flow: x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
 ///
-/// The Jacobian is diagonal: the log-det is the sum of the log-slopes. Training starts at the
-/// transformer's identity. A transformer without parameters makes a fixed map, such as the one onto
-/// an [`Interval`](crate::transformer::Interval). Domain, accuracy and the cost of the inverse are
-/// the transformer's.
+/// The Jacobian is diagonal: the log-det is the sum of the log-slopes. It starts at the
+/// transformer's [`identity`](Transformer::identity) parameters. A transformer without parameters
+/// makes a fixed map, such as the one onto an [`Interval`](crate::transformer::Interval). Domain,
+/// accuracy and the cost of the inverse are the transformer's.
 ///
 /// # Reference
 /// Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, *Normalizing Flows for
@@ -26,7 +26,7 @@ pub struct Elementwise<E: Real> {
     transformer: Arc<dyn Transformer<E>>,
 }
 
-/// The parameters of a feature, LANES copies of each, and their gradients.
+/// The parameters of a feature, broadcast to LANES copies, and their gradients.
 #[derive(Debug, Default)]
 struct Spread<E> {
     theta: Vec<E>,
@@ -40,8 +40,8 @@ impl<E: Real> Elementwise<E> {
         Self { dim, transformer }
     }
 
-    /// LANES copies of each parameter of a feature; made anew for every block, because they stay in
-    /// the cache and those of all features would not.
+    /// Broadcasts the parameters of a feature to LANES copies; anew for every block, because one
+    /// feature's copies stay in the cache and all features' would not.
     fn spread(&self, parameters: &[&[E]], feature: usize, theta: &mut Vec<E>) {
         let arity = self.transformer.arity();
         theta.resize(arity * LANES, E::zero());
@@ -129,7 +129,7 @@ impl<E: Real> Map<E> for Elementwise<E> {
         Ok(())
     }
 
-    /// The Jacobian is diagonal, so that the transformer's own inverse gradient is all there is.
+    /// The Jacobian is diagonal, so the transformer's inverse gradient is all there is.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         self.pull(Direction::Inverse, at, scratch);
         Ok(())

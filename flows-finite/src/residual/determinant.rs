@@ -1,4 +1,4 @@
-//! How log |det(I + J)| of a contractive layer is computed.
+//! Log-determinants of contractive residual layers.
 
 use flows_core::{Error, LogDet, Real, Result, Stream};
 use rand::RngExt;
@@ -43,7 +43,7 @@ pub enum Determinant {
 }
 
 /// Factors of v^T J^k v, k = 1, 2, .., in an estimate of the log-det, and of J^k v, k = 0, 1, ..,
-/// in one of (I + J)^-1 v. The second is the Neumann series, without the 1 / k of the first.
+/// in one of (I + J)^-1 v, the Neumann series, without the 1 / k of the first.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
     pub(super) log_det: Vec<f64>,
@@ -88,10 +88,10 @@ impl Determinant {
         }
     }
 
-    /// The factors of an estimate, with a draw of how many there are.
+    /// Factors of an estimate, with a random number of terms for the roulette.
     ///
-    /// Truncated, the Neumann series ends one power earlier, which makes it the gradient of the
-    /// truncated log-det. The roulette has every power that was computed.
+    /// The truncated Neumann series ends one power earlier, which makes it the gradient of the
+    /// truncated log-det; the roulette uses every computed power.
     pub(super) fn weights(self, rng: &mut Stream) -> Option<Weights> {
         match self {
             Self::Exact => None,
