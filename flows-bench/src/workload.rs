@@ -164,7 +164,7 @@ impl Workload {
     /// The workload with its initial weights and data, ready to be timed.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// Errors of building the flow.
     pub fn prepare(self) -> Result<Prepared> {
         let mut rng = stream(1, "workload");
         let mut flow = Flow::new(Base::standard_normal(self.dim()), self.bijector(&mut rng)?)?;
