@@ -196,7 +196,7 @@ pub enum Status {
 /// Whether reported log-determinants carry sampling noise of their own.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LogDet {
+pub enum Exactness {
     /// Exact up to rounding and, for a continuous flow, the solver's tolerance.
     Exact,
     /// An unbiased estimate.
@@ -261,7 +261,7 @@ pub struct RunSummary {
     pub evaluations: Option<f64>,
     /// Exact or estimated log-determinants in the reported numbers.
     #[serde(default)]
-    pub log_det: Option<LogDet>,
+    pub log_det: Option<Exactness>,
     /// `f32` or `f64`.
     #[serde(default)]
     pub precision: Option<String>,

@@ -13,8 +13,8 @@ use flows_core::parameters::{Role, Visitor, VisitorMut, visit_part, visit_part_m
 use flows_core::rowwise::{scaled, sum};
 use flows_core::tensor::{batch, check_columns, per_row};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Error, FieldFlow, LogDet, Mapped, Parameters,
-    Purpose, Real, Result, Stream, Tape, Values, Work, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, Exactness, FieldFlow, Mapped,
+    Parameters, Purpose, Real, Result, Stream, Tape, Values, Work, stream,
 };
 use rand::{Rng, RngExt};
 
@@ -320,8 +320,8 @@ impl<E: Real> Bijector<E> for Continuous<E> {
         Ok(stages)
     }
 
-    fn exactness(&self) -> LogDet {
-        self.accuracy().divergence.log_det()
+    fn exactness(&self) -> Exactness {
+        self.accuracy().divergence.exactness()
     }
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {

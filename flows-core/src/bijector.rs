@@ -72,12 +72,12 @@ impl Costs {
 
 /// Whether log-determinants are exact or stochastic estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogDet {
+pub enum Exactness {
     /// Exact but for rounding and the tolerance of a solver.
     Exact,
     /// A stochastic estimate from probes that stay fixed until they are redrawn; unbiased, unless
     /// the bijector says that it truncates a series.
-    Estimate,
+    Estimated,
 }
 
 /// What a computation is for: bijectors can trade accuracy for time.
@@ -166,8 +166,8 @@ pub trait Bijector<E: Real>: Parameters<E> {
     }
 
     /// Whether log-dets are exact for the present purpose.
-    fn exactness(&self) -> LogDet {
-        self.parts().iter().map(|part| part.exactness()).max().unwrap_or(LogDet::Exact)
+    fn exactness(&self) -> Exactness {
+        self.parts().iter().map(|part| part.exactness()).max().unwrap_or(Exactness::Exact)
     }
 
     /// Whether, for the present purpose, the image of a row depends on the other rows of its batch,

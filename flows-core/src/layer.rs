@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use rand::Rng;
 
-use crate::bijector::{Bijector, Costs, LogDet, Mapped, Purpose};
+use crate::bijector::{Bijector, Costs, Exactness, Mapped, Purpose};
 use crate::map::{Block, Map, Moment, Pull};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
@@ -151,7 +151,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
         Ok(Some(Arc::new(self.one(direction, rows)?)))
     }
 
-    fn exactness(&self) -> LogDet {
+    fn exactness(&self) -> Exactness {
         self.map.exactness(self.moment.purpose)
     }
 
@@ -162,7 +162,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
 
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
         // Only what is estimated takes from the stream, so that other layers may come and go.
-        if self.map.exactness(Purpose::Training) == LogDet::Estimate {
+        if self.map.exactness(Purpose::Training) == Exactness::Estimated {
             self.moment.seed = rng.next_u64();
         }
         self.refresh(Purpose::Training)

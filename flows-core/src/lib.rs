@@ -48,7 +48,7 @@ pub use act_norm::ActNorm;
 pub use architecture::Architecture;
 pub use augmented::{Augmented, AugmentedSource, Bound};
 pub use base::{Base, Distribution};
-pub use bijector::{Bijector, Cost, Costs, FieldFlow, LogDet, Mapped, Purpose};
+pub use bijector::{Bijector, Cost, Costs, Exactness, FieldFlow, Mapped, Purpose};
 pub use chain::Chain;
 pub use context::Context;
 pub use conv::{ConvKernel, ImageSplit};

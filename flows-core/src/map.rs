@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::bijector::{Costs, LogDet, Purpose};
+use crate::bijector::{Costs, Exactness, Purpose};
 use crate::lanes::add;
 use crate::layout::Layouts;
 use crate::tensor::Batch;
@@ -37,8 +37,8 @@ pub trait Map<E: Real>: Layouts {
     }
 
     /// Whether log-dets are exact for a purpose.
-    fn exactness(&self, _purpose: Purpose) -> LogDet {
-        LogDet::Exact
+    fn exactness(&self, _purpose: Purpose) -> Exactness {
+        Exactness::Exact
     }
 
     /// Initial values of the tensors; by default those of their [`Layout`](crate::Layout).

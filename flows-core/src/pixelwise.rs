@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bijector::{Bijector, LogDet, Mapped};
+use crate::bijector::{Bijector, Exactness, Mapped};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::part::{Chosen, gather, scatter};
@@ -167,7 +167,7 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
 
     fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
         // Estimates have random numbers of their own for every pixel.
-        if self.inner.exactness() == LogDet::Estimate {
+        if self.inner.exactness() == Exactness::Estimated {
             return Ok(None);
         }
         let Some(inner) = self.inner.pass(direction, rows)? else { return Ok(None) };

@@ -3,7 +3,7 @@
 use nalgebra::DMatrix;
 use rand::RngExt;
 
-use crate::bijector::{Bijector, Cost, LogDet, Mapped};
+use crate::bijector::{Bijector, Cost, Exactness, Mapped};
 use crate::parameters::{Parameters, Role};
 use crate::pass::Direction;
 use crate::tape::{Gradients, Tape};
@@ -94,7 +94,7 @@ pub fn check_bijector(
         for (direction, input) in directions {
             check_tape(bijector, direction, &input, &context, seed);
             check_rows(bijector, direction, &input, &context, tolerance, seed);
-            if bijector.exactness() == LogDet::Exact {
+            if bijector.exactness() == Exactness::Exact {
                 check_log_det(bijector, direction, &input, &context, tolerance, seed);
             }
             check_gradients(bijector, direction, &input, &context, tolerance, seed);
@@ -144,7 +144,7 @@ fn check_round_trip(
     let back = plain(bijector, Direction::Inverse, &out.value, context);
     close("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
-    let scale = if bijector.exactness() == LogDet::Exact { 1.0 } else { 10.0 };
+    let scale = if bijector.exactness() == Exactness::Exact { 1.0 } else { 10.0 };
     close("inverse log-det", &negated, &out.log_det.values(), tolerance.round_trip * scale, seed);
 }
 
@@ -205,7 +205,7 @@ fn check_rows(
     tolerance: Tolerance,
     seed: u64,
 ) {
-    if bijector.exactness() == LogDet::Estimate {
+    if bijector.exactness() == Exactness::Estimated {
         return; // Probes belong to a row's place in the batch.
     }
     let dim = bijector.dim();

@@ -1,6 +1,6 @@
 //! A run's summary as a row of `summary.csv`, and back as far as the columns reach.
 
-use super::{Audit, Family, LogDet, RunSummary, Status, SummaryRow};
+use super::{Audit, Exactness, Family, RunSummary, Status, SummaryRow};
 
 impl From<&RunSummary> for SummaryRow {
     fn from(run: &RunSummary) -> Self {
@@ -75,11 +75,11 @@ impl From<SummaryRow> for RunSummary {
     }
 }
 
-impl From<flows_core::LogDet> for LogDet {
-    fn from(log_det: flows_core::LogDet) -> Self {
+impl From<flows_core::Exactness> for Exactness {
+    fn from(log_det: flows_core::Exactness) -> Self {
         match log_det {
-            flows_core::LogDet::Exact => Self::Exact,
-            flows_core::LogDet::Estimate => Self::Estimate,
+            flows_core::Exactness::Exact => Self::Exact,
+            flows_core::Exactness::Estimated => Self::Estimate,
         }
     }
 }

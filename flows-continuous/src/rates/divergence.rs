@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use flows_core::operation::LANES;
-use flows_core::{Error, LogDet, Real, Result, Stream, normals};
+use flows_core::{Error, Exactness, Real, Result, Stream, normals};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -150,10 +150,10 @@ impl Divergence {
 
     /// Whether log-dets are exact.
     #[must_use]
-    pub fn log_det(self) -> LogDet {
+    pub fn exactness(self) -> Exactness {
         match self {
-            Self::Exact | Self::Closed => LogDet::Exact,
-            _ => LogDet::Estimate,
+            Self::Exact | Self::Closed => Exactness::Exact,
+            _ => Exactness::Estimated,
         }
     }
 

@@ -5,7 +5,7 @@ use flows_core::lanes::{add, add_product, lanes, lanes_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, Layer, Layout, Layouts, LogDet, Map, Moment, Purpose, Real, Result,
+    Cost, Costs, Error, Exactness, Layer, Layout, Layouts, Map, Moment, Purpose, Real, Result,
     Scratch, Stream, Tensors, Work, stream,
 };
 
@@ -175,8 +175,8 @@ impl<E: Real> Map<E> for Contractive {
         Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative }
     }
 
-    fn exactness(&self, purpose: Purpose) -> LogDet {
-        self.determinant(purpose).log_det()
+    fn exactness(&self, purpose: Purpose) -> Exactness {
+        self.determinant(purpose).exactness()
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {

@@ -1,6 +1,6 @@
 //! Log-determinants of contractive residual layers.
 
-use flows_core::{Error, LogDet, Real, Result, Stream};
+use flows_core::{Error, Exactness, Real, Result, Stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// ```text
 /// log det(I + J) = sum over k >= 1 of (-1)^(k+1) / k tr J^k,   tr A = E[v^T A v]
 /// ```
-/// with probes v of independent signs. The two estimates have [`LogDet::Estimate`].
+/// with probes v of independent signs. The two estimates have [`Exactness::Estimated`].
 ///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, section 3,
@@ -76,8 +76,8 @@ impl Determinant {
     }
 
     /// Whether log-dets are exact.
-    pub(super) fn log_det(self) -> LogDet {
-        if self == Self::Exact { LogDet::Exact } else { LogDet::Estimate }
+    pub(super) fn exactness(self) -> Exactness {
+        if self == Self::Exact { Exactness::Exact } else { Exactness::Estimated }
     }
 
     /// Probes of a row.
