@@ -75,7 +75,7 @@ impl Default for Newton {
 /// z_i = tau(x_i; theta_i),   theta_i = conditioner(x_<i, context)        inverse: one pass
 /// ```
 /// The density direction is parallel, as in MAF; its [`Inverse`](flows_core::Inverse) is an inverse
-/// autoregressive flow (IAF). It starts at the transformer's [`identity`](Transformer::identity)
+/// autoregressive flow (IAF). It starts at the transformer's [`initial`](Transformer::initial)
 /// parameters, the identity or near it: the last layer of the conditioner is zero, offset by these.
 ///
 /// # Reference
@@ -152,7 +152,7 @@ impl<E: Real> Map<E> for Autoregressive<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        let offset = self.transformer.identity().repeat(self.features.len());
+        let offset = self.transformer.initial().repeat(self.features.len());
         let mut values = constant_start(&self.layout(), &offset, rng)?;
         self.kernel.clear_unused(&mut values);
         Ok(values)

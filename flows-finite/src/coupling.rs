@@ -19,7 +19,7 @@ use crate::transformer::{Inner, Outer, Transformer};
 /// ```text
 /// x_kept = z_kept,   x_i = tau(z_i; theta_i),   theta = conditioner(z_kept, context)
 /// ```
-/// It starts at the transformer's [`identity`](Transformer::identity) parameters, the identity or
+/// It starts at the transformer's [`initial`](Transformer::initial) parameters, the identity or
 /// near it: the last layer of the conditioner is zero, offset by these.
 ///
 /// # Reference
@@ -151,7 +151,7 @@ impl<E: Real> Map<E> for Coupling<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        let offset = self.transformer.identity().repeat(self.transformed.len());
+        let offset = self.transformer.initial().repeat(self.transformed.len());
         constant_start(&self.layout(), &offset, rng)
     }
 

@@ -12,7 +12,7 @@ use crate::transformer::{Inner, Outer, Transformer};
 /// An elementwise flow: x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
 ///
 /// The Jacobian is diagonal: the log-det is the sum of the log-slopes. It starts at the
-/// transformer's [`identity`](Transformer::identity) parameters. A transformer without parameters
+/// transformer's [`initial`](Transformer::initial) parameters. A transformer without parameters
 /// makes a fixed map, such as the one onto an [`Interval`](crate::transformer::Interval). Domain,
 /// accuracy and the cost of the inverse are the transformer's.
 ///
@@ -81,7 +81,7 @@ impl<E: Real> Layouts for Elementwise<E> {
         match self.transformer.arity() {
             0 => Vec::new(),
             arity => {
-                let start = self.transformer.identity().repeat(self.dim);
+                let start = self.transformer.initial().repeat(self.dim);
                 vec![Layout::given("theta", self.dim, arity, start)]
             }
         }

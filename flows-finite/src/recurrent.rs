@@ -30,7 +30,7 @@ use gru::{Backward, Gru, RECORDED};
 /// ```
 /// Either direction takes D sequential steps, O(D n^2) for n units, which is why such conditioners
 /// are rare (review, Section 3.1.2). The number of parameters grows with n, not D. It starts at the
-/// transformer's [`identity`](Transformer::identity) parameters, the identity or near it: W_out is
+/// transformer's [`initial`](Transformer::initial) parameters, the identity or near it: W_out is
 /// zero and b_out these.
 ///
 /// # Reference
@@ -179,7 +179,7 @@ impl<E: Real> Map<E> for Recurrent<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        constant_start(&self.layout(), &self.transformer.identity(), rng)
+        constant_start(&self.layout(), &self.transformer.initial(), rng)
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {

@@ -79,7 +79,7 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// Initial parameters, `arity` of them: a conditioner adds them to the bias of its last layer,
     /// so that a network that returns zero gives the identity, or a map as near to it as the
     /// transformer allows.
-    fn identity(&self) -> Vec<f64>;
+    fn initial(&self) -> Vec<f64>;
 
     /// Whether the inverse is a formula; otherwise it is a root search.
     fn closed_inverse(&self) -> bool {

@@ -31,7 +31,7 @@ impl<E: Real> Transformer<E> for Additive {
         1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![0.0]
     }
 

@@ -141,7 +141,7 @@ impl<E: Real> Transformer<E> for Affine {
         2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![self.scale.identity(), 0.0]
     }
 

@@ -195,7 +195,7 @@ impl<E: Real> Transformer<E> for Bernstein {
         self.degree + 1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         // softplus(raw) + MIN_SLOPE = 1
         let mut theta = vec![(1.0 - MIN_SLOPE).exp_m1().ln(); self.degree + 1];
         theta[0] = 0.0;

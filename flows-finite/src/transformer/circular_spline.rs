@@ -66,8 +66,8 @@ impl<E: Real> Transformer<E> for CircularSpline {
         1 + Transformer::<E>::arity(&self.spline)
     }
 
-    fn identity(&self) -> Vec<f64> {
-        [vec![0.0], Transformer::<E>::identity(&self.spline)].concat()
+    fn initial(&self) -> Vec<f64> {
+        [vec![0.0], Transformer::<E>::initial(&self.spline)].concat()
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {

@@ -108,7 +108,7 @@ impl<E: Real> Transformer<E> for DeepSigmoidal {
         3 * self.units
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let mut theta = vec![0.0; self.units];
         theta.extend(spread(self.units));
         theta.resize(3 * self.units, raw_unit_slope());

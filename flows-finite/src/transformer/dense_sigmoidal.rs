@@ -276,7 +276,7 @@ impl<E: Real> Transformer<E> for DenseSigmoidal {
         (0..self.layers).map(rows).sum()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let offsets: Vec<f64> = spread(self.units).collect();
         let leaning = || offsets.iter().flat_map(|a| offsets.iter().map(move |b| a * b));
         let mut theta = Vec::new();

@@ -58,7 +58,7 @@ impl<E: Real> Transformer<E> for Gaussianization {
         self.cdf.arity()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         // The means have variance (1 - 1/K^2) / 3, a logistic distribution pi^2 scale^2 / 3.
         let rest = 2.0 + (self.cdf.components() as f64).powi(-2);
         self.cdf.start((rest.sqrt() / std::f64::consts::PI).ln())

@@ -74,7 +74,7 @@ impl<E: Real> Transformer<E> for HalfLine {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

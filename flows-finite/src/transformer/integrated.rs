@@ -200,7 +200,7 @@ impl<E: Real> Transformer<E> for Integrated {
         3 * self.hidden + 2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let hidden = self.hidden;
         let mut theta = vec![0.0; 3 * hidden + 2];
         theta[..hidden].fill(1.0);

@@ -75,7 +75,7 @@ impl<E: Real> Transformer<E> for Interval {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

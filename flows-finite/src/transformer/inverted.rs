@@ -34,8 +34,8 @@ impl<E: Real, T: Transformer<E>> Transformer<E> for Inverted<T> {
         self.0.arity()
     }
 
-    fn identity(&self) -> Vec<f64> {
-        self.0.identity()
+    fn initial(&self) -> Vec<f64> {
+        self.0.initial()
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {

@@ -62,7 +62,7 @@ impl<E: Real> Transformer<E> for LogisticMixture {
         self.cdf.arity() + 2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let mut theta = self.cdf.start(0.0);
         theta.extend([0.0; 2]);
         theta

@@ -43,7 +43,7 @@ impl<E: Real> Transformer<E> for FixedAffine {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

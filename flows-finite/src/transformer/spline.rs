@@ -336,7 +336,7 @@ impl<E: Real, S: Spline> Transformer<E> for S {
         self.rows()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         self.start()
     }
 

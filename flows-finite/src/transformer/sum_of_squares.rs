@@ -269,7 +269,7 @@ impl<E: Real> Transformer<E> for SumOfSquares {
         self.polynomials * (self.degree + 1) + 1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let count = self.polynomials as f64;
         let mut theta = vec![0.0; Transformer::<E>::arity(self)];
         for k in 0..self.polynomials {
