@@ -8,8 +8,8 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Divergence, FieldGradients, FieldKernel, GradientMethod,
-    Instant, Solver,
+    Accuracy, Adaptive, Continuous, Divergence, FieldGradients, FieldInput, FieldKernel,
+    GradientMethod, Solver,
 };
 use flows_core::tensor::batch;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
@@ -38,7 +38,7 @@ impl<E: Real> FieldKernel<E> for LinearField {
     /// Feature i of the velocity: the sum over j of W_ij times feature j, values and tangents alike.
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         _: &mut Scratch,
         velocity: &mut [E],
@@ -57,7 +57,7 @@ impl<E: Real> FieldKernel<E> for LinearField {
     /// the gradient.
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         _: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

@@ -50,7 +50,7 @@ pub trait FieldKernel<E: Real>: Layouts {
     /// backward pass needs.
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -60,7 +60,7 @@ pub trait FieldKernel<E: Real>: Layouts {
     /// writes that of the state and adds to those of time, context and parameters.
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
@@ -145,7 +145,7 @@ impl Structure {
 
 /// Inputs of an evaluation of a vector field.
 #[derive(Clone, Copy, Debug)]
-pub struct Instant<'a, E> {
+pub struct FieldInput<'a, E> {
     /// Time of each row, `(LANES)`.
     pub time: &'a [E],
     /// Number of tangents after each value.
@@ -159,7 +159,7 @@ pub struct Instant<'a, E> {
     pub structure: Option<&'a [E]>,
 }
 
-impl<E> Instant<'_, E> {
+impl<E> FieldInput<'_, E> {
     /// Values in a row of state or velocity.
     #[must_use]
     pub fn stride(&self) -> usize {

@@ -21,7 +21,7 @@ pub use field::mlp::MlpField;
 pub use field::planar::PlanarField;
 pub use field::potential::PotentialField;
 pub use field::time_input::{Fourier, TimeInput};
-pub use field::{Field, FieldGradients, FieldKernel, Instant, Structure};
+pub use field::{Field, FieldGradients, FieldInput, FieldKernel, Structure};
 pub use flows_core::Direction;
 pub use rates::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 pub use rates::penalty::{Penalties, Penalty};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use flows_core::operation::LANES;
 use flows_core::{Real, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant};
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 use crate::rates::divergence::{Divergence, Hutchinson, Probe};
 use crate::rates::penalty::Penalty;
 
@@ -317,10 +317,10 @@ impl<E: Real> Rates<E> {
         rows.for_each(|(row, target)| flows_core::lanes::add(target, &row[..LANES]));
     }
 
-    fn instant<'a>(&self, time: &'a [E], state: &'a [E], given: Given<'a, E>) -> Instant<'a, E> {
+    fn instant<'a>(&self, time: &'a [E], state: &'a [E], given: Given<'a, E>) -> FieldInput<'a, E> {
         let asked = self.divergence.is_some_and(Divergence::is_structural);
         let structure = asked.then_some(given.probes);
-        Instant { time, tangents: self.tangents(), state, context: given.context, structure }
+        FieldInput { time, tangents: self.tangents(), state, context: given.context, structure }
     }
 }
 

@@ -5,7 +5,7 @@ use flows_core::lanes::{add, add_product};
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{Layout, Layouts, MlpKernel, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
 /// The bottleneck field of FFJORD: f = upper(lower(z, context, t), t) with a linear layer of H
@@ -91,7 +91,7 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -128,7 +128,7 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

@@ -6,7 +6,7 @@ use flows_core::operation::LANES;
 use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::field::radial_functions::{RadialFunctions, Strength};
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
 /// Central pairwise forces between particles:
@@ -97,7 +97,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -128,7 +128,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

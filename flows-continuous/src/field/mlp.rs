@@ -10,7 +10,7 @@ use flows_core::{Layout, Layouts, Real, Result, Scratch};
 use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
 use crate::field::time_gate::{GATE, Gate};
 use crate::field::time_input::TimeInput;
-use crate::field::{FieldGradients, FieldKernel, Instant};
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 use crate::requirement::require;
 
 /// A perceptron on state, context and time.
@@ -145,7 +145,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -194,7 +194,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

@@ -9,7 +9,7 @@ use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::field::dense::{Dense, DenseGradients, pull_bias};
 use crate::field::time_gate::{multiply, opening, pull_product};
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::lanes::{dot, total};
 use crate::requirement::require_positive;
 
@@ -99,7 +99,7 @@ impl<E: Real> FieldKernel<E> for PlanarField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -122,7 +122,7 @@ impl<E: Real> FieldKernel<E> for PlanarField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

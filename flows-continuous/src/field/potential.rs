@@ -6,7 +6,7 @@ use flows_core::{Layout, Layouts, Real, Result, Scratch};
 
 use crate::field::potential_gradient::{Potential, PotentialGradient};
 use crate::field::potential_trace::HessianTrace;
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
 /// The field of OT-Flow, v = -grad_z Phi(s) with s = (z, t, context) and the potential
@@ -115,7 +115,7 @@ impl<E: Real> FieldKernel<E> for PotentialField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -141,7 +141,7 @@ impl<E: Real> FieldKernel<E> for PotentialField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

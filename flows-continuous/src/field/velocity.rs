@@ -7,7 +7,7 @@ use flows_core::lanes::named_mut;
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant};
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 
 /// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, and the context if there is
 /// one.
@@ -65,8 +65,8 @@ impl<E: Real> Operation<E> for Velocity<E> {
     }
 }
 
-fn at<'a, E>(inputs: &[&'a [E]]) -> Instant<'a, E> {
+fn at<'a, E>(inputs: &[&'a [E]]) -> FieldInput<'a, E> {
     let context = inputs.get(2).copied().unwrap_or(&[]);
     debug_assert_eq!(inputs[1].len(), LANES, "one time a row");
-    Instant { time: inputs[1], tangents: 0, state: inputs[0], context, structure: None }
+    FieldInput { time: inputs[1], tangents: 0, state: inputs[0], context, structure: None }
 }

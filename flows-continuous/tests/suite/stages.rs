@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Accuracy, Continuous, Direction, Divergence, FieldGradients, FieldKernel, Instant, MlpField,
+    Accuracy, Continuous, Direction, Divergence, FieldGradients, FieldInput, FieldKernel, MlpField,
     Probe, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
@@ -41,7 +41,7 @@ impl FieldKernel<f64> for Counted {
 
     fn forward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         velocity: &mut [f64],
@@ -52,7 +52,7 @@ impl FieldKernel<f64> for Counted {
 
     fn backward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,
