@@ -20,10 +20,10 @@ use rand::{Rng, RngExt};
 
 use crate::continuous::row_batch::{RowBatch, solve_batch};
 use crate::continuous::solve::GradientMethod;
+use crate::dynamics::AugmentedDynamics;
+use crate::dynamics::penalty::Penalties;
 use crate::field::Field;
 use crate::field::velocity::Velocity;
-use crate::rates::Rates;
-use crate::rates::penalty::Penalties;
 use crate::requirement::require;
 use crate::solver::path::STAGE_MEMORY;
 use crate::solver::solution::RowReport;
@@ -177,9 +177,9 @@ impl<E: Real> Continuous<E> {
             let advice = "only the row-wise solver solves rows one by one";
             return Err(Error::Unavailable { what: "a report for each row", advice });
         };
-        let rates = self.rates(true, &[]);
+        let dynamics = self.dynamics(true, &[]);
         let rows = self.rows(input, context, self.probes(input.rows()));
-        Ok(solve_batch(&rates, (settings, self.interval(direction)), &rows).1)
+        Ok(solve_batch(&dynamics, (settings, self.interval(direction)), &rows).1)
     }
 
     fn rows(&self, input: &Batch<E>, context: &Context<E>, probes: Vec<E>) -> RowBatch<E> {
@@ -209,8 +209,12 @@ impl<E: Real> Continuous<E> {
         }
     }
 
-    fn rates(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Rates<E> {
-        Rates {
+    fn dynamics(
+        &self,
+        with_trace: bool,
+        penalties: &[(crate::Penalty, f64)],
+    ) -> AugmentedDynamics<E> {
+        AugmentedDynamics {
             kernel: Arc::clone(self.field.kernel()),
             divergence: with_trace.then_some(self.accuracy().divergence),
             penalties: penalties.iter().map(|(penalty, _)| *penalty).collect(),
@@ -240,9 +244,9 @@ impl<E: Real> Continuous<E> {
         self.check(input, context)?;
         let training = tape.is_recording() && self.purpose == Purpose::Training;
         let penalties = if training { self.penalties.active() } else { Vec::new() };
-        let rates = self.rates(true, &penalties);
+        let dynamics = self.dynamics(true, &penalties);
         let [start, end] = self.interval(direction);
-        let solved = self.solve(rates, input, context, [start, end], tape)?;
+        let solved = self.solve(dynamics, input, context, [start, end], tape)?;
         let (mut outputs, work) = solved;
         let mut others = outputs.split_off(1).into_iter();
         let value = outputs.remove(0);
@@ -302,8 +306,8 @@ impl<E: Real> Bijector<E> for Continuous<E> {
 
     fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
         self.check(z, context)?;
-        let (rates, times) = (self.rates(false, &[]), self.interval(Direction::Forward));
-        let (mut outputs, work) = self.solve(rates, z, context, times, &mut Tape::none())?;
+        let (dynamics, times) = (self.dynamics(false, &[]), self.interval(Direction::Forward));
+        let (mut outputs, work) = self.solve(dynamics, z, context, times, &mut Tape::none())?;
         Ok((outputs.remove(0), work))
     }
 
@@ -314,8 +318,8 @@ impl<E: Real> Bijector<E> for Continuous<E> {
         let mut stages = vec![z.clone()];
         for stage in 0..STAGES {
             let (times, start) = ([time(stage), time(stage + 1)], &stages[stage]);
-            let (rates, none) = (self.rates(false, &[]), &mut Tape::none());
-            stages.extend(self.solve(rates, start, context, times, none)?.0.into_iter().take(1));
+            let (dynamics, none) = (self.dynamics(false, &[]), &mut Tape::none());
+            stages.extend(self.solve(dynamics, start, context, times, none)?.0.into_iter().take(1));
         }
         Ok(stages)
     }

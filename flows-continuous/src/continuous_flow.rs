@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuous::Continuous;
 use crate::continuous::solve::GradientMethod;
+use crate::dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
+use crate::dynamics::penalty::Penalties;
 use crate::field::bottleneck::BottleneckField;
 use crate::field::equivariant::EquivariantField;
 use crate::field::mlp::MlpField;
@@ -18,8 +20,6 @@ use crate::field::planar::PlanarField;
 use crate::field::potential::PotentialField;
 use crate::field::time_input::TimeInput;
 use crate::field::{Field, FieldKernel};
-use crate::rates::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
-use crate::rates::penalty::Penalties;
 use crate::requirement::require;
 use crate::solver::control::Adaptive;
 use crate::solver::{Accuracy, EqualSteps, Solver};

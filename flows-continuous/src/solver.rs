@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::rates::divergence::Divergence;
+use crate::dynamics::divergence::Divergence;
 use crate::requirement::require;
 use crate::solver::control::{Adaptive, Method};
 use crate::solver::solution::{Failure, RowReport, SolveError, Status};

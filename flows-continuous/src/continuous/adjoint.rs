@@ -18,7 +18,7 @@ use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
 use crate::solver::fixed_step::{integrate, uniform_time};
 use crate::solver::runge_kutta::SolveGradients;
 use crate::solver::solution::{FieldError, Keep};
@@ -29,7 +29,7 @@ const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
 pub(crate) struct Adjoint<'a, E> {
-    pub(crate) rates: &'a Rates<E>,
+    pub(crate) dynamics: &'a AugmentedDynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) learns_end: bool,
@@ -48,7 +48,7 @@ impl<E: Real> Adjoint<'_, E> {
         given: Given<'_, E>,
         into: SolveGradients<'_, '_, E>,
     ) -> Result<()> {
-        let size = self.rates.kernel.dim() * LANES;
+        let size = self.dynamics.kernel.dim() * LANES;
         let end_time = usize::from(self.learns_end) * LANES;
         let parts = [size, size, given.context.len(), end_time];
         let lengths = parts.into_iter().chain(given.parameters.iter().map(|p| p.len()));
@@ -62,14 +62,15 @@ impl<E: Real> Adjoint<'_, E> {
             evaluation.time.fill(E::of(t));
             evaluation.move_to(y);
             lambda[..size].copy_from_slice(&y[size..2 * size]);
-            self.rates.evaluate(&mut evaluation, given);
+            self.dynamics.evaluate(&mut evaluation, given);
             dy.fill(E::zero());
             let mut parts = split(dy, &lengths);
             let (first, parameters) = parts.split_at_mut(4);
             let [dz, da, dc, de] = named_mut(first);
             let mut d_time = [E::zero(); LANES];
-            let gradients = RateGradients { state: da, time: &mut d_time, context: dc, parameters };
-            self.rates.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
+            let gradients =
+                DynamicsGradients { state: da, time: &mut d_time, context: dc, parameters };
+            self.dynamics.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
             let Evaluation { time, rates, .. } = &evaluation;
             dz.copy_from_slice(&rates[..size]);
             if self.learns_end {

@@ -7,7 +7,7 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::rates::Rates;
+use crate::dynamics::AugmentedDynamics;
 use crate::solver::control::Adaptive;
 use crate::solver::row_wise::{Waiting, solve_rows};
 use crate::solver::solution::RowReport;
@@ -72,9 +72,12 @@ impl<E: Real> RowBatch<E> {
     }
 
     /// The rows, a block at a time.
-    pub(crate) fn blocks(&self, rates: &Rates<E>) -> impl Iterator<Item = Waiting<E>> {
-        let (dim, width) = (rates.kernel.dim(), rates.width());
-        let features = rates.kernel.context_dim();
+    pub(crate) fn blocks(
+        &self,
+        dynamics: &AugmentedDynamics<E>,
+    ) -> impl Iterator<Item = Waiting<E>> {
+        let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
+        let features = dynamics.kernel.context_dim();
         let rows = self.start.len() / dim;
         let noise = self.probes.len().checked_div(rows).unwrap_or(0);
         State::new(dim, rows).blocks().map(move |(first, count)| {
@@ -97,18 +100,18 @@ type Solved<E> = (Vec<(usize, RowReport)>, Vec<E>);
 ///
 /// Threads take the next rows as lanes get free; the result of a row does not depend on its lane.
 pub(crate) fn solve_batch<E: Real>(
-    rates: &Rates<E>,
+    dynamics: &AugmentedDynamics<E>,
     (settings, times): (Adaptive, [f64; 2]),
     batch: &RowBatch<E>,
 ) -> (Vec<E>, Vec<RowReport>) {
-    let (dim, width) = (rates.kernel.dim(), rates.width());
+    let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
     let (rows, parameters) = (batch.start.len() / dim, batch.parameters());
-    let (blocks, count) = (Mutex::new(batch.blocks(rates)), rows.div_ceil(LANES));
+    let (blocks, count) = (Mutex::new(batch.blocks(dynamics)), rows.div_ceil(LANES));
     let work = |_| {
         let (mut order, mut values) = (Vec::new(), Vec::new());
         let fetch = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
         let settings = (settings, times);
-        solve_rows(rates, &parameters, settings, fetch, None, |done| {
+        solve_rows(dynamics, &parameters, settings, fetch, None, |done| {
             order.push((done.row, done.report));
             values.extend(done.block[done.lane..].iter().step_by(LANES));
         });

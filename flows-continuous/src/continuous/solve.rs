@@ -9,8 +9,8 @@ use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::continuous::adjoint::Adjoint;
+use crate::dynamics::{AugmentedDynamics, Given};
 use crate::lanes::move_lane;
-use crate::rates::{Given, Rates};
 use crate::solver::control::Adaptive;
 use crate::solver::fixed_step::uniform_time;
 use crate::solver::path;
@@ -98,7 +98,7 @@ impl Counts {
 /// logarithm of the end time.
 #[derive(Debug)]
 pub(crate) struct Solve<E> {
-    pub(crate) rates: Rates<E>,
+    pub(crate) dynamics: AugmentedDynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) course: Course<E>,
@@ -127,8 +127,8 @@ impl<E: Real> Operation<E> for Solve<E> {
     }
 
     fn output_widths(&self) -> Vec<usize> {
-        let dim = self.rates.kernel.dim();
-        [vec![dim], vec![1; self.rates.width() - dim]].concat()
+        let dim = self.dynamics.kernel.dim();
+        [vec![dim], vec![1; self.dynamics.width() - dim]].concat()
     }
 
     fn forward(
@@ -140,7 +140,7 @@ impl<E: Real> Operation<E> for Solve<E> {
     ) -> Result<()> {
         let given = self.given(inputs, parameters);
         let mut state = inputs[0].to_vec();
-        state.resize(self.rates.width() * LANES, E::zero());
+        state.resize(self.dynamics.width() * LANES, E::zero());
         let path = match &self.course {
             Course::Equal(steps) => self.follow(*steps, &mut state, given)?,
             Course::RowWise(settings) => self.rows(*settings, &mut state, given)?,
@@ -180,20 +180,20 @@ impl<E: Real> Operation<E> for Solve<E> {
             parameters: &mut parameter_gradients[..given.parameters.len()],
         };
         let SolveWorkspace { path, end } = block.scratch.left();
-        let start = || self.rates.start(self.times[0], block.inputs[0], given).0;
+        let start = || self.dynamics.start(self.times[0], block.inputs[0], given).0;
         match self.gradient {
             GradientMethod::Replay(_) => {
                 let tableau = self.solver.tableau();
                 let mut stepper = match path.kept.iter().flatten().next() {
-                    Some(stage) => Stepper::new(&self.rates, tableau, stage),
-                    None => Stepper::new(&self.rates, tableau, &start()),
+                    Some(stage) => Stepper::new(&self.dynamics, tableau, stage),
+                    None => Stepper::new(&self.dynamics, tableau, &start()),
                 };
                 path.pull(&mut stepper, given, into);
             }
             GradientMethod::Adjoint => {
-                let Self { rates, solver, times, learns_end, .. } = self;
+                let Self { dynamics, solver, times, learns_end, .. } = self;
                 let (solver, times, learns_end) = (*solver, *times, *learns_end);
-                let adjoint = Adjoint { rates, solver, times, learns_end };
+                let adjoint = Adjoint { dynamics, solver, times, learns_end };
                 adjoint.pull(end, start(), given, into)?;
             }
         }
@@ -228,9 +228,9 @@ impl<E: Real> Solve<E> {
 
     /// Takes equal steps.
     fn follow(&self, steps: NonZeroUsize, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
-        let dim = self.rates.kernel.dim();
-        let (start, sketched) = self.rates.start(self.times[0], state, given);
-        let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &start);
+        let dim = self.dynamics.kernel.dim();
+        let (start, sketched) = self.dynamics.start(self.times[0], state, given);
+        let mut stepper = Stepper::new(&self.dynamics, self.solver.tableau(), &start);
         let (stages, mut room) = (self.solver.tableau().stages(), self.room);
         let time = |index: usize| uniform_time(self.times, steps, index);
         let mut path = Path::default();
@@ -271,12 +271,12 @@ impl<E: Real> Solve<E> {
             context: given.context.to_vec(),
             probes: given.probes.to_vec(),
         });
-        let dim = self.rates.kernel.dim();
+        let dim = self.dynamics.kernel.dim();
         let kept = NonZeroUsize::new(self.checkpoints());
         let mut recorder = kept.map(|kept| Recorder::new(dim, kept, self.room));
         let mut failure = None;
         solve_rows(
-            &self.rates,
+            &self.dynamics,
             given.parameters,
             (settings, self.times),
             || block.take(),

@@ -7,9 +7,9 @@ use flows_core::lanes::{add_product, named};
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
+use crate::dynamics::divergence::Divergence;
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
 use crate::field::FieldKernel;
-use crate::rates::divergence::Divergence;
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 use crate::residual_steps::elimination::eliminate;
 use crate::residual_steps::fixed_point::solve;
 
@@ -153,7 +153,7 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
         let states = states.chunks_exact(d_state.len());
         for (layer, z) in self.layers().into_iter().zip(states).rev() {
             let parameters = &mut *parameter_gradients;
-            let into = RateGradients { state: d_state, time: &mut time, context, parameters };
+            let into = DynamicsGradients { state: d_state, time: &mut time, context, parameters };
             match self.direction {
                 Direction::Forward => backward.pull_forward(layer, z, into),
                 Direction::Inverse => backward.pull_inverse(layer, z, into),
@@ -177,7 +177,7 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
 
 /// A field at its last point of evaluation, with the Jacobian if the divergence is exact.
 struct Pass<'a, E: Real> {
-    rates: Rates<E>,
+    dynamics: AugmentedDynamics<E>,
     given: Given<'a, E>,
     at: Evaluation<E>,
     buffers: Buffers<E>,
@@ -190,29 +190,29 @@ impl<'a, E: Real> Pass<'a, E> {
         given: Given<'a, E>,
         z: &[E],
     ) -> Self {
-        let rates = Rates::new(kernel, divergence);
-        let (at, _) = rates.start(0.0, z, given);
-        Self { rates, given, at, buffers: Buffers::default() }
+        let dynamics = AugmentedDynamics::new(kernel, divergence);
+        let (at, _) = dynamics.start(0.0, z, given);
+        Self { dynamics, given, at, buffers: Buffers::default() }
     }
 
     /// Evaluates the field at `z`; returns the velocity and the rows after it.
     fn evaluate(&mut self, time: f64, z: &[E]) -> &[E] {
         self.at.time.fill(E::of(time));
         self.at.move_to(z);
-        self.rates.evaluate(&mut self.at, self.given);
+        self.dynamics.evaluate(&mut self.at, self.given);
         &self.at.rates
     }
 
     /// Backward pass from the gradients of the velocity and of the Jacobian; either may be empty.
-    fn pull(&mut self, outer: (&[E], &[E]), into: RateGradients<'_, '_, E>) {
-        self.rates.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
+    fn pull(&mut self, outer: (&[E], &[E]), into: DynamicsGradients<'_, '_, E>) {
+        self.dynamics.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
     }
 }
 
 /// Writes M^T = I + h J^T, followed by the identity if there are two `blocks`.
 fn write_matrix<E: Real>(pass: &Pass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
     matrix.clear();
-    for i in 0..pass.rates.kernel.dim() {
+    for i in 0..pass.dynamics.kernel.dim() {
         let first = matrix.len();
         for entry in pass.at.tangent(i) {
             matrix.extend(entry.iter().map(|&entry| h * entry));
@@ -237,7 +237,7 @@ struct Backward<'a, E: Real> {
 }
 
 impl<E: Real> Backward<'_, E> {
-    fn pull_forward(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
+    fn pull_forward(&mut self, layer: Layer, z: &[E], into: DynamicsGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let mut inverse = self.inverse(layer, z);
         scale(&mut inverse, self.d_log_det, h);
@@ -246,13 +246,13 @@ impl<E: Real> Backward<'_, E> {
         self.matrix = inverse;
     }
 
-    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
+    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: DynamicsGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let inverse = self.inverse(layer, z);
-        let RateGradients { state, time, context, parameters } = into;
+        let DynamicsGradients { state, time, context, parameters } = into;
         let mut d_jacobian = inverse.clone();
         scale(&mut d_jacobian, self.d_log_det, -h);
-        let log_det = RateGradients {
+        let log_det = DynamicsGradients {
             state: &mut *state,
             time: &mut *time,
             context: &mut *context,
@@ -265,7 +265,7 @@ impl<E: Real> Backward<'_, E> {
         self.plain.evaluate(layer.time, z);
         // The state's share of this is in M^-T already.
         d_jacobian.truncate(state.len());
-        let implicit = RateGradients { state: &mut d_jacobian, time, context, parameters };
+        let implicit = DynamicsGradients { state: &mut d_jacobian, time, context, parameters };
         self.plain.pull((&self.scaled, &[]), implicit);
         self.matrix = inverse;
     }

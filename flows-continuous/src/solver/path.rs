@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::rates::{Evaluation, Given, Rates};
+use crate::dynamics::{AugmentedDynamics, Evaluation, Given};
 use crate::solver::runge_kutta::{SolveGradients, Stepper};
 
 /// Default number of checkpoints.
@@ -82,8 +82,12 @@ pub(crate) struct Room {
 
 impl Room {
     /// `bytes` for steps of `stages` stages.
-    pub(crate) fn new<E: Real>(bytes: usize, rates: &Rates<E>, stages: usize) -> Self {
-        Self { bytes, step: rates.bytes().map(|evaluation| evaluation * stages) }
+    pub(crate) fn new<E: Real>(
+        bytes: usize,
+        dynamics: &AugmentedDynamics<E>,
+        stages: usize,
+    ) -> Self {
+        Self { bytes, step: dynamics.bytes().map(|evaluation| evaluation * stages) }
     }
 
     /// Whether there is room for one more step.

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::rates::Evaluation;
+use crate::dynamics::Evaluation;
 use crate::solver::path::{Path, Room, RowStep, Steps};
 
 /// Records the steps of a block whose rows keep their lanes: one for each attempt that some row

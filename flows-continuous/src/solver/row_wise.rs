@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
+use crate::dynamics::{AugmentedDynamics, Evaluation, Given};
 use crate::lanes::move_lane;
-use crate::rates::{Evaluation, Given, Rates};
 use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
 use crate::solver::recorder::Recorder;
 use crate::solver::solution::{RowReport, Status};
@@ -79,7 +79,7 @@ struct Lane {
 
 /// The solver's rows abreast.
 struct Lanes<'a, E: Real> {
-    rates: &'a Rates<E>,
+    dynamics: &'a AugmentedDynamics<E>,
     parameters: &'a [&'a [E]],
     settings: Adaptive,
     times: [f64; 2],
@@ -87,7 +87,7 @@ struct Lanes<'a, E: Real> {
     /// `(width, LANES)`
     state: Vec<E>,
     next: Vec<E>,
-    /// Rates of the stages, `(width, LANES)` each; the first are those of the state.
+    /// AugmentedDynamics of the stages, `(width, LANES)` each; the first are those of the state.
     stages: Vec<Vec<E>>,
     /// State of the latest stage.
     inner: Vec<E>,
@@ -111,14 +111,14 @@ struct Ready<E> {
 ///
 /// With a `record`, the rows of the one block keep their places and their steps are written down.
 pub(crate) fn solve_rows<E: Real>(
-    rates: &Rates<E>,
+    dynamics: &AugmentedDynamics<E>,
     parameters: &[&[E]],
     (settings, times): (Adaptive, [f64; 2]),
     mut fetch: impl FnMut() -> Option<Waiting<E>>,
     mut record: Option<&mut Recorder<E>>,
     mut done: impl FnMut(Done<'_, E>),
 ) {
-    let mut lanes = Lanes::new(rates, parameters, settings, times);
+    let mut lanes = Lanes::new(dynamics, parameters, settings, times);
     if record.as_ref().is_some_and(|record| record.keeps()) {
         lanes.keep = NEW_STAGES;
     }
@@ -142,14 +142,14 @@ pub(crate) fn solve_rows<E: Real>(
 
 impl<'a, E: Real> Lanes<'a, E> {
     fn new(
-        rates: &'a Rates<E>,
+        dynamics: &'a AugmentedDynamics<E>,
         parameters: &'a [&'a [E]],
         settings: Adaptive,
         times: [f64; 2],
     ) -> Self {
-        let block = vec![E::zero(); rates.width() * LANES];
+        let block = vec![E::zero(); dynamics.width() * LANES];
         Self {
-            rates,
+            dynamics,
             parameters,
             settings,
             times,
@@ -158,7 +158,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             stages: vec![block.clone(); ERROR.len()],
             inner: block.clone(),
             state: block,
-            context: vec![E::zero(); rates.kernel.context_dim() * LANES],
+            context: vec![E::zero(); dynamics.kernel.context_dim() * LANES],
             probes: Vec::new(),
             evaluations: VecDeque::new(),
             keep: 1,
@@ -213,8 +213,8 @@ impl<'a, E: Real> Lanes<'a, E> {
     fn prepare(&self, waiting: Waiting<E>) -> Ready<E> {
         let Waiting { state, context, probes, .. } = &waiting;
         let given = Given { parameters: self.parameters, context, probes };
-        let (mut start, sketched) = self.rates.start(self.times[0], state, given);
-        self.rates.evaluate(&mut start, given);
+        let (mut start, sketched) = self.dynamics.start(self.times[0], state, given);
+        self.dynamics.evaluate(&mut start, given);
         let rates = start.rates.clone();
         let norm = |values: &[E], lane: usize| {
             let pairs = values.iter().copied().zip(state.iter().copied());
@@ -231,7 +231,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             }
             flows_core::lanes::add(&mut start.time, &signed);
             start.move_to(&moved);
-            self.rates.evaluate(&mut start, given);
+            self.dynamics.evaluate(&mut start, given);
             let change = start.rates.iter().zip(&rates).map(|(&second, &first)| second - first);
             let change: Vec<E> = change.collect();
             for (lane, step) in steps.iter_mut().enumerate() {
@@ -305,7 +305,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             let Some(evaluation) = self.evaluations.back_mut() else { continue };
             evaluation.time.copy_from_slice(&time);
             evaluation.move_to(target);
-            self.rates.evaluate(evaluation, given);
+            self.dynamics.evaluate(evaluation, given);
             self.stages[stage].copy_from_slice(&evaluation.rates);
         }
         self.errors(&steps)

@@ -14,12 +14,12 @@ use flows_core::Real;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
 use crate::solver::tableau::Tableau;
 
 /// A Runge-Kutta step with reusable stages.
 pub(crate) struct Stepper<'a, E: Real> {
-    rates: &'a Rates<E>,
+    dynamics: &'a AugmentedDynamics<E>,
     tableau: &'static Tableau,
     pub(crate) stages: Vec<Evaluation<E>>,
     d_rates: Vec<E>,
@@ -41,17 +41,17 @@ pub(crate) struct SolveGradients<'a, 'b, E> {
 impl<'a, E: Real> Stepper<'a, E> {
     /// For a solve with the directions of `start`.
     pub(crate) fn new(
-        rates: &'a Rates<E>,
+        dynamics: &'a AugmentedDynamics<E>,
         tableau: &'static Tableau,
         start: &Evaluation<E>,
     ) -> Self {
         let stages = tableau.stages();
         Self {
-            rates,
+            dynamics,
             tableau,
             stages: (0..stages).map(|_| start.another()).collect(),
-            d_rates: vec![E::zero(); rates.width() * LANES],
-            pulled: vec![vec![E::zero(); rates.kernel.dim() * LANES]; stages],
+            d_rates: vec![E::zero(); dynamics.width() * LANES],
+            pulled: vec![vec![E::zero(); dynamics.kernel.dim() * LANES]; stages],
             buffers: Buffers::default(),
         }
     }
@@ -75,13 +75,13 @@ impl<'a, E: Real> Stepper<'a, E> {
             for (weight, known) in self.tableau.a[i].iter().zip(before) {
                 advance(stage.state(), length, *weight, &known.rates);
             }
-            self.rates.evaluate(stage, given);
+            self.dynamics.evaluate(stage, given);
         }
     }
 
     /// Evaluates the first stage at its present place.
     pub(crate) fn evaluate_first(&mut self, given: Given<'_, E>) {
-        self.rates.evaluate(&mut self.stages[0], given);
+        self.dynamics.evaluate(&mut self.stages[0], given);
     }
 
     /// Takes the step of the stages evaluated last; `y` has all rows.
@@ -114,13 +114,13 @@ impl<'a, E: Real> Stepper<'a, E> {
             }
             pulled.fill(E::zero());
             let mut d_time = [E::zero(); LANES];
-            let gradients = RateGradients {
+            let gradients = DynamicsGradients {
                 state: pulled,
                 time: &mut d_time,
                 context: &mut *into.context,
                 parameters: &mut *into.parameters,
             };
-            self.rates.backward(stage, given, &self.d_rates, gradients, &mut self.buffers);
+            self.dynamics.backward(stage, given, &self.d_rates, gradients, &mut self.buffers);
             add_product(into.end_time, &stage.time, &d_time);
         }
         for pulled in &self.pulled {

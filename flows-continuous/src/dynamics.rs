@@ -13,13 +13,13 @@ use std::sync::Arc;
 use flows_core::operation::LANES;
 use flows_core::{Real, Scratch};
 
+use crate::dynamics::divergence::{Divergence, Hutchinson, Probe};
+use crate::dynamics::penalty::Penalty;
 use crate::field::{FieldGradients, FieldInput, FieldKernel};
-use crate::rates::divergence::{Divergence, Hutchinson, Probe};
-use crate::rates::penalty::Penalty;
 
 /// The augmented dynamics of a vector field.
 #[derive(Clone, Debug)]
-pub(crate) struct Rates<E> {
+pub(crate) struct AugmentedDynamics<E> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
     /// `None` if only the velocity is wanted.
     pub(crate) divergence: Option<Divergence>,
@@ -110,7 +110,7 @@ impl<E: Real> Buffers<E> {
 }
 
 /// Gradients of an evaluation of the augmented dynamics.
-pub(crate) struct RateGradients<'a, 'b, E> {
+pub(crate) struct DynamicsGradients<'a, 'b, E> {
     /// Of the state; added to.
     pub(crate) state: &'a mut [E],
     /// Of the time of each row; added to.
@@ -121,7 +121,7 @@ pub(crate) struct RateGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<E: Real> Rates<E> {
+impl<E: Real> AugmentedDynamics<E> {
     /// Without penalties.
     pub(crate) fn new(kernel: &Arc<dyn FieldKernel<E>>, divergence: Option<Divergence>) -> Self {
         Self { kernel: Arc::clone(kernel), divergence, penalties: Vec::new() }
@@ -187,10 +187,10 @@ impl<E: Real> Rates<E> {
         // Hutchinson's estimator takes its probes as directions, as they are.
         let probes = directions.len() / (self.kernel.dim() * LANES);
         let along = Hutchinson { probes, distribution: Probe::Gaussian };
-        let rates = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
+        let dynamics = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
         let given = Given { probes: directions, ..given };
-        let (mut evaluation, _) = rates.start(time, state, given);
-        rates.evaluate(&mut evaluation, given);
+        let (mut evaluation, _) = dynamics.start(time, state, given);
+        dynamics.evaluate(&mut evaluation, given);
         (0..probes).flat_map(|p| evaluation.tangent(p)).flatten().copied().collect()
     }
 
@@ -241,7 +241,7 @@ impl<E: Real> Rates<E> {
         evaluation: &mut Evaluation<E>,
         given: Given<'_, E>,
         d_rates: &[E],
-        gradients: RateGradients<'_, '_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let (dim, stride) = (self.kernel.dim(), evaluation.stride);
@@ -280,7 +280,7 @@ impl<E: Real> Rates<E> {
         evaluation: &mut Evaluation<E>,
         given: Given<'_, E>,
         (d_velocity, d_jacobian): (&[E], &[E]),
-        gradients: RateGradients<'_, '_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let stride = evaluation.stride;
@@ -297,7 +297,7 @@ impl<E: Real> Rates<E> {
         &self,
         evaluation: &mut Evaluation<E>,
         given: Given<'_, E>,
-        gradients: RateGradients<'_, '_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let Evaluation { time, state, stride, field, .. } = evaluation;

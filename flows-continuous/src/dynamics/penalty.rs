@@ -3,8 +3,8 @@
 use flows_core::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::dynamics::divergence::Divergence;
 use crate::field::Structure;
-use crate::rates::divergence::Divergence;
 use crate::requirement::require;
 
 /// Weights of path integrals that are added to the training loss, in nats per unit of each.

@@ -7,8 +7,8 @@ use flows_core::{Error, Exactness, Real, Result, Stream, normals};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::dynamics::orthogonal::{orthonormalise, project_out};
 use crate::field::Structure;
-use crate::rates::orthogonal::{orthonormalise, project_out};
 use crate::requirement::require;
 
 /// Distribution of probe vectors; all have mean 0 and covariance I.
