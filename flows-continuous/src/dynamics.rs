@@ -28,7 +28,7 @@ pub(crate) struct AugmentedDynamics<E> {
 
 /// Inputs that stay fixed along the solve of a block.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given<'a, E> {
+pub(crate) struct FixedInputs<'a, E> {
     pub(crate) parameters: &'a [&'a [E]],
     /// `(context dim, LANES)`
     pub(crate) context: &'a [E],
@@ -150,7 +150,7 @@ impl<E: Real> AugmentedDynamics<E> {
         &self,
         time: f64,
         state: &[E],
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
     ) -> (Evaluation<E>, u64) {
         let dim = self.kernel.dim();
         let stride = (1 + self.tangents()) * LANES;
@@ -165,9 +165,9 @@ impl<E: Real> AugmentedDynamics<E> {
         if let Some(divergence) = self.divergence {
             let sketched = |sketch: &[E]| {
                 evaluations += 1;
-                self.images(sketch, time, state, given)
+                self.images(sketch, time, state, fixed)
             };
-            divergence.write_directions(dim, given.probes, &mut evaluation.state, sketched);
+            divergence.write_directions(dim, fixed.probes, &mut evaluation.state, sketched);
         }
         evaluation.move_to(state);
         (evaluation, evaluations)
@@ -183,25 +183,31 @@ impl<E: Real> AugmentedDynamics<E> {
     }
 
     /// Jacobian-vector products of directions, `(P dim, LANES)`, at a time and a state.
-    fn images(&self, directions: &[E], time: f64, state: &[E], given: Given<'_, E>) -> Vec<E> {
+    fn images(
+        &self,
+        directions: &[E],
+        time: f64,
+        state: &[E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Vec<E> {
         // Hutchinson's estimator takes its probes as directions, as they are.
         let probes = directions.len() / (self.kernel.dim() * LANES);
         let along = Hutchinson { probes, distribution: Probe::Gaussian };
         let dynamics = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
-        let given = Given { probes: directions, ..given };
-        let (mut evaluation, _) = dynamics.start(time, state, given);
-        dynamics.evaluate(&mut evaluation, given);
+        let fixed = FixedInputs { probes: directions, ..fixed };
+        let (mut evaluation, _) = dynamics.start(time, state, fixed);
+        dynamics.evaluate(&mut evaluation, fixed);
         (0..probes).flat_map(|p| evaluation.tangent(p)).flatten().copied().collect()
     }
 
     /// Computes the rows at the time and state of an evaluation.
-    pub(crate) fn evaluate(&self, evaluation: &mut Evaluation<E>, given: Given<'_, E>) {
+    pub(crate) fn evaluate(&self, evaluation: &mut Evaluation<E>, fixed: FixedInputs<'_, E>) {
         let dim = self.kernel.dim();
         let Evaluation { time, rates, state, stride, velocity, field } = evaluation;
         let stride = *stride;
         velocity.resize((dim + self.own_rows()) * stride, E::zero());
-        let at = self.instant(time, state, given);
-        self.kernel.forward(at, given.parameters, field, velocity);
+        let at = self.instant(time, state, fixed);
+        self.kernel.forward(at, fixed.parameters, field, velocity);
         for (row, rate) in
             velocity.chunks_exact(stride).take(dim).zip(rates.chunks_exact_mut(LANES))
         {
@@ -239,7 +245,7 @@ impl<E: Real> AugmentedDynamics<E> {
     pub(crate) fn backward(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         d_rates: &[E],
         gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
@@ -270,7 +276,7 @@ impl<E: Real> AugmentedDynamics<E> {
                 }
             }
         }
-        self.pull(evaluation, given, gradients, buffers);
+        self.pull(evaluation, fixed, gradients, buffers);
     }
 
     /// Backward pass from the gradients of the velocity, `(dim, LANES)`, and of its tangents along
@@ -278,7 +284,7 @@ impl<E: Real> AugmentedDynamics<E> {
     pub(crate) fn pull_jacobian(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         (d_velocity, d_jacobian): (&[E], &[E]),
         gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
@@ -289,14 +295,14 @@ impl<E: Real> AugmentedDynamics<E> {
             let outer = d_jacobian.chunks_exact(stride - LANES);
             rows.zip(outer).for_each(|(row, outer)| row[LANES..].copy_from_slice(outer));
         }
-        self.pull(evaluation, given, gradients, buffers);
+        self.pull(evaluation, fixed, gradients, buffers);
     }
 
     /// Backward pass from the gradient of the field's output, in the buffers.
     fn pull(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
@@ -311,16 +317,21 @@ impl<E: Real> AugmentedDynamics<E> {
             parameters: gradients.parameters,
             buffers: field_buffers,
         };
-        let at = self.instant(time, state, given);
-        self.kernel.backward(at, given.parameters, field, field_gradients);
+        let at = self.instant(time, state, fixed);
+        self.kernel.backward(at, fixed.parameters, field, field_gradients);
         let rows = d_state.chunks_exact(*stride).zip(gradients.state.chunks_exact_mut(LANES));
         rows.for_each(|(row, target)| flows_core::lanes::add(target, &row[..LANES]));
     }
 
-    fn instant<'a>(&self, time: &'a [E], state: &'a [E], given: Given<'a, E>) -> FieldInput<'a, E> {
+    fn instant<'a>(
+        &self,
+        time: &'a [E],
+        state: &'a [E],
+        fixed: FixedInputs<'a, E>,
+    ) -> FieldInput<'a, E> {
         let asked = self.divergence.is_some_and(Divergence::is_structural);
-        let structure = asked.then_some(given.probes);
-        FieldInput { time, tangents: self.tangents(), state, context: given.context, structure }
+        let structure = asked.then_some(fixed.probes);
+        FieldInput { time, tangents: self.tangents(), state, context: fixed.context, structure }
     }
 }
 

@@ -18,7 +18,7 @@ use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::fixed_step::{integrate, uniform_time};
 use crate::solver::runge_kutta::SolveGradients;
 use crate::solver::solution::{FieldError, Keep};
@@ -45,13 +45,13 @@ impl<E: Real> Adjoint<'_, E> {
         &self,
         end: &[E],
         mut evaluation: Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         into: SolveGradients<'_, '_, E>,
     ) -> Result<()> {
         let size = self.dynamics.kernel.dim() * LANES;
         let end_time = usize::from(self.learns_end) * LANES;
-        let parts = [size, size, given.context.len(), end_time];
-        let lengths = parts.into_iter().chain(given.parameters.iter().map(|p| p.len()));
+        let parts = [size, size, fixed.context.len(), end_time];
+        let lengths = parts.into_iter().chain(fixed.parameters.iter().map(|p| p.len()));
         let lengths: Vec<usize> = lengths.collect();
         let mut y = end[..size].to_vec();
         y.extend_from_slice(&into.state[..size]);
@@ -62,7 +62,7 @@ impl<E: Real> Adjoint<'_, E> {
             evaluation.time.fill(E::of(t));
             evaluation.move_to(y);
             lambda[..size].copy_from_slice(&y[size..2 * size]);
-            self.dynamics.evaluate(&mut evaluation, given);
+            self.dynamics.evaluate(&mut evaluation, fixed);
             dy.fill(E::zero());
             let mut parts = split(dy, &lengths);
             let (first, parameters) = parts.split_at_mut(4);
@@ -70,7 +70,7 @@ impl<E: Real> Adjoint<'_, E> {
             let mut d_time = [E::zero(); LANES];
             let gradients =
                 DynamicsGradients { state: da, time: &mut d_time, context: dc, parameters };
-            self.dynamics.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
+            self.dynamics.backward(&mut evaluation, fixed, &lambda, gradients, &mut buffers);
             let Evaluation { time, rates, .. } = &evaluation;
             dz.copy_from_slice(&rates[..size]);
             if self.learns_end {

@@ -8,7 +8,7 @@ use flows_core::operation::LANES;
 use rayon::prelude::*;
 
 use crate::continuous::row_batch::RowBatch;
-use crate::dynamics::{AugmentedDynamics, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
 use crate::solver::monitor::Problem;
 use crate::solver::path::Room;
 use crate::solver::row_wise::Waiting;
@@ -50,8 +50,8 @@ impl<'a, E: Real> BatchedDynamics<'a, E> {
         let parameters = batch.parameters();
         let mut sketched = 0;
         let blocks = batch.blocks(dynamics).map(|Waiting { rows, state, context, probes }| {
-            let given = Given { parameters: &parameters, context: &context, probes: &probes };
-            let (start, evaluations) = dynamics.start(time, &state[..dim * LANES], given);
+            let fixed = FixedInputs { parameters: &parameters, context: &context, probes: &probes };
+            let (start, evaluations) = dynamics.start(time, &state[..dim * LANES], fixed);
             sketched = evaluations;
             let count = keep.map_or(1, |(_, attempt)| attempt);
             let latest = (0..count).map(|_| start.another()).collect();
@@ -95,7 +95,7 @@ impl<E: Real> Problem<E> for BatchedDynamics<'_, E> {
             for (state, y) in evaluation.state().zip(y.chunks_exact(*rows)) {
                 state[..*rows].copy_from_slice(y);
             }
-            dynamics.evaluate(evaluation, Given { parameters, context, probes });
+            dynamics.evaluate(evaluation, FixedInputs { parameters, context, probes });
             let rates = evaluation.rates.chunks_exact(LANES);
             for (row, dy) in rates.zip(dy.chunks_exact_mut(*rows)) {
                 dy.copy_from_slice(&row[..*rows]);

@@ -9,7 +9,7 @@ use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::continuous::adjoint::Adjoint;
-use crate::dynamics::{AugmentedDynamics, Given};
+use crate::dynamics::{AugmentedDynamics, FixedInputs};
 use crate::lanes::move_lane;
 use crate::solver::control::Adaptive;
 use crate::solver::fixed_step::uniform_time;
@@ -138,12 +138,12 @@ impl<E: Real> Operation<E> for Solve<E> {
         scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        let given = self.given(inputs, parameters);
+        let fixed = self.fixed_inputs(inputs, parameters);
         let mut state = inputs[0].to_vec();
         state.resize(self.dynamics.width() * LANES, E::zero());
         let path = match &self.course {
-            Course::Equal(steps) => self.follow(*steps, &mut state, given)?,
-            Course::RowWise(settings) => self.rows(*settings, &mut state, given)?,
+            Course::Equal(steps) => self.follow(*steps, &mut state, fixed)?,
+            Course::RowWise(settings) => self.rows(*settings, &mut state, fixed)?,
             Course::Happened(blocks) => {
                 let block = blocks[block_number(inputs)].lock();
                 let mut block = block.unwrap_or_else(PoisonError::into_inner);
@@ -169,18 +169,18 @@ impl<E: Real> Operation<E> for Solve<E> {
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
     ) -> Result<()> {
-        let given = self.given(block.inputs, block.parameters);
+        let fixed = self.fixed_inputs(block.inputs, block.parameters);
         let mut state: Vec<E> = output_gradients.concat();
         let mut end_time = vec![E::zero(); LANES];
-        let mut context = vec![E::zero(); given.context.len()];
+        let mut context = vec![E::zero(); fixed.context.len()];
         let into = SolveGradients {
             state: &mut state,
             end_time: &mut end_time,
             context: &mut context,
-            parameters: &mut parameter_gradients[..given.parameters.len()],
+            parameters: &mut parameter_gradients[..fixed.parameters.len()],
         };
         let SolveWorkspace { path, end } = block.scratch.left();
-        let start = || self.dynamics.start(self.times[0], block.inputs[0], given).0;
+        let start = || self.dynamics.start(self.times[0], block.inputs[0], fixed).0;
         match self.gradient {
             GradientMethod::Replay(_) => {
                 let tableau = self.solver.tableau();
@@ -188,20 +188,20 @@ impl<E: Real> Operation<E> for Solve<E> {
                     Some(stage) => Stepper::new(&self.dynamics, tableau, stage),
                     None => Stepper::new(&self.dynamics, tableau, &start()),
                 };
-                path.pull(&mut stepper, given, into);
+                path.pull(&mut stepper, fixed, into);
             }
             GradientMethod::Adjoint => {
                 let Self { dynamics, solver, times, learns_end, .. } = self;
                 let (solver, times, learns_end) = (*solver, *times, *learns_end);
                 let adjoint = Adjoint { dynamics, solver, times, learns_end };
-                adjoint.pull(end, start(), given, into)?;
+                adjoint.pull(end, start(), fixed, into)?;
             }
         }
         input_gradients[0].copy_from_slice(&state[..input_gradients[0].len()]);
         if let Some(target) = input_gradients.get_mut(2) {
             target.copy_from_slice(&context);
         }
-        if let Some(slot) = parameter_gradients.get_mut(given.parameters.len()) {
+        if let Some(slot) = parameter_gradients.get_mut(fixed.parameters.len()) {
             slot[0] += end_time.iter().copied().sum();
         }
         Ok(())
@@ -209,9 +209,13 @@ impl<E: Real> Operation<E> for Solve<E> {
 }
 
 impl<E: Real> Solve<E> {
-    fn given<'a>(&'a self, inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
+    fn fixed_inputs<'a>(
+        &'a self,
+        inputs: &[&'a [E]],
+        parameters: &'a [&'a [E]],
+    ) -> FixedInputs<'a, E> {
         let own = parameters.len() - usize::from(self.learns_end);
-        Given {
+        FixedInputs {
             parameters: &parameters[..own],
             context: inputs.get(2).copied().unwrap_or_default(),
             probes: &self.probes[block_number(inputs)],
@@ -227,9 +231,14 @@ impl<E: Real> Solve<E> {
     }
 
     /// Takes equal steps.
-    fn follow(&self, steps: NonZeroUsize, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
+    fn follow(
+        &self,
+        steps: NonZeroUsize,
+        state: &mut [E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Result<Path<E>> {
         let dim = self.dynamics.kernel.dim();
-        let (start, sketched) = self.dynamics.start(self.times[0], state, given);
+        let (start, sketched) = self.dynamics.start(self.times[0], state, fixed);
         let mut stepper = Stepper::new(&self.dynamics, self.solver.tableau(), &start);
         let (stages, mut room) = (self.solver.tableau().stages(), self.room);
         let time = |index: usize| uniform_time(self.times, steps, index);
@@ -245,7 +254,7 @@ impl<E: Real> Solve<E> {
                 path.states.push(state[..dim * LANES].to_vec());
             }
             let (times, lengths) = ([E::of(now); LANES], [E::of(next - now); LANES]);
-            stepper.evaluate(&times, &lengths, state, given);
+            stepper.evaluate(&times, &lengths, state, fixed);
             stepper.advance(&lengths, state);
             if kept.is_some() && path.kept.len() == step && room.take() {
                 path.kept.push(stepper.hand_over());
@@ -264,12 +273,17 @@ impl<E: Real> Solve<E> {
     }
 
     /// Runs the row-wise solver.
-    fn rows(&self, settings: Adaptive, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
+    fn rows(
+        &self,
+        settings: Adaptive,
+        state: &mut [E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Result<Path<E>> {
         let mut block = Some(Waiting {
             rows: (0..LANES).collect(),
             state: state.to_vec(),
-            context: given.context.to_vec(),
-            probes: given.probes.to_vec(),
+            context: fixed.context.to_vec(),
+            probes: fixed.probes.to_vec(),
         });
         let dim = self.dynamics.kernel.dim();
         let kept = NonZeroUsize::new(self.checkpoints());
@@ -277,7 +291,7 @@ impl<E: Real> Solve<E> {
         let mut failure = None;
         solve_rows(
             &self.dynamics,
-            given.parameters,
+            fixed.parameters,
             (settings, self.times),
             || block.take(),
             recorder.as_mut(),

@@ -61,8 +61,8 @@ fn advance<E: Real>(target: &[E], g: &[E], resting: &[bool; LANES], z: &mut [E])
     vectorised(
         #[inline(always)]
         || {
-            let given = target.chunks_exact(LANES).zip(g.chunks_exact(LANES));
-            for ((target, g), z) in given.zip(z.chunks_exact_mut(LANES)) {
+            let fixed = target.chunks_exact(LANES).zip(g.chunks_exact(LANES));
+            for ((target, g), z) in fixed.zip(z.chunks_exact_mut(LANES)) {
                 for lane in 0..LANES {
                     let next = if resting[lane] { z[lane] } else { target[lane] - g[lane] };
                     moves.step[lane] = larger(moves.step[lane], (next - z[lane]).abs());

@@ -8,7 +8,7 @@ use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
 use crate::dynamics::divergence::Divergence;
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::field::FieldKernel;
 use crate::residual_steps::elimination::eliminate;
 use crate::residual_steps::fixed_point::solve;
@@ -89,10 +89,10 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
     ) -> Result<()> {
         let (z, log_det) = outputs.split_at_mut(1);
         let z = &mut *z[0];
-        let given = given(inputs, parameters);
-        let mut plain = Pass::new(&self.kernel, None, given, z);
+        let fixed = fixed_inputs(inputs, parameters);
+        let mut plain = Pass::new(&self.kernel, None, fixed, z);
         let mut full = log_det.first_mut().map(|log_det| {
-            (log_det, Pass::new(&self.kernel, Some(Divergence::Exact), given, inputs[0]))
+            (log_det, Pass::new(&self.kernel, Some(Divergence::Exact), fixed, inputs[0]))
         });
         let mut matrix = Vec::new();
         let mut iterations = 0;
@@ -139,10 +139,10 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
         let (d_state, mut none): (_, &mut [E]) = (&mut *own[0], &mut []);
         let context = others.first_mut().unwrap_or(&mut none);
         d_state.copy_from_slice(d_value);
-        let given = given(block.inputs, block.parameters);
+        let fixed = fixed_inputs(block.inputs, block.parameters);
         let mut backward = Backward {
-            plain: Pass::new(&self.kernel, None, given, d_state),
-            full: Pass::new(&self.kernel, Some(Divergence::Exact), given, d_state),
+            plain: Pass::new(&self.kernel, None, fixed, d_state),
+            full: Pass::new(&self.kernel, Some(Divergence::Exact), fixed, d_state),
             matrix: Vec::new(),
             scaled: vec![E::zero(); d_state.len()],
             d_log_det,
@@ -163,8 +163,8 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
     }
 }
 
-fn given<'a, E>(inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
-    Given { parameters, context: inputs.get(1).copied().unwrap_or(&[]), probes: &[] }
+fn fixed_inputs<'a, E>(inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> FixedInputs<'a, E> {
+    FixedInputs { parameters, context: inputs.get(1).copied().unwrap_or(&[]), probes: &[] }
 }
 
 fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
@@ -178,7 +178,7 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
 /// A field at its last point of evaluation, with the Jacobian if the divergence is exact.
 struct Pass<'a, E: Real> {
     dynamics: AugmentedDynamics<E>,
-    given: Given<'a, E>,
+    fixed: FixedInputs<'a, E>,
     at: Evaluation<E>,
     buffers: Buffers<E>,
 }
@@ -187,25 +187,25 @@ impl<'a, E: Real> Pass<'a, E> {
     fn new(
         kernel: &Arc<dyn FieldKernel<E>>,
         divergence: Option<Divergence>,
-        given: Given<'a, E>,
+        fixed: FixedInputs<'a, E>,
         z: &[E],
     ) -> Self {
         let dynamics = AugmentedDynamics::new(kernel, divergence);
-        let (at, _) = dynamics.start(0.0, z, given);
-        Self { dynamics, given, at, buffers: Buffers::default() }
+        let (at, _) = dynamics.start(0.0, z, fixed);
+        Self { dynamics, fixed, at, buffers: Buffers::default() }
     }
 
     /// Evaluates the field at `z`; returns the velocity and the rows after it.
     fn evaluate(&mut self, time: f64, z: &[E]) -> &[E] {
         self.at.time.fill(E::of(time));
         self.at.move_to(z);
-        self.dynamics.evaluate(&mut self.at, self.given);
+        self.dynamics.evaluate(&mut self.at, self.fixed);
         &self.at.rates
     }
 
     /// Backward pass from the gradients of the velocity and of the Jacobian; either may be empty.
     fn pull(&mut self, outer: (&[E], &[E]), into: DynamicsGradients<'_, '_, E>) {
-        self.dynamics.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
+        self.dynamics.pull_jacobian(&mut self.at, self.fixed, outer, into, &mut self.buffers);
     }
 }
 

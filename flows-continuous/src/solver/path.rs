@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::dynamics::{AugmentedDynamics, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
 use crate::solver::runge_kutta::{SolveGradients, Stepper};
 
 /// Default number of checkpoints.
@@ -121,7 +121,7 @@ impl<E: Real> Path<E> {
     pub(crate) fn pull(
         &mut self,
         stepper: &mut Stepper<'_, E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         mut into: SolveGradients<'_, '_, E>,
     ) {
         let (mut time, mut length) = (vec![E::zero(); LANES], vec![E::zero(); LANES]);
@@ -134,7 +134,7 @@ impl<E: Real> Path<E> {
             for step in first + 1..anew {
                 let mut next = states[states.len() - 1].clone();
                 self.steps.load(step - 1, &mut time, &mut length);
-                stepper.evaluate(&time, &length, &next, given);
+                stepper.evaluate(&time, &length, &next, fixed);
                 stepper.advance(&length, &mut next);
                 states.push(next);
             }
@@ -143,12 +143,12 @@ impl<E: Real> Path<E> {
                 if step < self.kept.len() {
                     stepper.stages = self.kept.pop().unwrap_or_default();
                     if matches!(self.steps, Steps::Rows(_)) {
-                        stepper.evaluate_first(given);
+                        stepper.evaluate_first(fixed);
                     }
                 } else if let Some(state) = states.get(step - first) {
-                    stepper.evaluate(&time, &length, state, given);
+                    stepper.evaluate(&time, &length, state, fixed);
                 }
-                stepper.pull(&length, given, &mut into);
+                stepper.pull(&length, fixed, &mut into);
             }
         }
     }

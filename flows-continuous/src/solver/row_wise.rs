@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::dynamics::{AugmentedDynamics, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
 use crate::lanes::move_lane;
 use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
 use crate::solver::recorder::Recorder;
@@ -212,9 +212,9 @@ impl<'a, E: Real> Lanes<'a, E> {
     /// First rates and first step sizes.
     fn prepare(&self, waiting: Waiting<E>) -> Ready<E> {
         let Waiting { state, context, probes, .. } = &waiting;
-        let given = Given { parameters: self.parameters, context, probes };
-        let (mut start, sketched) = self.dynamics.start(self.times[0], state, given);
-        self.dynamics.evaluate(&mut start, given);
+        let fixed = FixedInputs { parameters: self.parameters, context, probes };
+        let (mut start, sketched) = self.dynamics.start(self.times[0], state, fixed);
+        self.dynamics.evaluate(&mut start, fixed);
         let rates = start.rates.clone();
         let norm = |values: &[E], lane: usize| {
             let pairs = values.iter().copied().zip(state.iter().copied());
@@ -231,7 +231,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             }
             flows_core::lanes::add(&mut start.time, &signed);
             start.move_to(&moved);
-            self.dynamics.evaluate(&mut start, given);
+            self.dynamics.evaluate(&mut start, fixed);
             let change = start.rates.iter().zip(&rates).map(|(&second, &first)| second - first);
             let change: Vec<E> = change.collect();
             for (lane, step) in steps.iter_mut().enumerate() {
@@ -283,8 +283,11 @@ impl<'a, E: Real> Lanes<'a, E> {
                 *step = sign * lane.step;
             }
         }
-        let given =
-            Given { parameters: self.parameters, context: &self.context, probes: &self.probes };
+        let fixed = FixedInputs {
+            parameters: self.parameters,
+            context: &self.context,
+            probes: &self.probes,
+        };
         let mut time = vec![E::zero(); LANES];
         for stage in 1..ERROR.len() {
             let last = stage + 1 == ERROR.len();
@@ -305,7 +308,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             let Some(evaluation) = self.evaluations.back_mut() else { continue };
             evaluation.time.copy_from_slice(&time);
             evaluation.move_to(target);
-            self.dynamics.evaluate(evaluation, given);
+            self.dynamics.evaluate(evaluation, fixed);
             self.stages[stage].copy_from_slice(&evaluation.rates);
         }
         self.errors(&steps)

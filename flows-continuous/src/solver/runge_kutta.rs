@@ -14,7 +14,7 @@ use flows_core::Real;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, Given};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::tableau::Tableau;
 
 /// A Runge-Kutta step with reusable stages.
@@ -63,7 +63,13 @@ impl<'a, E: Real> Stepper<'a, E> {
     }
 
     /// Evaluates the stages of the step from `y`, reading its first `dim` rows.
-    pub(crate) fn evaluate(&mut self, time: &[E], length: &[E], y: &[E], given: Given<'_, E>) {
+    pub(crate) fn evaluate(
+        &mut self,
+        time: &[E],
+        length: &[E],
+        y: &[E],
+        fixed: FixedInputs<'_, E>,
+    ) {
         for i in 0..self.stages.len() {
             let (before, rest) = self.stages.split_at_mut(i);
             let stage = &mut rest[0];
@@ -75,13 +81,13 @@ impl<'a, E: Real> Stepper<'a, E> {
             for (weight, known) in self.tableau.a[i].iter().zip(before) {
                 advance(stage.state(), length, *weight, &known.rates);
             }
-            self.dynamics.evaluate(stage, given);
+            self.dynamics.evaluate(stage, fixed);
         }
     }
 
     /// Evaluates the first stage at its present place.
-    pub(crate) fn evaluate_first(&mut self, given: Given<'_, E>) {
-        self.dynamics.evaluate(&mut self.stages[0], given);
+    pub(crate) fn evaluate_first(&mut self, fixed: FixedInputs<'_, E>) {
+        self.dynamics.evaluate(&mut self.stages[0], fixed);
     }
 
     /// Takes the step of the stages evaluated last; `y` has all rows.
@@ -96,7 +102,7 @@ impl<'a, E: Real> Stepper<'a, E> {
     pub(crate) fn pull(
         &mut self,
         length: &[E],
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         into: &mut SolveGradients<'_, '_, E>,
     ) {
         for i in (0..self.stages.len()).rev() {
@@ -120,7 +126,7 @@ impl<'a, E: Real> Stepper<'a, E> {
                 context: &mut *into.context,
                 parameters: &mut *into.parameters,
             };
-            self.dynamics.backward(stage, given, &self.d_rates, gradients, &mut self.buffers);
+            self.dynamics.backward(stage, fixed, &self.d_rates, gradients, &mut self.buffers);
             add_product(into.end_time, &stage.time, &d_time);
         }
         for pulled in &self.pulled {
