@@ -9,7 +9,7 @@ use flows_core::{Batch, Context, Real, Result, Tape, Values, Work};
 use super::Continuous;
 use crate::continuous::batched::BatchedDynamics;
 use crate::continuous::row_batch::{RowBatch, State, lanes, solve_batch};
-use crate::continuous::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
+use crate::continuous::solve::{Counts, GradientMethod, Solve, SolveMode, SolveWorkspace};
 use crate::dynamics::AugmentedDynamics;
 use crate::solver::control::{Adaptive, Method};
 use crate::solver::path::{Path, Room, Steps, spacing};
@@ -36,20 +36,20 @@ impl<E: Real> Continuous<E> {
         let stages = solver.tableau().stages();
         let memory = self.stage_memory / blocks.blocks().count().max(1);
         let room = Room::new(memory, &dynamics, stages);
-        let (course, known) = match solver {
+        let (mode, known) = match solver {
             Solver::RowWise(settings) if !tape.is_recording() => {
                 return unrecorded(&dynamics, (settings, times), &rows);
             }
-            Solver::RowWise(settings) => (Course::RowWise(settings), None),
+            Solver::RowWise(settings) => (SolveMode::RowWise(settings), None),
             Solver::Dopri5(settings) | Solver::Dop853(settings) => {
                 let room = tape.is_recording().then_some(room);
                 let solver = (settings, solver.method());
                 let (solved, work) = self.shared(&dynamics, solver, times, &rows, room)?;
-                (Course::Happened(solved), Some(work))
+                (SolveMode::Solved(solved), Some(work))
             }
             _ => {
                 let steps = solver.equal_steps().unwrap_or(std::num::NonZeroUsize::MIN);
-                (Course::Equal(steps), None)
+                (SolveMode::Equal(steps), None)
             }
         };
         let noise = rows.probes.len().checked_div(input.rows()).unwrap_or(0);
@@ -61,7 +61,7 @@ impl<E: Real> Continuous<E> {
             dynamics,
             solver,
             times,
-            course,
+            mode,
             probes: blocks.blocks().map(split).collect(),
             gradient: self.gradient,
             learns_end: self.end_time.is_some(),

@@ -57,13 +57,13 @@ impl Default for GradientMethod {
 
 /// How the end of a block is computed.
 #[derive(Debug)]
-pub(crate) enum Course<E> {
+pub(crate) enum SolveMode<E> {
     /// Equal steps, taken here.
     Equal(NonZeroUsize),
     /// The row-wise solver, run here.
     RowWise(Adaptive),
     /// A solve that is already done, block by block.
-    Happened(Vec<Mutex<SolveWorkspace<E>>>),
+    Solved(Vec<Mutex<SolveWorkspace<E>>>),
 }
 
 /// Counters shared between blocks.
@@ -101,7 +101,7 @@ pub(crate) struct Solve<E> {
     pub(crate) dynamics: AugmentedDynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
-    pub(crate) course: Course<E>,
+    pub(crate) mode: SolveMode<E>,
     /// Probes of each block, `(noise, LANES)`.
     pub(crate) probes: Vec<Vec<E>>,
     pub(crate) gradient: GradientMethod,
@@ -141,10 +141,10 @@ impl<E: Real> Operation<E> for Solve<E> {
         let fixed = self.fixed_inputs(inputs, parameters);
         let mut state = inputs[0].to_vec();
         state.resize(self.dynamics.width() * LANES, E::zero());
-        let path = match &self.course {
-            Course::Equal(steps) => self.follow(*steps, &mut state, fixed)?,
-            Course::RowWise(settings) => self.rows(*settings, &mut state, fixed)?,
-            Course::Happened(blocks) => {
+        let path = match &self.mode {
+            SolveMode::Equal(steps) => self.follow(*steps, &mut state, fixed)?,
+            SolveMode::RowWise(settings) => self.rows(*settings, &mut state, fixed)?,
+            SolveMode::Solved(blocks) => {
                 let block = blocks[block_number(inputs)].lock();
                 let mut block = block.unwrap_or_else(PoisonError::into_inner);
                 let SolveWorkspace { path, end } = std::mem::take(&mut *block);

@@ -62,7 +62,7 @@ pub(crate) struct Done<'a, E> {
     pub(crate) report: RowReport,
 }
 
-/// The course of one lane.
+/// State of one lane.
 #[derive(Clone, Copy, Debug)]
 struct Lane {
     row: usize,
