@@ -84,7 +84,7 @@ impl<E: Real> Evaluation<E> {
 
     /// Copies one lane of the directions of another evaluation.
     pub(crate) fn take_lane(&mut self, other: &Self, from: usize, to: usize) {
-        crate::lanes::move_lane(&other.state, from, &mut self.state, to);
+        crate::lane_sums::move_lane(&other.state, from, &mut self.state, to);
     }
 }
 

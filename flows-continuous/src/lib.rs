@@ -4,7 +4,7 @@ mod continuous;
 mod continuous_flow;
 mod dynamics;
 mod field;
-mod lanes;
+mod lane_sums;
 mod requirement;
 mod residual_steps;
 mod solver;

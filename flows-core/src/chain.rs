@@ -6,7 +6,7 @@ use crate::bijector::{Bijector, FieldFlow, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::pass::{Direction, Pass, Sequence};
 use crate::rowwise::sum;
-use crate::run::{Pools, run_pass};
+use crate::run_pass::{Pools, run_pass};
 use crate::tape::Tape;
 use crate::tensor::{Batch, Values, check_columns};
 use crate::{Context, Error, Real, Result, Work};

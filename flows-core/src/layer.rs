@@ -9,7 +9,7 @@ use crate::map::{Block, Map, Moment, Pull};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
-use crate::run::{Pools, run_pass};
+use crate::run_pass::{Pools, run_pass};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, check_columns};
 use crate::tensors::Tensors;

@@ -33,7 +33,7 @@ mod pixelwise;
 mod real;
 mod residual_net;
 pub mod rowwise;
-mod run;
+mod run_pass;
 mod scratch;
 mod seed;
 mod tape;

@@ -121,7 +121,7 @@ impl<E: Real, K: NetworkKernel<E> + Clone + 'static> Network<E, K> {
     /// [`Error::Dimension`] unless `input` has as many columns as the network has inputs.
     pub fn forward(&self, input: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
         check_columns("network", input, self.kernel.inputs())?;
-        let operation = Alone(self.kernel.clone());
+        let operation = NetworkOperation(self.kernel.clone());
         let values = self.values();
         Ok(apply_with(operation, &[input], self.tensors(), values, tape)?.remove(0))
     }
@@ -139,9 +139,9 @@ impl<E: Real, K: Debug + Send + Sync> Parameters<E> for Network<E, K> {
 }
 
 /// A network as an operation of its own.
-struct Alone<K>(K);
+struct NetworkOperation<K>(K);
 
-impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
+impl<E: Real, K: NetworkKernel<E>> Operation<E> for NetworkOperation<K> {
     fn name(&self) -> &'static str {
         "network"
     }

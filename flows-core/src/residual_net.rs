@@ -32,7 +32,7 @@ pub type ResidualNetwork<E> = Network<E, ResidualKernel>;
 
 /// Activations that a forward pass keeps.
 #[derive(Debug, Default)]
-struct Residual<E> {
+struct KeptActivations<E> {
     blocks: Vec<BlockState<E>>,
     last: Vec<E>,
 }
@@ -143,7 +143,7 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
 
     fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]) {
         let none = vec![E::zero(); self.width];
-        let Residual { blocks, last } = scratch.or_default();
+        let KeptActivations { blocks, last } = scratch.or_default();
         blocks.resize_with(self.blocks, BlockState::default);
         layer(parameters[0], parameters[1], input, last);
         let mut step = Vec::new();
@@ -168,7 +168,7 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
-        let Residual { blocks, last } = block.scratch.left();
+        let KeptActivations { blocks, last } = block.scratch.left();
         let p = block.parameters;
         let end = 2 + 4 * self.blocks;
         let target = pair(parameter_gradients, end);

@@ -5,11 +5,11 @@ mod checkpoint;
 mod config;
 mod material;
 mod objective;
+mod optimised_flow;
 mod progress;
 mod schedule;
 mod source;
 mod step;
-mod trained;
 mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};

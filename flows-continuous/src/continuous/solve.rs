@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuous::adjoint::Adjoint;
 use crate::dynamics::{AugmentedDynamics, FixedInputs};
-use crate::lanes::move_lane;
+use crate::lane_sums::move_lane;
 use crate::solver::control::Adaptive;
 use crate::solver::fixed_step::uniform_time;
 use crate::solver::path;

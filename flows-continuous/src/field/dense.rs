@@ -118,7 +118,7 @@ impl<'a, E: Real> Dense<'a, E> {
                 for ((row, weight), slot) in
                     outer.chunks_exact(stride).zip(self.column()).zip(slots)
                 {
-                    *slot += crate::lanes::dot(&row[..LANES], feature);
+                    *slot += crate::lane_sums::dot(&row[..LANES], feature);
                     for (sum, &outer) in d_feature.iter_mut().zip(row) {
                         *sum += weight * outer;
                     }
@@ -146,7 +146,7 @@ pub(crate) fn pull_bias<E: Real>(rows: &[E], stride: usize, bias: &mut [E]) {
         #[inline(always)]
         || {
             for (row, sum) in rows.chunks_exact(stride).zip(bias) {
-                *sum += crate::lanes::total(&row[..LANES]);
+                *sum += crate::lane_sums::total(&row[..LANES]);
             }
         },
     );

@@ -10,7 +10,7 @@ use flows_core::{Layout, Layouts, Real, Result, Scratch};
 use crate::field::dense::{Dense, DenseGradients, pull_bias};
 use crate::field::time_gate::{multiply, opening, pull_product};
 use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 use crate::requirement::require_positive;
 
 /// A sum of M planar fields with time-dependent gates,

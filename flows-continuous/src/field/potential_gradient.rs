@@ -5,7 +5,7 @@ use flows_core::elementwise::{softplus, tanh, vectorised};
 use flows_core::matmul::{Destination, Matrix, product, product_within};
 use flows_core::operation::LANES;
 
-use crate::lanes::{add_totals, dot, total};
+use crate::lane_sums::{add_totals, dot, total};
 use flows_core::lanes::add_product;
 
 /// Parameters of a potential (see [`PotentialField`](crate::PotentialField)), or their gradients,

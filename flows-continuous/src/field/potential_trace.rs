@@ -6,7 +6,7 @@ use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 
 use crate::field::potential_gradient::{Potential, Units};
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
 /// The trace of the Hessian in z. With T = tanh p and D = 1 - T^2 of the two layers, sums over k
 /// running over the state's features:

@@ -4,7 +4,7 @@ use flows_core::Real;
 use flows_core::elementwise::exp;
 use flows_core::operation::LANES;
 
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
 /// phi(q, t) = sum_k alpha_k B_k(rho), alpha_k = a_k + c_k t, B = exp(-y^2 / 2), y = beta (rho - mu).
 /// With r = sqrt(1 + q):

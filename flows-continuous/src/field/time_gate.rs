@@ -6,7 +6,7 @@ use flows_core::elementwise::{sigmoid, vectorised};
 use flows_core::lanes::add_product;
 use flows_core::operation::LANES;
 
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
 /// Names of a gate's tensors, in order.
 pub(crate) const GATE: [&str; 3] = ["gate_slope", "gate_bias", "time_bias"];

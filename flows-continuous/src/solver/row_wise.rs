@@ -14,7 +14,7 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 
 use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
-use crate::lanes::move_lane;
+use crate::lane_sums::move_lane;
 use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
 use crate::solver::recorder::Recorder;
 use crate::solver::solution::{RowReport, Status};

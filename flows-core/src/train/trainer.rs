@@ -10,10 +10,10 @@ use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::material::Material;
+use super::optimised_flow::OptimisedFlow;
 use super::progress::{Outcome, Progress, Validation};
 use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
-use super::trained::Trained;
 use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
@@ -64,7 +64,7 @@ impl<E: Real> Trainer<E> {
             let advice = "the base has no parameters; leave it out, or choose a learned base";
             return Err(Error::Unavailable { what: "base_update", advice });
         }
-        let trained = Trained { flow: &mut flow, base: base_role(&config) };
+        let trained = OptimisedFlow { flow: &mut flow, base: base_role(&config) };
         let adam = Adam::new(config.optimiser, &trained);
         let state = State::default();
         Ok(Self { config, budget, seed, flow, adam, average: None, best: None, state })
@@ -200,7 +200,7 @@ impl<E: Real> Trainer<E> {
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
         let (loss, measured, rows) = step.loss(&self.flow, &self.config.objective, material)?;
         let Loss { value: loss, gradient: mut gradients, work } = loss;
-        let mut trained = Trained { flow: &mut self.flow, base: base_role(&self.config) };
+        let mut trained = OptimisedFlow { flow: &mut self.flow, base: base_role(&self.config) };
         let norm = gradient_norm(&trained, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };

@@ -6,7 +6,7 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite::check_finite;
+use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes, rows, rows_mut};
 use super::quadrature::{Rule, clenshaw_curtis};
 use super::root::invert;

@@ -5,7 +5,7 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite::check_finite;
+use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::quadrature::{Rule, gauss_legendre};
 use super::root::invert;
