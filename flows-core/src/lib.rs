@@ -10,7 +10,7 @@ mod blocks;
 mod chain;
 mod context;
 mod conv;
-mod derived;
+mod custom_gradient;
 pub mod elementwise;
 mod error;
 mod flow;
@@ -52,7 +52,7 @@ pub use bijector::{Bijector, Cost, Costs, Exactness, FieldFlow, Mapped, Purpose}
 pub use chain::Chain;
 pub use context::Context;
 pub use conv::{ConvKernel, ImageSplit};
-pub use derived::derive;
+pub use custom_gradient::custom_gradient;
 pub use error::{Error, Result};
 pub use flow::{Flow, LogProb, Sampled};
 pub use inverse::Inverse;

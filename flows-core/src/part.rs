@@ -9,7 +9,7 @@ use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, check_columns, columns};
-use crate::{Context, Error, Real, Result, Scratch, Work, derive};
+use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
 
 /// A bijector on given features; the others stay as they are.
 ///
@@ -68,7 +68,7 @@ impl<E: Real> Part<E> {
             vec![all]
         };
         let size = (values.collect(), whole.rows(), self.indices.len());
-        derive(&[whole], size, back, tape)
+        custom_gradient(&[whole], size, back, tape)
     }
 
     /// The batch with the chosen features replaced.
@@ -91,7 +91,7 @@ impl<E: Real> Part<E> {
             }
             vec![others, own]
         };
-        derive(&[whole, chosen], (values, whole.rows(), dim), back, tape)
+        custom_gradient(&[whole, chosen], (values, whole.rows(), dim), back, tape)
     }
 
     /// For a bijector that needs the whole batch at once.

@@ -9,7 +9,7 @@ use crate::part::{Chosen, gather, scatter};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow, Values, check_columns, columns, per_row};
-use crate::{Context, Error, Real, Result, Scratch, Work, derive};
+use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
 
 /// Applies a bijector of C features to the C channels of each pixel; the log-det is the sum over
 /// pixels. Features are channel-major: pixel p of channel c is feature `c * pixels + p`.
@@ -46,7 +46,7 @@ impl<E: Real> Pixelwise<E> {
         let (channels, pixels) = (self.inner.dim(), self.pixels);
         let values = transposed(&images.values(), channels, pixels);
         let back = move |gradient: &[E]| vec![transposed(gradient, pixels, channels)];
-        derive(&[images], (values, images.rows() * pixels, channels), back, tape)
+        custom_gradient(&[images], (values, images.rows() * pixels, channels), back, tape)
     }
 
     /// `(rows pixels, C)` as `(rows, C pixels)`.
@@ -54,7 +54,7 @@ impl<E: Real> Pixelwise<E> {
         let (channels, pixels) = (self.inner.dim(), self.pixels);
         let values = transposed(&points.values(), pixels, channels);
         let back = move |gradient: &[E]| vec![transposed(gradient, channels, pixels)];
-        derive(&[points], (values, points.rows() / pixels, self.dim()), back, tape)
+        custom_gradient(&[points], (values, points.rows() / pixels, self.dim()), back, tape)
     }
 
     /// The context of its row for every pixel.
@@ -70,7 +70,7 @@ impl<E: Real> Pixelwise<E> {
             vec![images.flat_map(|image| sum_of_rows(image, width)).collect()]
         };
         let size = (repeated, features.rows() * pixels, width);
-        Ok(Context::of(derive(&[features], size, back, tape)?))
+        Ok(Context::of(custom_gradient(&[features], size, back, tape)?))
     }
 
     /// Makes errors name images, not pixels.

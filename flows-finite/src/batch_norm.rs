@@ -6,7 +6,7 @@ use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, check_columns, columns, set_values};
 use flows_core::{
     Batch, Bijector, Context, Direction, Error, Gradients, Mapped, Parameters, Purpose, Real,
-    Result, Role, Scratch, Tape, Values, Work, derive,
+    Result, Role, Scratch, Tape, Values, Work, custom_gradient,
 };
 
 /// Added to variances, as in MAF and later work.
@@ -164,14 +164,14 @@ impl<E: Real> BatchNorm<E> {
             let each: Vec<E> = gradient.iter().map(|&g| g * share).collect();
             vec![each.repeat(rows)]
         };
-        let mean = derive(&[x], (means.clone(), 1, dim), along_mean, tape)?;
+        let mean = custom_gradient(&[x], (means.clone(), 1, dim), along_mean, tape)?;
         let (values, spread) = (x.clone(), deviations.clone());
         let along_deviation = move |gradient: &[E]| {
             let slope = |(i, &x): (usize, &E)| (x - means[i % dim]) / spread[i % dim] * share;
             let slopes = values.values().iter().enumerate().map(slope).collect::<Vec<E>>();
             vec![slopes.iter().zip(gradient.iter().cycle()).map(|(&s, &g)| s * g).collect()]
         };
-        let deviation = derive(&[x], (deviations, 1, dim), along_deviation, tape)?;
+        let deviation = custom_gradient(&[x], (deviations, 1, dim), along_deviation, tape)?;
         let targets = self.statistics().map(Clone::clone);
         tape.record(move |gradients| moments.leave(&targets, gradients));
         Ok([mean, deviation])

@@ -8,7 +8,7 @@ use flows_core::rowwise::sum;
 use flows_core::tensor::{batch, columns, per_row};
 use flows_core::{
     Batch, Bijector, Context, Cost, Costs, Direction, Layer, Layout, Layouts, Map, Mapped,
-    Parameters, Result, Scratch, Tape, Tensors, Values, Work, derive, normals, stream,
+    Parameters, Result, Scratch, Tape, Tensors, Values, Work, custom_gradient, normals, stream,
 };
 
 /// x = sinh z.
@@ -382,7 +382,7 @@ impl Flip {
         let values = flipped(&input.values());
         let penalty = per_row(values.iter().step_by(dim).map(|v| v * v).collect())?;
         let back = move |gradient: &[f64]| vec![flipped(gradient)];
-        let value = derive(&[input], (values, rows, dim), back, tape)?;
+        let value = custom_gradient(&[input], (values, rows, dim), back, tape)?;
         let log_det = per_row(vec![0.0; rows])?;
         Ok(Mapped { penalty: Some(penalty), ..Mapped::new(value, log_det, Work::passes(1)) })
     }
