@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use rand::Rng;
 
 use crate::bijector::{Bijector, Costs, Exactness, Mapped, Purpose};
-use crate::map::{Block, Map, Moment, Pull};
+use crate::map::{Block, EvalMode, Map, Pull};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
@@ -22,7 +22,7 @@ pub struct Layer<E: Real> {
     tensors: Tensors<E>,
     /// The prepared values, cached until the tensors change.
     ready: OnceLock<Arc<Ready<E>>>,
-    moment: Moment,
+    mode: EvalMode,
     pools: Pools<E>,
 }
 
@@ -52,9 +52,9 @@ impl<E: Real> Layer<E> {
     pub fn with_values(map: impl Map<E> + 'static, values: Vec<Vec<f64>>) -> Result<Self> {
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
         let tensors = Tensors::new(map.layout(), values.into_iter().map(cast).collect())?;
-        let moment = Moment { purpose: Purpose::Reporting, seed: 0 };
+        let mode = EvalMode { purpose: Purpose::Reporting, seed: 0 };
         let (map, pools) = (Arc::new(map), Pools::default());
-        let mut layer = Self { map, tensors, ready: OnceLock::new(), moment, pools };
+        let mut layer = Self { map, tensors, ready: OnceLock::new(), mode, pools };
         layer.refresh(Purpose::Reporting)?;
         layer.ready()?;
         Ok(layer)
@@ -109,9 +109,9 @@ impl<E: Real> Layer<E> {
     }
 
     fn one(&self, direction: Direction, rows: usize) -> Result<One<E>> {
-        let (ready, moment) = (self.ready()?, self.moment);
-        let noise = ready.map.noise(moment, rows);
-        Ok(One { ready, direction, moment, noise, rows })
+        let (ready, mode) = (self.ready()?, self.mode);
+        let noise = ready.map.noise(mode, rows);
+        Ok(One { ready, direction, mode, noise, rows })
     }
 }
 
@@ -152,18 +152,18 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 
     fn exactness(&self) -> Exactness {
-        self.map.exactness(self.moment.purpose)
+        self.map.exactness(self.mode.purpose)
     }
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
-        self.moment.purpose = purpose;
+        self.mode.purpose = purpose;
         if purpose == Purpose::Reporting { self.refresh(purpose) } else { Ok(()) }
     }
 
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
         // Only what is estimated takes from the stream, so that other layers may come and go.
         if self.map.exactness(Purpose::Training) == Exactness::Estimated {
-            self.moment.seed = rng.next_u64();
+            self.mode.seed = rng.next_u64();
         }
         self.refresh(Purpose::Training)
     }
@@ -182,7 +182,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
 struct One<E: Real> {
     ready: Arc<Ready<E>>,
     direction: Direction,
-    moment: Moment,
+    mode: EvalMode,
     /// Row by row.
     noise: Vec<E>,
     rows: usize,
@@ -228,7 +228,7 @@ impl<E: Real> Pass<E> for One<E> {
             context: self.context(context),
             noise: &self.noise(first),
             parameters: &self.parameters(),
-            moment: self.moment,
+            mode: self.mode,
             value,
             log_det,
         };
@@ -248,7 +248,7 @@ impl<E: Real> Pass<E> for One<E> {
             context,
             noise: &self.noise(first),
             parameters: &self.parameters(),
-            moment: self.moment,
+            mode: self.mode,
             d_value,
             d_log_det,
             d_input,

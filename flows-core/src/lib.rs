@@ -58,7 +58,7 @@ pub use flow::{Flow, LogProb, Sampled};
 pub use inverse::Inverse;
 pub use layer::Layer;
 pub use layout::{Layout, Layouts, Start};
-pub use map::{Map, Moment};
+pub use map::{EvalMode, Map};
 pub use mlp::{Mlp, MlpKernel, Tangents};
 pub use network::{LastLayer, Network, NetworkKernel, constant_start};
 pub use objective::{Estimator, Loss, forward_kl, reverse_kl};

@@ -92,7 +92,7 @@ pub trait Map<E: Real>: Layouts {
 
     /// Random numbers of a stochastic log-det, the same number for each row, row by row; none if it
     /// is exact.
-    fn noise(&self, _moment: Moment, _rows: usize) -> Vec<E> {
+    fn noise(&self, _moment: EvalMode, _rows: usize) -> Vec<E> {
         Vec::new()
     }
 
@@ -141,7 +141,7 @@ pub trait Map<E: Real>: Layouts {
 
 /// Purpose and random seed of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct EvalMode {
     /// What the computation is for.
     pub purpose: Purpose,
     /// Seed of the estimates' random numbers, fixed until a training step begins.
@@ -160,7 +160,7 @@ pub struct Block<'a, E> {
     /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
     /// `(d, LANES)`, written.
     pub value: &'a mut [E],
     /// `(LANES)`, added to.
@@ -181,7 +181,7 @@ pub struct Pull<'a, 'b, E> {
     /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
     /// Gradient of the value.
     pub d_value: &'a [E],
     /// Gradient of the log-det.
@@ -206,7 +206,7 @@ pub struct Solve<'a, E> {
     /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
 }
 
 /// The gradient of an inverse x = T^-1(y) by the implicit function theorem.
@@ -226,7 +226,7 @@ pub fn implicit_gradient<E: Real>(
     at: Pull<'_, '_, E>,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let Pull { input: y, value: x, context, noise, parameters, moment, .. } = at;
+    let Pull { input: y, value: x, context, noise, parameters, mode, .. } = at;
     let Pull { d_value, d_log_det, d_input: lambda, d_context, gradients, .. } = at;
     let mut pull = |d_value: &[E], d_log_det: &[E], d_input: &mut [E], scratch: &mut Scratch| {
         let at = Pull {
@@ -235,7 +235,7 @@ pub fn implicit_gradient<E: Real>(
             context,
             noise,
             parameters,
-            moment,
+            mode,
             d_value,
             d_log_det,
             d_input,
@@ -248,7 +248,7 @@ pub fn implicit_gradient<E: Real>(
     let mut other = vec![E::zero(); x.len()];
     pull(&other, &minus_l, lambda, scratch)?;
     add(lambda, d_value);
-    let at = Solve { input: x, value: y, context, parameters, moment };
+    let at = Solve { input: x, value: y, context, parameters, mode };
     map.solve_transposed(at, scratch, lambda)?;
     minus_l.fill(E::zero());
     lambda.iter_mut().for_each(|lambda| *lambda = -*lambda);

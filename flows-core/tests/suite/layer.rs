@@ -9,8 +9,8 @@ use flows_core::operation::LANES;
 use flows_core::tensor::set_values;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Error, Exactness, Inverse, Layer, Layout,
-    Layouts, Map, Moment, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch, Start, Tape,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, EvalMode, Exactness, Inverse, Layer,
+    Layout, Layouts, Map, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch, Start, Tape,
     Tensors, Values, Work, stream,
 };
 use rand::Rng;
@@ -108,11 +108,11 @@ impl Map<f64> for Noted {
     }
 
     /// For each row its place and the seed.
-    fn noise(&self, moment: Moment, rows: usize) -> Vec<f64> {
-        match moment.purpose {
+    fn noise(&self, mode: EvalMode, rows: usize) -> Vec<f64> {
+        match mode.purpose {
             Purpose::Reporting => Vec::new(),
             Purpose::Training => {
-                (0..rows).flat_map(|row| [row as f64, (moment.seed % 1000) as f64]).collect()
+                (0..rows).flat_map(|row| [row as f64, (mode.seed % 1000) as f64]).collect()
             }
         }
     }
@@ -124,7 +124,7 @@ impl Map<f64> for Noted {
             let pairs = lanes_mut(at.value, i).iter_mut().zip(lanes(at.input, i));
             pairs.for_each(|(x, z)| *x = z + t);
         }
-        if at.moment.purpose == Purpose::Training {
+        if at.mode.purpose == Purpose::Training {
             for (lane, sum) in at.log_det.iter_mut().enumerate() {
                 *sum += lanes(at.noise, 0)[lane] + 1e6 * lanes(at.noise, 1)[lane];
             }

@@ -5,7 +5,7 @@ use flows_core::lanes::{add, add_product, lanes, lanes_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, Exactness, Layer, Layout, Layouts, Map, Moment, Purpose, Real, Result,
+    Cost, Costs, Error, EvalMode, Exactness, Layer, Layout, Layouts, Map, Purpose, Real, Result,
     Scratch, Stream, Tensors, Work, stream,
 };
 
@@ -132,13 +132,13 @@ impl Contractive {
     fn log_det<E: Real>(
         &self,
         at: At<'_, E>,
-        (moment, probes): (Moment, &[E]),
+        (mode, probes): (EvalMode, &[E]),
         left: &mut Left<E>,
         log_det: &mut [E],
     ) -> u64 {
         let (residual, Left { pass, log_det: bilinear, .. }) = (self.network.residual(), left);
-        let terms = &mut stream(moment.seed, "terms");
-        match self.determinant(moment.purpose).weights(terms) {
+        let terms = &mut stream(mode.seed, "terms");
+        match self.determinant(mode.purpose).weights(terms) {
             None => {
                 exact(residual, at, pass, bilinear, log_det);
                 1
@@ -205,9 +205,9 @@ impl<E: Real> Map<E> for Contractive {
         self.network.refresh(tensors.values(), purpose)
     }
 
-    fn noise(&self, moment: Moment, rows: usize) -> Vec<E> {
-        let width = self.determinant(moment.purpose).probes() * self.network.dim();
-        signs(rows * width, &mut stream(moment.seed, "probes"))
+    fn noise(&self, mode: EvalMode, rows: usize) -> Vec<E> {
+        let width = self.determinant(mode.purpose).probes() * self.network.dim();
+        signs(rows * width, &mut stream(mode.seed, "probes"))
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
@@ -215,7 +215,7 @@ impl<E: Real> Map<E> for Contractive {
         let parameters = &at.parameters[..self.slots()];
         let point = At { z: at.input, context: at.context, parameters };
         let mut log_det = [E::zero(); LANES];
-        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        let passes = self.log_det(point, (at.mode, at.noise), left, &mut log_det);
         add(at.log_det, &log_det);
         at.value.copy_from_slice(at.input);
         for (feature, g) in left.pass.values(self.network.dim()).enumerate() {
@@ -233,7 +233,7 @@ impl<E: Real> Map<E> for Contractive {
         let iterations = solve(self.network.residual(), at.input, given, stopping, target)?;
         let point = At { z: at.value, context: at.context, parameters };
         let mut log_det = [E::zero(); LANES];
-        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        let passes = self.log_det(point, (at.mode, at.noise), left, &mut log_det);
         at.log_det.iter_mut().zip(&log_det).for_each(|(sum, &log_det)| *sum -= log_det);
         Ok(Work { iterations, ..Work::passes(passes + iterations) })
     }
@@ -271,7 +271,7 @@ impl<E: Real> Map<E> for Contractive {
         gradient: &mut [E],
     ) -> Result<()> {
         let Left { pass, log_det, dense, buffer: source } = scratch.left();
-        let inverse = if self.determinant(at.moment.purpose) == Determinant::Exact {
+        let inverse = if self.determinant(at.mode.purpose) == Determinant::Exact {
             log_det
         } else {
             let parameters = &at.parameters[..self.slots()];
