@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
-use flows_core::train::Outcome;
+use flows_core::train::StopReason;
 use flows_core::{Parameters, Real};
 
 use crate::cli::Compare;
@@ -140,7 +140,7 @@ impl Run<'_> {
         let resume = folder.file("checkpoint.safetensors").exists();
         let mut trained = train::<E>(config, &data, folder, resume, &bar)?;
         bar.finish_and_clear();
-        if let Outcome::Diverged { reason, .. } = trained.outcome {
+        if let StopReason::Diverged { reason, .. } = trained.outcome {
             return Ok(self.failed(Status::Diverged, reason));
         }
         let working = progress::working(&format!("{name}: evaluating"));

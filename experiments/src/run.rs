@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_bench::targets::KnownTarget;
-use flows_core::train::{Checkpoint, Material, Outcome, Trainer, Validation, write_atomically};
+use flows_core::train::{Checkpoint, Material, StopReason, Trainer, Validation, write_atomically};
 use flows_core::{Flow, Real, Target};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -176,7 +176,7 @@ pub struct Trained<E: Real> {
     /// The flow with the weights to be used.
     pub flow: Flow<E>,
     /// How training ended.
-    pub outcome: Outcome,
+    pub outcome: StopReason,
     /// Seconds of training.
     pub seconds: f64,
     /// Optimiser steps.
@@ -231,7 +231,7 @@ fn validation<E: Real>(data: &ProblemData) -> Validation<E> {
 /// Trains a flow in `folder`, from its checkpoint if `resume`.
 ///
 /// # Errors
-/// Of the config, the data or the file system; divergence is an [`Outcome`].
+/// Of the config, the data or the file system; divergence is a [`StopReason`].
 pub fn train<'a, E: Real>(
     config: &RunConfig,
     subject: impl Into<Subject<'a>>,
@@ -266,7 +266,7 @@ pub fn train<'a, E: Real>(
         Ok(ControlFlow::Continue(()))
     })?;
     let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
-    if matches!(outcome, Outcome::Diverged { .. }) {
+    if matches!(outcome, StopReason::Diverged { .. }) {
         // Neither checkpoint nor model is replaced by what diverged.
         curve.write()?;
         return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps, work });

@@ -17,7 +17,7 @@ pub use checkpoint::{Checkpoint, write_atomically};
 pub use config::{BaseUpdate, TrainConfig};
 pub use material::Material;
 pub use objective::{Annealing, MaximumMeanDiscrepancy, Objective, ReverseKl, SimulationFree};
-pub use progress::{Outcome, Progress, Validation};
+pub use progress::{Progress, StopReason, Validation};
 pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::Trainer;

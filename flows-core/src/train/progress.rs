@@ -42,7 +42,7 @@ pub struct Progress {
 
 /// How training ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum StopReason {
     /// The budget is spent.
     Finished,
     /// Validation stopped improving; the best weights are in place.

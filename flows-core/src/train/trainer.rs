@@ -11,7 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::material::Material;
 use super::optimised_flow::OptimisedFlow;
-use super::progress::{Outcome, Progress, Validation};
+use super::progress::{Progress, StopReason, Validation};
 use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
 use crate::bijector::{Cost, Purpose};
@@ -109,13 +109,13 @@ impl<E: Real> Trainer<E> {
     ///
     /// # Errors
     /// Errors of the source, of `report`, or of validation; [`Error::Unavailable`] if objective and
-    /// material do not fit. Divergence is an [`Outcome`], not an error.
+    /// material do not fit. Divergence is a [`StopReason`], not an error.
     pub fn run<'a>(
         &mut self,
         material: impl Into<Material<'a, E>>,
         validation: Option<&Validation<E>>,
         mut report: impl FnMut(&Self, &Progress) -> Result<ControlFlow<()>>,
-    ) -> Result<Outcome> {
+    ) -> Result<StopReason> {
         let material = material.into();
         if material.dim() != self.flow.dim() {
             let (expected, got) = (self.flow.dim(), material.dim());
@@ -130,7 +130,7 @@ impl<E: Real> Trainer<E> {
             self.initialise(material)?;
         }
         if self.is_exhausted() {
-            return Ok(Outcome::EarlyStop);
+            return Ok(StopReason::EarlyStop);
         }
         while self.budget.progress(self.state.spent()) < 1.0 {
             let clock = Instant::now();
@@ -155,20 +155,20 @@ impl<E: Real> Trainer<E> {
                         let (step, advice) = (self.state.steps, "loosen the reporting solver");
                         let reason =
                             format!("validation at step {step} failed ({error}); {advice}");
-                        return Ok(Outcome::Diverged { step, reason });
+                        return Ok(StopReason::Diverged { step, reason });
                     }
                 };
                 progress.validation_nats = Some(nats);
                 self.note_validation(nats);
             }
             if report(self, &progress)?.is_break() {
-                return Ok(Outcome::Interrupted);
+                return Ok(StopReason::Interrupted);
             }
             if self.is_exhausted() {
-                return Ok(Outcome::EarlyStop);
+                return Ok(StopReason::EarlyStop);
             }
         }
-        Ok(Outcome::Finished)
+        Ok(StopReason::Finished)
     }
 
     /// Data-dependent initialisation on the rows of the first step; without rows, on draws of the
@@ -240,13 +240,13 @@ impl<E: Real> Trainer<E> {
         Ok(self.flow.fit_base(&x, &context)?)
     }
 
-    fn diverged(&self, what: &str) -> Outcome {
+    fn diverged(&self, what: &str) -> StopReason {
         let step = self.state.steps;
         let reason = format!(
             "{what} at step {}; lower learning_rate or clip_norm, or check the data for outliers",
             step + 1
         );
-        Outcome::Diverged { step, reason }
+        StopReason::Diverged { step, reason }
     }
 
     /// Updates the exponential moving average of the weights, with a shorter decay at first to
