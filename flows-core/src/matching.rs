@@ -1,13 +1,13 @@
 //! Conditional flow matching: regression of the vector field of a continuous flow.
 
 mod assignment;
-mod coupling;
+mod pairing;
 mod path;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-pub use coupling::{Coupling, MinibatchOt};
+pub use pairing::{MinibatchOt, Pairing};
 pub use path::{OptimalTransport, ProbabilityPath, VariancePreserving, Weights};
 
 use crate::{Error, Real, Result, Stream};
@@ -27,7 +27,7 @@ use crate::{Error, Real, Result, Stream};
 /// | field | default | meaning | range |
 /// |---|---|---|---|
 /// | `path` | optimal transport, `sigma_min` 1e-4 | x_s between x0 and x1 | see [`ProbabilityPath`] |
-/// | `coupling` | independent | which x0 meets which x1 | see [`Coupling`] |
+/// | `coupling` | independent | which x0 meets which x1 | see [`Pairing`] |
 ///
 /// # Reference
 /// Lipman, Chen, Ben-Hamu, Nickel, Le, *Flow Matching for Generative Modeling*, ICLR 2023.
@@ -40,7 +40,7 @@ pub struct FlowMatching {
     /// How x_s runs from x0 to x1.
     pub path: ProbabilityPath,
     /// Which x0 meets which x1.
-    pub coupling: Coupling,
+    pub coupling: Pairing,
 }
 
 /// Points and velocities of the regression, a row for each data row.
@@ -65,7 +65,7 @@ impl FlowMatching {
     /// Draws one pair for each row of base draws `x0` and data `x1`, both row by row with `dim`
     /// columns.
     ///
-    /// The coupling permutes rows of x0 only: row i of the pairs belongs to row i of `x1` and its
+    /// The pairing permutes rows of x0 only: row i of the pairs belongs to row i of `x1` and its
     /// context.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl FlowMatching {
         check_rows(x0, x1, dim)?;
         check_finite("base draw x0", x0, dim)?;
         check_finite("data row x1", x1, dim)?;
-        let x0 = self.coupling.couple(x0, x1, dim)?;
+        let x0 = self.coupling.pair(x0, x1, dim)?;
         let times = spaced_times(x1.len() / dim, self.path.end::<E>(), rng);
         Ok(self.path.pairs(times, &x0, x1, dim))
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::matching::{Coupling, FlowMatching, ProbabilityPath};
+use crate::matching::{FlowMatching, Pairing, ProbabilityPath};
 use crate::{Error, Estimator, Result};
 
 /// What a training minimises.
@@ -27,7 +27,7 @@ pub struct SimulationFree {
     /// The path between a base draw and a row of data.
     pub path: ProbabilityPath,
     /// The coupling of base draws and rows.
-    pub coupling: Coupling,
+    pub coupling: Pairing,
     /// Last fraction of the budget that trains by maximum likelihood, in [0, 1].
     pub fine_tune: f64,
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::matching::{
-    Coupling, FlowMatching, MinibatchOt, OptimalTransport, Pairs, ProbabilityPath,
+    FlowMatching, MinibatchOt, OptimalTransport, Pairing, Pairs, ProbabilityPath,
     VariancePreserving, Weights,
 };
 use flows_core::{Real, normals, stream};
@@ -20,11 +20,11 @@ fn paths() -> [ProbabilityPath; 3] {
 }
 
 fn independent(path: ProbabilityPath) -> FlowMatching {
-    FlowMatching { path, coupling: Coupling::Independent }
+    FlowMatching { path, coupling: Pairing::Independent }
 }
 
 fn minibatch_ot(group: usize) -> FlowMatching {
-    let coupling = Coupling::MinibatchOt(MinibatchOt { group });
+    let coupling = Pairing::MinibatchOt(MinibatchOt { group });
     FlowMatching { path: optimal_transport(0.0), coupling }
 }
 

@@ -1,4 +1,4 @@
-//! Couplings of base draws and data rows.
+//! Pairings of base draws and data rows.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::{Error, Real, Result};
 /// Which base draw x0 meets which data row x1; either way x0 and x1 keep their distributions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Coupling {
+pub enum Pairing {
     /// In the order in which they come.
     #[default]
     Independent,
@@ -58,7 +58,7 @@ impl Default for MinibatchOt {
     }
 }
 
-impl Coupling {
+impl Pairing {
     /// # Errors
     /// [`Error::Parameter`] for a value outside its range.
     pub fn check(self) -> Result<()> {
@@ -71,8 +71,8 @@ impl Coupling {
         }
     }
 
-    /// The rows of `x0` in the order of the rows of `x1` that they are coupled with; equal lengths.
-    pub(super) fn couple<'a, E: Real>(
+    /// The rows of `x0` in the order of the rows of `x1` that they are paired with; equal lengths.
+    pub(super) fn pair<'a, E: Real>(
         self,
         x0: &'a [E],
         x1: &[E],
@@ -81,31 +81,31 @@ impl Coupling {
         let Self::MinibatchOt(MinibatchOt { group }) = self else {
             return Ok(Cow::Borrowed(x0));
         };
-        let mut coupled = vec![E::zero(); x0.len()];
+        let mut paired = vec![E::zero(); x0.len()];
         let size = group * dim;
         let groups = x0.par_chunks(size).zip(x1.par_chunks(size));
-        let done: Vec<Result<()>> = coupled
+        let done: Vec<Result<()>> = paired
             .par_chunks_mut(size)
             .zip(groups)
-            .map(|(coupled, (x0, x1))| transport(x0, x1, dim, coupled))
+            .map(|(paired, (x0, x1))| transport(x0, x1, dim, paired))
             .collect();
         for (index, result) in done.into_iter().enumerate() {
             result.map_err(|error| error.shifted(index * group))?;
         }
-        Ok(Cow::Owned(coupled))
+        Ok(Cow::Owned(paired))
     }
 }
 
 /// Writes the rows of `x0` of one group in the order of least cost.
-fn transport<E: Real>(x0: &[E], x1: &[E], dim: usize, coupled: &mut [E]) -> Result<()> {
+fn transport<E: Real>(x0: &[E], x1: &[E], dim: usize, paired: &mut [E]) -> Result<()> {
     let costs = Costs::squared_distances(x1, x0, dim);
     if !costs.are_bounded() {
         let quantity = "sum of the squared distances between base draws and data of a group";
         let advice = "the row is the group's first; standardise the data";
         return Err(Error::NonFinite { quantity, row: 0, advice });
     }
-    for (coupled, column) in coupled.chunks_exact_mut(dim).zip(assign(&costs)) {
-        coupled.copy_from_slice(&x0[column * dim..(column + 1) * dim]);
+    for (paired, column) in paired.chunks_exact_mut(dim).zip(assign(&costs)) {
+        paired.copy_from_slice(&x0[column * dim..(column + 1) * dim]);
     }
     Ok(())
 }
