@@ -14,7 +14,7 @@ use flows_continuous::{
 use flows_core::tensor::batch;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
 use flows_core::{
-    Bijector, Context, LastLayer, Layout, Layouts, Network, Real, Result, Scratch, Tape, Values,
+    Bijector, Context, HasLayout, LastLayer, Layout, Network, Real, Result, Scratch, Tape, Values,
     stream,
 };
 
@@ -24,7 +24,7 @@ struct LinearField {
     dim: usize,
 }
 
-impl Layouts for LinearField {
+impl HasLayout for LinearField {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::uniform("weight", self.dim, self.dim, self.dim).in_last_layer(true)]
     }

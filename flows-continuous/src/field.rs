@@ -17,14 +17,14 @@ use std::sync::{Arc, OnceLock};
 
 use flows_core::operation::LANES;
 use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::{Batch, Layouts, Network, Parameters, Real, Result, Scratch, Tensors};
+use flows_core::{Batch, HasLayout, Network, Parameters, Real, Result, Scratch, Tensors};
 
 /// A vector field on one block of [`LANES`] rows, with Jacobian-vector products; each row has its
 /// own time.
 ///
 /// A row of a state or velocity block is `[value | tangent 1 | .. | tangent P]`, LANES wide each;
 /// the tangents of the velocity are J times those of the state.
-pub trait FieldKernel<E: Real>: Layouts {
+pub trait FieldKernel<E: Real>: HasLayout {
     /// Number of features of the state.
     fn dim(&self) -> usize;
 

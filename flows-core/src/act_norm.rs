@@ -3,7 +3,7 @@
 use crate::lanes::{add_lane_sums, lanes, lanes_mut, named, named_mut};
 use crate::map::{Block, Pull};
 use crate::tensor::columns;
-use crate::{Batch, Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Values, Work};
+use crate::{Batch, Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors, Values, Work};
 
 /// Activation normalisation: x = exp(s) z + t, with one s and one t for each feature.
 ///
@@ -25,7 +25,7 @@ impl ActNorm {
     }
 }
 
-impl Layouts for ActNorm {
+impl HasLayout for ActNorm {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("log_scale", 1, self.dim),

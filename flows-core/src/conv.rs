@@ -13,7 +13,7 @@
 
 use crate::activation::Activation;
 use crate::lanes::{add, named, named_mut};
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{NetworkKernel, add_row_sums};
 use crate::operation::{LANES, Recorded};
@@ -271,7 +271,7 @@ fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
     })
 }
 
-impl Layouts for ConvKernel {
+impl HasLayout for ConvKernel {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, rows, columns, fan_in, last| {
             Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)

@@ -88,7 +88,7 @@ impl Layout {
 }
 
 /// The tensors that parametrise a kernel.
-pub trait Layouts: Debug + Send + Sync {
+pub trait HasLayout: Debug + Send + Sync {
     /// The tensors, in the order in which the kernel takes them.
     fn layout(&self) -> Vec<Layout>;
 }

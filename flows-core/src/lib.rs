@@ -57,7 +57,7 @@ pub use error::{Error, Result};
 pub use flow::{Flow, LogProb, Sampled};
 pub use inverse::Inverse;
 pub use layer::Layer;
-pub use layout::{Layout, Layouts, Start};
+pub use layout::{HasLayout, Layout, Start};
 pub use map::{EvalMode, Map};
 pub use mlp::{Mlp, MlpKernel, Tangents};
 pub use network::{LastLayer, Network, NetworkKernel, constant_start};

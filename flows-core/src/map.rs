@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use crate::bijector::{Costs, Exactness, Purpose};
 use crate::lanes::add;
-use crate::layout::Layouts;
+use crate::layout::HasLayout;
 use crate::tensor::Batch;
 use crate::tensors::Tensors;
 use crate::{Error, Real, Result, Scratch, Stream, Work};
@@ -19,7 +19,7 @@ use crate::{Error, Real, Result, Scratch, Stream, Work};
 /// forward   value = T(input),    log_det += log |det dT/d input|
 /// inverse   value = T^-1(input), log_det += log |det dT^-1/d input|
 /// ```
-pub trait Map<E: Real>: Layouts {
+pub trait Map<E: Real>: HasLayout {
     /// Name for error messages.
     fn name(&self) -> &'static str;
 

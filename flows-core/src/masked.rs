@@ -22,7 +22,7 @@ pub use dependencies::Dependencies;
 use staircase::Staircase;
 
 use crate::activation::Activation;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::add_bias;
 use crate::operation::LANES;
@@ -298,7 +298,7 @@ impl MaskedKernel {
     }
 }
 
-impl Layouts for MaskedKernel {
+impl HasLayout for MaskedKernel {
     fn layout(&self) -> Vec<Layout> {
         let last = self.layers.len() - 1;
         self.layers

@@ -5,7 +5,7 @@
 
 use crate::activation::Activation;
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
@@ -151,7 +151,7 @@ impl MlpKernel {
     }
 }
 
-impl Layouts for MlpKernel {
+impl HasLayout for MlpKernel {
     fn layout(&self) -> Vec<Layout> {
         (0..self.layers())
             .flat_map(|layer| {

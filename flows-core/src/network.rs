@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::tape::Tape;
@@ -13,7 +13,7 @@ use crate::{Error, Real, Result, Scratch, Stream};
 
 /// A neural network as a formula on one block of [`LANES`] rows, feature by feature. It owns no
 /// tensors, so that maps and fused operations can contain it.
-pub trait NetworkKernel<E: Real>: Layouts {
+pub trait NetworkKernel<E: Real>: HasLayout {
     /// Columns of the input.
     fn inputs(&self) -> usize;
     /// Columns of the output.
@@ -81,7 +81,7 @@ pub struct Network<E: Real, K> {
     values: OnceLock<Arc<Vec<Vec<E>>>>,
 }
 
-impl<E: Real, K: Layouts> Network<E, K> {
+impl<E: Real, K: HasLayout> Network<E, K> {
     /// Draws the initial values as the layout says.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl<E: Real, K: Layouts> Network<E, K> {
         &self.kernel
     }
 
-    /// The tensors, in the order of [`Layouts::layout`].
+    /// The tensors, in the order of [`HasLayout::layout`].
     pub fn tensors(&self) -> &[Batch<E>] {
         self.tensors.all()
     }

@@ -10,7 +10,7 @@
 
 use crate::activation::Activation;
 use crate::lanes::add;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Recorded};
@@ -111,7 +111,7 @@ fn pair<'a, 'b, E>(gradients: &'a mut [&'b mut [E]], first: usize) -> [&'a mut &
     [&mut weight[0], &mut rest[0]]
 }
 
-impl Layouts for ResidualKernel {
+impl HasLayout for ResidualKernel {
     fn layout(&self) -> Vec<Layout> {
         let layer = |name: &str, units: usize, fan_in: usize, last: bool| {
             let part = |kind: &str, rows, columns| {

@@ -9,7 +9,7 @@ use flows_core::activation::Activation;
 use flows_core::map::{Block, Pull};
 use flows_core::masked::{Hidden, MaskedKernel, MaskedState};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work, constant_start,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work, constant_start,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,7 @@ impl<E: Real> Autoregressive<E> {
     }
 }
 
-impl<E: Real> Layouts for Autoregressive<E> {
+impl<E: Real> HasLayout for Autoregressive<E> {
     fn layout(&self) -> Vec<Layout> {
         self.kernel.layout().into_iter().map(|tensor| tensor.within("conditioner")).collect()
     }

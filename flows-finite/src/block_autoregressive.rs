@@ -9,7 +9,7 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
 use crate::transformer::root;
@@ -111,7 +111,7 @@ fn add_logs<E: Real>(slopes: &[E], sum: &mut [E]) {
     );
 }
 
-impl Layouts for BlockAutoregressive {
+impl HasLayout for BlockAutoregressive {
     /// A weight holds the diagonal blocks (logarithms before normalisation), then the blocks to
     /// their left.
     fn layout(&self) -> Vec<Layout> {

@@ -7,7 +7,7 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, NetworkKernel, Real, Result, Scratch, Stream, Work,
+    Cost, Costs, Error, HasLayout, Layout, Map, NetworkKernel, Real, Result, Scratch, Stream, Work,
     constant_start,
 };
 
@@ -124,7 +124,7 @@ impl<E: Real> Coupling<E> {
     }
 }
 
-impl<E: Real> Layouts for Coupling<E> {
+impl<E: Real> HasLayout for Coupling<E> {
     fn layout(&self) -> Vec<Layout> {
         let layout = self.conditioner.layout().into_iter();
         layout.map(|tensor| tensor.within("conditioner")).collect()

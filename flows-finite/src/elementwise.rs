@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flows_core::lanes::{add_lane_sums, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
-use flows_core::{Cost, Costs, Direction, Layout, Layouts, Map, Real, Result, Scratch, Work};
+use flows_core::{Cost, Costs, Direction, HasLayout, Layout, Map, Real, Result, Scratch, Work};
 
 use crate::transformer::{Inner, Outer, Transformer};
 
@@ -76,7 +76,7 @@ impl<E: Real> Elementwise<E> {
     }
 }
 
-impl<E: Real> Layouts for Elementwise<E> {
+impl<E: Real> HasLayout for Elementwise<E> {
     fn layout(&self) -> Vec<Layout> {
         match self.transformer.arity() {
             0 => Vec::new(),

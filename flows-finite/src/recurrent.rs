@@ -9,7 +9,7 @@ use flows_core::lanes::add;
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Direction, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work,
+    Cost, Costs, Direction, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work,
     constant_start,
 };
 
@@ -153,7 +153,7 @@ impl<E: Real> Recurrent<E> {
     }
 }
 
-impl<E: Real> Layouts for Recurrent<E> {
+impl<E: Real> HasLayout for Recurrent<E> {
     fn layout(&self) -> Vec<Layout> {
         self.gru.layout().into_iter().map(|tensor| tensor.within("conditioner")).collect()
     }

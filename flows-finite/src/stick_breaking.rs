@@ -3,7 +3,7 @@
 use flows_core::elementwise::{clamp, exp, ln, sigmoid, softplus, vectorised};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Work};
 
 /// The stick-breaking map of R^D onto {x_i > 0, sum of x_i < 1}: the open simplex with D + 1 parts,
 /// of which the last is the rest. Nothing is learned.
@@ -40,7 +40,7 @@ impl StickBreaking {
     }
 }
 
-impl Layouts for StickBreaking {
+impl HasLayout for StickBreaking {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }

@@ -11,7 +11,7 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Context, LastLayer, Layout, Layouts, Network, Scratch, Tape, normals, stream,
+    Bijector, Context, HasLayout, LastLayer, Layout, Network, Scratch, Tape, normals, stream,
 };
 
 use super::perceptron::equal;
@@ -41,7 +41,7 @@ struct Counted {
     products: Arc<AtomicU64>,
 }
 
-impl Layouts for Counted {
+impl HasLayout for Counted {
     fn layout(&self) -> Vec<Layout> {
         self.field.layout()
     }

@@ -3,7 +3,7 @@
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::{LANES, Recorded};
-use flows_core::{Layout, Layouts, MlpKernel, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, MlpKernel, Real, Result, Scratch};
 
 use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
@@ -67,7 +67,7 @@ impl BottleneckField {
     }
 }
 
-impl Layouts for BottleneckField {
+impl HasLayout for BottleneckField {
     fn layout(&self) -> Vec<Layout> {
         let lower = self.lower.layout().into_iter();
         let lower = lower.map(|layout| layout.in_last_layer(false).within("lower"));

@@ -3,7 +3,7 @@
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::radial_functions::{RadialFunctions, Strength};
 use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
@@ -68,7 +68,7 @@ impl EquivariantField {
     }
 }
 
-impl Layouts for EquivariantField {
+impl HasLayout for EquivariantField {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, fan_in: usize, last: bool| {
             Layout::uniform(name, 1, self.functions, fan_in).in_last_layer(last)

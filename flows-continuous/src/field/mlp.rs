@@ -5,7 +5,7 @@ use std::ops::Range;
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
 use crate::field::time_gate::{GATE, Gate};
@@ -102,7 +102,7 @@ impl MlpField {
     }
 }
 
-impl Layouts for MlpField {
+impl HasLayout for MlpField {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, layer: usize, rows: usize, columns: usize, fan_in: usize| {
             Layout::uniform(format!("{name}{layer}"), rows, columns, fan_in)

@@ -5,7 +5,7 @@ use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, add_product, named, named_mut};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::dense::{Dense, DenseGradients, pull_bias};
 use crate::field::time_gate::{multiply, opening, pull_product};
@@ -64,7 +64,7 @@ impl PlanarField {
     }
 }
 
-impl Layouts for PlanarField {
+impl HasLayout for PlanarField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
         let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {

@@ -2,7 +2,7 @@
 
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::potential_gradient::{Potential, PotentialGradient};
 use crate::field::potential_trace::HessianTrace;
@@ -75,7 +75,7 @@ impl PotentialField {
     }
 }
 
-impl Layouts for PotentialField {
+impl HasLayout for PotentialField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
         let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flows_continuous::{Accuracy, Continuous, FieldGradients, FieldInput, FieldKernel};
 use flows_core::operation::LANES;
-use flows_core::{LastLayer, Layout, Layouts, Network, Scratch, stream};
+use flows_core::{HasLayout, LastLayer, Layout, Network, Scratch, stream};
 
 use super::objective::replace;
 
@@ -55,7 +55,7 @@ pub(crate) struct ElementwiseField {
     calls: Calls,
 }
 
-impl Layouts for ElementwiseField {
+impl HasLayout for ElementwiseField {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::uniform("scale", 1, 1, 1).in_last_layer(true)]
     }

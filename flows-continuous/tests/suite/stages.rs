@@ -7,7 +7,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, LastLayer, Layout, Layouts, Network, Scratch, Tape, stream};
+use flows_core::{Bijector, HasLayout, LastLayer, Layout, Network, Scratch, Tape, stream};
 
 use super::elementwise_field::Calls;
 use super::objective::{Asked, Gradients, assert_near, equal, tolerance};
@@ -20,7 +20,7 @@ struct Counted {
     calls: Calls,
 }
 
-impl Layouts for Counted {
+impl HasLayout for Counted {
     fn layout(&self) -> Vec<Layout> {
         self.field.layout()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::layout::Layouts;
+use crate::layout::HasLayout;
 use crate::operation::{Operation, Recorded};
 use crate::{Real, Result, Scratch, Stream};
 
@@ -10,7 +10,7 @@ use crate::{Real, Result, Scratch, Stream};
 /// [`LANES`](crate::operation::LANES) rows, feature by feature.
 ///
 /// [`Base`](crate::Base) owns its tensors and makes the formulas differentiable operations.
-pub trait Distribution<E: Real>: Layouts {
+pub trait Distribution<E: Real>: HasLayout {
     /// Number of features d.
     fn dim(&self) -> usize;
 

@@ -5,7 +5,7 @@ use nalgebra::{Cholesky, DMatrix};
 use super::normal::HALF_LN_TWO_PI;
 use crate::elementwise::vectorised;
 use crate::lanes::{lanes, named, named_mut};
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
@@ -16,7 +16,7 @@ pub(super) struct FullNormal {
     pub(super) dim: usize,
 }
 
-impl Layouts for FullNormal {
+impl HasLayout for FullNormal {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.dim;
         vec![Layout::zeros("location", 1, dim), Layout::zeros("factor", dim, dim)]

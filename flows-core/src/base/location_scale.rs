@@ -3,7 +3,7 @@
 
 use crate::elementwise::vectorised;
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream};
 
@@ -45,7 +45,7 @@ impl<S> LocationScale<S> {
     }
 }
 
-impl<S: Standard> Layouts for LocationScale<S> {
+impl<S: Standard> HasLayout for LocationScale<S> {
     fn layout(&self) -> Vec<Layout> {
         let names = if self.learned { &["location", "log_scale"][..] } else { &[] };
         names.iter().map(|&name| Layout::zeros(name, 1, self.dim)).collect()

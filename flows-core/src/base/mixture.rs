@@ -6,7 +6,7 @@ mod log_density;
 use rand::RngExt;
 
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
@@ -28,7 +28,7 @@ impl Mixture {
     }
 }
 
-impl Layouts for Mixture {
+impl HasLayout for Mixture {
     fn layout(&self) -> Vec<Layout> {
         let (k, dim) = (self.components, self.dim);
         let tensors = [("logits", 1, k), ("location", k, dim), ("log_scale", k, dim)];

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream};
 
@@ -30,7 +30,7 @@ impl UniformBox {
     }
 }
 
-impl Layouts for UniformBox {
+impl HasLayout for UniformBox {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }

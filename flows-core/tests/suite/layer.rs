@@ -9,9 +9,9 @@ use flows_core::operation::LANES;
 use flows_core::tensor::set_values;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Error, EvalMode, Exactness, Inverse, Layer,
-    Layout, Layouts, Map, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch, Start, Tape,
-    Tensors, Values, Work, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, EvalMode, Exactness, HasLayout,
+    Inverse, Layer, Layout, Map, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch,
+    Start, Tape, Tensors, Values, Work, stream,
 };
 use rand::Rng;
 
@@ -36,7 +36,7 @@ impl Noted {
     }
 }
 
-impl Layouts for Noted {
+impl HasLayout for Noted {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("location", 1, 2),

@@ -3,7 +3,7 @@
 use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::{
-    Error, Layer, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    Error, HasLayout, Layer, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
 use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
@@ -82,7 +82,7 @@ impl LuLinear {
     }
 }
 
-impl Layouts for LuLinear {
+impl HasLayout for LuLinear {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.order.len();
         vec![

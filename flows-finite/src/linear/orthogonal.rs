@@ -4,7 +4,7 @@ use flows_core::lanes::{named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work};
+use flows_core::{HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work};
 
 use super::generator::Generator;
 
@@ -44,7 +44,7 @@ impl Orthogonal {
     }
 }
 
-impl Layouts for Orthogonal {
+impl HasLayout for Orthogonal {
     /// `(dim, dim)`, the strict lower part of A, other entries unused; or `(K, dim)`, the normals
     /// of the reflections.
     fn layout(&self) -> Vec<Layout> {

@@ -2,7 +2,7 @@
 
 use flows_core::lanes::{lanes, lanes_mut, named};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work};
 use rand::seq::SliceRandom;
 
 use crate::image::Shape;
@@ -119,7 +119,7 @@ pub(super) fn scatter<E: Real>(order: &[E], from: &[E], to: &mut [E]) {
     }
 }
 
-impl Layouts for Permutation {
+impl HasLayout for Permutation {
     fn layout(&self) -> Vec<Layout> {
         vec![order_layout(&self.order)]
     }

@@ -2,7 +2,7 @@
 
 use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors, Work};
 
 use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 
@@ -33,7 +33,7 @@ impl Triangular {
     }
 }
 
-impl Layouts for Triangular {
+impl HasLayout for Triangular {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.dim;
         vec![

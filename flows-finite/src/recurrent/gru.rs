@@ -13,7 +13,7 @@
 use flows_core::elementwise::{sigmoid, tanh, vectorised};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real};
+use flows_core::{HasLayout, Layout, Real};
 
 /// Indices of the tensors among a layer's parameters.
 const INPUT: usize = 0;
@@ -46,7 +46,7 @@ pub(super) struct Backward<E> {
     arguments: Vec<E>,
 }
 
-impl Layouts for Gru {
+impl HasLayout for Gru {
     fn layout(&self) -> Vec<Layout> {
         let (n, m, k) = (self.units, self.inputs, self.outputs);
         vec![

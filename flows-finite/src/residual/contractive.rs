@@ -5,7 +5,7 @@ use flows_core::lanes::{add, add_product, lanes, lanes_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, EvalMode, Exactness, Layer, Layout, Layouts, Map, Purpose, Real, Result,
+    Cost, Costs, Error, EvalMode, Exactness, HasLayout, Layer, Layout, Map, Purpose, Real, Result,
     Scratch, Stream, Tensors, Work, stream,
 };
 
@@ -151,7 +151,7 @@ impl Contractive {
     }
 }
 
-impl Layouts for Contractive {
+impl HasLayout for Contractive {
     fn layout(&self) -> Vec<Layout> {
         self.network.layout().into_iter().map(|tensor| tensor.within("residual")).collect()
     }

@@ -2,7 +2,7 @@
 
 use flows_core::activation::Activation;
 use flows_core::{
-    Error, LastLayer, Layout, Layouts, MlpKernel, Purpose, Real, Result, Stream, normals, stream,
+    Error, HasLayout, LastLayer, Layout, MlpKernel, Purpose, Real, Result, Stream, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -219,7 +219,7 @@ impl LipschitzNetwork {
     }
 }
 
-impl Layouts for LipschitzNetwork {
+impl HasLayout for LipschitzNetwork {
     fn layout(&self) -> Vec<Layout> {
         let mut layout = self.residual.kernel.layout();
         layout.extend(self.vectors());

@@ -6,7 +6,7 @@ use flows_core::lanes::{add, named, named_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Cost, Costs, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
 use super::tanh_root::{Unit, solve};
@@ -66,7 +66,7 @@ impl Planar {
     }
 }
 
-impl Layouts for Planar {
+impl HasLayout for Planar {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("weight", 1, self.dim),

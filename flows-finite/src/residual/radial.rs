@@ -7,7 +7,7 @@ use flows_core::lanes::{add_product, named, named_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Direction, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Direction, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
 use ring::{Ring, solve};
@@ -103,7 +103,7 @@ impl Radial {
     }
 }
 
-impl Layouts for Radial {
+impl HasLayout for Radial {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("centre", 1, self.dim),

@@ -5,7 +5,8 @@ mod kernels;
 use flows_core::lanes::named_mut;
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    normals,
 };
 
 use self::kernels::{Parts, Point};
@@ -101,7 +102,7 @@ impl Sylvester {
     }
 }
 
-impl Layouts for Sylvester {
+impl HasLayout for Sylvester {
     fn layout(&self) -> Vec<Layout> {
         let units = self.units;
         let free = match self.basis {
