@@ -139,7 +139,7 @@ impl<E: Real> Continuous<E> {
     /// [`Error::Parameter`] unless the interval is [0, t1] with t1 > 0.
     pub fn with_learned_end_time(mut self) -> Result<Self> {
         let [t0, t1] = self.times;
-        let requirement = "0, with a later end, where that is learned";
+        let requirement = "0, and below the end time, if that is learned";
         require(t0 == 0.0 && t1 >= 0.0, "starting time", requirement, t0)?;
         self.end_time = Some(batch(vec![E::of(t1.ln())], 1, 1)?);
         Ok(self)
@@ -174,7 +174,7 @@ impl<E: Real> Continuous<E> {
     ) -> Result<Vec<RowReport>> {
         self.check(input, context)?;
         let Solver::RowWise(settings) = self.accuracy().solver else {
-            let advice = "only the row-wise solver solves rows one by one";
+            let advice = "choose the row-wise solver";
             return Err(Error::Unavailable { what: "a report for each row", advice });
         };
         let dynamics = self.dynamics(true, &[]);

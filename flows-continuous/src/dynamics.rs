@@ -190,7 +190,7 @@ impl<E: Real> AugmentedDynamics<E> {
         state: &[E],
         fixed: FixedInputs<'_, E>,
     ) -> Vec<E> {
-        // Hutchinson's estimator takes its probes as directions, as they are.
+        // Hutchinson's estimator uses its probes as directions.
         let probes = directions.len() / (self.kernel.dim() * LANES);
         let along = Hutchinson { probes, distribution: Probe::Gaussian };
         let dynamics = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));

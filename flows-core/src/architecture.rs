@@ -109,13 +109,13 @@ pub fn build<E: Real>(
     context_dim: usize,
     rng: &mut Stream,
 ) -> Result<Chain<E>> {
-    // A trait object has no generic methods: E is named, and then the chain's type found again.
+    // A trait object has no generic methods, so the chain is built as `Any` and downcast.
     let chain: Box<dyn Any> = if TypeId::of::<E>() == TypeId::of::<f32>() {
         Box::new(architecture.build_f32(dim, context_dim, rng)?)
     } else {
         Box::new(architecture.build_f64(dim, context_dim, rng)?)
     };
-    let (what, advice) = ("a precision beside f32 and f64", "use one of them");
+    let (what, advice) = ("a precision other than f32 and f64", "use one of them");
     chain.downcast().map(|chain| *chain).map_err(|_| Error::Unavailable { what, advice })
 }
 

@@ -176,7 +176,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
         let runs = self.runs(direction, rows)?;
         let passes = match runs.into_iter().next() {
             None => Vec::new(),
-            // Whatever is not a block stands in a run of its own.
+            // A part that is not block-wise is a run of its own.
             Some(Run::Blocks { passes, .. }) if passes.len() == self.parts.len() => passes,
             Some(_) => return Ok(None),
         };
@@ -204,7 +204,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
         self.check(z, context)?;
         let mut stages = vec![z.clone()];
         for part in &self.parts {
-            // A part's path begins where the one before ended.
+            // A part's stages begin with the end of the part before.
             let last = stages[stages.len() - 1].clone();
             let own = part.stages(&last, &context.if_taken(part.context_dim()))?;
             stages.extend(own.into_iter().skip(1));

@@ -161,7 +161,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
-        // Only what is estimated takes from the stream, so that other layers may come and go.
+        // Exact layers take nothing from the stream, so adding one does not change the others.
         if self.map.exactness(Purpose::Training) == Exactness::Estimated {
             self.mode.seed = rng.next_u64();
         }

@@ -134,7 +134,7 @@ pub trait Map<E: Real>: HasLayout {
         _scratch: &mut Scratch,
         _gradient: &mut [E],
     ) -> Result<()> {
-        let advice = "give the map an inverse_gradient or a solve_transposed";
+        let advice = "implement inverse_gradient or solve_transposed for the map";
         Err(Error::Unavailable { what: "the gradient of this inverse", advice })
     }
 }

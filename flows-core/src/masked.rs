@@ -248,7 +248,7 @@ impl MaskedKernel {
             Target::Kept(slot) | Target::Stream(Some(slot)) => Some(slot),
             _ => None,
         };
-        // What is written is taken out, since its neighbour is read.
+        // Taken out to be written while other buffers of the state are read.
         let mut held = slot.map(|slot| std::mem::take(&mut kept[slot]));
         let mut summed = match target {
             Target::Stream(_) => std::mem::take(stream),

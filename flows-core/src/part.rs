@@ -60,7 +60,7 @@ impl<E: Real> Part<E> {
         let count = rows.len();
         let back = move |gradient: &[E]| {
             let mut all = vec![E::zero(); count];
-            // A part may be without features.
+            // The subset may be empty.
             let own = gradient.chunks(indices.len().max(1));
             for (row, own) in all.chunks_mut(dim.max(1)).zip(own) {
                 indices.iter().zip(own).for_each(|(&index, &value)| row[index] = value);

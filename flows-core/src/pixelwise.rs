@@ -166,7 +166,7 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
     }
 
     fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
-        // Estimates have random numbers of their own for every pixel.
+        // Estimates draw new random numbers for every pixel.
         if self.inner.exactness() == Exactness::Estimated {
             return Ok(None);
         }

@@ -206,7 +206,7 @@ fn check_rows(
     seed: u64,
 ) {
     if bijector.exactness() == Exactness::Estimated {
-        return; // Probes belong to a row's place in the batch.
+        return; // Probes depend on a row's index in the batch.
     }
     let dim = bijector.dim();
     let all = plain(bijector, direction, input, context);

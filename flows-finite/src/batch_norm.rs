@@ -139,7 +139,7 @@ impl<E: Real> BatchNorm<E> {
         } else {
             let variances = self.running_variance.values();
             let deviations = variances.iter().map(|v| deviation(v.as_f64())).collect();
-            // Copies, whose gradients nobody reads.
+            // Copies, whose gradients are not read.
             [batch(self.running_mean.values(), 1, dim)?, batch(deviations, 1, dim)?]
         };
         let parameters = [mean, deviation, self.log_scale.clone(), self.shift.clone()];

@@ -57,7 +57,7 @@ impl<E: Real> Coupling<E> {
         kernel: impl FnOnce(usize, usize) -> Result<K>,
     ) -> Result<Self> {
         let (kept, transformed) = (mask.kept(), mask.transformed());
-        // Where nothing conditions, the network reads one feature that is always 0.
+        // Without conditioning features, the network reads a single 0.
         let inputs = (kept.len() + context_dim).max(1);
         let outputs = transformed.len() * transformer.arity();
         let kernel = kernel(inputs, outputs)?;

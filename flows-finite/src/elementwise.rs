@@ -45,7 +45,7 @@ impl<E: Real> Elementwise<E> {
     fn spread(&self, parameters: &[&[E]], feature: usize, theta: &mut Vec<E>) {
         let arity = self.transformer.arity();
         theta.resize(arity * LANES, E::zero());
-        // Without parameters there is no tensor of them.
+        // Without parameters there is no tensor.
         let all = parameters.first().copied().unwrap_or_default();
         for (copies, &parameter) in theta.chunks_exact_mut(LANES).zip(&all[feature * arity..]) {
             copies.fill(parameter);

@@ -94,7 +94,7 @@ impl Order {
     pub fn in_parts(self, parts: usize) -> Result<Self> {
         if parts == 0 || parts > self.features.len() || self.parents.is_some() {
             let name = "parts of an autoregressive layer";
-            let requirement = "between 1 and the number of features, and no graph given";
+            let requirement = "between 1 and the number of features, for an order without a graph";
             return Err(Error::Parameter { name, requirement, value: parts as f64 });
         }
         Ok(Self { parts, ..self })

@@ -33,7 +33,7 @@ pub(super) fn log_density(z: &[f64], gradient: &mut [f64]) -> f64 {
     let off = (radius - RADIUS) / WIDTH;
     let [right, left] = [z[0] - RADIUS, z[0] + RADIUS].map(|d| d / SIDE);
     let (sides, share) = log_sum_exp(-0.5 * right * right, -0.5 * left * left);
-    // At the origin, the tip of a cone, the mean of the slopes around it.
+    // At the origin, the tip of a cone, the mean of the slopes around it is 0.
     let radial = if radius > 0.0 { -off / WIDTH / radius } else { 0.0 };
     gradient[0] = radial * z[0] - (share * right + (1.0 - share) * left) / SIDE;
     gradient[1] = radial * z[1];

@@ -108,7 +108,7 @@ impl<E: Real> Adjoint<'_, E> {
             return if solution.is_finished() { Ok(solution.state) } else { Err(stopped()) };
         }
         let steps = self.solver.equal_steps().unwrap_or(NonZeroUsize::MIN);
-        // A few steps at a time: their mesh takes memory.
+        // A few steps at a time, because the mesh takes memory.
         for first in (0..steps.get()).step_by(TOGETHER) {
             let last = (first + TOGETHER).min(steps.get());
             let time = |index| uniform_time([t1, t0], steps, index);

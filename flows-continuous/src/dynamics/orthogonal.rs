@@ -16,7 +16,7 @@ pub(crate) fn orthonormalise<E: Real>(basis: &mut [E], dim: usize, lanes: usize)
         project_out(before, current, dim, lanes);
         project_out(before, current, dim, lanes);
         let short = lengths(current, lanes);
-        // What is left of a dependent vector is rounding.
+        // The remainder of a dependent vector is rounding.
         let least = E::of(dim as f64 * 8.0) * E::epsilon();
         for row in current.chunks_exact_mut(lanes) {
             for ((value, &short), &long) in row.iter_mut().zip(&short).zip(&long) {

@@ -70,10 +70,10 @@ impl Penalties {
             require(weight >= 0.0 && weight.is_finite(), name, "finite and not negative", weight)?;
         }
         let fits = self.frobenius == 0.0 || !divergence.is_structural();
-        let requirement = "0 unless the divergence is taken with tangents (exact, hutchinson, ..)";
+        let requirement = "0 unless the divergence uses tangents (exact, hutchinson, ..)";
         require(fits, "weight of the Frobenius norm", requirement, self.frobenius)?;
         let fits = self.hamilton_jacobi == 0.0 || structure == Structure::Potential;
-        let requirement = "0 unless the field is that of a potential";
+        let requirement = "0 unless the field is a potential field";
         require(fits, "weight of the Hamilton-Jacobi residual", requirement, self.hamilton_jacobi)
     }
 }

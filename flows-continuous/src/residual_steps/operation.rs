@@ -148,7 +148,7 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
             d_log_det,
         };
         let ResidualWorkspace(states) = block.scratch.left();
-        // Of the times of the layers, which are not learned.
+        // Gradient of the layers' times, which are not learned.
         let mut time = [E::zero(); LANES];
         let states = states.chunks_exact(d_state.len());
         for (layer, z) in self.layers().into_iter().zip(states).rev() {
@@ -263,7 +263,7 @@ impl<E: Real> Backward<'_, E> {
         state.copy_from_slice(&self.scaled);
         self.scaled.iter_mut().for_each(|d| *d = -h * *d);
         self.plain.evaluate(layer.time, z);
-        // The state's share of this is in M^-T already.
+        // M^-T already contains the gradient of the state.
         d_jacobian.truncate(state.len());
         let implicit = DynamicsGradients { state: &mut d_jacobian, time, context, parameters };
         self.plain.pull((&self.scaled, &[]), implicit);

@@ -78,7 +78,7 @@ impl Adaptive {
             }
             return Ok(monitor.into_solution(Status::Finished.into()));
         }
-        // The package wants `f64: From<E>`, a bound that every generic caller would have to
+        // The package requires `f64: From<E>`, a bound that every generic caller would have to
         // repeat. E is one of two types, so it is named here instead.
         Ok(if TypeId::of::<E>() == TypeId::of::<f32>() {
             run::<E, f32>(self, method, monitor)
@@ -168,9 +168,9 @@ where
     let monitor = shared.borrow();
     let (start, length) = (scalar(monitor.elapsed), scalar(monitor.length()));
     let state: Vec<T> = monitor.state.iter().map(|y| scalar(y.as_f64())).collect();
-    // Most attempts, rejected ones included; only a guard, with room for those after a halt.
+    // Largest number of attempts, including rejected ones and those after a halt; only a guard.
     let attempts = count(monitor.bound / stages + 2000);
-    // Accepted steps of this segment after which to look for stiffness.
+    // Accepted steps of this segment after which to test for stiffness.
     let stiffness = count(STIFFNESS - monitor.accepted % STIFFNESS);
     drop(monitor);
     let system = Shared { monitor: shared, method, elapsed: Cell::new(0.0) };

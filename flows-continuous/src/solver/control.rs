@@ -131,7 +131,7 @@ pub(crate) struct FirstStep {
 impl FirstStep {
     /// From the norms of state and velocity, for an interval of this length.
     pub(crate) fn new(state: f64, velocity: f64, length: f64) -> Self {
-        // A state or velocity near zero says nothing about the scale of time.
+        // A state or velocity near zero does not determine a time scale.
         let small = state < 1e-5 || velocity < 1e-5;
         let scale = if small { 1e-3 * length } else { 0.01 * state / velocity };
         Self { length, velocity, probe: scale.min(length) }
@@ -139,7 +139,7 @@ impl FirstStep {
 
     /// From the norm of the change of the velocity, for a method of this order.
     pub(crate) fn estimate(self, change: f64, order: f64) -> f64 {
-        // Infinite at rest.
+        // Infinite for velocity 0.
         let curved = (0.01 / self.velocity.max(change / self.probe)).powf(1.0 / order);
         (100.0 * self.probe).min(curved).min(self.length)
     }

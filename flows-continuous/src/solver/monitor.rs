@@ -157,7 +157,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         self.accepted += 1;
         self.step = elapsed - self.elapsed;
         self.elapsed = elapsed;
-        // The last step may end within rounding of the end, from where no other can be taken.
+        // The last step may end within rounding of the end, where no further step is possible.
         let pause = self.accepted >= self.pause && self.length() - elapsed > self.step;
         if pause {
             self.pause += SEGMENT;

@@ -128,7 +128,7 @@ impl<E: Real> Path<E> {
         for (segment, state) in self.states.iter().enumerate().rev() {
             let first = segment * self.every;
             let last = (first + self.every).min(self.steps.count());
-            // Nothing to compute anew in a segment whose stages were all kept.
+            // Nothing to recompute in a segment whose stages were all kept.
             let anew = if last > self.kept.len() { last } else { first };
             let mut states = vec![state.clone()];
             for step in first + 1..anew {

@@ -59,7 +59,7 @@ impl<E: Real> Recorder<E> {
             self.room = None;
         }
         if self.steps.len() == *every * self.checkpoints.get() {
-            // Too many: every other one goes.
+            // Too many checkpoints: every other one is dropped.
             *states = std::mem::take(states).into_iter().step_by(2).collect();
             *every *= 2;
         }

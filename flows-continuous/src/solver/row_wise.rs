@@ -262,7 +262,7 @@ impl<'a, E: Real> Lanes<'a, E> {
         for (step, lane) in steps.iter_mut().zip(&mut self.lanes) {
             if let Some(lane) = lane {
                 let left = length - lane.elapsed;
-                // A step that nearly arrives is stretched, so that none of rounding's size remains.
+                // A step that nearly reaches the end is stretched, so that no step of rounding size remains.
                 lane.step = if 1.01 * lane.step >= left { left } else { lane.step };
                 *step = sign * lane.step;
             }
@@ -281,7 +281,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             };
             for ((time, lane), step) in time.iter_mut().zip(&self.lanes).zip(&steps) {
                 let elapsed = sign * lane.map_or(0.0, |lane| lane.elapsed);
-                // The last stage is the first of the next step, at the very time that starts it.
+                // The last stage is the first of the next step, at exactly its start time.
                 let at = if last { start + (elapsed + step) } else { start + elapsed + c * step };
                 *time = E::of(at);
             }

@@ -189,7 +189,9 @@ impl FieldError {
 #[non_exhaustive]
 pub enum SolveError {
     /// An end of the interval is not finite, or its length does not fit the precision.
-    #[error("interval from {t0} to {t1} has no length in this precision")]
+    #[error(
+        "interval from {t0} to {t1} must have finite ends and a finite length in this precision"
+    )]
     Interval {
         /// Starting time.
         t0: f64,

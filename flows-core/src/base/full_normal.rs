@@ -129,7 +129,7 @@ impl<E: Real> Distribution<E> for FullNormal {
         let factor = Cholesky::new(covariance).map(|c| c.unpack());
         let Some(factor) = factor.filter(|l| l.iter().all(|v| v.is_finite())) else {
             let row = z.chunks(dim).position(|row| row.iter().any(|v| !v.is_finite()));
-            let advice = "give more rows than columns, none a combination of others, all finite";
+            let advice = "give more rows than columns, all finite and no column a linear combination of others";
             let quantity = "Cholesky factor of the base's covariance";
             return Err(Error::NonFinite { quantity, row: row.unwrap_or(0), advice });
         };

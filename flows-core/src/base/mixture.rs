@@ -80,7 +80,7 @@ impl<E: Real> Distribution<E> for Mixture {
                 left -= weight;
                 left >= 0.0
             };
-            // Weights that sum to a little less than 1 leave the rest to the last component.
+            // If rounded weights sum to less than 1, the last component takes the rest.
             E::of(weights.iter().position(|w| !passed(w)).unwrap_or(weights.len() - 1) as f64)
         };
         let components: Vec<E> = (0..rows).map(component).collect();

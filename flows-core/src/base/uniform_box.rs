@@ -57,7 +57,7 @@ impl<E: Real> Distribution<E> for UniformBox {
         let dim = self.low.len();
         (0..rows * dim)
             .map(|i| E::of(rng.random_range(self.low[i % dim]..self.high[i % dim])))
-            // Rounded like the ends, a draw stays between them.
+            // Rounded like the ends, so that a draw stays between them.
             .collect()
     }
 }

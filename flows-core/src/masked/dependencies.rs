@@ -104,7 +104,7 @@ impl Dependencies {
     fn seen(&self, input: usize) -> Unit {
         match &self.parents {
             None => Unit { degree: self.parts[input] - 1, inputs: None },
-            // An output is computed in its own turn, whatever it sees.
+            // An output is computed with its part, whatever it sees.
             Some(parents) => Unit { degree: input, inputs: Some(parents[input].clone()) },
         }
     }
@@ -117,7 +117,7 @@ impl Dependencies {
     pub(super) fn hidden(&self, width: usize) -> Result<Vec<Unit>> {
         let mut kinds: Vec<Unit> = Vec::new();
         for unit in (0..self.dim()).map(|i| self.seen(i)) {
-            // A hidden unit is computed as early as it can be.
+            // A hidden unit is computed as early as possible.
             let degree = unit.inputs.as_ref().map_or(unit.degree, |seen| {
                 seen.iter().rposition(|&parent| parent).map_or(0, |last| self.parts[last])
             });
@@ -127,7 +127,7 @@ impl Dependencies {
             }
         }
         kinds.sort_by_key(|unit| unit.degree);
-        // Units that see nothing are of use with a context, or where there is nothing to be seen.
+        // Units of degree 0 are useful only with a context, or if no output sees an input.
         if self.context == 0 && kinds.len() > 1 {
             kinds.retain(|unit| unit.degree > 0);
         }

@@ -101,7 +101,7 @@ fn transport<E: Real>(x0: &[E], x1: &[E], dim: usize, paired: &mut [E]) -> Resul
     let costs = Costs::squared_distances(x1, x0, dim);
     if !costs.are_bounded() {
         let quantity = "sum of the squared distances between base draws and data of a group";
-        let advice = "the row is the group's first; standardise the data";
+        let advice = "standardise the data (the row is the first of the group)";
         return Err(Error::NonFinite { quantity, row: 0, advice });
     }
     for (paired, column) in paired.chunks_exact_mut(dim).zip(assign(&costs)) {

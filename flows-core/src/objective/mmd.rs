@@ -85,7 +85,7 @@ fn discrepancy<E: Real>(x: &Batch<E>, y: &Batch<E>, rates: &[E]) -> (f64, Vec<f6
         similarities(&from_x, &among_y, rates),
         similarities(&from_y, &among_y, rates),
     ];
-    // A point is as many kernels away from itself.
+    // The kernel of a point with itself is the number of bandwidths.
     let own = rates.len() as f64;
     let costs = xx.sums.iter().zip(&xy.sums).map(|(xx, xy)| 2.0 * ((xx - own) / pairs - xy / n));
     let slopes = xx.slopes.iter().zip(&xy.slopes).map(|(&xx, &xy)| {

@@ -158,7 +158,7 @@ fn held_slope<E: Real>(
     x: &Batch<E>,
     context: &Context<E>,
 ) -> Result<HeldSlope<E>> {
-    // A tape of its own: what lies before x and the context is not differentiated.
+    // A separate tape: nothing before x and the context is differentiated.
     let mut tape = Tape::recording();
     let result = flow.log_prob(x, context, &mut tape)?;
     let log_target = log_density(at.target, x, &mut tape)?;

@@ -168,7 +168,7 @@ pub fn write_atomically(path: &Path, data: &[u8]) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // Private by default; a result is as readable as any new file of the user.
+        // Temporary files are private; a result gets the permissions of any new file.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

@@ -54,7 +54,7 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
-            // What no other weights would help.
+            // Errors that other weights would not avoid.
             Error::Unavailable { .. } | Error::NotInvertible { .. } | Error::Parameter { .. } => {
                 Self::Source(error)
             }
@@ -114,7 +114,7 @@ impl Step {
         if let Objective::MaximumMeanDiscrepancy(settings) = objective {
             if source.context_dim() > 0 {
                 let what = "maximum mean discrepancy of a conditional flow";
-                let advice = "choose maximum likelihood";
+                let advice = "leave out the context, or choose maximum likelihood";
                 return Err(Stop::Source(Error::Unavailable { what, advice }));
             }
             let loss = mmd(flow, &x, &settings.bandwidths(), &mut self.stream("draws"))?;

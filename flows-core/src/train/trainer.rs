@@ -292,7 +292,7 @@ impl<E: Real> Trainer<E> {
 
     /// Keeps the best weights, where patience asks for them.
     fn note_validation(&mut self, nats: f64) {
-        // Validation rows beyond the reach of the flow cannot tell which weights are better.
+        // A validation loss that is not finite cannot rank weights.
         if self.config.patience.is_none() || !nats.is_finite() {
             return;
         }

@@ -243,7 +243,7 @@ fn what_cannot_be_matched_is_refused() {
         assert!(none.times.is_empty() && none.points.is_empty() && none.velocities.is_empty());
     }
     let overflow = "sum of the squared distances between base draws and data of a group is not \
-                    finite (row 2); the row is the group's first; standardise the data";
+                    finite (row 2); standardise the data (the row is the first of the group)";
     assert_eq!(refusal(minibatch_ot(2), &[0.0; 4], &[0.0, 0.0, 0.0, 1e200], 1), overflow);
 }
 

@@ -85,7 +85,7 @@ impl<E: Real> Autoregressive<E> {
                         for lane in 0..LANES {
                             let gap = image[lane] - z[lane];
                             let size = gap.abs() / (E::one() + z[lane].abs());
-                            // NaN counts as far away.
+                            // NaN counts as not converged.
                             let larger = size > residual[lane] || size.is_nan();
                             residual[lane] = if larger { size } else { residual[lane] };
                             slopes[lane] += slope[lane];

@@ -75,7 +75,7 @@ impl Generator {
     /// Q row by row, in the precision of the parameters.
     pub(crate) fn rows<E: Real>(self, dim: usize, parameters: &[E]) -> Result<Vec<E>> {
         let (matrix, _) = self.matrix(dim, &wide(parameters))?;
-        // Row by row here, column by column there.
+        // Row-major here, column-major in nalgebra.
         Ok(matrix.transpose().iter().map(|&v| E::of(v)).collect())
     }
 
@@ -228,7 +228,7 @@ fn householder(dim: usize, parameters: &[f64]) -> Result<(DMatrix<f64>, Pull)> {
 fn unit(v: &[f64]) -> Result<(DVector<f64>, f64)> {
     let v = DVector::from_column_slice(v);
     let largest = v.amax();
-    // Scaled first, so that no square leaves the range of numbers.
+    // Scaled first, so that no square overflows or underflows.
     let scaled = v / largest;
     let length = scaled.norm();
     if length.is_finite() && largest.is_finite() {

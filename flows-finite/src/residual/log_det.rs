@@ -41,7 +41,7 @@ pub(super) fn exact<E: Real>(
         unit.fill(E::one());
     }
     residual.run(at, units, pass);
-    // Product p is column p of J: what is inverted is I + J^T.
+    // Product p is column p of J, so the inverted matrix is I + J^T.
     inverse.resize(units.len(), E::zero());
     pass.copy_products(dim, inverse);
     add(inverse, units);

@@ -85,7 +85,7 @@ impl Singular {
             self.iterate(matrix);
             let gain = self.value - before;
             let left = gain * gain / (last_gain - gain);
-            // The value only rises, but for rounding.
+            // The value increases up to rounding.
             let risen = gain <= 0.0 || gain.is_nan();
             if risen || (gain < last_gain && left <= CONVERGED * self.value) {
                 return;

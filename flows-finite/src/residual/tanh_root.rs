@@ -104,7 +104,7 @@ impl<E: Real> Search<E> {
                     let rounding = residual.abs() <= unit * (here + reached + goal);
                     let arrived = rounding || step.abs() <= unit * here;
                     let open = self.open[lane] > E::zero();
-                    // The last step is taken too: it is there, and squares the error.
+                    // The last step is taken as well; it squares the error.
                     self.point[lane] = if open { next } else { here };
                     self.residual[lane] = if open { residual } else { self.residual[lane] };
                     self.open[lane] = if open && !arrived { E::one() } else { E::zero() };

@@ -73,7 +73,7 @@ impl Spline for CubicSpline {
         let SplineInterval { bins, tails, .. } = self.interval;
         let mut theta = vec![0.0; self.rows()];
         if tails == Tails::Identity {
-            // What the smallest heights leave of equal ones: 1/K - MIN_HEIGHT, less at the ends.
+            // Equal heights less the smallest ones: 1/K - MIN_HEIGHT, less at the ends.
             let part = 1.0 / bins as f64;
             let end = (part * (1.0 - MIN_END_SECANT)) / (part - MIN_HEIGHT);
             theta[bins] = end.ln();

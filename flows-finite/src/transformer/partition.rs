@@ -54,7 +54,7 @@ impl<E: Real> Partition<E> {
     pub(crate) fn gradient(&self, size: impl Fn(usize, usize) -> E, raw: &mut [E]) {
         let mut mean = [E::zero(); LANES];
         for (bin, row) in raw.chunks_exact_mut(LANES).enumerate() {
-            // Written to a place of its own first, or the compiler fears that rows overlap.
+            // Written to a local variable first, or the compiler assumes aliasing.
             let mut scaled = [E::zero(); LANES];
             for lane in 0..LANES {
                 scaled[lane] = size(bin, lane) * self.factor;

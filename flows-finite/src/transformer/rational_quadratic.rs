@@ -86,7 +86,7 @@ impl Curve for RationalQuadraticCurve {
     #[inline(always)]
     fn at<E: Real>(unit: Unit<E>) -> (E, E) {
         let [value, denominator, numerator, ..] = parts(unit);
-        // In this order nothing overflows or vanishes on the way: the square would.
+        // In this order nothing overflows or underflows; the square would.
         (value, numerator / denominator / denominator)
     }
 

@@ -47,7 +47,7 @@ impl<E: Real> Search<E> {
         let newton = x - residual / slope;
         let open = !(self.low.is_finite() && self.high.is_finite());
         let next = if open { self.outward(x, newton) } else { self.inward(x, newton) };
-        // The error left is the square of the step times the curvature.
+        // The remaining error is the square of the step times the curvature.
         let short = E::epsilon().powf(E::of(2.0 / 3.0)) * (E::one() + x.abs());
         self.refined = next == newton && (newton - x).abs() <= short;
         next
@@ -82,9 +82,9 @@ impl<E: Real> Search<E> {
         let epsilon = E::epsilon();
         let within = E::of(4.0) * epsilon * (E::one() + x.abs());
         let size = residual.abs();
-        // A map's own rounding is some units of 1 + |y|.
+        // The rounding of a map is some units of 1 + |y|.
         let rounding = E::of(64.0) * epsilon * (E::one() + y.abs());
-        // An infinite slope says nothing: it is that of a cubic root at 0, wherever the root is.
+        // An infinite slope, as of a cubic root at 0, does not locate the root.
         size <= epsilon * y.abs()
             || (slope.is_finite() && size <= within * slope)
             || self.high - self.low <= within

@@ -45,7 +45,7 @@ pub(super) fn fit(values: &[f64], dim: usize, now: Components) -> Result<Compone
     let mut best = (rows.expect(&now).likelihood, now.clone());
     for start in [now, spread] {
         let end = climb(&rows, start);
-        // What is not a number is never better.
+        // NaN is never better.
         if end.0 > best.0 || best.0.is_nan() {
             best = end;
         }
