@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use flows_continuous::{Accuracy, ContinuousFlow};
 use flows_core::train::Checkpoint;
-use flows_core::{Context, Flow, LogDet, Purpose, Real, stream};
+use flows_core::{Context, Exactness, Flow, Purpose, Real, stream};
 
 use crate::config::RunConfig;
 
@@ -65,7 +65,7 @@ fn rebuilt<E: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flow<E>> {
 
 /// Root of the mean over rows of the variance over probes.
 fn probe_noise<E: Real>(mut flow: Flow<E>, seed: u64, rows: &[E]) -> Result<f64> {
-    if flow.bijector().exactness() == LogDet::Exact {
+    if flow.bijector().exactness() == Exactness::Exact {
         return Ok(0.0);
     }
     let mut draws = Vec::new();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
-use flows_core::train::Outcome;
+use flows_core::train::StopReason;
 use flows_core::train::write_atomically;
 use flows_core::{Parameters, Real};
 use flows_report::grid::{IMAGE_CELLS, centres};
@@ -143,7 +143,7 @@ impl Run<'_> {
         let place = Place { folder, resume, bar: &bar };
         let mut trained = on_rows(config, flow, &data, &place)?;
         bar.finish_and_clear();
-        if let Outcome::Diverged { reason, .. } = trained.outcome {
+        if let StopReason::Diverged { reason, .. } = trained.outcome {
             return Ok(self.failed(Status::Diverged, reason));
         }
         let working = progress::working(&format!("{name}: evaluating"));

@@ -63,7 +63,7 @@ pub struct Evaluation {
     /// Draws a second.
     pub sample_rows_per_second: Estimate,
     /// Whether log-densities are exact or estimates.
-    pub log_det: flows_core::LogDet,
+    pub log_det: flows_core::Exactness,
     /// What a log-likelihood of a continuous flow is off by.
     pub account: Option<ErrorAccount>,
     /// Log-density at the cells of the image.

@@ -5,7 +5,7 @@ mod target;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{self, Table, TableError};
-use flows_core::train::Outcome;
+use flows_core::train::StopReason;
 use flows_core::{Real, stream};
 use flows_report::record::{Family, RunSummary};
 
@@ -103,8 +103,8 @@ fn fit<E: Real>(
     print(&summary, arguments)
 }
 
-fn refuse_divergence(outcome: &Outcome, arguments: &Fit) -> Result<()> {
-    let Outcome::Diverged { step, reason } = outcome else { return Ok(()) };
+fn refuse_divergence(outcome: &StopReason, arguments: &Fit) -> Result<()> {
+    let StopReason::Diverged { step, reason } = outcome else { return Ok(()) };
     bail!(
         "{reason}; {step} steps are done, and {} keeps the last checkpoint, if one was due",
         arguments.out.display()

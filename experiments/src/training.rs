@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use flows_bench::targets::KnownTarget;
 use flows_core::tensor::cast;
-use flows_core::train::{Checkpoint, Material, Outcome, Trainer, Validation};
+use flows_core::train::{Checkpoint, Material, StopReason, Trainer, Validation};
 use flows_core::{Flow, Real};
 use flows_report::record::MetricsRow;
 use indicatif::ProgressBar;
@@ -28,7 +28,7 @@ pub struct Trained<E: Real> {
     /// The flow with the weights to be used.
     pub flow: Flow<E>,
     /// How training ended.
-    pub outcome: Outcome,
+    pub outcome: StopReason,
     /// Seconds of training.
     pub seconds: f64,
     /// Optimiser steps.
@@ -51,7 +51,7 @@ pub struct Place<'a> {
 /// Trains a flow on rows.
 ///
 /// # Errors
-/// Of the config, the data or the file system; divergence is an [`Outcome`].
+/// Of the config, the data or the file system; divergence is an [`StopReason`].
 pub fn on_rows<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,
@@ -104,7 +104,7 @@ fn train<E: Real>(
         Ok(ControlFlow::Continue(()))
     })?;
     let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
-    if matches!(outcome, Outcome::Diverged { .. }) {
+    if matches!(outcome, StopReason::Diverged { .. }) {
         // Neither checkpoint nor model is replaced by what diverged.
         curve.write()?;
         return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps, work });

@@ -8,13 +8,13 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use flows_continuous::{
-    Accuracy, Adaptive, Continuous, Divergence, FieldGradients, FieldKernel, GradientMethod,
-    Instant, Solver,
+    Accuracy, Adaptive, Continuous, Divergence, FieldGradients, FieldInput, FieldKernel,
+    GradientMethod, Solver,
 };
 use flows_core::tensor::batch;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
 use flows_core::{
-    Bijector, Context, LastLayer, Layout, Layouts, Network, Real, Result, Scratch, Tape, Values,
+    Bijector, Context, HasLayout, LastLayer, Layout, Network, Real, Result, Scratch, Tape, Values,
     stream,
 };
 
@@ -24,7 +24,7 @@ struct LinearField {
     dim: usize,
 }
 
-impl Layouts for LinearField {
+impl HasLayout for LinearField {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::uniform("weight", self.dim, self.dim, self.dim).in_last_layer(true)]
     }
@@ -38,7 +38,7 @@ impl<E: Real> FieldKernel<E> for LinearField {
     /// Feature i of the velocity: the sum over j of W_ij times feature j, values and tangents alike.
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         _: &mut Scratch,
         velocity: &mut [E],
@@ -57,7 +57,7 @@ impl<E: Real> FieldKernel<E> for LinearField {
     /// the gradient.
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         _: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

@@ -13,23 +13,24 @@ use flows_core::parameters::{Role, Visitor, VisitorMut, visit_part, visit_part_m
 use flows_core::rowwise::{scaled, sum};
 use flows_core::tensor::{batch, check_columns, per_row};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Error, FieldFlow, LogDet, Mapped, Parameters,
-    Purpose, Real, Result, Stream, Tape, Values, Work, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, Exactness, FieldFlow, Mapped,
+    Parameters, Purpose, Real, Result, Stream, Tape, Values, Work, stream,
 };
 use rand::{Rng, RngExt};
 
 use crate::continuous::row_batch::{RowBatch, solve_batch};
 use crate::continuous::solve::GradientMethod;
+use crate::dynamics::AugmentedDynamics;
+use crate::dynamics::penalty::Penalties;
 use crate::field::Field;
 use crate::field::velocity::Velocity;
-use crate::rates::Rates;
-use crate::rates::penalty::Penalties;
 use crate::requirement::require;
 use crate::solver::path::STAGE_MEMORY;
 use crate::solver::solution::RowReport;
 use crate::solver::{Accuracy, Solver, check_interval};
 
-/// x = z(t1) with dz/dt = f(t, z), z(t0) = z; the inverse integrates from t1 back to t0.
+/// The flow of an ODE: x = z(t1) with dz/dt = f(t, z), z(t0) = z; the inverse integrates from t1
+/// back to t0.
 ///
 /// ```text
 /// log |det dx/dz| = integral over [t0, t1] of tr df/dz
@@ -37,8 +38,8 @@ use crate::solver::{Accuracy, Solver, check_interval};
 ///
 /// # Accuracy
 /// Values and log-dets to about the tolerance of the solver. With the row-wise solver and an exact
-/// trace a row's log-density has the same bits in any batch; with the other adaptive solvers rows
-/// share step sizes and it depends on its batch mates within the tolerance.
+/// trace, a row's log-density has the same bits in any batch; with the other adaptive solvers rows
+/// share step sizes, so it depends on the batch within the tolerance.
 ///
 /// # Reference
 /// Chen et al., *Neural Ordinary Differential Equations*, NeurIPS 2018, eq. 8.
@@ -53,26 +54,26 @@ pub struct Continuous<E: Real> {
     penalties: Penalties,
     /// ln t1, where it is learned; t0 is then 0.
     end_time: Option<Batch<E>>,
-    /// Bytes that a solve may keep of its stages.
+    /// Memory for the stages of a solve, in bytes.
     stage_memory: usize,
-    /// Largest change of the length of the interval in training, as a fraction of it.
+    /// Largest relative change of the length of the interval in training.
     jitter: f64,
-    /// The change at present.
+    /// The present change.
     jittered: f64,
     purpose: Purpose,
     probe_seed: u64,
 }
 
-/// Equal distances of time between the stages of a path.
+/// Number of stages of a path, at equal distances of time.
 const STAGES: usize = 12;
 
 impl<E: Real> Continuous<E> {
-    /// Integrates `field` from `times[0]` to `times[1]`, with one accuracy for gradients and one
-    /// for reported numbers; it starts out set for reporting.
+    /// Integrates `field` from `times[0]` to `times[1]`, with one accuracy for training and one for
+    /// reporting, which is set at first.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for times that are not finite or coincide, for a divergence that the
-    /// field cannot give, or for a setting of a solver outside its range.
+    /// [`Error::Parameter`] for times that are not finite or coincide, a divergence that the field
+    /// cannot give, or a setting of a solver outside its range.
     pub fn new(
         field: impl Into<Field<E>>,
         times: [f64; 2],
@@ -101,51 +102,50 @@ impl<E: Real> Continuous<E> {
         })
     }
 
-    /// The field with its weights; a copy can be run as
-    /// [`ResidualSteps`](crate::ResidualSteps).
+    /// The field with its weights; [`ResidualSteps`](crate::ResidualSteps) can run a copy.
     pub fn field(&self) -> &Field<E> {
         &self.field
     }
 
-    /// With another way to compute gradients than the replay.
+    /// Replaces the gradient method, which is the replay by default.
     #[must_use]
     pub fn with_gradient(mut self, gradient: GradientMethod) -> Self {
         self.gradient = gradient;
         self
     }
 
-    /// With so many bytes, in place of 64 MiB, for the stages that a solve keeps for a replay; those of
-    /// the steps for which they do not suffice are computed anew.
+    /// Replaces the memory for the stages that a solve keeps for a replay, 64 MiB by default;
+    /// stages beyond are recomputed.
     #[must_use]
     pub fn with_stage_memory(mut self, bytes: usize) -> Self {
         self.stage_memory = bytes;
         self
     }
 
-    /// With penalties on the path, in training.
+    /// Adds penalties on the path in training.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a weight that is negative or not finite, or one that the field or
-    /// the training divergence cannot serve.
+    /// [`Error::Parameter`] for a weight that is negative or not finite, or a penalty that the
+    /// field or the training divergence cannot give.
     pub fn with_penalties(mut self, penalties: Penalties) -> Result<Self> {
         penalties.check(self.training.divergence, self.field.kernel().structure())?;
         self.penalties = penalties;
         Ok(self)
     }
 
-    /// Learns the end time, which starts where it was set; the starting time must be 0.
+    /// Makes the end time a parameter, which starts at its present value; the start time must be 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the interval is [0, t1] with t1 > 0.
     pub fn with_learned_end_time(mut self) -> Result<Self> {
         let [t0, t1] = self.times;
-        let requirement = "0, with a later end, where that is learned";
+        let requirement = "0, and below the end time, if that is learned";
         require(t0 == 0.0 && t1 >= 0.0, "starting time", requirement, t0)?;
         self.end_time = Some(batch(vec![E::of(t1.ln())], 1, 1)?);
         Ok(self)
     }
 
-    /// Draws the length of the interval anew for each training step, uniformly within this fraction
+    /// Randomises the length of the interval in each training step, uniformly within this fraction
     /// of it on either side.
     ///
     /// # Errors
@@ -161,11 +161,11 @@ impl<E: Real> Continuous<E> {
         Ok(self)
     }
 
-    /// The solve of each row, with the row-wise solver of the purpose set at present.
+    /// Reports the solve of each row, with the row-wise solver of the present purpose.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] with another solver; as [`Bijector::forward`] for the shapes. A row
-    /// that stops early is a report.
+    /// [`Error::Unavailable`] with another solver; as [`Bijector::forward`] for the shapes. A solve
+    /// that stops early is a report, not an error.
     pub fn row_reports(
         &self,
         input: &Batch<E>,
@@ -174,12 +174,12 @@ impl<E: Real> Continuous<E> {
     ) -> Result<Vec<RowReport>> {
         self.check(input, context)?;
         let Solver::RowWise(settings) = self.accuracy().solver else {
-            let advice = "only the row-wise solver solves rows one by one";
+            let advice = "choose the row-wise solver";
             return Err(Error::Unavailable { what: "a report for each row", advice });
         };
-        let rates = self.rates(true, &[]);
+        let dynamics = self.dynamics(true, &[]);
         let rows = self.rows(input, context, self.probes(input.rows()));
-        Ok(solve_batch(&rates, (settings, self.interval(direction)), &rows).1)
+        Ok(solve_batch(&dynamics, (settings, self.interval(direction)), &rows).1)
     }
 
     fn rows(&self, input: &Batch<E>, context: &Context<E>, probes: Vec<E>) -> RowBatch<E> {
@@ -194,7 +194,7 @@ impl<E: Real> Continuous<E> {
         }
     }
 
-    /// Where a solve starts and ends.
+    /// Start and end time of a solve.
     fn interval(&self, direction: Direction) -> [f64; 2] {
         let [t0, mut t1] = self.times;
         if let Some(end) = &self.end_time {
@@ -209,15 +209,19 @@ impl<E: Real> Continuous<E> {
         }
     }
 
-    fn rates(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Rates<E> {
-        Rates {
+    fn dynamics(
+        &self,
+        with_trace: bool,
+        penalties: &[(crate::Penalty, f64)],
+    ) -> AugmentedDynamics<E> {
+        AugmentedDynamics {
             kernel: Arc::clone(self.field.kernel()),
             divergence: with_trace.then_some(self.accuracy().divergence),
             penalties: penalties.iter().map(|(penalty, _)| *penalty).collect(),
         }
     }
 
-    /// The probes of all rows, the same until they are drawn again.
+    /// The probes of all rows, fixed until they are redrawn.
     fn probes(&self, rows: usize) -> Vec<E> {
         let kernel = self.field.kernel();
         let mut rng = stream(self.probe_seed, "probes");
@@ -240,9 +244,9 @@ impl<E: Real> Continuous<E> {
         self.check(input, context)?;
         let training = tape.is_recording() && self.purpose == Purpose::Training;
         let penalties = if training { self.penalties.active() } else { Vec::new() };
-        let rates = self.rates(true, &penalties);
+        let dynamics = self.dynamics(true, &penalties);
         let [start, end] = self.interval(direction);
-        let solved = self.solve(rates, input, context, [start, end], tape)?;
+        let solved = self.solve(dynamics, input, context, [start, end], tape)?;
         let (mut outputs, work) = solved;
         let mut others = outputs.split_off(1).into_iter();
         let value = outputs.remove(0);
@@ -302,8 +306,8 @@ impl<E: Real> Bijector<E> for Continuous<E> {
 
     fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
         self.check(z, context)?;
-        let (rates, times) = (self.rates(false, &[]), self.interval(Direction::Forward));
-        let (mut outputs, work) = self.solve(rates, z, context, times, &mut Tape::none())?;
+        let (dynamics, times) = (self.dynamics(false, &[]), self.interval(Direction::Forward));
+        let (mut outputs, work) = self.solve(dynamics, z, context, times, &mut Tape::none())?;
         Ok((outputs.remove(0), work))
     }
 
@@ -314,14 +318,14 @@ impl<E: Real> Bijector<E> for Continuous<E> {
         let mut stages = vec![z.clone()];
         for stage in 0..STAGES {
             let (times, start) = ([time(stage), time(stage + 1)], &stages[stage]);
-            let (rates, none) = (self.rates(false, &[]), &mut Tape::none());
-            stages.extend(self.solve(rates, start, context, times, none)?.0.into_iter().take(1));
+            let (dynamics, none) = (self.dynamics(false, &[]), &mut Tape::none());
+            stages.extend(self.solve(dynamics, start, context, times, none)?.0.into_iter().take(1));
         }
         Ok(stages)
     }
 
-    fn exactness(&self) -> LogDet {
-        self.accuracy().divergence.log_det()
+    fn exactness(&self) -> Exactness {
+        self.accuracy().divergence.exactness()
     }
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Continuous flows by config: a field, an interval, and how both are worked out.
+//! Config of continuous flows: a vector field, a time interval, solvers and trace estimators.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuous::Continuous;
 use crate::continuous::solve::GradientMethod;
+use crate::dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
+use crate::dynamics::penalty::Penalties;
 use crate::field::bottleneck::BottleneckField;
 use crate::field::equivariant::EquivariantField;
 use crate::field::mlp::MlpField;
@@ -18,16 +20,14 @@ use crate::field::planar::PlanarField;
 use crate::field::potential::PotentialField;
 use crate::field::time_input::TimeInput;
 use crate::field::{Field, FieldKernel};
-use crate::rates::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
-use crate::rates::penalty::Penalties;
 use crate::requirement::require;
 use crate::solver::control::Adaptive;
 use crate::solver::{Accuracy, EqualSteps, Solver};
 
-/// A flow, or why there is none.
+/// Result of a build.
 type Built<E> = Result<Box<dyn Bijector<E>>>;
 
-/// A continuous flow.
+/// Config of a continuous normalizing flow.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|

@@ -1,4 +1,4 @@
-//! Vector fields dz/dt = f(t, z; context) over blocks of rows.
+//! Vector fields dz/dt = f(t, z; context), as formulas on blocks of rows.
 
 pub(crate) mod bottleneck;
 pub(crate) mod dense;
@@ -17,14 +17,14 @@ use std::sync::{Arc, OnceLock};
 
 use flows_core::operation::LANES;
 use flows_core::parameters::{Visitor, VisitorMut};
-use flows_core::{Batch, Layouts, Network, Parameters, Real, Result, Scratch, Tensors};
+use flows_core::{Batch, HasLayout, Network, Parameters, Real, Result, Scratch, Tensors};
 
-/// A vector field over one block of [`LANES`] rows, with Jacobian-vector products; each row has its
+/// A vector field on one block of [`LANES`] rows, with Jacobian-vector products; each row has its
 /// own time.
 ///
-/// A row of a state or velocity block is `[value | tangent 1 | .. | tangent P]`, LANES wide each:
-/// the velocity's tangents are J times the state's.
-pub trait FieldKernel<E: Real>: Layouts {
+/// A row of a state or velocity block is `[value | tangent 1 | .. | tangent P]`, LANES wide each;
+/// the tangents of the velocity are J times those of the state.
+pub trait FieldKernel<E: Real>: HasLayout {
     /// Number of features of the state.
     fn dim(&self) -> usize;
 
@@ -33,51 +33,51 @@ pub trait FieldKernel<E: Real>: Layouts {
         0
     }
 
-    /// Values that an evaluation with so many tangents leaves in its scratch. A solve keeps those of
-    /// its stages for the backward pass, as far as there is room, and otherwise, or where this is not
-    /// known, evaluates them anew.
+    /// Number of values that an evaluation with this many tangents leaves in its scratch; `None` if
+    /// not known. A solve keeps the scratch of its stages for the backward pass while there is
+    /// room, and otherwise evaluates them again.
     fn left(&self, _tangents: usize, _structure: bool) -> Option<usize> {
         None
     }
 
-    /// What the field knows of its own trace.
+    /// How the field gives the trace of its Jacobian.
     fn structure(&self) -> Structure {
         Structure::General
     }
 
-    /// Writes the velocity, `(dim, (1 + tangents) LANES)`; where the structure is asked for, there
-    /// are no tangents and [`Structure::rows`] rows of its own follow the velocity. What the backward
-    /// pass needs of the evaluation is left in `scratch`.
+    /// Writes the velocity, `(dim, (1 + tangents) LANES)`. If the structure is asked for, there are
+    /// no tangents, and [`Structure::rows`] rows follow the velocity. `scratch` keeps what the
+    /// backward pass needs.
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
     );
 
-    /// Given the gradient of everything that `forward` wrote (used as scratch space), writes that of
-    /// the state and adds to those of the time, the context and the parameters.
+    /// Backward pass: from the gradient of everything that `forward` wrote (used as scratch space),
+    /// writes that of the state and adds to those of time, context and parameters.
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
     );
 }
 
-/// A vector field with its weights, whatever the type of its kernel.
+/// A vector field with its weights.
 #[derive(Clone, Debug)]
 pub struct Field<E: Real> {
     kernel: Arc<dyn FieldKernel<E>>,
     tensors: Tensors<E>,
-    /// Their values, copied when first asked for, until the tensors change.
+    /// Their values, cached until the tensors change.
     values: OnceLock<Arc<Vec<Vec<E>>>>,
 }
 
 impl<E: Real> Field<E> {
-    /// The formula.
+    /// The kernel.
     pub fn kernel(&self) -> &Arc<dyn FieldKernel<E>> {
         &self.kernel
     }
@@ -87,7 +87,7 @@ impl<E: Real> Field<E> {
         self.tensors.all()
     }
 
-    /// Their values as the kernel takes them.
+    /// The values of the tensors, cached.
     pub fn values(&self) -> Arc<Vec<Vec<E>>> {
         Arc::clone(self.values.get_or_init(|| Arc::new(self.tensors.values())))
     }
@@ -111,17 +111,17 @@ impl<E: Real> Parameters<E> for Field<E> {
     }
 }
 
-/// What a field can say of the trace of its Jacobian beside Jacobian-vector products.
+/// How a field gives the trace of its Jacobian, besides Jacobian-vector products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structure {
-    /// Nothing.
+    /// In no other way.
     General,
-    /// The exact trace in closed form: one row.
+    /// Exactly, in closed form: one row.
     Closed,
-    /// The field is minus the gradient of a potential and gives the exact trace, and the residual
-    /// of the Hamilton-Jacobi-Bellman equation: two rows. It takes no tangents.
+    /// As minus the gradient of a potential: the exact trace and the residual of the
+    /// Hamilton-Jacobi-Bellman equation, two rows. It takes no tangents.
     Potential,
-    /// A narrow layer of this width, through which probes estimate the trace: one row.
+    /// By probes of a narrow layer of this width: one row.
     Bottleneck(usize),
 }
 
@@ -136,38 +136,38 @@ impl Structure {
         }
     }
 
-    /// Whether the exact trace follows from the structure.
+    /// Whether the trace is exact.
     #[must_use]
     pub fn is_exact(self) -> bool {
         matches!(self, Self::Closed | Self::Potential)
     }
 }
 
-/// Where a field is evaluated.
+/// Inputs of an evaluation of a vector field.
 #[derive(Clone, Copy, Debug)]
-pub struct Instant<'a, E> {
+pub struct FieldInput<'a, E> {
     /// Time of each row, `(LANES)`.
     pub time: &'a [E],
-    /// Tangents behind each value.
+    /// Number of tangents after each value.
     pub tangents: usize,
     /// `(dim, (1 + tangents) LANES)`
     pub state: &'a [E],
     /// `(context dim, LANES)`
     pub context: &'a [E],
-    /// Set where the field's structure is asked for: probes of a bottleneck, `(width, LANES)` each,
-    /// nothing for an exact trace.
+    /// If the structure is asked for: probes of a bottleneck, `(width, LANES)` each; empty for an
+    /// exact trace.
     pub structure: Option<&'a [E]>,
 }
 
-impl<E> Instant<'_, E> {
-    /// Values in a row of state and velocity.
+impl<E> FieldInput<'_, E> {
+    /// Values in a row of state or velocity.
     #[must_use]
     pub fn stride(&self) -> usize {
         (1 + self.tangents) * LANES
     }
 }
 
-/// Gradients of one evaluation.
+/// Gradients of an evaluation of a vector field.
 #[derive(Debug)]
 pub struct FieldGradients<'a, 'b, E> {
     /// Of the velocity and what follows it; used as scratch space.
@@ -180,6 +180,6 @@ pub struct FieldGradients<'a, 'b, E> {
     pub context: &'a mut [E],
     /// Of the parameters; added to.
     pub parameters: &'a mut [&'b mut [E]],
-    /// Buffers of backward passes, kept from one to the next.
+    /// Buffers of backward passes, reused.
     pub buffers: &'a mut Scratch,
 }

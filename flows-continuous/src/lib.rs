@@ -2,9 +2,9 @@
 
 mod continuous;
 mod continuous_flow;
+mod dynamics;
 mod field;
-mod lanes;
-mod rates;
+mod lane_sums;
 mod requirement;
 mod residual_steps;
 mod solver;
@@ -15,16 +15,16 @@ pub use continuous_flow::{
     BottleneckConfig, ContinuousFlow, EquivariantConfig, FieldConfig, PerceptronField,
     PlanarConfig, PotentialConfig,
 };
+pub use dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
+pub use dynamics::penalty::{Penalties, Penalty};
 pub use field::bottleneck::BottleneckField;
 pub use field::equivariant::EquivariantField;
 pub use field::mlp::MlpField;
 pub use field::planar::PlanarField;
 pub use field::potential::PotentialField;
 pub use field::time_input::{Fourier, TimeInput};
-pub use field::{Field, FieldGradients, FieldKernel, Instant, Structure};
+pub use field::{Field, FieldGradients, FieldInput, FieldKernel, Structure};
 pub use flows_core::Direction;
-pub use rates::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
-pub use rates::penalty::{Penalties, Penalty};
 pub use residual_steps::ResidualSteps;
 pub use solver::adaptive::{dop853, dopri5};
 pub use solver::control::{Adaptive, Method};

@@ -2,7 +2,7 @@
 
 use flows_core::{Error, Result};
 
-/// A setting that has to be as required.
+/// Checks a setting.
 ///
 /// # Errors
 /// [`Error::Parameter`] unless it `holds`.
@@ -15,7 +15,7 @@ pub(crate) fn require(
     if holds { Ok(()) } else { Err(Error::Parameter { name, requirement, value }) }
 }
 
-/// Sizes, by name, none of which may be 0.
+/// Checks that none of the named sizes is 0.
 pub(crate) fn require_positive(sizes: &[(&'static str, usize)]) -> Result<()> {
     sizes.iter().try_for_each(|&(name, size)| require(size > 0, name, "at least 1", 0.0))
 }

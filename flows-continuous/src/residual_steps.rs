@@ -1,4 +1,4 @@
-//! A vector field run as residual layers (review, Section 4: the discrete side of the bridge).
+//! Residual layers of a vector field: the discrete counterpart of an ODE (review, Section 4).
 
 pub(crate) mod elimination;
 pub(crate) mod fixed_point;
@@ -20,19 +20,19 @@ use crate::residual_steps::operation::ResidualOperation;
 use crate::solver::fixed_step::uniform_mesh;
 use crate::solver::{EqualSteps, Solver, check_interval, refused};
 
-/// K residual layers of one field, one a step of h = (t1 - t0) / K,
+/// K residual layers of one field, one for each step of h = (t1 - t0) / K,
 ///
 /// ```text
 /// z_k+1 = z_k + h f(t_k, z_k; context),   t_k = t0 + k h,   x = z_K
 /// log |det dx/dz| = sum over k of log |det(I + h J_k)|,   J_k = df/dz at t_k, z_k
 /// ```
-/// Values are those of [`Continuous`](crate::Continuous) with [`Solver::Euler`], which integrates
-/// h tr J instead: log |det(I + h J)| = h tr J + O(h^2). As K grows, values and log-dets of the
-/// layers tend to those of the ODE like 1 / K. Parameters have the names that they have there.
+/// Values are those of [`Continuous`](crate::Continuous) with [`Solver::Euler`], which integrates h
+/// tr J instead: log |det(I + h J)| = h tr J + O(h^2). Values and log-dets tend to those of the ODE
+/// like 1 / K. Parameters have the same names there.
 ///
 /// # Domain
-/// A layer is invertible where h times the Lipschitz constant L of f in z is below 1. Beyond, the
-/// inverse may end with an error, or with another of several solutions.
+/// A layer is invertible if h times the Lipschitz constant L of f in z is below 1. Otherwise the
+/// inverse may fail or return another of several solutions.
 ///
 /// # Accuracy
 /// Values and log-dets to rounding. The inverse iterates z <- z' - h f(t_k, z) in each layer until a
@@ -57,8 +57,8 @@ pub struct ResidualSteps<E: Real> {
 }
 
 impl<E: Real> ResidualSteps<E> {
-    /// Runs `field` as so many layers from `times[0]` to `times[1]`; a copy of
-    /// [`Continuous::field`](crate::Continuous::field) has the weights of an ODE.
+    /// Runs `field` as `steps` layers from `times[0]` to `times[1]`; take a copy of
+    /// [`Continuous::field`](crate::Continuous::field) for the weights of an ODE.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for a potential field, which has no tangents; [`Error::Parameter`] for
@@ -84,7 +84,7 @@ impl<E: Real> ResidualSteps<E> {
         context.check("context of residual steps", kernel.context_dim(), input.rows())
     }
 
-    /// The end and, where wanted, the log-det.
+    /// The end and, if wanted, the log-det.
     fn run(
         &self,
         input: &Batch<E>,

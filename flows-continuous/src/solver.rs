@@ -1,4 +1,4 @@
-//! Choice of a solver and of what it works out.
+//! Choice of the ODE solver and its accuracy.
 
 pub(crate) mod adaptive;
 pub(crate) mod control;
@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::rates::divergence::Divergence;
+use crate::dynamics::divergence::Divergence;
 use crate::requirement::require;
 use crate::solver::control::{Adaptive, Method};
 use crate::solver::solution::{Failure, RowReport, SolveError, Status};
@@ -47,7 +47,7 @@ pub enum Solver {
     RowWise(Adaptive),
 }
 
-/// Number of equal steps.
+/// Settings of equal steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EqualSteps {
@@ -55,7 +55,7 @@ pub struct EqualSteps {
     pub steps: NonZeroUsize,
 }
 
-/// A solver with a divergence: what one purpose uses.
+/// A solver and a divergence method, for one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {
@@ -68,10 +68,10 @@ pub struct Accuracy {
 /// Most equal steps of a solve.
 const MOST_STEPS: usize = 1_000_000;
 
-/// Evaluations that the row-wise solver needs for its first step.
+/// Evaluations that the row-wise solver needs up to its first step.
 const FIRST_STEP: usize = 9;
 
-/// The settings of a solver of either kind.
+/// Settings of either kind of solver.
 enum Settings<'a> {
     Equal(&'a mut EqualSteps),
     Adaptive(&'a mut Adaptive),
@@ -103,7 +103,7 @@ impl Solver {
         }
     }
 
-    /// The number of equal steps, for solvers that take them.
+    /// The number of equal steps; `None` for adaptive solvers.
     #[must_use]
     pub fn equal_steps(&self) -> Option<NonZeroUsize> {
         match { *self }.settings() {
@@ -112,7 +112,7 @@ impl Solver {
         }
     }
 
-    /// The settings of a solver that chooses its steps.
+    /// The settings of an adaptive solver; `None` for equal steps.
     #[must_use]
     pub fn adaptive(&self) -> Option<Adaptive> {
         match { *self }.settings() {
@@ -121,8 +121,8 @@ impl Solver {
         }
     }
 
-    /// The same solver with half the tolerance, but not below what the precision allows, or twice
-    /// the number of steps.
+    /// The same solver with half the tolerance, limited by the precision, or twice the number of
+    /// steps.
     #[must_use]
     pub fn halved<E: Real>(mut self) -> Self {
         let least = 8.0 * E::epsilon().as_f64();
@@ -137,7 +137,7 @@ impl Solver {
         self
     }
 
-    /// The method whose steps are taken.
+    /// The tableau of the method.
     pub(crate) fn tableau(&self) -> &'static Tableau {
         match self {
             Self::Euler(_) => &EULER,
@@ -150,20 +150,20 @@ impl Solver {
         }
     }
 
-    /// The method of `ode_solvers` where one step size serves many rows.
+    /// The method of `ode_solvers` for solvers with one step size for the batch.
     pub(crate) fn method(&self) -> Method {
         if matches!(self, Self::Dop853(_)) { Method::Dop853 } else { Method::Dopri5 }
     }
 }
 
-/// Whether an interval has a finite length that is not zero.
+/// Checks that an interval has a finite length that is not zero.
 pub(crate) fn check_interval(times: [f64; 2]) -> Result<()> {
     let length = times[1] - times[0];
     let sound = length.is_finite() && length != 0.0;
     require(sound, "length of the time interval", "finite and not 0", length)
 }
 
-/// A solve that stopped early, as an error.
+/// The error of a solve that stopped early.
 pub(crate) fn stopped(row: Option<usize>, report: RowReport) -> Error {
     let RowReport { status, time, evaluations, .. } = report;
     Error::Stopped {
@@ -175,7 +175,7 @@ pub(crate) fn stopped(row: Option<usize>, report: RowReport) -> Error {
     }
 }
 
-/// A solve that could not begin, as an error.
+/// The error of a solve that could not begin.
 pub(crate) fn refused(error: SolveError) -> Error {
     match error {
         SolveError::Tolerance { name, value, .. } => {

@@ -16,7 +16,7 @@ use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
 use flows_core::{
-    Base, Context, Flow, Layer, Layout, Layouts, Map, Real, Result, Scratch, Work, stream,
+    Base, Context, Flow, HasLayout, Layer, Layout, Map, Real, Result, Scratch, Work, stream,
 };
 
 /// x = sinh z.
@@ -26,7 +26,7 @@ struct Sinh {
 }
 
 /// There is nothing to learn.
-impl Layouts for Sinh {
+impl HasLayout for Sinh {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }

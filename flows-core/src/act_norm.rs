@@ -3,13 +3,12 @@
 use crate::lanes::{add_lane_sums, lanes, lanes_mut, named, named_mut};
 use crate::map::{Block, Pull};
 use crate::tensor::columns;
-use crate::{Batch, Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Values, Work};
+use crate::{Batch, Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors, Values, Work};
 
-/// x = exp(s) z + t with one s and one t for each feature.
+/// Activation normalisation: x = exp(s) z + t, with one s and one t for each feature.
 ///
-/// [`Bijector::initialise`](crate::Bijector::initialise) sets s and t once, so that the first
-/// batch has mean 0 and standard deviation 1 in every feature of base space; afterwards they are
-/// trained like any parameter.
+/// [`Bijector::initialise`](crate::Bijector::initialise) sets s and t so that the first batch has
+/// mean 0 and standard deviation 1 in every feature of base space; afterwards they are trained.
 ///
 /// # Reference
 /// Kingma, Dhariwal, *Glow*, NeurIPS 2018, section 3.1. <https://arxiv.org/abs/1807.03039>
@@ -26,7 +25,7 @@ impl ActNorm {
     }
 }
 
-impl Layouts for ActNorm {
+impl HasLayout for ActNorm {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("log_scale", 1, self.dim),
@@ -37,7 +36,7 @@ impl Layouts for ActNorm {
     }
 }
 
-/// Of the values of a feature; what is not finite is an error.
+/// Mean and log standard deviation of a feature's values; an error if they are not finite.
 fn mean_and_log_deviation(column: &[f64]) -> Result<[f64; 2]> {
     let rows = column.len() as f64;
     let mean = column.iter().sum::<f64>() / rows;

@@ -1,4 +1,4 @@
-//! Activation functions of networks, with the first two derivatives that tangents need.
+//! Activation functions of networks, with their first two derivatives.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,15 +22,15 @@ pub enum Activation {
     LipSwish,
 }
 
-/// One activation as scalar functions of what is kept of the forward pass: the image where the
-/// derivatives follow from it, the argument where they do not.
+/// An activation as scalar functions of what the forward pass keeps: its image if the derivatives
+/// follow from that, otherwise its argument.
 pub(crate) trait Curve {
-    /// Whether the argument is kept, not the image.
+    /// Whether the argument is kept instead of the image.
     const KEEPS_ARGUMENT: bool;
     fn keep<E: Real>(argument: E) -> E;
     fn value<E: Real>(kept: E) -> E;
     fn slope<E: Real>(kept: E) -> E;
-    /// Curvature; where the image is kept, curvature over slope, because kept tangents are then
+    /// Second derivative; divided by the slope if the image is kept, because kept tangents are then
     /// images too.
     fn twist<E: Real>(kept: E) -> E;
 }
@@ -182,9 +182,9 @@ impl Activation {
         }
     }
 
-    /// For each row of `kept`, `stride` apart and holding `lanes` arguments with their tangents
-    /// behind them: adds the row's bias and replaces the arguments by what is kept of them. Where
-    /// that is the image, the tangents become those of the image.
+    /// Adds the bias to each row of `kept` (`lanes` arguments, then their tangents; rows are
+    /// `stride` apart) and replaces the arguments by what is kept of them. If that is the image,
+    /// the tangents become those of the image.
     pub fn keep<E: Real>(self, kept: &mut [E], bias: &[E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => keep::<E, ReluCurve>(kept, bias, lanes, stride),
@@ -195,7 +195,7 @@ impl Activation {
         }
     }
 
-    /// Images of what was kept and, behind them in each row, their tangents.
+    /// Writes the images of what was kept, followed in each row by their tangents.
     pub fn images<E: Real>(self, kept: &[E], out: &mut [E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => images::<E, ReluCurve>(kept, out, lanes, stride),
@@ -206,9 +206,9 @@ impl Activation {
         }
     }
 
-    /// Turns gradients of images (and of their tangents) into gradients of arguments, in place:
-    /// `da' = s dh'` and `da = s dh + sum of s2 a' dh'`, s and s2 the slope and the curvature; with
-    /// the image's tangent h' = s a' that is `s2 / s h' dh'`.
+    /// Backward pass: turns gradients of images (and of their tangents) into gradients of
+    /// arguments, in place: `da' = s dh'` and `da = s dh + sum of s2 a' dh'` with slope s and
+    /// curvature s2. In terms of the image's tangent h' = s a', the last term is `s2 / s h' dh'`.
     pub fn pull<E: Real>(self, kept: &[E], gradient: &mut [E], lanes: usize, stride: usize) {
         match self {
             Self::Relu => pull::<E, ReluCurve>(kept, gradient, lanes, stride),

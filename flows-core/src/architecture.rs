@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::{Chain, Error, Real, Result, Stream};
 
-/// An architecture of flows: a config that builds a chain of bijectors for data of a given size.
+/// A flow architecture: a config that builds a chain of bijectors for data of a given size.
 ///
-/// In a file it is a table whose `kind` is the name given to `typetag::serde` at the implementation;
-/// a crate that is linked into a program adds its own without being named anywhere else.
+/// In a file it is a table whose `kind` is the name given to `typetag::serde` at the
+/// implementation. A crate adds its own architectures by being linked into a program.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use flows_core::{ActNorm, Architecture, Chain, Layer, Real, Result, Stream};
 /// use serde::{Deserialize, Serialize};
 ///
-/// /// Nothing but act-norm, some times over.
+/// /// A stack of act-norm layers.
 /// #[derive(Clone, Debug, Serialize, Deserialize)]
 /// struct Scales {
 ///     layers: usize,
@@ -56,11 +56,10 @@ pub trait Architecture: Any + Debug + Send + Sync {
     /// As [`build_f32`](Self::build_f32).
     fn build_f64(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<f64>>;
 
-    /// The chain in a precision: [`build_f32`](Self::build_f32) or [`build_f64`](Self::build_f64).
-    /// Where the type is known at run time only, there is the function [`build`].
+    /// The chain in precision `E`; for a `dyn Architecture` use the function [`build`].
     ///
     /// # Errors
-    /// As these.
+    /// As [`build_f32`](Self::build_f32).
     fn build<E: Real>(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<E>>
     where
         Self: Sized,
@@ -68,18 +67,18 @@ pub trait Architecture: Any + Debug + Send + Sync {
         build(self, dim, context_dim, rng)
     }
 
-    /// About how many weights there will be for `dim` features. It is a float, because a config may
-    /// ask for more than an integer holds.
+    /// Approximate number of weights for `dim` features; a float, because a config may ask for more
+    /// than an integer holds.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a setting out of its range.
     fn weights(&self, dim: usize) -> Result<f64>;
 
-    /// The same architecture with its widths times `factor`; where it has none, its number of
+    /// The same architecture with its widths times `factor`, or, if it has none, its number of
     /// components or layers.
     fn scaled(&self, factor: f64) -> Arc<dyn Architecture>;
 
-    /// Whether it solves an ODE, as the flows of Section 4 of the review do.
+    /// Whether it solves an ODE (review, Section 4).
     fn is_continuous(&self) -> bool {
         false
     }
@@ -93,14 +92,14 @@ impl dyn Architecture {
     }
 }
 
-/// Configs are plain data: what they print tells them apart, numbers to the last bit.
+/// Configs are equal if their debug output is, which prints numbers to the last bit.
 impl PartialEq for dyn Architecture {
     fn eq(&self, other: &Self) -> bool {
         format!("{self:?}") == format!("{other:?}")
     }
 }
 
-/// The chain of an architecture in a precision.
+/// Builds the chain of an architecture in precision `E`.
 ///
 /// # Errors
 /// As [`Architecture::build_f32`].
@@ -110,27 +109,27 @@ pub fn build<E: Real>(
     context_dim: usize,
     rng: &mut Stream,
 ) -> Result<Chain<E>> {
-    // A trait object has no generic methods: E is named, and then the chain's type found again.
+    // A trait object has no generic methods, so the chain is built as `Any` and downcast.
     let chain: Box<dyn Any> = if TypeId::of::<E>() == TypeId::of::<f32>() {
         Box::new(architecture.build_f32(dim, context_dim, rng)?)
     } else {
         Box::new(architecture.build_f64(dim, context_dim, rng)?)
     };
-    let (what, advice) = ("a precision beside f32 and f64", "use one of them");
+    let (what, advice) = ("a precision other than f32 and f64", "use one of them");
     chain.downcast().map(|chain| *chain).map_err(|_| Error::Unavailable { what, advice })
 }
 
-/// A width times a factor, rounded, at least 1.
+/// `width` times `factor`, rounded, at least 1.
 #[must_use]
 pub fn scaled_width(width: usize, factor: f64) -> usize {
     ((width as f64 * factor).round() as usize).max(1)
 }
 
-/// Both builds of an [`Architecture`] from a generic method
-/// `compose::<E>(&self, dim, context_dim, rng) -> Result<Chain<E>>`.
+/// Implements both builds of an [`Architecture`] by a generic method `compose::<E>(&self, dim,
+/// context_dim, rng) -> Result<Chain<E>>`.
 ///
-/// A generic function is compiled in every crate that calls it, and this one needs every layer of an
-/// architecture: here it is compiled once for each precision, beside the config.
+/// Generic code is compiled in every crate that calls it; this way all layers of an architecture
+/// are compiled once for each precision, beside the config.
 #[macro_export]
 macro_rules! build_in_both_precisions {
     () => {

@@ -1,7 +1,7 @@
-//! Extra dimensions: a density of x from a flow of (x, e) with e ~ N(0, I).
+//! Augmented flows: a density of x from a flow of (x, e) with e ~ N(0, I).
 //!
-//! A homeomorphism of R^d cannot tear or fold space; on R^(d + extra) it can do more to the d features
-//! that are looked at (paths of an ODE may pass each other).
+//! A homeomorphism of R^d cannot tear or fold space; on R^(d + extra) it can do more to the first d
+//! features (paths of an ODE may pass each other).
 //!
 //! Reference: Dupont, Doucet, Teh, *Augmented Neural ODEs*, NeurIPS 2019,
 //! <https://arxiv.org/abs/1904.01681>; Chen, Lu, Chenli, Zhu, Tian, *VFlow: More Expressive
@@ -12,35 +12,35 @@ use crate::tensor::{Batch, Values, batch, columns};
 use crate::train::{Minibatch, Source};
 use crate::{Context, Error, Flow, Real, Result, Stream, Work, normals, stream};
 
-/// A flow of (x, e), seen as a model of x.
+/// An augmented flow: a flow of (x, e) as a model of x.
 ///
-/// # What it costs
-/// The density of x is the integral of that of (x, e) over e, which has no closed form: what can be
-/// computed is a lower bound of the log-density, off by the divergence of N(0, I) from the flow's
-/// distribution of e given x, and every pass works on `extra` more columns. Draws stay exact.
+/// # Cost
+/// The density of x is the integral of that of (x, e) over e, which has no closed form. What can be
+/// computed is a lower bound of the log-density; the gap is the KL divergence of N(0, I) from the
+/// flow's distribution of e given x. Every pass works on `extra` more columns. Samples are exact.
 #[derive(Debug)]
 pub struct Augmented<E: Real> {
     flow: Flow<E>,
     extra: usize,
 }
 
-/// What is known of the log-density of one row, in nats.
+/// Bounds of the log-density of one row, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
-    /// Mean of log p(x, e) - log q(e) over draws of e: its expectation is a lower bound.
+    /// Mean of log p(x, e) - log q(e) over draws of e; its expectation is a lower bound.
     pub lower: f64,
-    /// Logarithm of the mean of p(x, e) / q(e): a tighter bound that tends to the log-density as the
-    /// number of draws grows (Burda, Grosse, Salakhutdinov 2016).
+    /// Importance-weighted bound: log of the mean of p(x, e) / q(e). It is tighter and tends to the
+    /// log-density as the number of draws grows (Burda, Grosse, Salakhutdinov 2016).
     pub importance: f64,
-    /// Standard deviation of the terms over the root of their number.
+    /// Standard error of `lower`.
     pub standard_error: f64,
 }
 
 impl<E: Real> Augmented<E> {
-    /// Takes the last `extra` features of `flow` for e.
+    /// Treats the last `extra` features of `flow` as e.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless there is at least one, and a feature beside it.
+    /// [`Error::Parameter`] unless `extra` is at least 1 and below the number of features.
     pub fn new(flow: Flow<E>, extra: usize) -> Result<Self> {
         if extra == 0 || extra >= flow.dim() {
             let (name, requirement) = ("extra dimensions", "at least 1 and fewer than the flow's");
@@ -62,7 +62,7 @@ impl<E: Real> Augmented<E> {
     /// Bounds of the log-density of each row of `x`, `(rows, dim)`, from `draws` draws of e.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without draws; as [`Flow::evaluate`].
+    /// [`Error::Parameter`] for 0 draws; as [`Flow::evaluate`].
     pub fn log_prob_bound(
         &self,
         x: &Batch<E>,
@@ -96,7 +96,7 @@ impl<E: Real> Augmented<E> {
         Ok(terms.chunks(draws).map(bound).collect())
     }
 
-    /// Draws `rows` points, `(rows, dim)`: those of the flow without e.
+    /// Draws `rows` points, `(rows, dim)`: draws of the flow without e.
     ///
     /// # Errors
     /// As [`Flow::sample`].
@@ -132,8 +132,8 @@ fn interleave<E: Copy>(left: &[E], left_width: usize, right: &[E], right_width: 
     rows.flat_map(|(left, right)| [left, right].concat()).collect()
 }
 
-/// Minibatches of another source with fresh draws of e behind each row, to train the flow of an
-/// [`Augmented`] model by maximum likelihood, which is the lower bound.
+/// Minibatches of another source, each row followed by a fresh draw of e. Maximum likelihood on
+/// them maximises the lower bound of an [`Augmented`] model.
 #[derive(Debug)]
 pub struct AugmentedSource<S> {
     inner: S,
@@ -142,7 +142,7 @@ pub struct AugmentedSource<S> {
 }
 
 impl<S> AugmentedSource<S> {
-    /// `extra` columns of N(0, 1) behind those of `inner`.
+    /// Appends `extra` columns of N(0, 1) to the rows of `inner`.
     pub fn new(inner: S, extra: usize, seed: u64) -> Self {
         Self { inner, extra, seed }
     }

@@ -1,4 +1,4 @@
-//! Base distributions: what a flow transforms (review, Section 2.1).
+//! Base distributions (review, Section 2.1).
 
 mod distribution;
 mod full_normal;
@@ -30,7 +30,7 @@ use crate::tensor::{Batch, PerRow, Values, batch, check_columns, columns};
 use crate::tensors::Tensors;
 use crate::{Error, Real, Result, Stream, stream};
 
-/// The distribution that a flow transforms, with its tensors.
+/// A base distribution with its tensors.
 #[derive(Clone, Debug)]
 pub struct Base<E: Real> {
     distribution: Arc<dyn Distribution<E>>,
@@ -38,10 +38,10 @@ pub struct Base<E: Real> {
 }
 
 impl<E: Real> Base<E> {
-    /// A distribution, of one's own or of those below, at the first values of its tensors.
+    /// A distribution with its tensors at their initial values.
     ///
     /// # Errors
-    /// [`Error::Tensors`] where these do not fit its layout.
+    /// [`Error::Tensors`] if these do not fit its layout.
     pub fn new(distribution: impl Distribution<E> + 'static, rng: &mut Stream) -> Result<Self> {
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
         let values = distribution.start(rng).into_iter().map(cast).collect();
@@ -49,7 +49,7 @@ impl<E: Real> Base<E> {
         Ok(Self { distribution: Arc::new(distribution), tensors })
     }
 
-    /// A distribution whose tensors start at values that are not random.
+    /// A distribution whose initial values are not random.
     fn at_start(distribution: impl Distribution<E> + 'static) -> Result<Self> {
         Self::new(distribution, &mut stream(0, "base"))
     }
@@ -61,12 +61,11 @@ impl<E: Real> Base<E> {
         Self { distribution, tensors: Tensors::default() }
     }
 
-    /// Independent normals with learned location m and scale e^s, at first N(0, I).
-    ///
-    /// The fit is the mean and the standard deviation of every column.
+    /// Independent normals with learned location m and scale e^s, at first N(0, I). The fit is the
+    /// mean and the standard deviation of every column.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn diagonal_normal(dim: usize) -> Result<Self> {
         Self::at_start(LocationScale::learned(Normal, dim))
     }
@@ -78,37 +77,37 @@ impl<E: Real> Base<E> {
     /// log p(z) = -|y|^2 / 2 - sum of l_ii - D ln(2 pi) / 2,   L y = z - m,   L_ii = e^l_ii
     /// ```
     ///
-    /// The fit is closed: mean and covariance of the rows (review, Section 2.3.1), of which the factor
-    /// is Cholesky's. A row costs D^2 operations, the fit D^2 a row and D^3.
+    /// The fit is closed: mean and covariance of the rows (review, Section 2.3.1), the latter by
+    /// its Cholesky factor. A row costs D^2 operations, the fit D^2 a row and D^3.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn full_normal(dim: usize) -> Result<Self> {
         Self::at_start(FullNormal { dim })
     }
 
     /// A mixture of K normals with diagonal covariance, all learned (review, Section 5.5); at first
-    /// equally likely and of scale 1 around points drawn from N(0, I).
+    /// with equal weights, scale 1 and locations drawn from N(0, I).
     ///
     /// ```text
     /// log p(z) = ln sum_k w_k N(z; m_k, diag(e^s_k)^2),   w = softmax(logits)
     /// ```
     ///
-    /// A diffeomorphism of one mode onto several leaves mass in between; with a mode each there is
-    /// none to leave.
+    /// A diffeomorphism of one mode onto several leaves mass between them; a base with as many
+    /// modes leaves none.
     ///
-    /// A draw is m_k + e^s_k u for a component k that was drawn, and so is differentiable in location
-    /// and scale, but not in the weights: their gradient is that of the score, f(z) d/dw log p(z),
-    /// which [`reverse_kl`](crate::reverse_kl) and [`mmd`](crate::objective::mmd) add (unbiased; f less
-    /// the mean of the other rows, so that it vanishes where f is constant).
+    /// A draw is m_k + e^s_k u for a random component k: differentiable in location and scale, but
+    /// not in the weights. Their gradient is the score-function estimate f(z) d/dw log p(z), which
+    /// [`reverse_kl`](crate::reverse_kl) and [`mmd`](crate::objective::mmd) add (unbiased; the mean
+    /// of f over the other rows is the baseline).
     ///
-    /// The fit is by expectation-maximisation, from the present parameters and from a k-means++ start,
-    /// and keeps what is best: it never lowers the likelihood. A row costs K D operations, a fit at
-    /// most 400 times that. Scales stay above 1e-3 of a column's deviation, or a component could take a
-    /// single row.
+    /// The fit is expectation-maximisation, from the present parameters and from a k-means++ start;
+    /// it keeps the best and never lowers the likelihood. A row costs K D operations, a fit at most
+    /// 400 times that. Scales stay above 1e-3 of a column's deviation, so that no component
+    /// collapses onto a single row.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without a component.
+    /// [`Error::Parameter`] for 0 components.
     ///
     /// # Reference
     /// Dempster, Laird, Rubin, *Maximum likelihood from incomplete data via the EM algorithm*, Journal
@@ -117,8 +116,8 @@ impl<E: Real> Base<E> {
         Self::new(Mixture::new(dim, components)?, rng)
     }
 
-    /// Independent t distributions of nu degrees of freedom (fixed) with learned location m and scale
-    /// e^s, at first 0 and 1; with u = e^-s (z - m)
+    /// Independent Student t distributions with fixed degrees of freedom nu, learned location m and
+    /// scale e^s, at first 0 and 1; with u = e^-s (z - m)
     ///
     /// ```text
     /// log p(z) = sum of -(nu + 1)/2 ln(1 + u^2/nu) - s + ln G((nu + 1)/2) - ln G(nu/2) - ln(nu pi)/2
@@ -145,11 +144,11 @@ impl<E: Real> Base<E> {
     /// log p(z) = sum of -|z - m| e^-s - s - ln 2
     /// ```
     ///
-    /// whose tails are heavier than a normal's. The fit is closed: the median of every column and the
-    /// mean absolute deviation from it. At z = m, where there is no derivative, zero is taken.
+    /// whose tails are heavier than a normal's. The fit is closed: the median of every column and
+    /// the mean absolute deviation from it. The derivative at z = m is taken as 0.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn laplace(dim: usize) -> Result<Self> {
         Self::at_start(LocationScale::learned(Laplace, dim))
     }
@@ -165,16 +164,17 @@ impl<E: Real> Base<E> {
     /// m e^-s, in which the likelihood is concave.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn logistic(dim: usize) -> Result<Self> {
         Self::at_start(LocationScale::learned(Logistic, dim))
     }
 
-    /// Uniform on the box between `low` and `high`; log-density minus infinity outside.
+    /// The uniform distribution on the box between `low` and `high`; log-density minus infinity
+    /// outside.
     ///
     /// # Errors
-    /// [`Error::Dimension`] unless there are as many ends of either kind; [`Error::Parameter`]
-    /// unless every low end is below its high end and both are finite.
+    /// [`Error::Dimension`] unless `low` and `high` have the same length; [`Error::Parameter`]
+    /// unless each low end is below its high end and both are finite.
     pub fn uniform_box(low: Vec<f64>, high: Vec<f64>) -> Result<Self> {
         let distribution = Arc::new(UniformBox::new(low, high)?);
         Ok(Self { distribution, tensors: Tensors::default() })
@@ -186,7 +186,7 @@ impl<E: Real> Base<E> {
         self.distribution.dim()
     }
 
-    /// Log-density in nats, a value a row.
+    /// Log-density of each row, in nats.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless `z` has as many columns as the base.
@@ -208,17 +208,17 @@ impl<E: Real> Base<E> {
     /// Independent draws, `(rows, dim)`.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn sample(&self, rows: usize, rng: &mut Stream) -> Result<Batch<E>> {
         self.draw(rows, &mut Tape::none(), rng)
     }
 
-    /// Independent draws, `(rows, dim)`, as differentiable functions of the parameters and of noise that
-    /// stays fixed: z = location + scale * noise. Only the weights of a mixture do not move its draws:
-    /// their gradient is that of the score, see [`mixture`](Self::mixture).
+    /// Reparameterised draws, `(rows, dim)`: z = location + scale * noise, differentiable in the
+    /// parameters for fixed noise. Only the weights of a mixture get no gradient this way, see
+    /// [`mixture`](Self::mixture).
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn draw(&self, rows: usize, tape: &mut Tape<E>, rng: &mut Stream) -> Result<Batch<E>> {
         let (distribution, parameters) = (&self.distribution, self.tensors.all());
         let noise = distribution.noise(rows, &self.tensors.values(), rng);
@@ -229,8 +229,8 @@ impl<E: Real> Base<E> {
         Ok(apply(Draw(Arc::clone(distribution)), &[&noise], parameters, tape)?.remove(0))
     }
 
-    /// Log-density at points that are held fixed, as a function of those parameters alone that
-    /// [`draw`](Self::draw) carries no gradient for; none where it carries all.
+    /// Log-density at fixed points as a function of only those parameters that [`draw`](Self::draw)
+    /// carries no gradient for; `None` if it carries all.
     pub(crate) fn score(&self, z: &Batch<E>, tape: &mut Tape<E>) -> Result<Option<PerRow<E>>> {
         let Some(unmoved) = self.distribution.unmoved() else { return Ok(None) };
         let fixed = |t: &Batch<E>| batch(t.values(), t.rows(), columns(t));
@@ -241,7 +241,7 @@ impl<E: Real> Base<E> {
     }
 
     /// Sets learnable parameters to their maximum-likelihood values for the rows `z` (review,
-    /// Section 2.3.1), as the constructor of each base says. Bases without parameters stay as they are.
+    /// Section 2.3.1), as each constructor describes; without parameters it does nothing.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless the columns fit; [`Error::Parameter`] with fewer than 2 rows;

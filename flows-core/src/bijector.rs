@@ -1,4 +1,4 @@
-//! The interface that finite and continuous flows share.
+//! Bijectors: the interface that finite and continuous flows share.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow};
 use crate::{Context, Real, Result, Stream, Work};
 
-/// The image of a batch.
+/// The image of a batch under a bijector, with its log-determinants.
 #[derive(Debug)]
 pub struct Mapped<E: Real> {
     /// `(rows, dim)`
     pub value: Batch<E>,
     /// `log |det d value / d input|` in nats, `(rows,)`
     pub log_det: PerRow<E>,
-    /// What the bijector adds to the training loss, nats a row; nothing outside training.
+    /// Regularisation that the bijector adds to the training loss, nats a row; `None` outside
+    /// training.
     pub penalty: Option<PerRow<E>>,
-    /// What the computation took.
+    /// Counted work.
     pub work: Work,
 }
 
@@ -28,22 +29,22 @@ impl<E: Real> Mapped<E> {
     }
 }
 
-/// How a direction is computed, from cheap to unavailable.
+/// Cost class of a direction, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cost {
     /// One pass.
     ClosedForm,
-    /// As many dependent passes as there are features.
+    /// As many passes, one after another, as there are features.
     Sequential,
     /// An ODE solve, accurate to its tolerance.
     Integrated,
     /// A fixed point or a root search, accurate to its tolerance.
     Iterative,
-    /// There is no way.
+    /// Not available.
     Unavailable,
 }
 
-/// The cost class of both directions, so that a flow can be oriented for its use.
+/// The cost classes of both directions, by which a flow is oriented for its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
     /// Base to data, for sampling.
@@ -56,35 +57,35 @@ impl Costs {
     /// One pass in either direction.
     pub const CLOSED_FORM: Self = Self { forward: Cost::ClosedForm, inverse: Cost::ClosedForm };
 
-    /// The same map with its directions exchanged.
+    /// The costs with the directions exchanged.
     #[must_use]
     pub fn flipped(self) -> Self {
         Self { forward: self.inverse, inverse: self.forward }
     }
 
-    /// What doing both of two maps costs.
+    /// The costs of a composition: the larger of both in each direction.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         Self { forward: self.forward.max(other.forward), inverse: self.inverse.max(other.inverse) }
     }
 }
 
-/// Whether log-determinants are exact or estimates, as set at present.
+/// Whether log-determinants are exact or stochastic estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogDet {
-    /// Exact but for rounding and, where there is one, a solver's tolerance.
+pub enum Exactness {
+    /// Exact but for rounding and the tolerance of a solver.
     Exact,
-    /// With noise from probes that stay fixed until they are drawn again; unbiased, unless the
-    /// bijector says that it cuts off a series.
-    Estimate,
+    /// A stochastic estimate from probes that stay fixed until they are redrawn; unbiased, unless
+    /// the bijector says that it truncates a series.
+    Estimated,
 }
 
-/// What a computation is for, for bijectors that can trade accuracy for time.
+/// What a computation is for: bijectors can trade accuracy for time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Gradients: estimates and looser tolerances are welcome, as the config says.
+    /// Gradients: estimates and looser tolerances, as configured.
     Training,
-    /// Numbers that people read: exact log-determinants and the tighter tolerance of the config.
+    /// Reported numbers: exact log-determinants and the tighter tolerance, as configured.
     Reporting,
 }
 
@@ -96,19 +97,19 @@ pub enum Purpose {
 /// directions are deterministic and, unless [`depends_on_batch`](Self::depends_on_batch) says
 /// otherwise, act row by row.
 ///
-/// What happens is recorded on the tape that comes in, if it records. A layer that is a formula on
-/// rows is a [`Map`](crate::Map), and [`Layer`](crate::Layer) implements all of this for it; a
-/// composite implements [`parts`](Self::parts), and the provided methods recurse.
+/// Operations are recorded on the tape, if it records. A layer that is a formula on rows is a
+/// [`Map`](crate::Map), from which [`Layer`](crate::Layer) makes a bijector; a composite implements
+/// [`parts`](Self::parts), and the provided methods recurse.
 pub trait Bijector<E: Real>: Parameters<E> {
     /// Number of features d.
     fn dim(&self) -> usize;
 
-    /// Number of conditioning features; 0 if it takes none, and then it refuses them.
+    /// Number of conditioning features; with 0, any context is refused.
     fn context_dim(&self) -> usize {
         self.parts().iter().map(|part| part.context_dim()).max().unwrap_or(0)
     }
 
-    /// How each direction is computed.
+    /// Cost class of each direction.
     fn costs(&self) -> Costs {
         self.parts().iter().fold(Costs::CLOSED_FORM, |worst, part| worst.worst(part.costs()))
     }
@@ -117,37 +118,36 @@ pub trait Bijector<E: Real>: Parameters<E> {
     ///
     /// # Errors
     /// [`Error::Dimension`](crate::Error::Dimension) unless `z` has [`dim`](Self::dim) columns and
-    /// the context [`context_dim`](Self::context_dim); numerical events.
+    /// the context [`context_dim`](Self::context_dim); numerical failures.
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
 
     /// Data to base.
     ///
     /// # Errors
     /// As [`forward`](Self::forward);
-    /// [`Error::NotInvertible`](crate::Error::NotInvertible) where the cost is
-    /// [`Cost::Unavailable`].
+    /// [`Error::NotInvertible`](crate::Error::NotInvertible) if the cost is [`Cost::Unavailable`].
     fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
 
-    /// The bijectors that this one is made of.
+    /// The parts of a composite bijector.
     fn parts(&self) -> Vec<&dyn Bijector<E>> {
         Vec::new()
     }
 
-    /// As [`parts`](Self::parts), for change.
+    /// As [`parts`](Self::parts), mutably.
     fn parts_mut(&mut self) -> Vec<&mut dyn Bijector<E>> {
         Vec::new()
     }
 
-    /// One direction over blocks of a batch of so many rows, where the bijector computes block by
-    /// block: what chains are fused of.
+    /// One direction as a pass over blocks of a batch of `rows` rows; `None` if the bijector does
+    /// not compute block by block. Chains fuse neighbouring passes.
     ///
     /// # Errors
-    /// Parameters that no map belongs to.
+    /// Parameters for which the map is not defined.
     fn pass(&self, _direction: Direction, _rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
         Ok(None)
     }
 
-    /// Base to data without the log-det, for bijectors that save work by leaving it out.
+    /// Base to data without the log-det, where leaving it out saves work.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -156,8 +156,8 @@ pub trait Bijector<E: Real>: Parameters<E> {
         Ok((mapped.value, mapped.work))
     }
 
-    /// The path of a batch from base to data: where it starts, what stands between the parts of the
-    /// map or at equal distances of time, and its image.
+    /// The stages of a batch on its way from base to data: the batch, the points between the parts
+    /// of the map or at equal distances of time, and the image.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
@@ -165,45 +165,45 @@ pub trait Bijector<E: Real>: Parameters<E> {
         Ok(vec![z.clone(), self.image(z, context)?.0])
     }
 
-    /// Whether log-dets are exact for the purpose set at present.
-    fn exactness(&self) -> LogDet {
-        self.parts().iter().map(|part| part.exactness()).max().unwrap_or(LogDet::Exact)
+    /// Whether log-dets are exact for the present purpose.
+    fn exactness(&self) -> Exactness {
+        self.parts().iter().map(|part| part.exactness()).max().unwrap_or(Exactness::Exact)
     }
 
-    /// Whether, for the purpose set at present, the image of a row depends on its batch mates, as with
-    /// batch normalisation in training.
+    /// Whether, for the present purpose, the image of a row depends on the other rows of its batch,
+    /// as in training with batch normalisation.
     fn depends_on_batch(&self) -> bool {
         self.parts().iter().any(|part| part.depends_on_batch())
     }
 
-    /// Chooses between the accuracies that the bijector was configured with.
+    /// Sets the purpose and with it the configured accuracy.
     ///
     /// # Errors
-    /// Numerical events of what is computed anew for the purpose.
+    /// Numerical failures of what is recomputed for the purpose.
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.set_purpose(purpose))
     }
 
-    /// Begins a training step: draws probes and whatever else is random anew, which then stays
-    /// fixed, and brings up to date what follows the parameters.
+    /// Begins a training step: redraws probes and other random numbers, which then stay fixed, and
+    /// updates what depends on the parameters.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.begin_step(rng))
     }
 
-    /// Ends a training step, after the update of the parameters: takes over what the step saw of its
-    /// batch (running statistics), which its backward pass left with the gradients.
+    /// Ends a training step, after the update of the parameters: takes over the batch statistics
+    /// that the backward pass left with the gradients.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn end_step(&mut self, gradients: &mut Gradients<E>) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.end_step(gradients))
     }
 
-    /// Sets parameters that are initialised from data (act-norm) and returns the batch in base
-    /// space, so that the next part of a chain can do the same.
+    /// Initialises parameters from data (act-norm) and returns the batch in base space, for the
+    /// next part of a chain.
     ///
     /// # Errors
     /// As [`inverse`](Self::inverse).
@@ -217,10 +217,10 @@ pub trait Bijector<E: Real>: Parameters<E> {
     }
 }
 
-/// The flow of a vector field, which can be trained without solving it (flow matching).
+/// The flow of a vector field, which flow matching trains without solving the ODE.
 pub trait FieldFlow<E: Real> {
-    /// The velocity at `points`, `(rows, dim)`, a fraction of the way from base to data each, per
-    /// unit of that fraction.
+    /// The velocity at `points`, `(rows, dim)`, each at its own fraction of the way from base to
+    /// data, per unit of that fraction.
     ///
     /// # Errors
     /// As [`Bijector::forward`].
@@ -232,7 +232,8 @@ pub trait FieldFlow<E: Real> {
         tape: &mut Tape<E>,
     ) -> Result<Batch<E>>;
 
-    /// Data as the vector field sees them at its end: mapped back through what stands between.
+    /// The end point of the field's flow for data `x`: `x` mapped back through the bijectors after
+    /// it.
     ///
     /// # Errors
     /// As [`Bijector::inverse`].

@@ -6,25 +6,25 @@ use crate::bijector::{Bijector, FieldFlow, Mapped};
 use crate::parameters::{Parameters, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::pass::{Direction, Pass, Sequence};
 use crate::rowwise::sum;
-use crate::run::{Pools, run_pass};
+use crate::run_pass::{Pools, run_pass};
 use crate::tape::Tape;
 use crate::tensor::{Batch, Values, check_columns};
 use crate::{Context, Error, Real, Result, Work};
 
-/// Bijectors applied one after another; `forward` runs them first to last.
+/// A composition of bijectors; `forward` runs them first to last.
 ///
-/// Neighbours that are computed block by block are run as one: a block of rows passes through all of
-/// them while it is in the cache.
+/// Neighbours that compute block by block are fused: a block of rows passes through all of them
+/// while it is in the cache.
 #[derive(Debug)]
 pub struct Chain<E: Real> {
     dim: usize,
     parts: Vec<Box<dyn Bijector<E>>>,
-    /// Buffers of the run of neighbours that begins with a part.
+    /// Buffers of each fused run, at the index of its first part.
     pools: Vec<Pools<E>>,
 }
 
 impl<E: Real> Chain<E> {
-    /// A chain over `dim` features; without parts it is the identity.
+    /// A chain over `dim` features; without parts, the identity.
     ///
     /// # Errors
     /// [`Error::Dimension`] if a part acts on another number of features, or two take contexts of
@@ -49,14 +49,13 @@ impl<E: Real> Chain<E> {
         Ok(Self { dim, parts, pools })
     }
 
-    /// Columns and context have to fit, or what no part takes would be ignored.
+    /// Checks columns and context; a context that no part takes would be silently ignored.
     fn check(&self, input: &Batch<E>, context: &Context<E>) -> Result<()> {
         check_columns("chain", input, self.dim)?;
         context.check("context of a chain", self.context_dim(), input.rows())
     }
 
-    /// Runs of neighbours in the order of a direction: those that are computed block by block as one
-    /// pass, the others as bijectors.
+    /// The parts in the order of a direction, neighbours that compute block by block fused.
     fn runs(&self, direction: Direction, rows: usize) -> Result<Vec<Run<'_, E>>> {
         let mut runs = Vec::new();
         let order: Vec<usize> = match direction {
@@ -127,7 +126,7 @@ impl<E: Real> Chain<E> {
     }
 }
 
-/// Neighbours of a chain that are run as one.
+/// Parts of a chain that run together.
 enum Run<'a, E: Real> {
     Blocks { passes: Vec<Arc<dyn Pass<E>>>, first: usize },
     Whole(&'a dyn Bijector<E>),
@@ -177,7 +176,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
         let runs = self.runs(direction, rows)?;
         let passes = match runs.into_iter().next() {
             None => Vec::new(),
-            // Whatever is not a block stands in a run of its own.
+            // A part that is not block-wise is a run of its own.
             Some(Run::Blocks { passes, .. }) if passes.len() == self.parts.len() => passes,
             Some(_) => return Ok(None),
         };
@@ -205,7 +204,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
         self.check(z, context)?;
         let mut stages = vec![z.clone()];
         for part in &self.parts {
-            // A part's path begins where the one before ended.
+            // A part's stages begin with the end of the part before.
             let last = stages[stages.len() - 1].clone();
             let own = part.stages(&last, &context.if_taken(part.context_dim()))?;
             stages.extend(own.into_iter().skip(1));
@@ -226,7 +225,7 @@ impl<E: Real> Bijector<E> for Chain<E> {
     }
 }
 
-/// A field next to the base; what stands behind it is undone first.
+/// The field must be next to the base; the parts after it are inverted first.
 impl<E: Real> FieldFlow<E> for Chain<E> {
     fn velocity(
         &self,

@@ -1,12 +1,12 @@
-//! What a conditional flow is conditioned on.
+//! The context of a conditional flow.
 
 use crate::tensor::{Batch, check_columns, columns};
 use crate::{Error, Real, Result, Values};
 
-/// Nothing, or one row of features for every row of the batch.
+/// Conditioning features: one row for every row of the batch, or none.
 ///
-/// The features may come from an encoder that was recorded on the tape which goes through the flow
-/// afterwards: it is then trained through the flow, because bijectors write the features' gradient.
+/// They may come from an encoder recorded on the same tape, which is then trained through the flow,
+/// because bijectors write the features' gradient.
 #[derive(Debug, Clone, Default)]
 pub struct Context<E: Real> {
     features: Option<Batch<E>>,
@@ -31,22 +31,22 @@ impl<E: Real> Context<E> {
         self.features.as_ref()
     }
 
-    /// Number of features, 0 if there is nothing.
+    /// Number of conditioning features, 0 if there are none.
     #[must_use]
     pub fn dim(&self) -> usize {
         self.features.as_ref().map_or(0, columns)
     }
 
-    /// The same for a part of a flow that takes `dim` features, nothing for one that takes none.
+    /// The context for a part of a flow that takes `dim` features; none if that is 0.
     #[must_use]
     pub fn if_taken(&self, dim: usize) -> Self {
         if dim > 0 { self.clone() } else { Self::none() }
     }
 
-    /// Checks the features against what a bijector was built for.
+    /// Checks the number of features and of rows.
     ///
     /// # Errors
-    /// [`Error::Dimension`] or [`Error::Rows`] where they do not fit.
+    /// [`Error::Dimension`] or [`Error::Rows`].
     pub fn check(&self, op: &'static str, dim: usize, rows: usize) -> Result<()> {
         match &self.features {
             None if dim == 0 => Ok(()),

@@ -1,4 +1,4 @@
-//! The convolutional conditioner of Glow over images, with zero padding.
+//! The convolutional conditioner of Glow, with zero padding.
 //!
 //! ```text
 //! h = act(conv3x3(image) + b0),   g = act(conv1x1(h) + b1),   theta = conv3x3(g) + b2
@@ -13,7 +13,7 @@
 
 use crate::activation::Activation;
 use crate::lanes::{add, named, named_mut};
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{NetworkKernel, add_row_sums};
 use crate::operation::{LANES, Recorded};
@@ -22,7 +22,7 @@ use crate::{Error, Real, Result, Scratch};
 /// Neighbours of a pixel in a 3 x 3 convolution, itself among them.
 const TAPS: usize = 9;
 
-/// Which features of an image a coupling keeps and which it transforms, each feature at most once.
+/// The split of an image into features that a coupling keeps and features that it transforms.
 ///
 /// Features are channel-major: row y, column x of channel c is feature `(c * height + y) * width + x`.
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +31,14 @@ pub struct ImageSplit<'a> {
     pub height: usize,
     /// Columns of pixels.
     pub width: usize,
-    /// Features that condition, in the order in which the network takes them.
+    /// Features that condition, in the order of the network's inputs.
     pub kept: &'a [usize],
-    /// Features that are transformed, in the order in which the network serves them.
+    /// Features that are transformed, in the order of the network's outputs.
     pub transformed: &'a [usize],
 }
 
-/// Three convolutions, 3 x 3, 1 x 1 and 3 x 3, from the kept features of an image to parameters for
-/// each transformed one.
+/// A convolutional network of three layers, 3 x 3, 1 x 1 and 3 x 3, from the kept features of an
+/// image to the parameters of the transformed ones.
 ///
 /// # Shape
 /// Inputs: the kept features, then context features, each of which enters as a constant channel.
@@ -59,29 +59,29 @@ pub struct ImageSplit<'a> {
 pub struct ConvKernel {
     height: usize,
     width: usize,
-    /// Channels that are read, without those of the context.
+    /// Input channels, without those of the context.
     channels: usize,
     context: usize,
     hidden: usize,
-    /// Channels that are written, times the arity.
+    /// Output channels, times the arity.
     maps: usize,
     arity: usize,
-    /// Place of each kept feature in the image that is read.
+    /// Index of each kept feature in the input image.
     sources: Vec<usize>,
-    /// Place of each transformed feature in an image of the channels that are written.
+    /// Index of each transformed feature in an image of the output channels.
     targets: Vec<usize>,
     activation: Activation,
 }
 
-/// What a forward pass keeps of the two hidden layers.
+/// Hidden layers as the forward pass keeps them.
 #[derive(Debug, Default)]
 struct Hidden<E> {
     kept: [Vec<E>; 2],
 }
 
 impl ConvKernel {
-    /// A network of `hidden` channels; what is not a kept feature among the `inputs` is context, and
-    /// the arity is the number of `outputs` for a transformed feature.
+    /// A network of `hidden` channels. Inputs beyond the kept features are context; the arity is
+    /// the number of `outputs` for a transformed feature.
     ///
     /// # Errors
     /// [`Error::Parameter`] if there are no pixels, hidden channels or transformed features;
@@ -125,12 +125,12 @@ impl ConvKernel {
         })
     }
 
-    /// Values of a channel in a block.
+    /// Number of values of a channel in a block.
     fn plane(&self) -> usize {
         self.height * self.width * LANES
     }
 
-    /// The image that is read, context included.
+    /// The input image, context included.
     fn image<E: Real>(&self, input: &[E]) -> Vec<E> {
         let plane = self.plane();
         let mut image = vec![E::zero(); self.channels * plane];
@@ -145,7 +145,7 @@ impl ConvKernel {
         image
     }
 
-    /// From the gradient of the image to that of the input.
+    /// Backward pass of [`image`](Self::image).
     fn pull_image<E: Real>(&self, d_image: &[E], d_input: &mut [E]) {
         let mut features = d_input.chunks_exact_mut(LANES);
         for (&place, feature) in self.sources.iter().zip(features.by_ref()) {
@@ -186,7 +186,7 @@ impl ConvKernel {
         image
     }
 
-    /// For every output its place among the maps, as first values.
+    /// For each output its index among the maps.
     fn outlets(&self) -> impl Iterator<Item = usize> {
         let pixels = self.height * self.width;
         self.targets.iter().flat_map(move |&place| {
@@ -195,7 +195,7 @@ impl ConvKernel {
         })
     }
 
-    /// What a hidden layer passes on: what was kept itself where that is the image.
+    /// The images of a hidden layer: what was kept, if that is the image.
     fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>) -> &'a [E] {
         if !self.activation.keeps_argument() {
             return kept;
@@ -205,7 +205,7 @@ impl ConvKernel {
         images
     }
 
-    /// `weight source`, with one row of the result for each row of the weight.
+    /// `weight source`, one row of the result for each row of the weight.
     fn product<E: Real>(&self, weight: &[E], source: &[E], out: &mut Vec<E>) {
         let (plane, fan_in) = (self.plane(), source.len() / self.plane());
         let units = weight.len() / fan_in;
@@ -214,7 +214,7 @@ impl ConvKernel {
         product(weight, Matrix::new(source, fan_in, plane), out, Destination::Replace);
     }
 
-    /// Adds the gradient of the weight of a product and returns that of its source.
+    /// Adds to the gradient of the weight of a product and returns that of its source.
     fn pull_product<E: Real>(
         &self,
         weight: &[E],
@@ -244,8 +244,8 @@ fn compact(features: &[usize], pixels: usize) -> (usize, Vec<usize>) {
     (used.len(), features.iter().map(place).collect())
 }
 
-/// Neighbouring values of a channel that are seen through the same tap: `length` from `here` on see
-/// those from `there` on.
+/// A run of neighbouring values of a channel seen through the same tap: `length` values from `here`
+/// see those from `there`.
 struct Run {
     tap: usize,
     here: usize,
@@ -253,7 +253,7 @@ struct Run {
     length: usize,
 }
 
-/// For each tap, the rows of pixels that see anything but padding through it.
+/// For each tap, the runs of pixels that see anything but padding.
 fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
     (0..TAPS).flat_map(move |tap| {
         let (down, right) = (tap / 3, tap % 3);
@@ -271,7 +271,7 @@ fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
     })
 }
 
-impl Layouts for ConvKernel {
+impl HasLayout for ConvKernel {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, rows, columns, fan_in, last| {
             Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)

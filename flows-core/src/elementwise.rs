@@ -1,4 +1,5 @@
-//! Exponential, logarithm and their kin as branch-free kernels that the compiler vectorises.
+//! Exponential, logarithm and related functions as branch-free kernels that the compiler
+//! vectorises.
 //!
 //! Each function is one polynomial after an argument reduction, with selects instead of branches,
 //! so that a loop over a slice becomes vector code; [`vectorised`] compiles such a loop for the
@@ -15,15 +16,15 @@ use crate::Real;
 
 /// Runs `kernel` compiled for the widest vector instructions that this machine has.
 ///
-/// The machine is asked at run time, so one portable build is fast everywhere; what `kernel` calls
-/// has to be inlined into it, or it is compiled for the oldest machine instead, where a fused
-/// multiply-add is a library call.
+/// The instruction set is detected at run time, so one portable build is fast everywhere. What
+/// `kernel` calls has to be inlined into it; otherwise it is compiled for the oldest machine, where
+/// a fused multiply-add is a library call.
 #[inline(always)]
 pub fn vectorised<R>(kernel: impl FnOnce() -> R) -> R {
     MACHINE.dispatch(kernel)
 }
 
-/// What the machine has: one load, where asking for each kernel would test a dozen features.
+/// The instruction set, detected once: detection in every kernel would test a dozen features.
 static MACHINE: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// e^x: 0 below [`Real::EXP_MIN`], infinite above [`Real::EXP_MAX`].

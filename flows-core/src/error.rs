@@ -1,20 +1,21 @@
-//! What can go wrong in this crate, as fields.
+//! Errors of this crate.
 
 use std::path::PathBuf;
 
 use dfdx::tensor::CpuError;
 use thiserror::Error;
 
-/// Errors of flows: wrong dimensions or parameters, numerical events, unreadable model files.
+/// Error type of the flow crates: wrong dimensions or parameters, numerical failures, unreadable
+/// files.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The input has another number of columns than the operation acts on.
+    /// The input has a wrong number of columns.
     #[error("{op}: expected {expected} columns, got {got}")]
     Dimension {
-        /// What was asked to act.
+        /// The operation.
         op: &'static str,
-        /// Columns it acts on.
+        /// Columns it expects.
         expected: usize,
         /// Columns it was given.
         got: usize,
@@ -22,7 +23,7 @@ pub enum Error {
     /// Two inputs have different numbers of rows.
     #[error("{op}: expected {expected} rows, got {got}")]
     Rows {
-        /// What was asked to act.
+        /// The operation.
         op: &'static str,
         /// Rows of the first input.
         expected: usize,
@@ -116,7 +117,7 @@ pub enum Error {
         /// What there is.
         got: String,
     },
-    /// Something that this object cannot do.
+    /// An operation that this object does not support.
     #[error("{what} is not available here: {advice}")]
     Unavailable {
         /// What was asked for.

@@ -1,4 +1,4 @@
-//! A flow: a base distribution and a bijector (review, Section 2.1).
+//! Normalizing flows: a base distribution and a bijector (review, Section 2.1).
 
 use crate::base::Base;
 use crate::bijector::{Bijector, Mapped};
@@ -11,21 +11,21 @@ use crate::{Context, Error, Real, Result, Stream, Work};
 /// Rows evaluated at a time by [`Flow::evaluate`], which bounds its memory.
 const CHUNK: usize = 4096;
 
-/// The distribution of x = T(z) with z from the base.
+/// A normalizing flow: the distribution of x = T(z) with z from the base.
 #[derive(Debug)]
 pub struct Flow<E: Real> {
     base: Base<E>,
     bijector: Box<dyn Bijector<E>>,
 }
 
-/// Log-densities.
+/// Log-densities of a batch.
 #[derive(Debug)]
 pub struct LogProb<E: Real> {
     /// Nats, `(rows,)`
     pub value: PerRow<E>,
-    /// What the bijector adds to the training loss, nats a row.
+    /// Regularisation that the bijector adds to the training loss, nats a row.
     pub penalty: Option<PerRow<E>>,
-    /// What it took.
+    /// Counted work.
     pub work: Work,
 }
 
@@ -36,14 +36,14 @@ pub struct Sampled<E: Real> {
     pub value: Batch<E>,
     /// Nats, `(rows,)`
     pub log_prob: PerRow<E>,
-    /// What the bijector adds to the training loss, nats a row.
+    /// Regularisation that the bijector adds to the training loss, nats a row.
     pub penalty: Option<PerRow<E>>,
-    /// What it took.
+    /// Counted work.
     pub work: Work,
 }
 
 impl<E: Real> Flow<E> {
-    /// A flow from its parts.
+    /// A flow of a base and a bijector.
     ///
     /// # Errors
     /// [`Error::Dimension`] if base and bijector differ in dimension.
@@ -60,12 +60,12 @@ impl<E: Real> Flow<E> {
         self.base.dim()
     }
 
-    /// The transformation.
+    /// The bijector.
     pub fn bijector(&self) -> &dyn Bijector<E> {
         &*self.bijector
     }
 
-    /// The transformation, to set its purpose, begin a step or initialise it.
+    /// The bijector, to set its purpose, begin a step or initialise it.
     pub fn bijector_mut(&mut self) -> &mut dyn Bijector<E> {
         &mut *self.bijector
     }
@@ -107,8 +107,8 @@ impl<E: Real> Flow<E> {
         self.bijector.image(&self.base.sample(rows, rng)?, context)
     }
 
-    /// Draws `rows` points and their log-densities in one pass, differentiable where the tape records:
-    /// through the bijector, and through the draws of a learned base as [`Base::draw`] says.
+    /// Draws `rows` points and their log-densities in one pass, differentiable through the bijector
+    /// and, as [`Base::draw`] says, through the draws of a learned base.
     ///
     /// # Errors
     /// As [`Bijector::forward`].
@@ -137,7 +137,7 @@ impl<E: Real> Flow<E> {
         Ok(Sampled { value, log_prob, penalty, work })
     }
 
-    /// Log-densities of many rows (stored row by row) without a tape, a few thousand at a time.
+    /// Log-densities of rows stored one after another, without a tape, a few thousand at a time.
     ///
     /// # Errors
     /// As [`log_prob`](Self::log_prob); [`Error::Dimension`] unless the values fill whole rows.

@@ -1,4 +1,4 @@
-//! A bijector with its directions exchanged.
+//! Inverse bijectors.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::{Context, Real, Result};
 
 /// The inverse of a bijector: its `forward` is the other's `inverse`.
 ///
-/// [`Bijector::initialise`] initialises nothing in it: the inner bijector sees its own base side there,
-/// so it keeps its parameters and only passes the batch on.
+/// [`Bijector::initialise`] leaves the parameters as they are and only maps the batch, because the
+/// inner bijector sees its base side.
 #[derive(Debug)]
 pub struct Inverse<E: Real>(Box<dyn Bijector<E>>);
 

@@ -1,18 +1,18 @@
-//! Rows of a block, and sums over slices.
+//! Blocks of rows, feature by feature, and sums over slices.
 
 use crate::Real;
 use crate::elementwise::vectorised;
 
-/// Rows of a block.
+/// Number of rows in a block.
 pub const LANES: usize = 128;
 
-/// Row `row` of a block: the values of one feature.
+/// The values of feature `row` of a block.
 #[must_use]
 pub fn lanes<E>(block: &[E], row: usize) -> &[E] {
     &block[row * LANES..(row + 1) * LANES]
 }
 
-/// Row `row` of a block, to be written.
+/// As [`lanes`], mutably.
 pub fn lanes_mut<E>(block: &mut [E], row: usize) -> &mut [E] {
     &mut block[row * LANES..(row + 1) * LANES]
 }
@@ -31,7 +31,7 @@ pub fn add_product<E: Real>(sum: &mut [E], factors: &[E], terms: &[E]) {
     }
 }
 
-/// Partial sums of [`add_lane_sums`], so that it is vector code in a fixed order.
+/// Running sums of [`add_lane_sums`], for vector code in a fixed order.
 const ABREAST: usize = 64;
 
 /// Adds `sign` times the sum over the lanes of each feature to `sums`.
@@ -52,18 +52,17 @@ pub fn add_lane_sums<E: Real>(v: &[E], sign: E, sums: &mut [E]) {
     );
 }
 
-/// The slices of a fixed number of tensors, under names.
+/// The slices of a fixed number of tensors, to be destructured under names.
 ///
 /// # Panics
-/// If there are not as many: a layout and the code that reads it do not fit, which is a mistake in
-/// code.
+/// If the number differs: the layout and the code that reads it do not fit, which is a bug.
 #[must_use]
 pub fn named<'a, E, const N: usize>(slices: &[&'a [E]]) -> [&'a [E]; N] {
     assert_eq!(slices.len(), N, "tensors of a layout");
     std::array::from_fn(|index| slices[index])
 }
 
-/// As [`named`], to be written.
+/// As [`named`], mutably.
 ///
 /// # Panics
 /// As [`named`].

@@ -1,15 +1,15 @@
-//! The shell of every layer that is a formula on rows: its tensors, and a bijector from its map.
+//! Layers: a map with its tensors as a bijector.
 
 use std::sync::{Arc, OnceLock};
 
 use rand::Rng;
 
-use crate::bijector::{Bijector, Costs, LogDet, Mapped, Purpose};
-use crate::map::{Block, Map, Moment, Pull};
+use crate::bijector::{Bijector, Costs, Exactness, Mapped, Purpose};
+use crate::map::{Block, EvalMode, Map, Pull};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
-use crate::run::{Pools, run_pass};
+use crate::run_pass::{Pools, run_pass};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, check_columns};
 use crate::tensors::Tensors;
@@ -20,13 +20,13 @@ use crate::{Context, Error, Real, Result, Scratch, Stream, Work};
 pub struct Layer<E: Real> {
     map: Arc<dyn Map<E>>,
     tensors: Tensors<E>,
-    /// What blocks read, once it is asked for, until the tensors change.
+    /// The prepared values, cached until the tensors change.
     ready: OnceLock<Arc<Ready<E>>>,
-    moment: Moment,
+    mode: EvalMode,
     pools: Pools<E>,
 }
 
-/// A map with what its blocks read.
+/// A map with its prepared values.
 #[derive(Debug)]
 struct Ready<E: Real> {
     map: Arc<dyn Map<E>>,
@@ -35,7 +35,7 @@ struct Ready<E: Real> {
 }
 
 impl<E: Real> Layer<E> {
-    /// The map at its start; set for reporting.
+    /// The map with its tensors at their initial values, set for reporting.
     ///
     /// # Errors
     /// As [`with_values`](Self::with_values).
@@ -47,26 +47,26 @@ impl<E: Real> Layer<E> {
     /// The map with given values of its tensors, a vector for each.
     ///
     /// # Errors
-    /// [`Error::Tensors`](crate::Error::Tensors) where their sizes are not those of the layout;
-    /// whatever the map says of the values.
+    /// [`Error::Tensors`](crate::Error::Tensors) if their sizes are not those of the layout; errors
+    /// of [`Map::prepare`].
     pub fn with_values(map: impl Map<E> + 'static, values: Vec<Vec<f64>>) -> Result<Self> {
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
         let tensors = Tensors::new(map.layout(), values.into_iter().map(cast).collect())?;
-        let moment = Moment { purpose: Purpose::Reporting, seed: 0 };
+        let mode = EvalMode { purpose: Purpose::Reporting, seed: 0 };
         let (map, pools) = (Arc::new(map), Pools::default());
-        let mut layer = Self { map, tensors, ready: OnceLock::new(), moment, pools };
+        let mut layer = Self { map, tensors, ready: OnceLock::new(), mode, pools };
         layer.refresh(Purpose::Reporting)?;
         layer.ready()?;
         Ok(layer)
     }
 
-    /// The formula.
+    /// The map.
     #[must_use]
     pub fn map(&self) -> &dyn Map<E> {
         &*self.map
     }
 
-    /// What blocks read: the values of [`Map::prepare`].
+    /// The prepared values, see [`Map::prepare`].
     ///
     /// # Errors
     /// As [`Map::prepare`].
@@ -109,9 +109,9 @@ impl<E: Real> Layer<E> {
     }
 
     fn one(&self, direction: Direction, rows: usize) -> Result<One<E>> {
-        let (ready, moment) = (self.ready()?, self.moment);
-        let noise = ready.map.noise(moment, rows);
-        Ok(One { ready, direction, moment, noise, rows })
+        let (ready, mode) = (self.ready()?, self.mode);
+        let noise = ready.map.noise(mode, rows);
+        Ok(One { ready, direction, mode, noise, rows })
     }
 }
 
@@ -151,19 +151,19 @@ impl<E: Real> Bijector<E> for Layer<E> {
         Ok(Some(Arc::new(self.one(direction, rows)?)))
     }
 
-    fn exactness(&self) -> LogDet {
-        self.map.exactness(self.moment.purpose)
+    fn exactness(&self) -> Exactness {
+        self.map.exactness(self.mode.purpose)
     }
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
-        self.moment.purpose = purpose;
+        self.mode.purpose = purpose;
         if purpose == Purpose::Reporting { self.refresh(purpose) } else { Ok(()) }
     }
 
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
-        // Only what is estimated takes from the stream, so that other layers may come and go.
-        if self.map.exactness(Purpose::Training) == LogDet::Estimate {
-            self.moment.seed = rng.next_u64();
+        // Exact layers take nothing from the stream, so adding one does not change the others.
+        if self.map.exactness(Purpose::Training) == Exactness::Estimated {
+            self.mode.seed = rng.next_u64();
         }
         self.refresh(Purpose::Training)
     }
@@ -178,11 +178,11 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 }
 
-/// One direction of a layer.
+/// One direction of a layer, as a pass.
 struct One<E: Real> {
     ready: Arc<Ready<E>>,
     direction: Direction,
-    moment: Moment,
+    mode: EvalMode,
     /// Row by row.
     noise: Vec<E>,
     rows: usize,
@@ -206,7 +206,7 @@ impl<E: Real> One<E> {
         lanes
     }
 
-    /// The part of a context that the map takes: all of it or nothing.
+    /// The part of the context that the map takes: all of it or nothing.
     fn context<'a>(&self, context: &'a [E]) -> &'a [E] {
         if self.ready.map.context_dim() > 0 { context } else { &[] }
     }
@@ -228,7 +228,7 @@ impl<E: Real> Pass<E> for One<E> {
             context: self.context(context),
             noise: &self.noise(first),
             parameters: &self.parameters(),
-            moment: self.moment,
+            mode: self.mode,
             value,
             log_det,
         };
@@ -248,7 +248,7 @@ impl<E: Real> Pass<E> for One<E> {
             context,
             noise: &self.noise(first),
             parameters: &self.parameters(),
-            moment: self.moment,
+            mode: self.mode,
             d_value,
             d_log_det,
             d_input,

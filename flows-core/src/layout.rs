@@ -1,4 +1,4 @@
-//! The tensors of a network, a layer or a field: names, shapes, roles, and where they start.
+//! Layout of the tensors of a network, layer or field: names, shapes, roles and initial values.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,7 @@ use rand::RngExt;
 use crate::Stream;
 use crate::parameters::Role;
 
-/// Name, shape, role and start of one tensor.
+/// Name, shape, role and initial values of one tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     /// Name, such as `weight0`.
@@ -18,23 +18,23 @@ pub struct Layout {
     pub columns: usize,
     /// Whether training changes it.
     pub role: Role,
-    /// Where its values start.
+    /// Initial values.
     pub start: Start,
     /// Whether it belongs to the last layer of a network.
     pub last: bool,
 }
 
-/// Where the values of a tensor start.
+/// Initial values of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// At zero.
+    /// Zeros.
     Zeros,
     /// U(-1, 1) / sqrt(fan in), the fan in being the number of inputs of a unit.
     Uniform {
         /// Number of inputs of a unit.
         fan_in: usize,
     },
-    /// At these values, row by row.
+    /// The given values, row by row.
     Given(Vec<f64>),
 }
 
@@ -73,7 +73,7 @@ impl Layout {
         Self { name: format!("{prefix}.{}", self.name), ..self }
     }
 
-    /// The first values, row by row.
+    /// Draws the initial values, row by row.
     pub fn draw(&self, rng: &mut Stream) -> Vec<f64> {
         let count = self.rows * self.columns;
         match &self.start {
@@ -87,8 +87,8 @@ impl Layout {
     }
 }
 
-/// What a kernel is parametrised by.
-pub trait Layouts: Debug + Send + Sync {
+/// The tensors that parametrise a kernel.
+pub trait HasLayout: Debug + Send + Sync {
     /// The tensors, in the order in which the kernel takes them.
     fn layout(&self) -> Vec<Layout>;
 }

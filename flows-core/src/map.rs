@@ -1,10 +1,10 @@
-//! A bijection as a formula on a block of rows: what the author of a layer writes.
+//! Maps: bijections as formulas on a block of rows, from which layers are made.
 
 use std::fmt::Debug;
 
-use crate::bijector::{Costs, LogDet, Purpose};
+use crate::bijector::{Costs, Exactness, Purpose};
 use crate::lanes::add;
-use crate::layout::Layouts;
+use crate::layout::HasLayout;
 use crate::tensor::Batch;
 use crate::tensors::Tensors;
 use crate::{Error, Real, Result, Scratch, Stream, Work};
@@ -13,13 +13,13 @@ use crate::{Error, Real, Result, Scratch, Stream, Work};
 /// [`LANES`](crate::operation::LANES) rows, feature by feature.
 ///
 /// [`Layer`](crate::Layer) makes a [`Bijector`](crate::Bijector) of it and owns its tensors. What
-/// `forward` and `inverse` leave in `scratch` is there in the gradient of the same direction.
+/// `forward` and `inverse` leave in `scratch` is there for the gradient of the same direction.
 ///
 /// ```text
 /// forward   value = T(input),    log_det += log |det dT/d input|
 /// inverse   value = T^-1(input), log_det += log |det dT^-1/d input|
 /// ```
-pub trait Map<E: Real>: Layouts {
+pub trait Map<E: Real>: HasLayout {
     /// Name for error messages.
     fn name(&self) -> &'static str;
 
@@ -31,38 +31,38 @@ pub trait Map<E: Real>: Layouts {
         0
     }
 
-    /// How each direction is computed.
+    /// Cost class of each direction.
     fn costs(&self) -> Costs {
         Costs::CLOSED_FORM
     }
 
-    /// Whether log-dets are exact, for a purpose.
-    fn exactness(&self, _purpose: Purpose) -> LogDet {
-        LogDet::Exact
+    /// Whether log-dets are exact for a purpose.
+    fn exactness(&self, _purpose: Purpose) -> Exactness {
+        Exactness::Exact
     }
 
-    /// First values of the tensors; those of their [`Layout`](crate::Layout) unless said otherwise.
+    /// Initial values of the tensors; by default those of their [`Layout`](crate::Layout).
     ///
     /// # Errors
-    /// A start that does not fit the layout.
+    /// Initial values that do not fit the layout.
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
         Ok(self.layout().iter().map(|layout| layout.draw(rng)).collect())
     }
 
-    /// What blocks read, computed from the values of the tensors once, when they change: the tensors
-    /// themselves unless said otherwise.
+    /// The values that blocks read, computed whenever the tensors change; by default the tensors.
     ///
     /// # Errors
-    /// Values that no map belongs to; a model file may hold anything.
+    /// Values for which the map is not defined; a model file may hold anything.
     fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
         Ok(tensors)
     }
 
-    /// From the gradient of what [`prepare`](Self::prepare) returned, summed over all rows, to that of
-    /// the tensors, of which those that are not learned are ignored; none where the one is the other.
+    /// Backward pass of [`prepare`](Self::prepare): from the gradient of its result, summed over
+    /// all rows, to that of the tensors (ignored for those that are not learned); `None` if it
+    /// returns the tensors.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn pull_prepared(
         &self,
         _tensors: &Tensors<E>,
@@ -72,83 +72,83 @@ pub trait Map<E: Real>: Layouts {
         Ok(None)
     }
 
-    /// New values of the tensors from a first batch in data space (act-norm); none where nothing is
-    /// initialised from data.
+    /// Initial values of the tensors from a first batch in data space (act-norm); `None` if nothing
+    /// depends on data.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] where the batch is not finite.
+    /// [`Error::NonFinite`] if the batch is not finite.
     fn initialise(&self, _tensors: &Tensors<E>, _x: &Batch<E>) -> Result<Option<Vec<Vec<E>>>> {
         Ok(None)
     }
 
-    /// New values of tensors that follow the learned ones (the vectors of power iteration), at the
-    /// start of each training step and when the layer is set for reporting.
+    /// Updates tensors that follow the learned ones (the vectors of power iteration), at the start
+    /// of each training step and when the layer is set for reporting.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn refresh(&self, _tensors: &Tensors<E>, _purpose: Purpose) -> Result<Option<Vec<Vec<E>>>> {
         Ok(None)
     }
 
-    /// The random numbers of an estimated log-det, as many for each row, row by row; none where
-    /// there is nothing to estimate.
-    fn noise(&self, _moment: Moment, _rows: usize) -> Vec<E> {
+    /// Random numbers of a stochastic log-det, the same number for each row, row by row; none if it
+    /// is exact.
+    fn noise(&self, _moment: EvalMode, _rows: usize) -> Vec<E> {
         Vec::new()
     }
 
     /// Base to data.
     ///
     /// # Errors
-    /// Numerical events; rows are counted within the block.
+    /// Numerical failures; rows are counted within the block.
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
     /// Data to base.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward); [`Error::NotInvertible`] where there is no inverse.
+    /// As [`forward`](Self::forward); [`Error::NotInvertible`] if there is no inverse.
     fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
-    /// The gradient of [`forward`](Self::forward).
+    /// The backward pass of [`forward`](Self::forward).
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()>;
 
-    /// The gradient of [`inverse`](Self::inverse); from that of the forward map by the implicit
-    /// function theorem, see [`implicit_gradient`], unless there is a shorter way.
+    /// The backward pass of [`inverse`](Self::inverse); by default from that of the forward map by
+    /// the implicit function theorem, see [`implicit_gradient`].
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         implicit_gradient(self, at, scratch)
     }
 
-    /// Replaces `gradient` by J^-T `gradient`, J the Jacobian of the forward map at `at.input`: what
-    /// [`implicit_gradient`] needs.
+    /// Replaces `gradient` by J^-T `gradient`, J the Jacobian of the forward map at `at.input`, for
+    /// [`implicit_gradient`].
     ///
     /// # Errors
-    /// [`Error::Unavailable`] unless the map says how.
+    /// [`Error::Unavailable`] by default.
     fn solve_transposed(
         &self,
         _at: Solve<'_, E>,
         _scratch: &mut Scratch,
         _gradient: &mut [E],
     ) -> Result<()> {
-        let advice = "give the map an inverse_gradient or a solve_transposed";
+        let advice = "implement inverse_gradient or solve_transposed for the map";
         Err(Error::Unavailable { what: "the gradient of this inverse", advice })
     }
 }
 
-/// What a layer was told: for which purpose it computes, and the seed of its random numbers.
+/// Purpose and random seed of a computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct EvalMode {
     /// What the computation is for.
     pub purpose: Purpose,
-    /// Of the estimates' random numbers; the same until a training step begins.
+    /// Seed of the estimates' random numbers, fixed until a training step begins.
     pub seed: u64,
 }
 
-/// A block of rows, feature by feature: what a map reads and what it writes.
+/// A block of rows, feature by feature: inputs and outputs of a map.
 #[derive(Debug)]
 pub struct Block<'a, E> {
     /// `(d, LANES)`
@@ -157,17 +157,17 @@ pub struct Block<'a, E> {
     pub context: &'a [E],
     /// Random numbers of [`Map::noise`], `(count, LANES)`.
     pub noise: &'a [E],
-    /// What [`Map::prepare`] returned.
+    /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
     /// `(d, LANES)`, written.
     pub value: &'a mut [E],
     /// `(LANES)`, added to.
     pub log_det: &'a mut [E],
 }
 
-/// The way back through a block.
+/// The backward pass through a block.
 #[derive(Debug)]
 pub struct Pull<'a, 'b, E> {
     /// The input of the pass.
@@ -178,10 +178,10 @@ pub struct Pull<'a, 'b, E> {
     pub context: &'a [E],
     /// Random numbers of [`Map::noise`].
     pub noise: &'a [E],
-    /// What [`Map::prepare`] returned.
+    /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
     /// Gradient of the value.
     pub d_value: &'a [E],
     /// Gradient of the log-det.
@@ -203,10 +203,10 @@ pub struct Solve<'a, E> {
     pub value: &'a [E],
     /// `(context dim, LANES)`
     pub context: &'a [E],
-    /// What [`Map::prepare`] returned.
+    /// The prepared values, see [`Map::prepare`].
     pub parameters: &'a [&'a [E]],
     /// Purpose and seed.
-    pub moment: Moment,
+    pub mode: EvalMode,
 }
 
 /// The gradient of an inverse x = T^-1(y) by the implicit function theorem.
@@ -216,8 +216,8 @@ pub struct Solve<'a, E> {
 /// lambda = J^-T (g - l d log |det J| / dx)         the gradient of y
 /// parameters receive the gradient of (T(x), log |det J|) for (-lambda, -l)
 /// ```
-/// The gradient is linear, so that this is one for (0, -l), which the first line needs, and one for
-/// (-lambda, 0). What `inverse` left in `scratch` has to serve both at x.
+/// The gradient is linear, so this is one for (0, -l), which the first line needs, and one for
+/// (-lambda, 0). What `inverse` left in `scratch` must serve both at x.
 ///
 /// # Errors
 /// As [`Map::forward_gradient`] and [`Map::solve_transposed`].
@@ -226,7 +226,7 @@ pub fn implicit_gradient<E: Real>(
     at: Pull<'_, '_, E>,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let Pull { input: y, value: x, context, noise, parameters, moment, .. } = at;
+    let Pull { input: y, value: x, context, noise, parameters, mode, .. } = at;
     let Pull { d_value, d_log_det, d_input: lambda, d_context, gradients, .. } = at;
     let mut pull = |d_value: &[E], d_log_det: &[E], d_input: &mut [E], scratch: &mut Scratch| {
         let at = Pull {
@@ -235,7 +235,7 @@ pub fn implicit_gradient<E: Real>(
             context,
             noise,
             parameters,
-            moment,
+            mode,
             d_value,
             d_log_det,
             d_input,
@@ -248,7 +248,7 @@ pub fn implicit_gradient<E: Real>(
     let mut other = vec![E::zero(); x.len()];
     pull(&other, &minus_l, lambda, scratch)?;
     add(lambda, d_value);
-    let at = Solve { input: x, value: y, context, parameters, moment };
+    let at = Solve { input: x, value: y, context, parameters, mode };
     map.solve_transposed(at, scratch, lambda)?;
     minus_l.fill(E::zero());
     lambda.iter_mut().for_each(|lambda| *lambda = -*lambda);

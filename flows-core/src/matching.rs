@@ -1,18 +1,19 @@
-//! Conditional flow matching: what the vector field of a continuous flow is regressed on.
+//! Conditional flow matching: regression of the vector field of a continuous flow.
 
 mod assignment;
-mod coupling;
+mod pairing;
 mod path;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-pub use coupling::{Coupling, MinibatchOt};
+pub use pairing::{MinibatchOt, Pairing};
 pub use path::{OptimalTransport, ProbabilityPath, VariancePreserving, Weights};
 
 use crate::{Error, Real, Result, Stream};
 
-/// Which random pairs of a point and a velocity a field is regressed on.
+/// Conditional flow matching: the distribution of the points and velocities that a field is
+/// regressed on.
 ///
 /// A base draw x0 and a data row x1 are joined by a path x_s, and the field v that minimises
 ///
@@ -26,7 +27,7 @@ use crate::{Error, Real, Result, Stream};
 /// | field | default | meaning | range |
 /// |---|---|---|---|
 /// | `path` | optimal transport, `sigma_min` 1e-4 | x_s between x0 and x1 | see [`ProbabilityPath`] |
-/// | `coupling` | independent | which x0 meets which x1 | see [`Coupling`] |
+/// | `coupling` | independent | which x0 meets which x1 | see [`Pairing`] |
 ///
 /// # Reference
 /// Lipman, Chen, Ben-Hamu, Nickel, Le, *Flow Matching for Generative Modeling*, ICLR 2023.
@@ -39,10 +40,10 @@ pub struct FlowMatching {
     /// How x_s runs from x0 to x1.
     pub path: ProbabilityPath,
     /// Which x0 meets which x1.
-    pub coupling: Coupling,
+    pub coupling: Pairing,
 }
 
-/// Regression pairs, a row for each data row.
+/// Points and velocities of the regression, a row for each data row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs<E> {
     /// s of each row, in [0, 1).
@@ -61,15 +62,16 @@ impl FlowMatching {
         self.coupling.check()
     }
 
-    /// One pair for each row of base draws `x0` and data `x1`, both row by row with `dim` columns.
+    /// Draws one pair for each row of base draws `x0` and data `x1`, both row by row with `dim`
+    /// columns.
     ///
-    /// The coupling moves rows of x0 only: row i of the pairs belongs to row i of `x1` and so to
-    /// its context.
+    /// The pairing permutes rows of x0 only: row i of the pairs belongs to row i of `x1` and its
+    /// context.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting outside its range or values that are no whole rows;
-    /// [`Error::Rows`] unless there are as many base draws as data rows; [`Error::NonFinite`] for
-    /// a value, or a sum of squared distances, that is not finite.
+    /// [`Error::Parameter`] for a setting outside its range or values that do not fill whole rows;
+    /// [`Error::Rows`] unless there are as many base draws as data rows; [`Error::NonFinite`] for a
+    /// value, or a sum of squared distances, that is not finite.
     pub fn draw<E: Real>(
         &self,
         x0: &[E],
@@ -81,20 +83,18 @@ impl FlowMatching {
         check_rows(x0, x1, dim)?;
         check_finite("base draw x0", x0, dim)?;
         check_finite("data row x1", x1, dim)?;
-        let x0 = self.coupling.couple(x0, x1, dim)?;
+        let x0 = self.coupling.pair(x0, x1, dim)?;
         let times = spaced_times(x1.len() / dim, self.path.end::<E>(), rng);
         Ok(self.path.pairs(times, &x0, x1, dim))
     }
 }
 
-/// end times ((shift + i/n) mod 1) for i = 0 .. n-1, with one uniform shift.
+/// Stratified times: end ((shift + i/n) mod 1) for i = 0 .. n-1, with one uniform shift.
 ///
-/// The shift makes every single time uniform and independent of its row, so a mean over the rows
-/// stays unbiased whatever their order; shuffling would add nothing. Since n equal intervals hold
-/// one time each, the share of a loss that is due to s alone is integrated by an equally spaced
-/// rule: its variance is of order n^-2 for a loss smooth in s, not n^-1 (Kingma, Salimans, Poole,
-/// Ho, *Variational Diffusion Models*, NeurIPS 2021, appendix I.1,
-/// <https://arxiv.org/abs/2107.00630>).
+/// Each time is uniform and independent of its row, so a mean over the rows is unbiased in any
+/// order. Since each of n equal intervals holds one time, the variance that is due to s alone is of
+/// order n^-2 for a loss smooth in s, not n^-1 (Kingma, Salimans, Poole, Ho, *Variational Diffusion
+/// Models*, NeurIPS 2021, appendix I.1, <https://arxiv.org/abs/2107.00630>).
 fn spaced_times<E: Real>(rows: usize, end: f64, rng: &mut Stream) -> Vec<E> {
     let shift = rng.random_range(0.0..1.0);
     let time = |i: usize| E::of(end * (shift + i as f64 / rows as f64).fract());

@@ -1,10 +1,10 @@
-//! Matrix products over slices: the one place that hands raw pointers to the product kernel.
+//! Matrix products over slices; all raw pointers to the product kernel are here.
 
 use std::ops::Range;
 
 use crate::Real;
 
-/// A matrix seen through a slice: element (i, j) is `values[i * row_step + j * column_step]`.
+/// A strided matrix view: element (i, j) is `values[i * row_step + j * column_step]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, E> {
     values: &'a [E],
@@ -31,7 +31,7 @@ impl<'a, E: Copy> Matrix<'a, E> {
         self.values
     }
 
-    /// The part with these rows and columns, without moving anything.
+    /// The submatrix of these rows and columns, as a view.
     ///
     /// # Panics
     /// If the matrix does not reach that far.
@@ -45,7 +45,7 @@ impl<'a, E: Copy> Matrix<'a, E> {
         Self { values, rows, columns, ..self }
     }
 
-    /// The transpose, without moving anything.
+    /// The transpose, as a view.
     #[must_use]
     pub fn transposed(self) -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! The multilayer perceptron, alone or with tangents, as one operation each.
+//! The multilayer perceptron, with or without tangents, as one fused operation.
 //!
 //! With tangents, a row of each block is `[value | tangent 1 | .. | tangent P]`, LANES wide each,
 //! and a layer is one product for all of them: h = act(W h + b) and h' = act'(W h + b) * (W h').
 
 use crate::activation::Activation;
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
@@ -13,7 +13,7 @@ use crate::tape::Tape;
 use crate::tensor::{Batch, check_columns, columns};
 use crate::{Error, Real, Result, Scratch};
 
-/// Fully connected layers; no activation after the last one.
+/// A multilayer perceptron without an activation after its last layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MlpKernel {
     widths: Vec<usize>,
@@ -23,7 +23,7 @@ pub struct MlpKernel {
 /// A multilayer perceptron with its tensors: `weight0` `(h1, inputs)`, `bias0` `(1, h1)`, ..
 pub type Mlp<E> = Network<E, MlpKernel>;
 
-/// What a forward pass keeps of each hidden layer.
+/// Hidden layer as a forward pass keeps it.
 #[derive(Debug, Default)]
 struct Hidden<E> {
     kept: Vec<Vec<E>>,
@@ -31,7 +31,7 @@ struct Hidden<E> {
 }
 
 impl MlpKernel {
-    /// `inputs`, then `hidden` layers, then `outputs`.
+    /// A perceptron from `inputs` through `hidden` layers to `outputs`.
     ///
     /// # Errors
     /// [`Error::Parameter`] if any width is 0.
@@ -61,8 +61,8 @@ impl MlpKernel {
         self.widths.len() - 1
     }
 
-    /// The forward pass with `tangents` tangents behind each value: `input` is
-    /// `(inputs, (1 + tangents) LANES)`, `output` `(outputs, (1 + tangents) LANES)`.
+    /// The forward pass with `tangents` tangents after each value: `input` is `(inputs, (1 +
+    /// tangents) LANES)`, `output` `(outputs, (1 + tangents) LANES)`.
     pub fn forward_with_tangents<E: Real>(
         &self,
         tangents: usize,
@@ -95,8 +95,7 @@ impl MlpKernel {
         }
     }
 
-    /// What a layer passes on: what was kept itself where that is the image, a copy in `images`
-    /// otherwise.
+    /// The images of a layer: what was kept, if that is the image, otherwise a copy in `images`.
     fn images_of<'a, E: Real>(
         &self,
         kept: &'a [E],
@@ -152,7 +151,7 @@ impl MlpKernel {
     }
 }
 
-impl Layouts for MlpKernel {
+impl HasLayout for MlpKernel {
     fn layout(&self) -> Vec<Layout> {
         (0..self.layers())
             .flat_map(|layer| {
@@ -202,7 +201,7 @@ pub struct Tangents<E: Real> {
 }
 
 impl<E: Real> Mlp<E> {
-    /// The perceptron and its directional derivatives, in one differentiable operation.
+    /// The perceptron and its Jacobian-vector products, in one differentiable operation.
     ///
     /// # Shape
     /// `input` `(rows, inputs)`; `directions` `(rows, inputs * P)`, input j of direction p in

@@ -1,9 +1,9 @@
-//! Networks: a kernel over blocks of rows, and the tensors it works with.
+//! Neural networks: a kernel over blocks of rows, with its tensors.
 
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Operation, Recorded, apply_with};
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::tape::Tape;
@@ -11,9 +11,9 @@ use crate::tensor::{Batch, check_columns};
 use crate::tensors::Tensors;
 use crate::{Error, Real, Result, Scratch, Stream};
 
-/// A network over one block of [`LANES`] rows, feature by feature; it owns no tensors, so that maps
-/// and fused operations can be built from it.
-pub trait NetworkKernel<E: Real>: Layouts {
+/// A neural network as a formula on one block of [`LANES`] rows, feature by feature. It owns no
+/// tensors, so that maps and fused operations can contain it.
+pub trait NetworkKernel<E: Real>: HasLayout {
     /// Columns of the input.
     fn inputs(&self) -> usize;
     /// Columns of the output.
@@ -22,8 +22,8 @@ pub trait NetworkKernel<E: Real>: Layouts {
     /// Computes `output`, `(outputs, LANES)`, from `input`, `(inputs, LANES)`.
     fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]);
 
-    /// Given the gradient of the output, writes that of the input and adds to those of the
-    /// parameters. `output_gradient` may be used as scratch space.
+    /// Backward pass: from the gradient of the output, which may be used as scratch space, writes
+    /// that of the input and adds to those of the parameters.
     fn backward(
         &self,
         block: Recorded<'_, E>,
@@ -33,17 +33,17 @@ pub trait NetworkKernel<E: Real>: Layouts {
     );
 }
 
-/// How the last layer of a network starts.
+/// Initialisation of the last layer of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLayer {
-    /// All zero: a conditioner then leaves its transformer at the identity.
+    /// Zero: a conditioner then starts its transformer at the identity.
     Zero,
     /// Like the other layers.
     Random,
 }
 
 impl LastLayer {
-    /// First values of the tensors of a network.
+    /// Initial values of the tensors of a network.
     pub fn start(self, layout: &[Layout], rng: &mut Stream) -> Vec<Vec<f64>> {
         let first = |part: &Layout| match self {
             Self::Zero if part.last => vec![0.0; part.rows * part.columns],
@@ -53,10 +53,10 @@ impl LastLayer {
     }
 }
 
-/// First values of a conditioner whose output is `offset` for all inputs.
+/// Initial values of a conditioner whose output is `offset` for all inputs.
 ///
 /// # Errors
-/// [`Error::Dimension`] unless there are as many values as outputs.
+/// [`Error::Dimension`] unless `offset` has a value for each output.
 pub fn constant_start(
     layout: &[Layout],
     offset: &[f64],
@@ -72,20 +72,20 @@ pub fn constant_start(
     Ok(values)
 }
 
-/// A kernel with its tensors.
+/// A network kernel with its tensors.
 #[derive(Clone, Debug)]
 pub struct Network<E: Real, K> {
     kernel: K,
     tensors: Tensors<E>,
-    /// Their values, copied when first asked for, until the tensors change.
+    /// Their values, cached until the tensors change.
     values: OnceLock<Arc<Vec<Vec<E>>>>,
 }
 
-impl<E: Real, K: Layouts> Network<E, K> {
-    /// Draws the first values as the layout says.
+impl<E: Real, K: HasLayout> Network<E, K> {
+    /// Draws the initial values as the layout says.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for them.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn new(kernel: K, last: LastLayer, rng: &mut Stream) -> Result<Self> {
         let layout = kernel.layout();
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
@@ -98,12 +98,12 @@ impl<E: Real, K: Layouts> Network<E, K> {
         &self.kernel
     }
 
-    /// The tensors, in the order of [`Layouts::layout`].
+    /// The tensors, in the order of [`HasLayout::layout`].
     pub fn tensors(&self) -> &[Batch<E>] {
         self.tensors.all()
     }
 
-    /// The values of the tensors as the kernel takes them.
+    /// The values of the tensors, cached.
     pub fn values(&self) -> Arc<Vec<Vec<E>>> {
         Arc::clone(self.values.get_or_init(|| Arc::new(self.tensors.values())))
     }
@@ -115,13 +115,13 @@ impl<E: Real, K: Layouts> Network<E, K> {
 }
 
 impl<E: Real, K: NetworkKernel<E> + Clone + 'static> Network<E, K> {
-    /// The network as a differentiable function on its own: `(rows, inputs)` to `(rows, outputs)`.
+    /// Evaluates the network as a differentiable operation: `(rows, inputs)` to `(rows, outputs)`.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless `input` has as many columns as the network has inputs.
     pub fn forward(&self, input: &Batch<E>, tape: &mut Tape<E>) -> Result<Batch<E>> {
         check_columns("network", input, self.kernel.inputs())?;
-        let operation = Alone(self.kernel.clone());
+        let operation = NetworkOperation(self.kernel.clone());
         let values = self.values();
         Ok(apply_with(operation, &[input], self.tensors(), values, tape)?.remove(0))
     }
@@ -138,10 +138,10 @@ impl<E: Real, K: Debug + Send + Sync> Parameters<E> for Network<E, K> {
     }
 }
 
-/// A network as a whole operation.
-struct Alone<K>(K);
+/// A network as an operation of its own.
+struct NetworkOperation<K>(K);
 
-impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
+impl<E: Real, K: NetworkKernel<E>> Operation<E> for NetworkOperation<K> {
     fn name(&self) -> &'static str {
         "network"
     }
@@ -174,7 +174,7 @@ impl<E: Real, K: NetworkKernel<E>> Operation<E> for Alone<K> {
     }
 }
 
-/// Adds to `bias[i]` the sum of the first `lanes` values of row i.
+/// `bias[i] +=` the sum of the first `lanes` values of row i.
 pub(crate) fn add_row_sums<E: Real>(rows: &[E], lanes: usize, stride: usize, bias: &mut [E]) {
     const ABREAST: usize = 16;
     debug_assert!(lanes.is_multiple_of(ABREAST) && LANES.is_multiple_of(ABREAST));
@@ -194,7 +194,7 @@ pub(crate) fn add_row_sums<E: Real>(rows: &[E], lanes: usize, stride: usize, bia
     );
 }
 
-/// Adds to row i of `rows` the value `bias[i]`.
+/// Adds `bias[i]` to the values of row i.
 pub(crate) fn add_bias<E: Real>(rows: &mut [E], bias: &[E], lanes: usize, stride: usize) {
     crate::elementwise::vectorised(
         #[inline(always)]

@@ -1,4 +1,4 @@
-//! Training objectives: what is minimised, and its gradient.
+//! Training objectives and their gradients.
 
 mod flow_matching;
 mod forward_kl;
@@ -23,9 +23,9 @@ use crate::{Base, Real, Result, Work};
 pub struct Loss<E: Real> {
     /// Its value.
     pub value: f64,
-    /// Its gradient for everything recorded.
+    /// Its gradient for all recorded tensors.
     pub gradient: Gradients<E>,
-    /// What it took.
+    /// Counted work.
     pub work: Work,
 }
 
@@ -42,8 +42,8 @@ pub enum Estimator {
     Path,
 }
 
-/// Minus the cost of each row times the score of those parameters that do not move the draws `z`: the
-/// gradient of the mean cost that comes from where the draws fall.
+/// Score-function term: minus the cost of each row times the score of the parameters that do not
+/// move the draws `z`. It is the gradient of the mean cost by the distribution of the draws.
 fn negative_score<E: Real>(
     base: &Base<E>,
     z: &Batch<E>,
@@ -55,7 +55,7 @@ fn negative_score<E: Real>(
     Ok(Some(weighted(score, factors, tape)?))
 }
 
-/// -g . x of each row, for a fixed g.
+/// -g . x of each row, for fixed g.
 fn negative_product<E: Real>(x: Batch<E>, slope: Vec<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let dim = columns(&x);
     let values = x.values();

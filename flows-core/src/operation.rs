@@ -1,9 +1,9 @@
-//! One way to write a fused differentiable operation: forward and backward over slices.
+//! Fused differentiable operations: forward and backward passes over blocks of rows.
 //!
 //! An [`Operation`] sees blocks of [`LANES`] rows, stored feature by feature: value (i, j) of a
-//! block, feature i of lane j, is at `i * LANES + j`. Rows are then the vector lanes, whatever the
-//! number of features. [`apply`] cuts a batch into blocks (the last one is filled up with copies of
-//! its last row), runs them on all threads, and records one entry on the tape.
+//! block, feature i of lane j, is at `i * LANES + j`. Rows are thus the vector lanes, whatever the
+//! number of features. [`apply`] cuts a batch into blocks (the last one padded with copies of its
+//! last row), runs them on all threads, and records one entry on the tape.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow, Values, batch, per_row};
 use crate::{Real, Result, Scratch};
 
-/// A differentiable operation on rows, fused: one tape entry, however much happens inside.
+/// A fused differentiable operation on rows: one tape entry, whatever it computes.
 ///
 /// `inputs` and `outputs` are blocks, `parameters` are whole tensors, row by row.
 pub trait Operation<E: Real>: Send + Sync {
@@ -23,11 +23,11 @@ pub trait Operation<E: Real>: Send + Sync {
     /// Columns of each output.
     fn output_widths(&self) -> Vec<usize>;
 
-    /// Computes one block; `outputs` come filled with zeros. What the backward pass needs is left in
+    /// Computes one block; `outputs` are zero at first. What the backward pass needs is left in
     /// `scratch`, which may hold the buffers of another block.
     ///
     /// # Errors
-    /// Numerical events, such as an iteration that does not converge; rows are counted within the
+    /// Numerical failures, such as an iteration that does not converge; rows are counted within the
     /// block.
     fn forward(
         &self,
@@ -37,11 +37,11 @@ pub trait Operation<E: Real>: Send + Sync {
         outputs: &mut [&mut [E]],
     ) -> Result<()>;
 
-    /// Given the gradient of each output, writes the gradient of each input (they come filled with
-    /// zeros) and *adds* to the gradient of each parameter.
+    /// Backward pass: from the gradient of each output, writes that of each input (zero at first)
+    /// and *adds* to that of each parameter.
     ///
     /// # Errors
-    /// Numerical events; rows are counted within the block.
+    /// Numerical failures; rows are counted within the block.
     fn backward(
         &self,
         block: Recorded<'_, E>,
@@ -51,21 +51,21 @@ pub trait Operation<E: Real>: Send + Sync {
     ) -> Result<()>;
 }
 
-/// A block as the backward pass finds it.
+/// Inputs, parameters and scratch of a block, for the backward pass.
 #[derive(Debug)]
 pub struct Recorded<'a, E> {
     /// The inputs of the forward pass.
     pub inputs: &'a [&'a [E]],
     /// Its parameters.
     pub parameters: &'a [&'a [E]],
-    /// What it left.
+    /// What the forward pass left.
     pub scratch: &'a mut Scratch,
 }
 
-/// Runs an operation on all rows and records it on the tape, if that records.
+/// Applies an operation to all rows and records it, if the tape records.
 ///
 /// # Errors
-/// [`Error::Rows`](crate::Error::Rows) if inputs differ in length; whatever the operation reports.
+/// [`Error::Rows`](crate::Error::Rows) if inputs differ in length; errors of the operation.
 pub fn apply<E: Real>(
     operation: impl Operation<E> + 'static,
     inputs: &[&Batch<E>],
@@ -76,8 +76,7 @@ pub fn apply<E: Real>(
     apply_with(operation, inputs, parameters, values, tape)
 }
 
-/// As [`apply`], where the values of the parameters are at hand: their copy need not be made anew in
-/// every call.
+/// As [`apply`], with the values of the parameters given, which saves a copy.
 ///
 /// # Errors
 /// As [`apply`].
@@ -113,10 +112,10 @@ fn apply_erased<E: Real>(
     Ok(outputs)
 }
 
-/// The single column of a one-column batch as a value a row; its gradient passes through.
+/// The column of a one-column batch as one value a row, differentiably.
 ///
 /// # Errors
-/// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+/// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
 pub fn column<E: Real>(wide: Batch<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let narrow = per_row(wide.values())?;
     if tape.is_recording() {

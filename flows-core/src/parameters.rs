@@ -1,4 +1,4 @@
-//! The tensors of a model under stable names.
+//! Named tensors of a model.
 
 use std::fmt::Debug;
 
@@ -14,17 +14,17 @@ pub enum Role {
     Fixed,
 }
 
-/// Sees each tensor once.
+/// A visitor of tensors.
 pub type Visitor<'a, E> = dyn FnMut(&str, Role, &Batch<E>) + 'a;
-/// Sees each tensor once and may change it.
+/// A visitor of tensors that may change them.
 pub type VisitorMut<'a, E> = dyn FnMut(&str, Role, &mut Batch<E>) -> Result<()> + 'a;
 
 /// A model's tensors under stable names such as `2.conditioner.weight0`, always in the same order.
 pub trait Parameters<E: Real>: Debug + Send + Sync {
-    /// Shows every tensor.
+    /// Visits every tensor.
     fn visit(&self, f: &mut Visitor<'_, E>);
 
-    /// Hands out every tensor for change.
+    /// Visits every tensor mutably.
     ///
     /// # Errors
     /// The first error of `f`.
@@ -51,7 +51,7 @@ pub fn visit_part<E: Real>(
     part.visit(&mut |name, role, tensor| f(&format!("{prefix}.{name}"), role, tensor));
 }
 
-/// Visits `part` for change with `prefix.` before its names.
+/// Visits `part` mutably with `prefix.` before its names.
 ///
 /// # Errors
 /// The first error of `f`.

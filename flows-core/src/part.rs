@@ -1,5 +1,4 @@
-//! A bijector on some of the features, the piece of a multi-scale architecture (review, Section
-//! 3.4).
+//! A bijector on a subset of the features, for multi-scale architectures (review, Section 3.4).
 
 use std::sync::Arc;
 
@@ -10,9 +9,9 @@ use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, check_columns, columns};
-use crate::{Context, Error, Real, Result, Scratch, Work, derive};
+use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
 
-/// Applies a bijector to given features and leaves the others as they are.
+/// A bijector on given features; the others stay as they are.
 ///
 /// ```text
 /// x[indices] = inner(z[indices]),   x_i = z_i elsewhere,   log |det| = log |det of inner|
@@ -32,11 +31,11 @@ pub struct Part<E: Real> {
 }
 
 impl<E: Real> Part<E> {
-    /// `inner` on the features `indices` of `dim`, in their order.
+    /// `inner` on the features `indices` of `dim`, in the order of `indices`.
     ///
     /// # Errors
     /// [`Error::Dimension`] unless there are as many indices as `inner` has features;
-    /// [`Error::Parameter`] unless they are below `dim` and differ.
+    /// [`Error::Parameter`] unless they are below `dim` and distinct.
     pub fn new(inner: Box<dyn Bijector<E>>, dim: usize, indices: Vec<usize>) -> Result<Self> {
         let (expected, got) = (inner.dim(), indices.len());
         if expected != got {
@@ -61,7 +60,7 @@ impl<E: Real> Part<E> {
         let count = rows.len();
         let back = move |gradient: &[E]| {
             let mut all = vec![E::zero(); count];
-            // A part may be without features.
+            // The subset may be empty.
             let own = gradient.chunks(indices.len().max(1));
             for (row, own) in all.chunks_mut(dim.max(1)).zip(own) {
                 indices.iter().zip(own).for_each(|(&index, &value)| row[index] = value);
@@ -69,7 +68,7 @@ impl<E: Real> Part<E> {
             vec![all]
         };
         let size = (values.collect(), whole.rows(), self.indices.len());
-        derive(&[whole], size, back, tape)
+        custom_gradient(&[whole], size, back, tape)
     }
 
     /// The batch with the chosen features replaced.
@@ -92,7 +91,7 @@ impl<E: Real> Part<E> {
             }
             vec![others, own]
         };
-        derive(&[whole, chosen], (values, whole.rows(), dim), back, tape)
+        custom_gradient(&[whole, chosen], (values, whole.rows(), dim), back, tape)
     }
 
     /// For a bijector that needs the whole batch at once.
@@ -162,7 +161,7 @@ impl<E: Real> Bijector<E> for Part<E> {
     }
 }
 
-/// A pass on some of the features, the others being passed on as they are.
+/// A pass on some of the features.
 struct OnFeatures<E: Real> {
     inner: Arc<dyn Pass<E>>,
     dim: usize,

@@ -1,12 +1,12 @@
-//! One direction of a bijector over a block of rows, so that a block goes through a whole flow while
-//! it is in the cache.
+//! Passes: one direction of a bijector over a block of rows, so that a block goes through a whole
+//! flow while it is in the cache.
 
 use std::sync::Arc;
 
 use crate::tape::Gradients;
 use crate::{Real, Result, Scratch, Work};
 
-/// Which way a bijector is run.
+/// Direction of a bijector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Base to data.
@@ -16,7 +16,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The other one.
+    /// The opposite direction.
     #[must_use]
     pub fn flipped(self) -> Self {
         match self {
@@ -27,8 +27,7 @@ impl Direction {
 }
 
 /// One direction of a bijector over a block of [`LANES`](crate::operation::LANES) rows, feature by
-/// feature: the map of a layer with its parameters, a chain of them, or one of them on some of the
-/// features.
+/// feature: of a layer, of a chain, or of either on some of the features.
 pub trait Pass<E: Real>: Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;
@@ -39,19 +38,19 @@ pub trait Pass<E: Real>: Send + Sync {
     /// Writes the value and adds to the log-det.
     ///
     /// # Errors
-    /// Numerical events; rows are counted within the block.
+    /// Numerical failures; rows are counted within the block.
     fn forward(&self, rows: Rows<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
-    /// The way back.
+    /// Backward pass.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn backward(&self, rows: RowsBack<'_, '_, E>, scratch: &mut Scratch) -> Result<()>;
 
     /// Adds the sums over all rows to the gradients of the parameters and leaves zeros.
     ///
     /// # Errors
-    /// Numerical events.
+    /// Numerical failures.
     fn deliver(&self, sums: &mut [Vec<E>], gradients: &mut Gradients<E>) -> Result<()>;
 }
 
@@ -70,7 +69,7 @@ pub struct Rows<'a, E> {
     pub log_det: &'a mut [E],
 }
 
-/// The way back through a block of rows.
+/// The backward pass through a block of rows.
 #[derive(Debug)]
 pub struct RowsBack<'a, 'b, E> {
     /// Place of the first row in its batch.
@@ -93,7 +92,7 @@ pub struct RowsBack<'a, 'b, E> {
     pub sums: &'a mut [&'b mut [E]],
 }
 
-/// Passes one after another: a chain of maps is a map.
+/// The composition of passes.
 pub(crate) struct Sequence<E: Real> {
     dim: usize,
     passes: Vec<Arc<dyn Pass<E>>>,
@@ -101,7 +100,7 @@ pub(crate) struct Sequence<E: Real> {
     counts: Vec<usize>,
 }
 
-/// What a sequence leaves: values between the passes, and what each of them left.
+/// Values between the passes of a sequence, and what each of them left.
 #[derive(Debug, Default)]
 struct Between<E> {
     values: Vec<Vec<E>>,

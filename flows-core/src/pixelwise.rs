@@ -1,15 +1,15 @@
-//! One bijector over the channels, at every pixel of an image.
+//! A bijector over the channels, applied at every pixel of an image.
 
 use std::sync::Arc;
 
-use crate::bijector::{Bijector, LogDet, Mapped};
+use crate::bijector::{Bijector, Exactness, Mapped};
 use crate::operation::LANES;
 use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::part::{Chosen, gather, scatter};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow, Values, check_columns, columns, per_row};
-use crate::{Context, Error, Real, Result, Scratch, Work, derive};
+use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
 
 /// Applies a bijector of C features to the C channels of each pixel; the log-det is the sum over
 /// pixels. Features are channel-major: pixel p of channel c is feature `c * pixels + p`.
@@ -28,10 +28,10 @@ pub struct Pixelwise<E: Real> {
 }
 
 impl<E: Real> Pixelwise<E> {
-    /// `inner`, a bijector over the channels, at every one of so many pixels.
+    /// Applies `inner`, a bijector over the channels, at each of `pixels` pixels.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without pixels.
+    /// [`Error::Parameter`] for 0 pixels.
     pub fn new(inner: Box<dyn Bijector<E>>, pixels: usize) -> Result<Self> {
         if pixels == 0 {
             let (name, requirement) = ("pixels of an image", "at least 1");
@@ -46,7 +46,7 @@ impl<E: Real> Pixelwise<E> {
         let (channels, pixels) = (self.inner.dim(), self.pixels);
         let values = transposed(&images.values(), channels, pixels);
         let back = move |gradient: &[E]| vec![transposed(gradient, pixels, channels)];
-        derive(&[images], (values, images.rows() * pixels, channels), back, tape)
+        custom_gradient(&[images], (values, images.rows() * pixels, channels), back, tape)
     }
 
     /// `(rows pixels, C)` as `(rows, C pixels)`.
@@ -54,10 +54,10 @@ impl<E: Real> Pixelwise<E> {
         let (channels, pixels) = (self.inner.dim(), self.pixels);
         let values = transposed(&points.values(), pixels, channels);
         let back = move |gradient: &[E]| vec![transposed(gradient, channels, pixels)];
-        derive(&[points], (values, points.rows() / pixels, self.dim()), back, tape)
+        custom_gradient(&[points], (values, points.rows() / pixels, self.dim()), back, tape)
     }
 
-    /// The context of every pixel: that of its row.
+    /// The context of its row for every pixel.
     fn repeat(&self, context: &Context<E>, tape: &mut Tape<E>) -> Result<Context<E>> {
         let Some(features) = context.features() else {
             return Ok(Context::none());
@@ -70,10 +70,10 @@ impl<E: Real> Pixelwise<E> {
             vec![images.flat_map(|image| sum_of_rows(image, width)).collect()]
         };
         let size = (repeated, features.rows() * pixels, width);
-        Ok(Context::of(derive(&[features], size, back, tape)?))
+        Ok(Context::of(custom_gradient(&[features], size, back, tape)?))
     }
 
-    /// Errors name images, not pixels.
+    /// Makes errors name images, not pixels.
     fn by_image<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error.in_row_of(|pixel| pixel / self.pixels))
     }
@@ -166,8 +166,8 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
     }
 
     fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
-        // Estimates have random numbers of their own for every pixel.
-        if self.inner.exactness() == LogDet::Estimate {
+        // Estimates draw new random numbers for every pixel.
+        if self.inner.exactness() == Exactness::Estimated {
             return Ok(None);
         }
         let Some(inner) = self.inner.pass(direction, rows)? else { return Ok(None) };
@@ -190,7 +190,7 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
     }
 }
 
-/// A pass on the features of each place in turn, the features of place p being `p`, `p + places`, ..
+/// A pass at each place in turn; the features of place p are `p`, `p + places`, ..
 struct EachPlace<E: Real> {
     inner: Arc<dyn Pass<E>>,
     places: usize,

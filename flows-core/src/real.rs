@@ -1,4 +1,4 @@
-//! The scalar of every tensor: `f32` or `f64`.
+//! Floating-point types of tensors: `f32` or `f64`.
 
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
@@ -12,11 +12,9 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32`, the default of every program, or `f64`, for verification and tight tolerances.
+/// The scalar type of a flow: `f32`, the default, or `f64`, for verification and tight tolerances.
 ///
-/// Beside arithmetic it carries what the elementwise kernels of
-/// [`elementwise`](crate::elementwise) need: the constants of their argument reductions and two views
-/// of the bits.
+/// It carries the constants and bit views of the kernels in [`elementwise`](crate::elementwise).
 pub trait Real:
     Dtype + NotMixedPrecision + Float + Sum + Display + Debug + Default + sealed::Sealed
 {

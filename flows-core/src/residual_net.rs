@@ -1,4 +1,4 @@
-//! The residual network of neural spline flows, as one operation.
+//! The residual network of neural spline flows, as one fused operation.
 //!
 //! ```text
 //! h = W_in x + b_in
@@ -10,7 +10,7 @@
 
 use crate::activation::Activation;
 use crate::lanes::add;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::matmul::{Destination, Matrix, product};
 use crate::network::{Network, NetworkKernel, add_bias, add_row_sums};
 use crate::operation::{LANES, Recorded};
@@ -30,14 +30,14 @@ pub struct ResidualKernel {
 /// `weight_out`, `bias_out`.
 pub type ResidualNetwork<E> = Network<E, ResidualKernel>;
 
-/// What a forward pass keeps.
+/// Activations that a forward pass keeps.
 #[derive(Debug, Default)]
-struct Residual<E> {
+struct KeptActivations<E> {
     blocks: Vec<BlockState<E>>,
     last: Vec<E>,
 }
 
-/// What one block keeps: the two activations, as arguments or images.
+/// The two kept activations of a block.
 #[derive(Debug, Default)]
 struct BlockState<E> {
     outer: Vec<E>,
@@ -62,14 +62,14 @@ impl ResidualKernel {
         Ok(Self { inputs, width, blocks, outputs, activation })
     }
 
-    /// Images of what an activation kept.
+    /// The images of a kept activation.
     fn images<E: Real>(&self, kept: &[E]) -> Vec<E> {
         let mut images = vec![E::zero(); kept.len()];
         self.activation.images(kept, &mut images, LANES, LANES);
         images
     }
 
-    /// From the gradient of an activation's image to that of its argument, in place.
+    /// Backward pass of an activation, in place.
     fn pull<E: Real>(&self, kept: &[E], gradient: &mut [E]) {
         self.activation.pull(kept, gradient, LANES, LANES);
     }
@@ -84,7 +84,8 @@ fn layer<E: Real>(weight: &[E], bias: &[E], source: &[E], out: &mut Vec<E>) {
     add_bias(out, bias, LANES, LANES);
 }
 
-/// Adds the gradients of a layer's weight and bias, and returns that of its source.
+/// Backward pass of a layer: adds to the gradients of weight and bias and returns that of the
+/// source.
 fn pull_layer<E: Real>(
     weight: &[E],
     source: &[E],
@@ -110,7 +111,7 @@ fn pair<'a, 'b, E>(gradients: &'a mut [&'b mut [E]], first: usize) -> [&'a mut &
     [&mut weight[0], &mut rest[0]]
 }
 
-impl Layouts for ResidualKernel {
+impl HasLayout for ResidualKernel {
     fn layout(&self) -> Vec<Layout> {
         let layer = |name: &str, units: usize, fan_in: usize, last: bool| {
             let part = |kind: &str, rows, columns| {
@@ -142,7 +143,7 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
 
     fn forward(&self, input: &[E], parameters: &[&[E]], scratch: &mut Scratch, output: &mut [E]) {
         let none = vec![E::zero(); self.width];
-        let Residual { blocks, last } = scratch.or_default();
+        let KeptActivations { blocks, last } = scratch.or_default();
         blocks.resize_with(self.blocks, BlockState::default);
         layer(parameters[0], parameters[1], input, last);
         let mut step = Vec::new();
@@ -167,7 +168,7 @@ impl<E: Real> NetworkKernel<E> for ResidualKernel {
         input_gradient: &mut [E],
         parameter_gradients: &mut [&mut [E]],
     ) {
-        let Residual { blocks, last } = block.scratch.left();
+        let KeptActivations { blocks, last } = block.scratch.left();
         let p = block.parameters;
         let end = 2 + 4 * self.blocks;
         let target = pair(parameter_gradients, end);

@@ -1,11 +1,11 @@
-//! Sums and means over values a row, recorded on the tape.
+//! Sums and means of per-row values, recorded on the tape.
 
 use crate::lanes::add;
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{PerRow, Values, per_row};
 use crate::{Error, Real, Result};
 
-/// The sum of several values a row.
+/// The sum of several per-row tensors.
 ///
 /// # Errors
 /// [`Error::Rows`] if they differ in length.
@@ -27,27 +27,27 @@ pub fn sum<E: Real>(terms: Vec<PerRow<E>>, tape: &mut Tape<E>) -> Result<PerRow<
     Ok(total)
 }
 
-/// Minus a value a row.
+/// Minus a per-row tensor.
 ///
 /// # Errors
-/// [`Error::Tensor`] where there is no memory for it.
+/// [`Error::Tensor`] if memory runs out.
 pub fn negated<E: Real>(term: PerRow<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     scaled(term, -1.0, tape)
 }
 
-/// A value a row times a number.
+/// A per-row tensor times a number.
 ///
 /// # Errors
-/// [`Error::Tensor`] where there is no memory for it.
+/// [`Error::Tensor`] if memory runs out.
 pub fn scaled<E: Real>(term: PerRow<E>, factor: f64, tape: &mut Tape<E>) -> Result<PerRow<E>> {
     let factors = vec![E::of(factor); term.rows()];
     weighted(term, factors, tape)
 }
 
-/// A value a row times a number of its own.
+/// A per-row tensor times one number for each row.
 ///
 /// # Errors
-/// [`Error::Tensor`] where there is no memory for it.
+/// [`Error::Tensor`] if memory runs out.
 pub fn weighted<E: Real>(
     term: PerRow<E>,
     factors: Vec<E>,
@@ -68,10 +68,10 @@ pub fn mean<E: Real>(values: &PerRow<E>) -> f64 {
     values.values().iter().map(|v| v.as_f64()).sum::<f64>() / values.rows() as f64
 }
 
-/// The gradient of `factor` times the mean over rows, for everything on the tape.
+/// The gradient of `factor` times the mean over rows, for all recorded tensors.
 ///
 /// # Errors
-/// Of what was recorded.
+/// Errors of the recorded operations.
 pub fn gradient_of_mean<E: Real>(
     factor: f64,
     values: &PerRow<E>,

@@ -1,12 +1,12 @@
-//! Memory of one block of rows whose type only its user knows.
+//! Scratch memory of a block of rows.
 
 use std::any::Any;
 
-/// A slot for what the pass over a block leaves for the pass back, and for buffers that are kept
-/// from one pass to the next.
+/// A slot of any type, for what the pass over a block leaves for the backward pass, and for buffers
+/// that are reused.
 ///
-/// Whoever computes a block puts a value of a type of its own there, so that operations, maps, networks
-/// and vector fields of all kinds stand behind one interface without a type parameter.
+/// Each user stores a type of its own, so operations, maps, networks and vector fields stand behind
+/// one interface without a type parameter.
 #[derive(Debug, Default)]
 pub struct Scratch(Option<Box<dyn Any + Send>>);
 
@@ -17,8 +17,8 @@ impl Scratch {
         Self(None)
     }
 
-    /// The value, or a default one where there is none of this type yet: for a forward pass, which
-    /// finds the buffers of an earlier pass or new ones.
+    /// The value, or a default one if there is none of this type: for a forward pass, which finds
+    /// the buffers of an earlier pass or new ones.
     pub fn or_default<T: Default + Send + 'static>(&mut self) -> &mut T {
         if !self.0.as_ref().is_some_and(|slot| slot.is::<T>()) {
             self.0 = Some(Box::new(T::default()));
@@ -29,8 +29,8 @@ impl Scratch {
     /// The value that the forward pass left.
     ///
     /// # Panics
-    /// Where it left none, or one of another type: a mistake in the code that calls it, which would
-    /// otherwise show up as a wrong gradient.
+    /// If there is none of this type: a bug in the caller, which would otherwise give a wrong
+    /// gradient.
     #[expect(
         clippy::panic,
         reason = "a backward pass without its forward pass is a mistake in code"

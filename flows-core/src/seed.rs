@@ -1,15 +1,15 @@
-//! Random numbers: one seed a run, one named stream for each use.
+//! Random number streams: one seed a run, one named stream a use.
 
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Real;
 
-/// The generator of every stream; its algorithm is fixed, so results outlive releases of `rand`.
+/// The generator of every stream; a fixed algorithm, so that results outlive releases of `rand`.
 pub type Stream = rand_xoshiro::Xoshiro256PlusPlus;
 
-/// An independent generator for one named use of a run's seed: drawing more data does not change
-/// the initial weights.
+/// An independent stream for one named use of a run's seed: drawing more data does not change the
+/// initial weights.
 #[must_use]
 pub fn stream(seed: u64, name: &str) -> Stream {
     let fnv1a = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

@@ -1,4 +1,4 @@
-//! The tape of reverse-mode differentiation, and the gradients that it leaves.
+//! The tape of reverse-mode differentiation, and gradients.
 
 use std::fmt;
 
@@ -7,30 +7,30 @@ use dfdx::tensor::{Cpu, Gradients as Store, Tensor};
 
 use crate::{Error, Real, Result};
 
-/// One entry of a tape: from the gradients of its results to those of what it was computed from.
+/// A tape entry: from the gradients of its results to those of its arguments.
 type Backward<E> = Box<dyn FnOnce(&mut Gradients<E>) -> Result<()>>;
 
-/// What has been recorded, or nothing.
+/// A gradient tape, or none.
 ///
-/// One tape goes through every call as a value, so that nothing can be recorded on a tape that is
-/// later dropped. Entries are a list of their own and not one of dfdx, whose entries can return no
-/// error of ours: a backward pass that fails (an adjoint that cannot be integrated) says so.
+/// One tape goes through every call as a value, so that nothing is recorded on a tape that is later
+/// dropped. The entries are not dfdx's, which cannot return our errors: a backward pass that fails
+/// (an adjoint that cannot be integrated) reports it.
 pub struct Tape<E: Real>(Option<Vec<Backward<E>>>);
 
 impl<E: Real> Tape<E> {
-    /// Records nothing.
+    /// A tape that records nothing.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Records from now on.
+    /// A tape that records.
     #[must_use]
     pub fn recording() -> Self {
         Self(Some(Vec::new()))
     }
 
-    /// Whether anything that is computed now has to be recorded.
+    /// Whether the tape records.
     #[must_use]
     pub fn is_recording(&self) -> bool {
         self.0.is_some()
@@ -43,7 +43,7 @@ impl<E: Real> Tape<E> {
         }
     }
 
-    /// Runs the tape backwards; `start` writes the gradients of what it ends in.
+    /// Runs the tape backwards; `start` writes the gradients of its results.
     ///
     /// # Errors
     /// The first error of `start` or of an entry.
@@ -86,16 +86,16 @@ impl<E: Real> Gradients<E> {
     /// The gradient of a tensor, row by row.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where there is no memory for it.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn of<S: Shape>(&mut self, tensor: &Tensor<S, E, Cpu>) -> Result<&mut [E]> {
         Ok(&mut **self.0.get_or_alloc_mut(tensor)?)
     }
 
-    /// Adds to the gradient of a tensor.
+    /// Adds `terms` to the gradient of a tensor.
     ///
     /// # Errors
-    /// As [`of`](Self::of); [`Error::Tensors`] where the number of terms differs, or the gradient has been
-    /// taken already.
+    /// As [`of`](Self::of); [`Error::Tensors`] if the number of terms differs or the gradient has
+    /// been taken.
     pub fn add<S: Shape>(&mut self, tensor: &Tensor<S, E, Cpu>, terms: &[E]) -> Result<()> {
         let sum = self.of(tensor)?;
         check_length(sum.len(), terms.len())?;
@@ -103,8 +103,8 @@ impl<E: Real> Gradients<E> {
         Ok(())
     }
 
-    /// Moves `terms` into the gradient of a tensor and leaves zeros in their place: a gradient that is
-    /// zero still takes them over as they are.
+    /// Moves `terms` into the gradient of a tensor and leaves zeros; a zero gradient takes over the
+    /// vector.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -124,7 +124,7 @@ impl<E: Real> Gradients<E> {
         Ok(())
     }
 
-    /// Takes the gradient of a result that nothing else reads, once its entry has its turn.
+    /// Takes the gradient of a result that nothing else reads.
     ///
     /// # Errors
     /// As [`of`](Self::of).

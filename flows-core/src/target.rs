@@ -1,4 +1,4 @@
-//! A density known up to a constant, as reverse KL is trained on (review, Section 2.3.2).
+//! Unnormalised target densities for reverse KL (review, Section 2.3.2).
 
 use std::fmt::Debug;
 
@@ -11,7 +11,8 @@ use crate::{Error, Real, Result};
 
 /// An unnormalised density p~ with its gradient, a point at a time in double precision.
 ///
-/// Points are evaluated on all threads, [`LANES`] to a task; the answer for a point must depend on
+/// Points are evaluated on all threads, [`LANES`] to a task; the result must depend on the point
+/// only.
 /// nothing but the point.
 pub trait Target: Debug + Send + Sync {
     /// Number of features.
@@ -28,10 +29,11 @@ pub trait Target: Debug + Send + Sync {
     }
 }
 
-/// log p~ of each row in nats, with the target's own gradient on the tape.
+/// log p~ of each row in nats, differentiable by the target's gradient.
 ///
 /// # Cost
-/// One evaluation of the target a row, tape or not; the backward pass is one multiplication a value.
+/// One evaluation of the target a row, with or without tape; the backward pass is one
+/// multiplication a value.
 ///
 /// # Errors
 /// [`Error::Dimension`] unless `x` has the target's columns; [`Error::NonFinite`] where a

@@ -1,4 +1,4 @@
-//! Tensors with run-time shapes: the aliases under which the rest of the workspace knows dfdx.
+//! Tensors with run-time shapes: aliases of dfdx types.
 
 use std::sync::OnceLock;
 
@@ -12,8 +12,8 @@ pub type Batch<E> = Tensor<(usize, usize), E, Cpu>;
 /// `(rows,)`
 pub type PerRow<E> = Tensor<(usize,), E, Cpu>;
 
-/// The device of every tensor. `Cpu::default()` seeds a generator that nobody uses here, and a
-/// device of its own for each tensor would do so each time.
+/// The device of every tensor, created once: `Cpu::default()` seeds a generator that is not used
+/// here.
 pub(crate) fn device() -> &'static Cpu {
     static DEVICE: OnceLock<Cpu> = OnceLock::new();
     DEVICE.get_or_init(Cpu::default)
@@ -35,13 +35,13 @@ pub fn batch<E: Real>(values: Vec<E>, rows: usize, dim: usize) -> Result<Batch<E
 /// One value a row.
 ///
 /// # Errors
-/// [`Error::Tensor`] where there is no memory for it.
+/// [`Error::Tensor`] if memory runs out.
 pub fn per_row<E: Real>(values: Vec<E>) -> Result<PerRow<E>> {
     let rows = values.len();
     Ok(device().try_tensor_from_vec(values, (rows,))?)
 }
 
-/// Reading a tensor's shape and values.
+/// Shape and values of a tensor.
 pub trait Values<E> {
     /// The values, row by row.
     fn values(&self) -> Vec<E>;
@@ -85,7 +85,7 @@ impl<E: Real> Values<E> for PerRow<E> {
     }
 }
 
-/// The first `count` values of a buffer, which grows if it has to, after `write`.
+/// Writes the first `count` values of a buffer, which grows if it has to, and returns them.
 fn front<E: Real>(buffer: &mut Vec<E>, count: usize, write: impl FnOnce(&mut [E])) -> &mut [E] {
     buffer.resize(buffer.len().max(count), E::zero());
     let values = &mut buffer[..count];
@@ -98,7 +98,7 @@ pub fn columns<E: Real>(tensor: &Batch<E>) -> usize {
     tensor.shape().1
 }
 
-/// Replaces the values of a tensor in place; its identity, and so its gradient, stays.
+/// Replaces the values of a tensor in place; it stays the same tensor, with the same gradient.
 ///
 /// # Errors
 /// [`Error::Tensors`] when the number of values differs.

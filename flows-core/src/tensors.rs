@@ -1,10 +1,10 @@
-//! The tensors of a layout.
+//! The named tensors of a layout.
 
 use crate::parameters::{Role, Visitor, VisitorMut};
 use crate::tensor::{Batch, Values, batch, set_values};
 use crate::{Error, Layout, Real, Result};
 
-/// The tensors of a layout under their names, visited in its order.
+/// The tensors of a layout, visited in its order.
 #[derive(Clone, Debug)]
 pub struct Tensors<E: Real> {
     names: Vec<(String, Role)>,
@@ -12,7 +12,7 @@ pub struct Tensors<E: Real> {
 }
 
 impl<E: Real> Default for Tensors<E> {
-    /// None.
+    /// No tensors.
     fn default() -> Self {
         Self { names: Vec::new(), tensors: Vec::new() }
     }
@@ -68,14 +68,14 @@ impl<E: Real> Tensors<E> {
         self.tensors.iter_mut().zip(values).try_for_each(|(tensor, v)| set_values(tensor, v))
     }
 
-    /// Shows every tensor.
+    /// Visits every tensor.
     pub fn visit(&self, f: &mut Visitor<'_, E>) {
         for ((name, role), tensor) in self.names.iter().zip(&self.tensors) {
             f(name, *role, tensor);
         }
     }
 
-    /// Hands out every tensor for change.
+    /// Visits every tensor mutably.
     ///
     /// # Errors
     /// The first error of `f`.

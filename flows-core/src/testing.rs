@@ -1,16 +1,16 @@
-//! What it means for a bijector to be correct, as one check.
+//! A correctness check of bijectors.
 
 use nalgebra::DMatrix;
 use rand::RngExt;
 
-use crate::bijector::{Bijector, Cost, LogDet, Mapped};
+use crate::bijector::{Bijector, Cost, Exactness, Mapped};
 use crate::parameters::{Parameters, Role};
 use crate::pass::Direction;
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, batch, set_values};
 use crate::{Context, Result, Stream, stream};
 
-/// Largest differences that [`check_bijector`] lets pass, each with its reason.
+/// Tolerances of [`check_bijector`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// Relative to 1 + |value|: rounding of a closed form, or ten times a solver's tolerance.
@@ -20,7 +20,7 @@ pub struct Tolerance {
     pub log_det: f64,
     /// Relative, against central differences of a scalar.
     pub gradient: f64,
-    /// Difference of a row alone and in a batch: 0 unless a solver shares its steps.
+    /// Difference of a row alone and in a batch: 0, unless a solver shares its steps between rows.
     pub rows: f64,
 }
 
@@ -31,7 +31,7 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    /// For a map that is integrated or iterated to `tolerance`.
+    /// For a map integrated or iterated to `tolerance`.
     #[must_use]
     pub fn integrated(tolerance: f64) -> Self {
         Self { round_trip: 10.0 * tolerance, rows: 10.0 * tolerance, ..Self::default() }
@@ -54,7 +54,7 @@ fn map(
     }
 }
 
-/// Without a tape.
+/// Value and log-det without a tape.
 fn plain(
     bijector: &dyn Bijector<f64>,
     direction: Direction,
@@ -68,11 +68,11 @@ fn plain(
 /// antisymmetry of the log-det, log-det against a numerical Jacobian, gradients of every learned
 /// parameter, input and context against differences, traced equal to untraced, rows independent.
 ///
-/// Start the parameters away from the identity, or half of the formula is never exercised.
-/// `point` draws one coordinate of a base point; features of the context are drawn from N(0, 1).
+/// Perturb the parameters first: at the identity half of the formula is not tested. `point` draws
+/// one coordinate of a base point; context features are drawn from N(0, 1).
 ///
 /// # Panics
-/// With a sentence that names the check, when something is wrong.
+/// If a check fails, with a sentence that names it.
 pub fn check_bijector(
     bijector: &mut dyn Bijector<f64>,
     point: impl Fn(&mut Stream) -> f64,
@@ -94,7 +94,7 @@ pub fn check_bijector(
         for (direction, input) in directions {
             check_tape(bijector, direction, &input, &context, seed);
             check_rows(bijector, direction, &input, &context, tolerance, seed);
-            if bijector.exactness() == LogDet::Exact {
+            if bijector.exactness() == Exactness::Exact {
                 check_log_det(bijector, direction, &input, &context, tolerance, seed);
             }
             check_gradients(bijector, direction, &input, &context, tolerance, seed);
@@ -144,7 +144,7 @@ fn check_round_trip(
     let back = plain(bijector, Direction::Inverse, &out.value, context);
     close("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
-    let scale = if bijector.exactness() == LogDet::Exact { 1.0 } else { 10.0 };
+    let scale = if bijector.exactness() == Exactness::Exact { 1.0 } else { 10.0 };
     close("inverse log-det", &negated, &out.log_det.values(), tolerance.round_trip * scale, seed);
 }
 
@@ -205,8 +205,8 @@ fn check_rows(
     tolerance: Tolerance,
     seed: u64,
 ) {
-    if bijector.exactness() == LogDet::Estimate {
-        return; // Probes belong to a row's place in the batch.
+    if bijector.exactness() == Exactness::Estimated {
+        return; // Probes depend on a row's index in the batch.
     }
     let dim = bijector.dim();
     let all = plain(bijector, direction, input, context);
@@ -257,7 +257,7 @@ fn check_log_det(
     }
 }
 
-/// A scalar of value and log-det that no symmetry makes insensitive to anything.
+/// A generic scalar function of value and log-det, without symmetries.
 fn objective(
     bijector: &dyn Bijector<f64>,
     direction: Direction,
@@ -365,7 +365,7 @@ fn close_relative(what: &str, got: &[f64], expected: &[f64], tolerance: f64, see
 /// Moves every learned parameter by `scale` N(0, 1), away from the identity.
 ///
 /// # Errors
-/// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+/// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
 pub fn perturb(
     model: &mut (impl Parameters<f64> + ?Sized),
     scale: f64,

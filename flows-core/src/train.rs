@@ -1,15 +1,15 @@
-//! Training from rows or a density: Adam, schedules, averaging, early stopping, checkpoints.
+//! Training of flows: Adam, schedules, averaging, early stopping, checkpoints.
 
 mod adam;
 mod checkpoint;
 mod config;
 mod material;
 mod objective;
+mod optimised_flow;
 mod progress;
 mod schedule;
 mod source;
 mod step;
-mod trained;
 mod trainer;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
@@ -17,7 +17,7 @@ pub use checkpoint::{Checkpoint, write_atomically};
 pub use config::{BaseUpdate, TrainConfig};
 pub use material::Material;
 pub use objective::{Annealing, MaximumMeanDiscrepancy, Objective, ReverseKl, SimulationFree};
-pub use progress::{Outcome, Progress, Validation};
+pub use progress::{Progress, StopReason, Validation};
 pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::Trainer;

@@ -1,11 +1,11 @@
-//! Exact counts of what a computation took; clocks are noisy, counts are not.
+//! Exact counts of computational work; clocks are noisy, counts are not.
 
 use std::ops::{Add, AddAssign};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// What one call took, in calls of the expensive parts (a call acts on the whole batch).
+/// Work of one call, in calls of the expensive parts (a call acts on the whole batch).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// Passes through conditioner networks.
@@ -45,7 +45,7 @@ impl Work {
         }
     }
 
-    /// Passes and evaluations together: the work that dominates in either family.
+    /// Passes and evaluations together, the dominant work in either family.
     #[must_use]
     pub fn evaluations(&self) -> u64 {
         self.network_passes + self.field_evaluations
@@ -72,13 +72,13 @@ impl AddAssign for Work {
     }
 }
 
-/// The largest of what blocks of rows report, count by count: blocks run side by side, and a call
-/// takes as long as its slowest one. Clones share it.
+/// The largest counts that blocks of rows report: blocks run side by side, and a call takes as long
+/// as its slowest one. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<Mutex<Work>>);
 
 impl Tally {
-    /// Notes what one block took.
+    /// Adds the work of one block.
     pub fn note(&self, work: Work) {
         let mut largest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *largest = largest.largest(work);

@@ -9,17 +9,17 @@ use flows_core::activation::Activation;
 use flows_core::map::{Block, Pull};
 use flows_core::masked::{Hidden, MaskedKernel, MaskedState};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work, constant_start,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work, constant_start,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::order::Order;
 use crate::transformer::Transformer;
 
-/// The network that conditions the features on earlier ones.
+/// A masked network as conditioner: settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskedConditioner {
-    /// Its hidden layers.
+    /// Hidden layers.
     pub hidden: Hidden,
     /// Activation.
     pub activation: Activation,
@@ -69,15 +69,14 @@ impl Default for Newton {
     }
 }
 
-/// A masked autoregressive layer.
+/// A masked autoregressive flow layer (MAF).
 ///
 /// ```text
 /// z_i = tau(x_i; theta_i),   theta_i = conditioner(x_<i, context)        inverse: one pass
 /// ```
-/// The density direction is the parallel one, as in MAF;
-/// [`Inverse`](flows_core::Inverse) makes an IAF of it. It starts as the identity (or as near to it
-/// as the transformer can be): the last layer of the conditioner is zero, offset by the
-/// transformer's identity.
+/// The density direction is parallel, as in MAF; its [`Inverse`](flows_core::Inverse) is an inverse
+/// autoregressive flow (IAF). It starts at the transformer's [`initial`](Transformer::initial)
+/// parameters, the identity or near it: the last layer of the conditioner is zero, offset by these.
 ///
 /// # Reference
 /// Papamakarios, Pavlakou, Murray, *Masked Autoregressive Flow*, NeurIPS 2017,
@@ -92,7 +91,7 @@ pub struct Autoregressive<E: Real> {
 }
 
 impl<E: Real> Autoregressive<E> {
-    /// A layer that takes features in the given order.
+    /// A layer with the features in the given order.
     ///
     /// # Errors
     /// [`Error::Parameter`] if a hidden layer has fewer units than there are degrees.
@@ -109,7 +108,7 @@ impl<E: Real> Autoregressive<E> {
         Ok(Self { features, kernel, transformer, sampling })
     }
 
-    /// The same layer with another way to compute data from base values.
+    /// Replaces the sampling method.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a relaxation or tolerance that is not positive.
@@ -126,7 +125,7 @@ impl<E: Real> Autoregressive<E> {
     }
 }
 
-impl<E: Real> Layouts for Autoregressive<E> {
+impl<E: Real> HasLayout for Autoregressive<E> {
     fn layout(&self) -> Vec<Layout> {
         self.kernel.layout().into_iter().map(|tensor| tensor.within("conditioner")).collect()
     }
@@ -153,13 +152,13 @@ impl<E: Real> Map<E> for Autoregressive<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        let offset = self.transformer.identity().repeat(self.features.len());
+        let offset = self.transformer.initial().repeat(self.features.len());
         let mut values = constant_start(&self.layout(), &offset, rng)?;
         self.kernel.clear_unused(&mut values);
         Ok(values)
     }
 
-    /// A model file may hold anything where the mask allows nothing.
+    /// Masked weights are zeroed, because a model file may hold anything there.
     fn prepare(&self, mut tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
         self.kernel.clear_forbidden(&mut tensors);
         Ok(tensors)

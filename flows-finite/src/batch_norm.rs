@@ -6,16 +6,16 @@ use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, check_columns, columns, set_values};
 use flows_core::{
     Batch, Bijector, Context, Direction, Error, Gradients, Mapped, Parameters, Purpose, Real,
-    Result, Role, Scratch, Tape, Values, Work, derive,
+    Result, Role, Scratch, Tape, Values, Work, custom_gradient,
 };
 
-/// Added to variances, as in the original paper's successors and MAF.
+/// Added to variances, as in MAF and later work.
 const EPSILON: f64 = 1e-5;
-/// Share of the latest batch in the running statistics.
+/// Weight of the latest batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// Normalises each feature of the data by statistics m, v of a batch or, outside of training, by
-/// running ones.
+/// Batch normalisation: normalises each feature by mean m and variance v of the batch or, outside
+/// of training, by running statistics.
 ///
 /// ```text
 /// z = (x - m) exp(gamma) / sqrt(v + eps) + beta           data to base
@@ -23,19 +23,18 @@ const MOMENTUM: f64 = 0.1;
 /// log |dz/dx| = sum of gamma_i - ln(v_i + eps) / 2
 /// ```
 /// with eps = 1e-5. For [`Purpose::Training`] the data-to-base direction takes mean and (biased)
-/// variance from the batch, with gradients through both: *rows then depend on their batch mates, by
-/// design*, and the log-det is that of the map with the statistics held fixed. In every other case,
-/// before any purpose is set, in base-to-data direction and for [`Purpose::Reporting`], the running
-/// statistics are used and the layer is an elementwise affine map.
+/// variance from the batch, with gradients through both: *rows then depend on their batch, by
+/// design*, and the log-det is that of the map with fixed statistics. Otherwise (base to data, for
+/// [`Purpose::Reporting`], before a purpose is set) the running statistics are used, and the layer
+/// is an elementwise affine map.
 ///
 /// # Running statistics
-/// They are saved with the model, and [`Bijector::end_step`] moves them a tenth of the way towards those
-/// of the step's batch (the variance unbiased, or untouched by a single row), the first time all of
-/// it; batches that are not finite are left out. The way back through a training pass leaves what the
-/// batch had in the [`Gradients`]: mean, variance and number of rows as the gradients of
-/// `running_mean`, `running_variance` and `initialised`, which have no other use because those
-/// tensors are fixed. Of several such passes on a tape the last one counts.
-/// [`Bijector::initialise`] sets the statistics from the first batch.
+/// They are saved with the model. [`Bijector::end_step`] moves them a tenth of the way to those of
+/// the step's batch (with unbiased variance, unchanged by a single row), the first time all of it;
+/// batches that are not finite are left out. The backward pass of a training pass leaves mean,
+/// variance and number of rows of the batch in the [`Gradients`], as the otherwise unused gradients
+/// of the fixed tensors `running_mean`, `running_variance` and `initialised`. The last of several
+/// passes on a tape counts. [`Bijector::initialise`] sets the statistics from the first batch.
 ///
 /// # Reference
 /// Ioffe, Szegedy, *Batch normalization*, ICML 2015, <https://arxiv.org/abs/1502.03167>; as a flow:
@@ -79,8 +78,8 @@ impl Moments {
         Self { rows, mean, variance }
     }
 
-    /// Leaves them as the gradients of the running statistics, unless a later pass has: the tape is run
-    /// backwards.
+    /// Stores the moments as the gradients of the running statistics, unless a later pass did: the
+    /// tape runs backwards.
     fn leave<E: Real>(
         &self,
         [mean, variance, rows]: &[Batch<E>; 3],
@@ -95,7 +94,7 @@ impl Moments {
         gradients.add(variance, &cast(&self.variance))
     }
 
-    /// What [`leave`](Self::leave) left; no rows where there was no training pass.
+    /// The moments that [`leave`](Self::leave) stored, with 0 rows if there was no training pass.
     fn left<E: Real>(
         [mean, variance, rows]: [&Batch<E>; 3],
         gradients: &mut Gradients<E>,
@@ -109,10 +108,10 @@ impl Moments {
 }
 
 impl<E: Real> BatchNorm<E> {
-    /// The identity but for eps, to be initialised from the first batch.
+    /// The identity up to eps, to be initialised from the first batch.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn new(dim: usize) -> Result<Self> {
         let row = |value: E, dim| batch(vec![value; dim], 1, dim);
         Ok(Self {
@@ -140,7 +139,7 @@ impl<E: Real> BatchNorm<E> {
         } else {
             let variances = self.running_variance.values();
             let deviations = variances.iter().map(|v| deviation(v.as_f64())).collect();
-            // Copies, whose gradients nobody reads.
+            // Copies, whose gradients are not read.
             [batch(self.running_mean.values(), 1, dim)?, batch(deviations, 1, dim)?]
         };
         let parameters = [mean, deviation, self.log_scale.clone(), self.shift.clone()];
@@ -149,7 +148,7 @@ impl<E: Real> BatchNorm<E> {
         Ok(Mapped::new(outputs.remove(0), log_det, Work::default()))
     }
 
-    /// Mean and deviation sqrt(v + eps) of a batch; the way back leaves its moments for
+    /// Mean and deviation sqrt(v + eps) of a batch; the backward pass leaves its moments for
     /// [`Bijector::end_step`].
     ///
     /// ```text
@@ -165,14 +164,14 @@ impl<E: Real> BatchNorm<E> {
             let each: Vec<E> = gradient.iter().map(|&g| g * share).collect();
             vec![each.repeat(rows)]
         };
-        let mean = derive(&[x], (means.clone(), 1, dim), along_mean, tape)?;
+        let mean = custom_gradient(&[x], (means.clone(), 1, dim), along_mean, tape)?;
         let (values, spread) = (x.clone(), deviations.clone());
         let along_deviation = move |gradient: &[E]| {
             let slope = |(i, &x): (usize, &E)| (x - means[i % dim]) / spread[i % dim] * share;
             let slopes = values.values().iter().enumerate().map(slope).collect::<Vec<E>>();
             vec![slopes.iter().zip(gradient.iter().cycle()).map(|(&s, &g)| s * g).collect()]
         };
-        let deviation = derive(&[x], (deviations, 1, dim), along_deviation, tape)?;
+        let deviation = custom_gradient(&[x], (deviations, 1, dim), along_deviation, tape)?;
         let targets = self.statistics().map(Clone::clone);
         tape.record(move |gradients| moments.leave(&targets, gradients));
         Ok([mean, deviation])
@@ -275,7 +274,7 @@ struct Normalisation {
 }
 
 impl Normalisation {
-    /// +1 where the log-det is that of a data-to-base pass.
+    /// +1 if the log-det is that of the data-to-base direction, else -1.
     fn sign<E: Real>(&self) -> E {
         match self.direction {
             Direction::Forward => -E::one(),
@@ -283,7 +282,7 @@ impl Normalisation {
         }
     }
 
-    /// Factor, and what is subtracted before and added after it, of feature i.
+    /// Factor of feature i, and the shifts before and after it.
     fn coefficients<E: Real>(&self, parameters: &[&[E]], i: usize) -> (E, E, E) {
         let [mean, deviation, log_scale, shift] = named(parameters).map(|p: &[E]| p[i]);
         match self.direction {

@@ -1,4 +1,4 @@
-//! The block neural autoregressive flow: one network whose Jacobian is triangular (review, Section
+//! The block neural autoregressive flow: a network with a triangular Jacobian (review, Section
 //! 3.1.1, combination-based transformers).
 
 mod kernel;
@@ -9,7 +9,7 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
 use crate::transformer::root;
@@ -23,26 +23,25 @@ const NAME: &str = "block autoregressive network";
 /// ```text
 /// h <- sigma(W h + b),   W block lower triangular, D x D blocks,   no sigma after the last layer
 /// ```
-/// whose diagonal blocks are positive (exp of what is learned) and those below it free, so that z_i
+/// whose diagonal blocks are positive (exp of learned weights) and those below free, so that z_i
 /// depends on the features up to i and increases in x_i. Rows of W are normalised and scaled by a
-/// learned gain. The context enters the first layer as inputs that every feature reads.
+/// learned gain. The context is an input of the first layer that every feature reads.
 ///
-/// The activation is the leaky tanh: tanh within [-3, 3], continued in straight lines. The tanh of
-/// the original has a bounded range, so that its map is not onto R^D and some z have no x; with
-/// this one it is a bijection for all weights.
+/// The activation is the leaky tanh: tanh within [-3, 3], continued by straight lines. The bounded
+/// tanh of the paper makes a map that is not onto R^D; this one is a bijection for all weights.
 ///
 /// ```text
 /// log |det dz/dx| = sum over i of log s_i,   s_i = A_L sigma' .. sigma' A_1 1
 /// ```
-/// with A the diagonal blocks of feature i: plain products of positive numbers, which lose no
-/// digits. A layer makes them smaller by the slope of a straight line at the most, 0.00987, so that
-/// sums of logarithms, as in the original, gain nothing before some fifteen layers in `f32`.
+/// with A the diagonal blocks of feature i: products of positive numbers, which lose no digits. A
+/// layer shrinks them by the slope of the straight lines at most, 0.00987, so that log-sum-exp, as
+/// in the paper, gains nothing before some fifteen layers in `f32`.
 ///
-/// Data to base is one pass. Base to data finds one feature after another, each by Newton's method in
-/// a bracket to 4 epsilon (1 + |x|); what the earlier features contribute is computed once, and the
-/// search evaluates diagonal blocks only. Weights above the diagonal are neither stored nor multiplied
-/// by. It starts near the identity: slopes are about 1 for |x| up to 3 or so, which suits data of
-/// variance about 1.
+/// Data to base is one pass. Base to data finds the features one after another, each by Newton's
+/// method in a bracket to 4 epsilon (1 + |x|). What earlier features contribute is computed once,
+/// so the search evaluates diagonal blocks only. Weights above the diagonal are neither stored nor
+/// multiplied. It starts near the identity: slopes are about 1 for |x| up to about 3, which suits
+/// data of unit variance.
 ///
 /// # Reference
 /// De Cao, Titov, Aziz, *Block Neural Autoregressive Flow*, UAI 2019.
@@ -52,19 +51,19 @@ pub struct BlockAutoregressive {
     kernel: Kernel,
 }
 
-/// What a pass leaves, and buffers.
+/// Buffers of a pass, for the backward pass.
 #[derive(Debug, Default)]
 struct Evaluation<E> {
     levels: Levels<E>,
-    /// What the earlier features add to the units of a feature, layer by layer.
+    /// Contributions of the earlier features to the units of a feature, layer by layer.
     offsets: Vec<Vec<E>>,
-    /// Gradients of all values, level by level, and those of one feature.
+    /// Gradients of all values, level by level, and of one feature.
     gradients: Vec<Vec<E>>,
     adjoint: Adjoint<E>,
 }
 
 impl BlockAutoregressive {
-    /// For `dim` features, with `hidden` layers of so many units for each feature.
+    /// A flow of `dim` features with `hidden` units for each feature and layer.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features, or with a layer without units.
@@ -82,7 +81,8 @@ impl BlockAutoregressive {
         Ok(Self { kernel: Kernel { layers } })
     }
 
-    /// x_d at which z_d is `z`, written to level 0 and to `x`; its evaluations.
+    /// Finds x_d with z_d = `z`; writes it to level 0 and to `x`. Returns the number of
+    /// evaluations.
     fn search<E: Real>(
         &self,
         d: usize,
@@ -111,9 +111,9 @@ fn add_logs<E: Real>(slopes: &[E], sum: &mut [E]) {
     );
 }
 
-impl Layouts for BlockAutoregressive {
-    /// A weight holds the diagonal blocks (logarithms before normalisation), then those to their
-    /// left.
+impl HasLayout for BlockAutoregressive {
+    /// A weight holds the diagonal blocks (logarithms before normalisation), then the blocks to
+    /// their left.
     fn layout(&self) -> Vec<Layout> {
         let tensors = |(l, layer): (usize, &Layer)| {
             [
@@ -149,7 +149,7 @@ impl<E: Real> Map<E> for BlockAutoregressive {
         Ok(self.kernel.layers.iter().enumerate().flat_map(start).collect())
     }
 
-    /// The weights that rows are multiplied by and the biases, layer by layer.
+    /// The normalised weights and the biases, layer by layer.
     fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {
         let effective = |(layer, of): (&Layer, &[Vec<E>])| {
             let [raw, log_gain, bias] = [&of[0], &of[1], &of[2]];
@@ -200,15 +200,16 @@ impl<E: Real> Map<E> for BlockAutoregressive {
         Ok(Work::passes(1))
     }
 
-    /// One sweep from the last feature to the first, at the x that the search found.
+    /// Backward pass at the x that the search found, in one sweep from the last feature to the
+    /// first.
     ///
     /// With g and l the gradients of x and of its log-det, which is -log |det J|, J = dz/dx,
     /// ```text
     /// J^T lambda = g - l d log |det J| / dx,   z receives lambda,
     /// ```
-    /// and everything else the gradient of (z, log |det J|) for (-lambda, -l). J^T is upper
-    /// triangular, so the sweep solves it on its way: with lambda of the later features known, one
-    /// pull with 0 for lambda_d gives the rest of row d, and J_dd is the slope.
+    /// and everything else receives the gradient of (z, log |det J|) for (-lambda, -l). J^T is
+    /// upper triangular, so the sweep solves it: with lambda of the later features known, one pull
+    /// with 0 for lambda_d gives the rest of row d, and J_dd is the slope.
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         let kernel = &self.kernel;
         let Evaluation { levels, gradients, adjoint, .. } = scratch.left();
@@ -231,8 +232,8 @@ impl<E: Real> Map<E> for BlockAutoregressive {
         Ok(())
     }
 
-    /// One sweep from the last feature to the first, which leaves the gradient of each feature's
-    /// value complete when its turn comes.
+    /// Backward pass in one sweep from the last feature to the first: the gradient of a feature's
+    /// value is complete when the sweep reaches it.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         let kernel = &self.kernel;
         let Evaluation { levels, gradients, adjoint, .. } = scratch.left();

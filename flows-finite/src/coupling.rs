@@ -7,20 +7,20 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, NetworkKernel, Real, Result, Scratch, Stream, Work,
+    Cost, Costs, Error, HasLayout, Layout, Map, NetworkKernel, Real, Result, Scratch, Stream, Work,
     constant_start,
 };
 
 use crate::mask::Mask;
 use crate::transformer::{Inner, Outer, Transformer};
 
-/// A coupling layer.
+/// A coupling layer: some features condition the transformation of the others.
 ///
 /// ```text
 /// x_kept = z_kept,   x_i = tau(z_i; theta_i),   theta = conditioner(z_kept, context)
 /// ```
-/// It starts as the identity: the last layer of the conditioner is zero, offset by the parameters
-/// of the transformer's identity.
+/// It starts at the transformer's [`initial`](Transformer::initial) parameters, the identity or
+/// near it: the last layer of the conditioner is zero, offset by these.
 ///
 /// # Reference
 /// Dinh, Krueger, Bengio, *NICE*, 2014, <https://arxiv.org/abs/1410.8516>; Real NVP (eq. 7-8)
@@ -34,22 +34,22 @@ pub struct Coupling<E: Real> {
     transformer: Arc<dyn Transformer<E>>,
 }
 
-/// What a pass leaves: the conditioner's input and inner state, and its output.
+/// Input, scratch and output of the conditioner, for the backward pass.
 #[derive(Debug, Default)]
 struct Conditioned<E> {
     input: Vec<E>,
     network: Scratch,
     theta: Vec<E>,
-    /// Buffers of the way back.
+    /// Buffers of the backward pass.
     d_input: Vec<E>,
     d_theta: Vec<E>,
 }
 
 impl<E: Real> Coupling<E> {
-    /// `kernel` makes the conditioner from its numbers of inputs and outputs.
+    /// A coupling layer; `kernel` makes the conditioner from its numbers of inputs and outputs.
     ///
     /// # Errors
-    /// Whatever `kernel` reports; [`Error::Dimension`] if it makes a network of another size.
+    /// Errors of `kernel`; [`Error::Dimension`] if it makes a network of another size.
     pub fn new<K: NetworkKernel<E> + 'static>(
         mask: &Mask,
         context_dim: usize,
@@ -57,7 +57,7 @@ impl<E: Real> Coupling<E> {
         kernel: impl FnOnce(usize, usize) -> Result<K>,
     ) -> Result<Self> {
         let (kept, transformed) = (mask.kept(), mask.transformed());
-        // Where nothing conditions, the network reads one feature that is always 0.
+        // Without conditioning features, the network reads a single 0.
         let inputs = (kept.len() + context_dim).max(1);
         let outputs = transformed.len() * transformer.arity();
         let kernel = kernel(inputs, outputs)?;
@@ -70,12 +70,12 @@ impl<E: Real> Coupling<E> {
         Ok(Self { kept, transformed, context: context_dim, conditioner, transformer })
     }
 
-    /// Values of a feature's parameters in a block.
+    /// Number of parameters of a transformed feature.
     fn arity(&self) -> usize {
         self.transformer.arity() * LANES
     }
 
-    /// The conditioner's output for a block.
+    /// Evaluates the conditioner on a block.
     fn condition(&self, at: &Block<'_, E>, left: &mut Conditioned<E>) {
         let Conditioned { input, network, theta, .. } = left;
         input.clear();
@@ -88,8 +88,8 @@ impl<E: Real> Coupling<E> {
         self.conditioner.forward(input, at.parameters, network, theta);
     }
 
-    /// The way back through the conditioner, once the gradient of its output is known: kept features
-    /// pass their gradient on and receive what they condition.
+    /// Backward pass through the conditioner, from the gradient of its output; adds to the
+    /// gradients of the kept features.
     fn pull(&self, at: Pull<'_, '_, E>, left: &mut Conditioned<E>) {
         let Conditioned { input, network, d_input, d_theta, .. } = left;
         d_input.resize(input.len(), E::zero());
@@ -104,7 +104,7 @@ impl<E: Real> Coupling<E> {
         add(at.d_context, &d_input[self.kept.len() * LANES..]);
     }
 
-    /// Through the transformer of each transformed feature, in one direction, then the conditioner.
+    /// Backward pass through the transformer of each transformed feature, then the conditioner.
     fn gradient(
         &self,
         at: Pull<'_, '_, E>,
@@ -124,7 +124,7 @@ impl<E: Real> Coupling<E> {
     }
 }
 
-impl<E: Real> Layouts for Coupling<E> {
+impl<E: Real> HasLayout for Coupling<E> {
     fn layout(&self) -> Vec<Layout> {
         let layout = self.conditioner.layout().into_iter();
         layout.map(|tensor| tensor.within("conditioner")).collect()
@@ -151,7 +151,7 @@ impl<E: Real> Map<E> for Coupling<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        let offset = self.transformer.identity().repeat(self.transformed.len());
+        let offset = self.transformer.initial().repeat(self.transformed.len());
         constant_start(&self.layout(), &offset, rng)
     }
 
@@ -188,8 +188,8 @@ impl<E: Real> Map<E> for Coupling<E> {
         Ok(())
     }
 
-    /// The kept features are the same on either side, so that the transformer's own inverse gradient
-    /// is all there is to the implicit function theorem.
+    /// The kept features are the same on either side, so the transformer's inverse gradient is all
+    /// that the implicit function theorem needs.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         let z = at.value;
         self.gradient(at, scratch, |feature, theta, outer, inner| {

@@ -1,20 +1,20 @@
-//! One transformer for each feature by itself, conditioned on nothing (review, Section 3.1.1).
+//! Elementwise flows: a scalar transformer for each feature, unconditioned (review, Section 3.1.1).
 
 use std::sync::Arc;
 
 use flows_core::lanes::{add_lane_sums, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
-use flows_core::{Cost, Costs, Direction, Layout, Layouts, Map, Real, Result, Scratch, Work};
+use flows_core::{Cost, Costs, Direction, HasLayout, Layout, Map, Real, Result, Scratch, Work};
 
 use crate::transformer::{Inner, Outer, Transformer};
 
-/// x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
+/// An elementwise flow: x_i = tau(z_i; theta_i) with learned parameters theta_i for each feature.
 ///
-/// The Jacobian is diagonal: the log-det is the sum of the log-slopes. Training starts at the
-/// transformer's identity. A transformer without parameters makes a fixed map, such as the one onto
-/// an [`Interval`](crate::transformer::Interval). Domain, accuracy and the cost of the inverse are
-/// the transformer's.
+/// The Jacobian is diagonal: the log-det is the sum of the log-slopes. It starts at the
+/// transformer's [`initial`](Transformer::initial) parameters. A transformer without parameters
+/// makes a fixed map, such as the one onto an [`Interval`](crate::transformer::Interval). Domain,
+/// accuracy and the cost of the inverse are the transformer's.
 ///
 /// # Reference
 /// Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, *Normalizing Flows for
@@ -26,7 +26,7 @@ pub struct Elementwise<E: Real> {
     transformer: Arc<dyn Transformer<E>>,
 }
 
-/// The parameters of a feature, LANES copies of each, and their gradients.
+/// The parameters of a feature, broadcast to LANES copies, and their gradients.
 #[derive(Debug, Default)]
 struct Spread<E> {
     theta: Vec<E>,
@@ -40,12 +40,12 @@ impl<E: Real> Elementwise<E> {
         Self { dim, transformer }
     }
 
-    /// LANES copies of each parameter of a feature; made anew for every block, because they stay in
-    /// the cache and those of all features would not.
+    /// Broadcasts the parameters of a feature to LANES copies; anew for every block, because one
+    /// feature's copies stay in the cache and all features' would not.
     fn spread(&self, parameters: &[&[E]], feature: usize, theta: &mut Vec<E>) {
         let arity = self.transformer.arity();
         theta.resize(arity * LANES, E::zero());
-        // Without parameters there is no tensor of them.
+        // Without parameters there is no tensor.
         let all = parameters.first().copied().unwrap_or_default();
         for (copies, &parameter) in theta.chunks_exact_mut(LANES).zip(&all[feature * arity..]) {
             copies.fill(parameter);
@@ -76,12 +76,12 @@ impl<E: Real> Elementwise<E> {
     }
 }
 
-impl<E: Real> Layouts for Elementwise<E> {
+impl<E: Real> HasLayout for Elementwise<E> {
     fn layout(&self) -> Vec<Layout> {
         match self.transformer.arity() {
             0 => Vec::new(),
             arity => {
-                let start = self.transformer.identity().repeat(self.dim);
+                let start = self.transformer.initial().repeat(self.dim);
                 vec![Layout::given("theta", self.dim, arity, start)]
             }
         }
@@ -129,7 +129,7 @@ impl<E: Real> Map<E> for Elementwise<E> {
         Ok(())
     }
 
-    /// The Jacobian is diagonal, so that the transformer's own inverse gradient is all there is.
+    /// The Jacobian is diagonal, so the transformer's inverse gradient is all there is.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         self.pull(Direction::Inverse, at, scratch);
         Ok(())

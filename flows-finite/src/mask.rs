@@ -1,18 +1,18 @@
-//! Which features a coupling layer transforms.
+//! Masks of coupling layers.
 
 use flows_core::{Error, Result, Stream};
 use rand::seq::SliceRandom;
 
 use crate::image::Shape;
 
-/// The two parts of a coupling layer: features that condition, and features that are transformed.
+/// The mask of a coupling layer: features that condition, and features that are transformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     transformed: Vec<bool>,
 }
 
 impl Mask {
-    /// A given mask: `true` where a feature is transformed.
+    /// A mask with `true` for transformed features.
     ///
     /// # Errors
     /// [`Error::Parameter`] if nothing is transformed.
@@ -24,7 +24,7 @@ impl Mask {
         Err(Error::Parameter { name, requirement, value: 0.0 })
     }
 
-    /// The second half is transformed, or with `flipped` the first; with one feature, it is.
+    /// Transforms the second half, or with `flipped` the first; a single feature is transformed.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -33,7 +33,7 @@ impl Mask {
         Self::new((0..dim).map(|i| dim == 1 || (i < split) == flipped).collect())
     }
 
-    /// Every other feature is transformed: the odd ones, or with `flipped` the even ones.
+    /// Transforms every other feature: the odd ones, or with `flipped` the even ones.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -41,7 +41,7 @@ impl Mask {
         Self::new((0..dim).map(|i| dim == 1 || (i % 2 == 0) == flipped).collect())
     }
 
-    /// A random half, rounded up, is transformed.
+    /// Transforms a random half, rounded up.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -51,8 +51,8 @@ impl Mask {
         Self::new(transformed)
     }
 
-    /// Every other pixel of an image is transformed, in all channels: those with y + x odd, or with
-    /// `flipped` those with y + x even; with one pixel, it is (Real NVP, figure 3, left).
+    /// A checkerboard: transforms the pixels of an image with y + x odd, in all channels, or with
+    /// `flipped` those with y + x even; a single pixel is transformed (Real NVP, figure 3, left).
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -62,8 +62,8 @@ impl Mask {
         Self::new((0..shape.dim()).map(|i| pixels == 1 || odd(i) != flipped).collect())
     }
 
-    /// The second half of the channels of an image is transformed, or with `flipped` the first; with
-    /// one channel, it is (Real NVP, figure 3, right).
+    /// Transforms the second half of the channels of an image, or with `flipped` the first; a
+    /// single channel is transformed (Real NVP, figure 3, right).
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -78,13 +78,13 @@ impl Mask {
         self.transformed.len()
     }
 
-    /// Features that are transformed, in order.
+    /// The transformed features, in order.
     #[must_use]
     pub fn transformed(&self) -> Vec<usize> {
         (0..self.dim()).filter(|&i| self.transformed[i]).collect()
     }
 
-    /// Features that condition and stay as they are, in order.
+    /// The conditioning features, which stay as they are, in order.
     #[must_use]
     pub fn kept(&self) -> Vec<usize> {
         (0..self.dim()).filter(|&i| !self.transformed[i]).collect()

@@ -1,28 +1,28 @@
-//! In which order an autoregressive layer takes its features, and which of them condition which.
+//! Feature orders of autoregressive layers.
 
 use flows_core::masked::Dependencies;
 use flows_core::{Error, Result, Stream};
 use rand::seq::SliceRandom;
 
-/// The order of an autoregressive layer: feature `features[0]` depends on nothing (but the context),
-/// the next one on it, and so on; cut into parts, the features of a part depend on those of earlier
+/// The feature order of an autoregressive layer: `features[0]` depends on the context only, the
+/// next one on it, and so on. Cut into parts, the features of a part depend on those of earlier
 /// parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     features: Vec<usize>,
     parts: usize,
-    /// Parents of each place, where a graph names them.
+    /// Parents of each position, if a graph gives them.
     parents: Option<Vec<Vec<bool>>>,
 }
 
 impl Order {
-    /// First feature first.
+    /// The natural order.
     #[must_use]
     pub fn natural(dim: usize) -> Self {
         Self { features: (0..dim).collect(), parts: dim, parents: None }
     }
 
-    /// Last feature first.
+    /// The reversed order.
     #[must_use]
     pub fn reversed(dim: usize) -> Self {
         Self { features: (0..dim).rev().collect(), parts: dim, parents: None }
@@ -36,7 +36,7 @@ impl Order {
         order
     }
 
-    /// A given order.
+    /// An order by its features.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless every number from 0 to dim - 1 occurs once.
@@ -55,11 +55,11 @@ impl Order {
         Ok(Self { features: features.to_vec(), parts: features.len(), parents: None })
     }
 
-    /// A topological order of the graph in which `adjacency[i][j]` says that feature i depends on
-    /// feature j, with the dependence on other features left out.
+    /// A topological order of a graph with `adjacency[i][j]` if feature i depends on feature j;
+    /// other dependences are masked.
     ///
     /// # Errors
-    /// [`Error::Dimension`] unless the table is square; [`Error::Parameter`] with a feature on a
+    /// [`Error::Dimension`] unless the table is square; [`Error::Parameter`] if the graph has a
     /// cycle.
     pub fn graph(adjacency: &[Vec<bool>]) -> Result<Self> {
         let dim = adjacency.len();
@@ -86,15 +86,15 @@ impl Order {
         Ok(Self { features, parts: dim, parents })
     }
 
-    /// The same order cut into `parts` parts of nearly equal size: 2 make a coupling layer, as many
-    /// as there are features a fully autoregressive one.
+    /// The same order cut into `parts` parts of nearly equal size: 2 make a coupling layer, one for
+    /// each feature a fully autoregressive one.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless there are 1 to dim parts; for a graph, which has parts of its own.
     pub fn in_parts(self, parts: usize) -> Result<Self> {
         if parts == 0 || parts > self.features.len() || self.parents.is_some() {
             let name = "parts of an autoregressive layer";
-            let requirement = "between 1 and the number of features, and no graph given";
+            let requirement = "between 1 and the number of features, for an order without a graph";
             return Err(Error::Parameter { name, requirement, value: parts as f64 });
         }
         Ok(Self { parts, ..self })
@@ -106,7 +106,7 @@ impl Order {
         &self.features
     }
 
-    /// What a masked network has to respect, its inputs in this order.
+    /// The dependency structure for a masked network, its inputs in this order.
     pub(crate) fn dependencies(&self, context: usize) -> Result<Dependencies> {
         if let Some(parents) = &self.parents {
             return Dependencies::graph(parents.clone(), context);

@@ -1,4 +1,4 @@
-//! Autoregressive flows whose conditioner is a recurrent network (review, Section 3.1.2).
+//! Autoregressive flows with a recurrent conditioner (review, Section 3.1.2).
 
 mod gru;
 
@@ -9,29 +9,29 @@ use flows_core::lanes::add;
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Direction, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work,
+    Cost, Costs, Direction, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work,
     constant_start,
 };
 
 use crate::transformer::{Inner, Outer, Transformer};
 use gru::{Backward, Gru, RECORDED};
 
-/// A recurrent autoregressive layer: the parameters of the transformer come from a gated recurrent
-/// unit that reads the features one after another; all features share its weights.
+/// A recurrent autoregressive layer: a gated recurrent unit reads the features one after another
+/// and outputs the parameters of the transformer; all features share its weights.
 ///
 /// ```text
 /// z_i = tau(x_i; theta_i),   theta_i = W_out h_i + b_out,   h_(i+1) = GRU([x_i, context], h_i)
 /// ```
-/// with h_1 = GRU([0, context], h_0) and h_0 learned. It conditions on the data side: z_i depends on
-/// the features of x up to i, and x_i on those of z up to i, so the Jacobian is lower triangular:
+/// with h_1 = GRU([0, context], h_0) and h_0 learned. It conditions on the data side: z_i depends
+/// on x up to i, and x_i on z up to i, so the Jacobian is lower triangular:
 ///
 /// ```text
 /// log |det dz/dx| = sum over i of log tau'(x_i; theta_i)
 /// ```
-/// Either direction is D small steps, O(D n^2) for n units, one after another; the review (Section
-/// 3.1.2) gives this as the reason why such conditioners are rare. Parameters grow with n, not D.
-/// It starts as the identity, or as near to it as the transformer allows: W_out is zero and b_out the
-/// parameters of the transformer's identity.
+/// Either direction takes D sequential steps, O(D n^2) for n units, which is why such conditioners
+/// are rare (review, Section 3.1.2). The number of parameters grows with n, not D. It starts at the
+/// transformer's [`initial`](Transformer::initial) parameters, the identity or near it: W_out is
+/// zero and b_out these.
 ///
 /// # Reference
 /// Oliva et al., *Transformation Autoregressive Networks*, ICML 2018 (RAM with a GRU),
@@ -44,25 +44,25 @@ pub struct Recurrent<E: Real> {
     transformer: Arc<dyn Transformer<E>>,
 }
 
-/// What a pass leaves: the states h_0 to h_D, what the steps recorded, and theta_1 to theta_D.
+/// States h_0 to h_D, records of the steps, and theta_1 to theta_D.
 #[derive(Debug, Default)]
 struct History<E> {
     states: Vec<E>,
     records: Vec<E>,
     theta: Vec<E>,
-    /// Buffers: the input of a step, and those of the way back.
+    /// Buffers: the input of a step, and those of the backward pass.
     input: Vec<E>,
     back: Backward<E>,
     d_theta: Vec<E>,
 }
 
-/// Lanes of item `index`, each of so many rows.
+/// Range of the lanes of item `index` of `rows` rows each.
 fn lanes(index: usize, rows: usize) -> Range<usize> {
     index * rows * LANES..(index + 1) * rows * LANES
 }
 
 impl<E: Real> Recurrent<E> {
-    /// For `dim` features, with `units` units in the state.
+    /// A layer of `dim` features with `units` units in the state.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features or units.
@@ -80,7 +80,7 @@ impl<E: Real> Recurrent<E> {
         Ok(Self { dim, gru, transformer })
     }
 
-    /// The input of step i, `[x_(i-1), context]` with x_(-1) = 0; steps count from 0 here.
+    /// The input of step i, `[x_(i-1), context]` with x_(-1) = 0, i from 0.
     fn input(i: usize, x: &[E], context: &[E], input: &mut Vec<E>) {
         input.clear();
         match i.checked_sub(1) {
@@ -90,7 +90,7 @@ impl<E: Real> Recurrent<E> {
         input.extend_from_slice(context);
     }
 
-    /// x to z by the transformer, z to x by its inverse.
+    /// Maps x to z by the transformer, z to x by its inverse.
     fn run(&self, direction: Direction, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
         let Gru { units, outputs: arity, .. } = self.gru;
         let History { states, records, theta, input, .. } = scratch.or_default();
@@ -118,9 +118,9 @@ impl<E: Real> Recurrent<E> {
         Ok(Work { iterations, ..Work::passes(1) })
     }
 
-    /// Back through time: when feature i has its turn, the later steps have left the gradient of its
-    /// state, and of its x as their input. Data to base, that is added to what the transformer gives;
-    /// base to data, to what comes in, before the transformer's inverse passes it on.
+    /// Backpropagation through time: at feature i, the later steps have left the gradients of its
+    /// state and of its x as their input. Data to base, the latter is added to what the transformer
+    /// gives; base to data, to the incoming gradient, before the transformer's inverse gradient.
     fn pull(&self, direction: Direction, at: Pull<'_, '_, E>, scratch: &mut Scratch) {
         let Gru { units, outputs: arity, .. } = self.gru;
         let History { states, records, theta, input, back, d_theta } = scratch.left();
@@ -153,7 +153,7 @@ impl<E: Real> Recurrent<E> {
     }
 }
 
-impl<E: Real> Layouts for Recurrent<E> {
+impl<E: Real> HasLayout for Recurrent<E> {
     fn layout(&self) -> Vec<Layout> {
         self.gru.layout().into_iter().map(|tensor| tensor.within("conditioner")).collect()
     }
@@ -179,7 +179,7 @@ impl<E: Real> Map<E> for Recurrent<E> {
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
-        constant_start(&self.layout(), &self.transformer.identity(), rng)
+        constant_start(&self.layout(), &self.transformer.initial(), rng)
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {

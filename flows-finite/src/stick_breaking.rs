@@ -1,27 +1,27 @@
-//! Real vectors onto the open simplex, one piece of a stick after another.
+//! Stick-breaking: real vectors onto the open simplex.
 
 use flows_core::elementwise::{clamp, exp, ln, sigmoid, softplus, vectorised};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Work};
 
-/// R^D onto {x_i > 0, sum of x_i < 1}: the open simplex with D + 1 parts, given by the first D of
-/// them; the last one is what is left. Nothing is learned.
+/// The stick-breaking map of R^D onto {x_i > 0, sum of x_i < 1}: the open simplex with D + 1 parts,
+/// of which the last is the rest. Nothing is learned.
 ///
 /// ```text
 /// t_i = z_i - log(D - i),   x_i = r_i sigmoid(t_i),   r_{i+1} = r_i sigmoid(-t_i),   r_0 = 1
 /// z_i = log x_i - log r_{i+1} + log(D - i),           log|det dx/dz| = sum_i log x_i + log r_D
 /// ```
-/// i counts from 0. The offset takes z = 0 to the point with D + 1 equal parts. The Jacobian is
-/// triangular, and the product of its diagonal x_i r_{i+1} / r_i telescopes.
+/// i counts from 0. The offset maps z = 0 to D + 1 equal parts. The Jacobian is triangular, and the
+/// product of its diagonal x_i r_{i+1} / r_i telescopes.
 ///
 /// # Domain and accuracy
-/// Forward, the logarithm of what is left is summed up, so that the log-det is finite for all
-/// finite z; parts are kept between the square root of the smallest normal number (1e-19 in `f32`)
-/// and 1 - epsilon. The inverse takes r_i as the sum of all later parts, so that only the last part
-/// has to be found as 1 - sum; it is known to D epsilon, and at least epsilon is assumed. A part
-/// that is zero or negative, or a sum that exceeds 1 by more than 2 D epsilon, is outside of the
-/// open simplex: [`Error::NonFinite`] names the row. Cost O(D) either way.
+/// Forward, the logarithm of the rest is summed up, so that the log-det is finite for all finite z;
+/// parts are kept between the square root of the smallest normal number (1e-19 in `f32`) and 1 -
+/// epsilon. The inverse takes r_i as the sum of all later parts, so that only the last part is
+/// found as 1 - sum; it is known to D epsilon, and taken as at least epsilon. A part that is zero
+/// or negative, or a sum that exceeds 1 by more than 2 D epsilon, is outside the open simplex:
+/// [`Error::NonFinite`] names the row. Cost O(D) either way.
 ///
 /// # Reference
 /// Carpenter et al., *Stan: A Probabilistic Programming Language*, J. Stat. Softw. 76(1), 2017;
@@ -33,14 +33,14 @@ pub struct StickBreaking {
 }
 
 impl StickBreaking {
-    /// Onto the simplex with `dim` + 1 parts.
+    /// The map onto the simplex with `dim` + 1 parts.
     #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
     }
 }
 
-impl Layouts for StickBreaking {
+impl HasLayout for StickBreaking {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }
@@ -83,7 +83,7 @@ fn offset<E: Real>(dim: usize, feature: usize) -> E {
     E::of(((dim - feature) as f64).ln())
 }
 
-/// Range of a part: its reciprocal, the slope of the logarithm, has to stay far from overflow.
+/// Limits a part: its reciprocal, the slope of the logarithm, must not overflow.
 #[inline(always)]
 fn limited<E: Real>(part: E) -> E {
     clamp(part, E::min_positive_value().sqrt(), E::one() - E::epsilon())
@@ -140,7 +140,7 @@ fn split_gradient<E: Real>(at: Pull<'_, '_, E>) {
     );
 }
 
-/// r_D = 1 - sum, where the parts are inside of the simplex.
+/// r_D = 1 - sum, if the parts are inside the simplex.
 fn last_part<E: Real>(x: &[E]) -> Result<[E; LANES]> {
     let slack = E::of(2.0 * (x.len() / LANES) as f64) * E::epsilon();
     let mut rest = [E::one(); LANES];

@@ -1,15 +1,16 @@
-//! Transformers: strictly monotone scalar maps with parameters for each element (review, Section
+//! Transformers: strictly monotone scalar maps, parametrised for each element (review, Section
 //! 3.1.1).
 
 mod additive;
 mod affine;
 mod bernstein;
+mod check_finite;
 mod circular_spline;
 mod cubic_curve;
 mod cubic_spline;
 mod deep_sigmoidal;
 mod dense_sigmoidal;
-mod finite;
+mod fixed_affine;
 mod free_knots;
 mod gaussianization;
 mod half_line;
@@ -28,7 +29,6 @@ mod quadratic_spline;
 mod quadrature;
 mod rational_quadratic;
 pub(crate) mod root;
-mod scaling;
 mod spline;
 mod spline_interval;
 mod sum_of_squares;
@@ -40,6 +40,7 @@ pub use circular_spline::CircularSpline;
 pub use cubic_spline::CubicSpline;
 pub use deep_sigmoidal::{DeepSigmoidal, DeepSigmoidalConfig};
 pub use dense_sigmoidal::{DenseSigmoidal, DenseSigmoidalConfig};
+pub use fixed_affine::FixedAffine;
 pub use gaussianization::Gaussianization;
 pub use half_line::HalfLine;
 pub use integrated::{Integrated, IntegratedConfig};
@@ -52,7 +53,6 @@ pub use logistic_mixture::LogisticMixture;
 pub use quadratic_spline::QuadraticSpline;
 pub use rational_quadratic::RationalQuadratic;
 pub use root::invert;
-pub use scaling::FixedAffine;
 pub use spline_interval::{SplineConfig, Tails};
 pub use sum_of_squares::{SumOfSquares, SumOfSquaresConfig};
 
@@ -64,21 +64,22 @@ use flows_core::{Real, Result};
 
 /// A strictly increasing scalar map y = tau(x; theta), over [`LANES`] elements at a time.
 ///
-/// Layers hold it as `Arc<dyn Transformer<E>>`: a call for every 128 elements costs nothing.
+/// Layers hold it as `Arc<dyn Transformer<E>>`: a virtual call for every 128 elements costs
+/// nothing.
 ///
-/// `theta` holds [`arity`](Self::arity) rows of LANES values. `log_slope` is *added to*, so that a
-/// layer sums the log-determinant over its features without a buffer of its own.
+/// `theta` holds [`arity`](Self::arity) rows of LANES values. The log-slope is *added to*
+/// `log_slope`, so that a layer sums the log-determinant over its features without a buffer.
 pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// Name for messages.
     fn name(&self) -> &'static str;
 
-    /// Parameters of an element.
+    /// Number of parameters of an element.
     fn arity(&self) -> usize;
 
-    /// Parameters at which training starts, `arity` of them: a conditioner adds them to the bias of
-    /// its last layer, so that a network that returns zero leaves every element as it is, or as near
-    /// to that as the map allows.
-    fn identity(&self) -> Vec<f64>;
+    /// Initial parameters, `arity` of them: a conditioner adds them to the bias of its last layer,
+    /// so that a network that returns zero gives the identity, or a map as near to it as the
+    /// transformer allows.
+    fn initial(&self) -> Vec<f64>;
 
     /// Whether the inverse is a formula; otherwise it is a root search.
     fn closed_inverse(&self) -> bool {
@@ -88,21 +89,22 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// y = tau(x) and log tau'(x).
     ///
     /// # Errors
-    /// Numerical events of maps without a closed form.
+    /// Numerical failures of maps without a closed form.
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()>;
 
-    /// x with tau(x) = y, and -log tau'(x); returns the number of iterations, 0 for a formula.
-    /// A map without a formula calls [`invert`].
+    /// x with tau(x) = y, and -log tau'(x); returns the number of iterations, 0 for a formula. A
+    /// map without a formula calls [`invert`].
     ///
     /// # Errors
     /// [`Error::NotConverged`](flows_core::Error::NotConverged) of inverses without a closed form.
     fn inverse(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) -> Result<u64>;
 
-    /// Given the gradients of y and of log tau'(x), writes those of x and theta.
+    /// Backward pass of [`forward`](Self::forward): from the gradients of y and of log tau'(x),
+    /// writes those of x and theta.
     fn forward_gradient(&self, x: &[E], theta: &[E], outer: Outer<'_, E>, inner: Inner<'_, E>);
 
-    /// Given the gradients of x and of -log tau'(x), writes those of y and theta, at the x that
-    /// [`inverse`](Self::inverse) returned.
+    /// Backward pass of [`inverse`](Self::inverse), at the x that it returned: from the gradients
+    /// of x and of -log tau'(x), writes those of y and theta.
     ///
     /// With g the gradient of x and l that of the log-slope, and everything at x,
     /// ```text
@@ -135,7 +137,7 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     }
 }
 
-/// Gradients that come in, LANES values each.
+/// Incoming gradients, LANES values each.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer<'a, E> {
     /// Of the value.
@@ -144,7 +146,7 @@ pub struct Outer<'a, E> {
     pub log_slope: &'a [E],
 }
 
-/// Gradients that go out; both are written over.
+/// Outgoing gradients, both written over.
 #[derive(Debug)]
 pub struct Inner<'a, E> {
     /// Of the input, LANES values.

@@ -199,7 +199,7 @@ pub enum Status {
 /// Whether reported log-determinants carry sampling noise of their own.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LogDet {
+pub enum Exactness {
     /// Exact up to rounding and, for a continuous flow, the solver's tolerance.
     Exact,
     /// An unbiased estimate.
@@ -266,7 +266,7 @@ pub struct RunSummary {
     pub evaluations: Option<f64>,
     /// Exact or estimated log-determinants in the reported numbers.
     #[serde(default)]
-    pub log_det: Option<LogDet>,
+    pub log_det: Option<Exactness>,
     /// `f32` or `f64`.
     #[serde(default)]
     pub precision: Option<String>,
@@ -335,11 +335,11 @@ impl RunSummary {
     }
 }
 
-impl From<flows_core::LogDet> for LogDet {
-    fn from(log_det: flows_core::LogDet) -> Self {
+impl From<flows_core::Exactness> for Exactness {
+    fn from(log_det: flows_core::Exactness) -> Self {
         match log_det {
-            flows_core::LogDet::Exact => Self::Exact,
-            flows_core::LogDet::Estimate => Self::Estimate,
+            flows_core::Exactness::Exact => Self::Exact,
+            flows_core::Exactness::Estimated => Self::Estimate,
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::targets::KnownTarget;
 use flows_claims::{Check, Claim, Setting};
 use flows_core::tensor::cast;
-use flows_core::train::{Budget, Objective, Outcome, Progress, Trainer};
+use flows_core::train::{Budget, Objective, Progress, StopReason, Trainer};
 use flows_core::{Context, Estimator, Flow, Parameters, Role, Tape, Target, reverse_kl, stream};
 use flows_report::Estimate;
 use flows_report::finding::{
@@ -158,7 +158,7 @@ impl Fit {
             Ok(ControlFlow::Continue(()))
         };
         let outcome = trainer.run(&target as &dyn Target, None, report)?;
-        if let Outcome::Diverged { reason, .. } = outcome {
+        if let StopReason::Diverged { reason, .. } = outcome {
             bail!(reason);
         }
         let steps = trainer.steps();

@@ -1,4 +1,4 @@
-//! `banana`: a normal bent along a parabola.
+//! `banana`: a normal distribution bent along a parabola.
 
 use std::f64::consts::TAU;
 
@@ -19,7 +19,7 @@ pub(super) const CARD: Card = Card {
     window: [-8.0, 8.0, -4.0, 16.0],
 };
 
-/// The centre of x2 given x1, whose own mean is 0.
+/// The conditional mean of x2 given x1; its own mean is 0.
 fn centre(x: f64) -> f64 {
     BEND * (x * x - SCALE * SCALE)
 }

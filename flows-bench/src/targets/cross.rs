@@ -1,11 +1,11 @@
-//! `cross`: two long normals across each other.
+//! `cross`: a mixture of two elongated normals at right angles.
 
 use std::f64::consts::TAU;
 
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use super::pair::log_add;
+use super::log_sum_exp::log_sum_exp;
 use super::{Card, LogNormaliser};
 
 const LONG: f64 = 2.0;
@@ -19,12 +19,12 @@ pub(super) const CARD: Card = Card {
     window: [-8.0, 8.0, -8.0, 8.0],
 };
 
-/// p = (N(x; 0, diag(2, 0.3)^2) + N(x; 0, diag(0.3, 2)^2)) / 2; with s the share of the first,
-/// d/dx1 = -x1 (s / 2^2 + (1 - s) / 0.3^2), and x2 with the two exchanged.
+/// p = (N(x; 0, diag(2, 0.3)^2) + N(x; 0, diag(0.3, 2)^2)) / 2; with s the posterior weight of the
+/// first, d/dx1 = -x1 (s / 2^2 + (1 - s) / 0.3^2), and for x2 with the two exchanged.
 pub(super) fn log_density(x: &[f64], gradient: &mut [f64]) -> f64 {
     let [long, short] = [LONG, SHORT].map(|s| 1.0 / (s * s));
     let squares = [x[0] * x[0], x[1] * x[1]];
-    let (log_sum, share) = log_add(
+    let (log_sum, share) = log_sum_exp(
         -0.5 * (long * squares[0] + short * squares[1]),
         -0.5 * (short * squares[0] + long * squares[1]),
     );

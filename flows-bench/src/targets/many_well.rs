@@ -1,4 +1,4 @@
-//! `many-well`: four double wells, each beside a normal.
+//! `many-well`: four double wells, each paired with a normal.
 
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
@@ -42,8 +42,8 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2 * PAIRS] {
 /// ```text
 /// -x^4 + 6 x^2 = 9 - (|x| - m)^2 (|x| + m)^2 <= 9 - 3 (|x| - m)^2
 /// ```
-/// and the bound times e^(x/2) is, on either side, a normal of variance 1/6 around +-m + 1/12, of
-/// mass in proportion to e^(+-m/2).
+/// and the bound times e^(x/2) is, on either side, a normal of variance 1/6 and mean +-m + 1/12, of
+/// mass proportional to e^(+-m/2).
 fn well(rng: &mut impl Rng) -> f64 {
     let m = 3f64.sqrt();
     let right = 1.0 / (1.0 + (-m).exp());

@@ -1,9 +1,8 @@
-//! Densities known up to a constant, whose constant is known too: for flows that are fitted without
-//! data (review, Section 2.3.2).
+//! Unnormalised target densities with known normalisers, for fitting flows without data (review,
+//! Section 2.3.2).
 //!
-//! Each has its logarithm and gradient as a [`Target`], the exact logarithm of its normaliser, so
-//! that a reverse divergence is known in absolute terms, and exact draws, so that the forward
-//! divergence is as well.
+//! Each has its log-density and gradient as a [`Target`], the exact logarithm of its normaliser, so
+//! that reverse divergences are absolute, and exact draws, so that forward divergences are too.
 //!
 //! # Reference
 //! Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015, table 1 (`u1` to
@@ -17,8 +16,8 @@
 mod banana;
 mod cross;
 mod funnel;
+mod log_sum_exp;
 mod many_well;
-mod pair;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -31,7 +30,7 @@ use flows_core::Target;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// A density with a known normaliser.
+/// A target density with a known normaliser.
 ///
 /// | target | features | log p up to a constant | log Z |
 /// |---|---|---|---|
@@ -44,9 +43,9 @@ use serde::{Deserialize, Serialize};
 /// | `funnel` | 10 | normals whose common scale is log-normal | 0 |
 /// | `many-well` | 8 | four double wells: 16 modes of unequal mass | quadrature |
 ///
-/// Rezende and Mohamed give `u2` to `u4` on the whole plane, where they do not fall off along z1 and
-/// have no normaliser: the reverse divergence from them is unbounded below. Here z1 is held to
-/// [-4, 4], the window of their figures, two whole periods of the sine.
+/// Rezende and Mohamed define `u2` to `u4` on the whole plane, where they do not decay along z1 and
+/// have no normaliser: the reverse divergence is unbounded below. Here z1 is restricted to [-4, 4],
+/// the window of their figures, two periods of the sine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum KnownTarget {
@@ -68,7 +67,7 @@ pub enum KnownTarget {
     ManyWell,
 }
 
-/// The logarithm of a normaliser in nats, with a bound on its error.
+/// The logarithm of a normaliser in nats, with an error bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogNormaliser {
     /// log Z
@@ -77,7 +76,7 @@ pub struct LogNormaliser {
     pub error: f64,
 }
 
-/// What is known about a target in advance; each file has one for every target in it.
+/// Name, description and constants of a target.
 #[derive(Clone, Copy, Debug)]
 struct Card {
     name: &'static str,
@@ -88,7 +87,7 @@ struct Card {
 }
 
 impl KnownTarget {
-    /// Every target.
+    /// All targets.
     pub const ALL: [Self; 8] = [
         Self::U1,
         Self::U2,
@@ -100,13 +99,13 @@ impl KnownTarget {
         Self::ManyWell,
     ];
 
-    /// Name for configurations and figures; [`FromStr`] reads it back.
+    /// Name in configurations and figures; [`FromStr`] reads it back.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.card().name
     }
 
-    /// A few words on its form.
+    /// A short description of its shape.
     #[must_use]
     pub fn description(self) -> &'static str {
         self.card().description
@@ -118,7 +117,7 @@ impl KnownTarget {
         self.card().log_normaliser
     }
 
-    /// The interval that each feature is held to; none where it is the real line.
+    /// The support of each feature as an interval; `None` for the real line.
     #[must_use]
     pub fn support(self) -> Vec<Option<[f64; 2]>> {
         match self {
@@ -127,8 +126,8 @@ impl KnownTarget {
         }
     }
 
-    /// A box [x_min, x_max, y_min, y_max] of the first two features, fit for plots: all but less
-    /// than 1e-4 of their mass, except for `funnel`, whose tails no picture holds.
+    /// A box [x_min, x_max, y_min, y_max] for plots, with all but 1e-4 of the mass of the first two
+    /// features; except for `funnel`, whose tails are too long.
     #[must_use]
     pub fn window(self) -> [f64; 4] {
         self.card().window
@@ -171,7 +170,7 @@ impl Target for KnownTarget {
         self.card().dim
     }
 
-    /// Minus infinity with gradient 0 outside of the support.
+    /// Minus infinity with gradient 0 outside the support.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
         match self {
             Self::U1 => ring::log_density(point, gradient),
@@ -217,7 +216,7 @@ impl From<KnownTarget> for &'static str {
     }
 }
 
-/// A name that belongs to no [`KnownTarget`].
+/// Error for a name that is not a [`KnownTarget`]'s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownTarget {
     /// The name as given.

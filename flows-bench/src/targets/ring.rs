@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use super::pair::log_add;
+use super::log_sum_exp::log_sum_exp;
 use super::{Card, LogNormaliser};
 
 const RADIUS: f64 = 2.0;
@@ -24,7 +24,7 @@ pub(super) const CARD: Card = Card {
 
 /// log p = -((|z| - 2) / 0.4)^2 / 2 + log sum over +-2 of exp(-((z1 -+ 2) / 0.6)^2 / 2).
 ///
-/// With r = |z| and s the share of the side at +2,
+/// With r = |z| and s the softmax weight of the side at +2,
 /// ```text
 /// grad = -(r - 2) / 0.4^2 z / r - e1 (s (z1 - 2) + (1 - s) (z1 + 2)) / 0.6^2
 /// ```
@@ -32,18 +32,17 @@ pub(super) fn log_density(z: &[f64], gradient: &mut [f64]) -> f64 {
     let radius = z[0].hypot(z[1]);
     let off = (radius - RADIUS) / WIDTH;
     let [right, left] = [z[0] - RADIUS, z[0] + RADIUS].map(|d| d / SIDE);
-    let (sides, share) = log_add(-0.5 * right * right, -0.5 * left * left);
-    // At the origin, the tip of a cone, the mean of the slopes around it.
+    let (sides, share) = log_sum_exp(-0.5 * right * right, -0.5 * left * left);
+    // At the origin, the tip of a cone, the mean of the slopes around it is 0.
     let radial = if radius > 0.0 { -off / WIDTH / radius } else { 0.0 };
     gradient[0] = radial * z[0] - (share * right + (1.0 - share) * left) / SIDE;
     gradient[1] = radial * z[1];
     sides - 0.5 * off * off
 }
 
-/// By rejection twice. The radius has a density like r exp(-((r - 2) / 0.4)^2 / 2), which lies under
-/// 2 exp((r - 2) / 2) times the same bell: a normal of mean 2 + 0.4^2 / 2. A point on the circle
-/// then stays with the value of both sides there over its bound 2, of which the sum's maximum is
-/// hardly more than a half.
+/// Two rejection samplers. The radius has density r exp(-((r - 2) / 0.4)^2 / 2) up to a constant,
+/// below 2 exp((r - 2) / 2) times the same bell, a normal of mean 2 + 0.4^2 / 2. A point on the
+/// circle is then accepted in proportion to the sum of both sides there.
 pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
     loop {
         let normal: f64 = rng.sample(StandardNormal);

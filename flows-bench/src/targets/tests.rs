@@ -1,4 +1,4 @@
-//! What holds for every target: density, gradient, normaliser and sampler belong together.
+//! Tests of all targets: density, gradient, normaliser and sampler agree.
 
 use flows_core::Target;
 use rand::SeedableRng;

@@ -5,10 +5,10 @@ use std::f64::consts::FRAC_PI_2;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
-use super::pair::log_add;
+use super::log_sum_exp::log_sum_exp;
 use super::{Card, LogNormaliser};
 
-/// Where z1 is.
+/// Support of z1.
 pub(super) const SIDE: [f64; 2] = [-4.0, 4.0];
 
 /// One or two ribbons around w1(z1) = sin(2 pi z1 / 4), the second lower by w(z1):
@@ -84,7 +84,7 @@ fn step(z: f64) -> (f64, f64) {
 }
 
 impl Waves {
-    /// With u = (z2 - w1) / s, v = (z2 - w1 + w) / t and q the first ribbon's share,
+    /// With u = (z2 - w1) / s, v = (z2 - w1 + w) / t and q the softmax weight of the first ribbon,
     /// ```text
     /// d/dz2 = -q u / s - (1 - q) v / t,   d/dz1 = -w1' d/dz2 - (1 - q) v / t w'
     /// ```
@@ -102,14 +102,14 @@ impl Waves {
         };
         let (distance, slope) = drop(z[0]);
         let lower = (z[1] - sin + distance) / width;
-        let (log_sum, share) = log_add(-0.5 * upper * upper, -0.5 * lower * lower);
+        let (log_sum, share) = log_sum_exp(-0.5 * upper * upper, -0.5 * lower * lower);
         let pull = -(1.0 - share) * lower / width;
         gradient[1] = pull - share * upper / self.width;
         gradient[0] = pull * slope - FRAC_PI_2 * cos * gradient[1];
         log_sum
     }
 
-    /// z1 is uniform, since every ribbon has the same mass across it everywhere.
+    /// z1 is uniform, since each cross-section of a ribbon has the same mass.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> [f64; 2] {
         let z = rng.random_range(SIDE[0]..SIDE[1]);
         let normal: f64 = rng.sample(StandardNormal);

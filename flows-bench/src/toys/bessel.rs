@@ -1,8 +1,8 @@
-//! The modified Bessel function I₀ without its exponential growth.
+//! The exponentially scaled modified Bessel function e⁻ˣ I₀(x).
 
 use std::f64::consts::TAU;
 
-/// The power series is used below this argument, the asymptotic one from here on.
+/// Argument at which the asymptotic series replaces the power series.
 const SWITCH: f64 = 30.0;
 
 /// e⁻ˣ I₀(x) for x ≥ 0.

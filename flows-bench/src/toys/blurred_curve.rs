@@ -1,12 +1,12 @@
-//! The density of a point on a curve plus independent noise on each axis.
+//! Densities of a point on a curve plus independent noise on each axis.
 //!
 //! With the curve cut into quadrature nodes cᵢ of weight wᵢ and noise of scale σ and density k(u)/σ
 //! per axis,
 //! ```text
 //! p(x) = Σᵢ wᵢ k((x₁ − cᵢ₁)/σ) k((x₂ − cᵢ₂)/σ) / σ²
 //! ```
-//! Almost all terms are negligible at any given x. A grid of cells of side σ remembers for each cell
-//! which nodes matter; outside the grid all nodes are summed.
+//! Almost all terms are negligible at any given x: a grid of cells of side σ stores the relevant
+//! nodes of each cell; outside the grid all nodes are summed.
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -19,7 +19,7 @@ const NEGLIGIBLE: f64 = 30.0;
 /// Distance in σ by which the grid exceeds the curve on each side.
 const MARGIN: f64 = 12.0;
 
-/// Density k of the noise of one axis in units of σ: even, and decreasing in |u|.
+/// Univariate noise density k in units of σ: even, and decreasing in |u|.
 pub(super) trait Kernel {
     /// k(u)/φ(u), φ being the standard normal density.
     fn tilt(&self, u: f64) -> f64;
@@ -42,14 +42,14 @@ impl Kernel for Gaussian {
     }
 }
 
-/// A piece of curve: its position and its share of the mass.
+/// A quadrature node of the curve: its position and weight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) position: [f64; 2],
     pub(super) weight: f64,
 }
 
-/// The nodes that matter to one cell.
+/// The relevant nodes of a cell.
 #[derive(Debug)]
 struct Cell {
     /// Added to every exponent of the cell, so that the largest term is of order one.
@@ -58,7 +58,7 @@ struct Cell {
     runs: Range<usize>,
 }
 
-/// Quadrature nodes of a curve with an index of the relevant ones by place.
+/// Quadrature nodes of a curve with a spatial index.
 #[derive(Debug)]
 pub(super) struct BlurredCurve<K> {
     kernel: K,
@@ -74,7 +74,7 @@ pub(super) struct BlurredCurve<K> {
 }
 
 impl<K: Kernel> BlurredCurve<K> {
-    /// Prepares the density of `nodes` (weights positive, of sum one) blurred by `kernel` scaled to
+    /// The density of `nodes` (weights positive, of sum one) convolved with `kernel`, scaled to
     /// `sigma`.
     pub(super) fn new(kernel: K, sigma: f64, mut nodes: Vec<Node>) -> Self {
         for node in &mut nodes {
@@ -119,7 +119,7 @@ impl<K: Kernel> BlurredCurve<K> {
         }
     }
 
-    /// For each node, the range of its kernel's logarithm over the `cell`-th strip of an axis.
+    /// For each node, the range of the log-kernel over the `cell`-th strip of an axis.
     fn bounds(&self, axis: usize, cell: usize) -> Vec<Bounds> {
         let middle = self.corner[axis] + cell as f64 + 0.5;
         let of = |node: &Node| {
@@ -171,14 +171,14 @@ impl<K: Kernel> BlurredCurve<K> {
     }
 }
 
-/// Least and greatest logarithm of a kernel over a strip.
+/// Smallest and largest log-kernel over a strip.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     lower: f64,
     upper: f64,
 }
 
-/// Appends the maximal ranges of consecutive positions at which `matters` is true.
+/// Appends the maximal ranges of consecutive positions where `matters` is true.
 fn push_runs(runs: &mut Vec<Range<usize>>, matters: impl Iterator<Item = bool>) {
     let mut open = None;
     let mut end = 0;
@@ -196,8 +196,8 @@ fn push_runs(runs: &mut Vec<Range<usize>>, matters: impl Iterator<Item = bool>) 
     runs.extend(open.map(|start| start..end));
 }
 
-/// Greatest difference between two versions of a density over the points of `window` where it is
-/// not negligible: within about seven standard deviations of the noise.
+/// Largest difference between two versions of a density over the points of `window` where it is not
+/// negligible: within about seven standard deviations of the noise.
 #[cfg(test)]
 pub(super) fn greatest_difference(
     window: [f64; 4],

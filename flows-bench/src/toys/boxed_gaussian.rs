@@ -1,11 +1,11 @@
-//! The sum of a centred uniform and a standard normal variable.
+//! The distribution of the sum of a centred uniform and a standard normal variable.
 
 use super::blurred_curve::Kernel;
 use super::gauss_legendre::gauss_legendre;
 
 /// Table points per unit of u.
 const DENSITY: f64 = 64.0;
-/// The table covers |u| < `REACH`; the asymptotic form takes over there.
+/// The table covers |u| < `REACH`; beyond, the asymptotic form is used.
 const REACH: f64 = 32.0;
 
 /// Density of `half_width`·(2U − 1) + N, U uniform on (0, 1) and N standard normal.

@@ -1,4 +1,4 @@
-//! Eight black squares of a 4 × 4 board, filled uniformly.
+//! `checkerboard`: the uniform distribution on eight squares of a 4 × 4 board.
 
 use rand::{Rng, RngExt};
 

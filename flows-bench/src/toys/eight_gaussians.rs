@@ -1,4 +1,4 @@
-//! Eight round Gaussians on a circle.
+//! `8gaussians`: a mixture of eight isotropic Gaussians on a circle.
 
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 

@@ -1,6 +1,6 @@
-//! The logarithm of a sum of exponentials, gathered one term at a time.
+//! Log-sum-exp, one term at a time.
 
-/// Running value of ln Σ exp(tᵢ) that neither overflows nor underflows.
+/// Running log-sum-exp ln Σ exp(tᵢ), without overflow or underflow.
 ///
 /// Terms may be −∞ (an empty sum is −∞); +∞ is not expected.
 #[derive(Clone, Copy, Debug)]

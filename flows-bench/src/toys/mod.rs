@@ -1,9 +1,9 @@
-//! Eight densities in the plane with samplers, exact log-densities and entropies.
+//! Eight toy densities in the plane, with samplers, exact log-densities and entropies.
 //!
-//! The toys are those of the FFJORD experiments. There, angles and curve parameters are spaced evenly
-//! over a batch and classes have equal counts; here every row is an independent draw from the same
-//! distribution, so that [`Toy::log_density`] is the density of each row and the mean of its negative
-//! over rows tends to [`Toy::entropy`], the least negative log-likelihood any model can reach.
+//! They are those of the FFJORD experiments, with one change: there, angles and curve parameters
+//! are evenly spaced over a batch and classes have equal counts; here all rows are independent
+//! draws. So [`Toy::log_density`] is the density of each row, and the mean of its negative over
+//! rows tends to [`Toy::entropy`], the least negative log-likelihood of any model.
 //!
 //! # Reference
 //! Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, *FFJORD: Free-form Continuous Dynamics for
@@ -30,7 +30,7 @@ use std::str::FromStr;
 
 use rand::Rng;
 
-/// A distribution in the plane with a known density.
+/// A toy distribution in the plane with known density.
 ///
 /// | toy | construction | log-density |
 /// |---|---|---|
@@ -62,7 +62,7 @@ pub enum Toy {
     TwoSpirals,
 }
 
-/// A differential entropy in nats with a bound on its error.
+/// A differential entropy in nats, with an error bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entropy {
     /// −∫ p ln p.
@@ -71,7 +71,7 @@ pub struct Entropy {
     pub error: f64,
 }
 
-/// What is known about a toy in advance; each toy's file has one.
+/// Name, window and constants of a toy.
 #[derive(Clone, Copy, Debug)]
 struct Card {
     name: &'static str,
@@ -81,7 +81,7 @@ struct Card {
 }
 
 impl Toy {
-    /// Every toy, in alphabetical order of the usual names but for the two that start with a digit.
+    /// All toys, alphabetically except for the two names that start with a digit.
     pub const ALL: [Toy; 8] = [
         Toy::EightGaussians,
         Toy::Checkerboard,
@@ -93,7 +93,7 @@ impl Toy {
         Toy::TwoSpirals,
     ];
 
-    /// Name used in the literature, for configurations and figures; [`FromStr`] reads it back.
+    /// Name in the literature, configurations and figures; [`FromStr`] reads it back.
     pub fn name(self) -> &'static str {
         self.card().name
     }
@@ -106,10 +106,10 @@ impl Toy {
     /// Normalised log-density at `x` in nats; −∞ outside the support, NaN if a coordinate is NaN.
     ///
     /// # Accuracy
-    /// [`Toy::density_error`] wherever the density exceeds exp(−25). Farther out the value stays
-    /// finite up to coordinates of about 1e153, with a relative error below 1 %: more than twelve
-    /// noise scales from the bounding box of a curve the nearest quadrature node stands for the
-    /// nearest point, and the pinwheel is replaced by its angular mean for |x| > 16.
+    /// [`Toy::density_error`] where the density exceeds exp(−25). Beyond, the value stays finite up
+    /// to coordinates of about 1e153, with a relative error below 1 %: more than twelve noise
+    /// scales outside the bounding box of a curve the nearest quadrature node replaces the nearest
+    /// point, and the pinwheel is replaced by its angular mean for |x| > 16.
     pub fn log_density(self, x: [f64; 2]) -> f64 {
         if x[0].is_nan() || x[1].is_nan() {
             return f64::NAN;
@@ -126,16 +126,16 @@ impl Toy {
         }
     }
 
-    /// Differential entropy, the floor of every model's negative log-likelihood.
+    /// Differential entropy, the lower bound of every model's expected negative log-likelihood.
     ///
-    /// ln 32 for the checkerboard. For the others the integral of −p ln p by the midpoint rule with
-    /// step 0.02 over [−6, 6]², which for these smooth densities converges faster than any power of
-    /// the step: halving it changes nothing above the stated error.
+    /// ln 32 for the checkerboard, otherwise the integral of −p ln p by the midpoint rule with step
+    /// 0.02 over [−6, 6]², which for smooth densities converges faster than any power of the step:
+    /// halving the step changes nothing above the stated error.
     pub fn entropy(self) -> Entropy {
         self.card().entropy
     }
 
-    /// A box [x_min, x_max, y_min, y_max] with all but less than 1e-6 of the mass; fit for plots.
+    /// A box [x_min, x_max, y_min, y_max] for plots, with all but 1e-6 of the mass.
     pub fn window(self) -> [f64; 4] {
         self.card().window
     }
@@ -189,7 +189,7 @@ impl FromStr for Toy {
     }
 }
 
-/// A name that belongs to no [`Toy`].
+/// Error for a name that is not a [`Toy`]'s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownToy {
     /// The name as given.

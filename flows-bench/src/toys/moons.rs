@@ -1,4 +1,4 @@
-//! Two interleaved half circles under Gaussian noise.
+//! `moons`: two interleaved half circles with Gaussian noise.
 
 use std::f64::consts::PI;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use super::{Card, Entropy};
 const NOISE: f64 = 0.1;
 const SCALE: f64 = 2.0;
 const SHIFT: [f64; 2] = [-1.0, -0.2];
-/// Panels a moon, each of length four noise scales.
+/// Panels of each moon, each four noise scales long.
 const PANELS: usize = 8;
 const ORDER: usize = 12;
 

@@ -1,4 +1,4 @@
-//! Five Gaussian blades, each twisted by an angle that grows with the radius.
+//! `pinwheel`: five Gaussian blades, twisted by an angle that grows with the radius.
 
 use std::f64::consts::{LN_2, PI, TAU};
 
@@ -15,10 +15,10 @@ const ACROSS: f64 = 0.1;
 /// The twist of a feature f is `RATE` exp(f₁).
 const RATE: f64 = 0.25;
 const SCALE: f64 = 2.0;
-/// Beyond this radius (before the scaling, and 23 standard deviations out) the blades are wound so
-/// tightly that their number of preimages grows as 0.4 eʳ; the angular mean takes over.
+/// Radius (before the scaling, 23 standard deviations out) beyond which the number of preimages
+/// grows as 0.4 eʳ; the angular mean replaces the sum there.
 const WOUND: f64 = 8.0;
-/// A Newton step shorter than this is the last one; it squares the error, down to rounding level.
+/// Newton steps end below this length: a step squares the error, down to rounding level.
 const CLOSE: f64 = 1e-9;
 
 pub(super) const CARD: Card = Card {
@@ -36,7 +36,7 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
     [SCALE * (f1 * cos + f2 * sin), SCALE * (f2 * cos - f1 * sin)]
 }
 
-/// The sum over all blades and all preimages.
+/// Change of variables: the sum over all blades and preimages.
 ///
 /// 1. The warp turns f = r (cos α, sin α) into the point of radius r and angle
 ///    ψ = α − `RATE` exp(r cos α) − 2πc/5, c the blade; call the first two terms g(α).
@@ -63,7 +63,7 @@ pub(super) fn log_density(x: [f64; 2]) -> f64 {
     sum.value() - (BLADES as f64).ln() - constant
 }
 
-/// ln of the mean over all angles of the unnormalised density, for large radii.
+/// ln of the unnormalised density's mean over all angles, for large radii.
 ///
 /// The mean over α of exp(−(r cos α − 1)²/2a² − r² sin² α/2b²), a and b the standard deviations, is
 /// concentrated at α = 0; Laplace's method there has a relative error below 1e-4 for r ≥ 8.
@@ -95,8 +95,8 @@ impl Warp {
         (1.0 + growth * sin, growth * (cos - self.radius * sin * sin))
     }
 
-    /// Where g stops rising and where it stops falling, −π < first ≤ second < 0; equal if it
-    /// always rises.
+    /// Where g stops rising and where it stops falling, −π < first ≤ second < 0; equal if it is
+    /// monotone.
     fn turning_points(self) -> [f64; 2] {
         // g″ = 0 where r cos² α + cos α − r = 0; g′ is least at the negative one of the two angles.
         let cos = 2.0 * self.radius / (1.0 + (1.0 + 4.0 * self.radius * self.radius).sqrt());
@@ -108,8 +108,8 @@ impl Warp {
         [root(slope, steepest, -PI), root(slope, steepest, 0.0)]
     }
 
-    /// Gives `visit` the ln of p_f/|g′| (without constants) of each preimage between `low` and
-    /// `high`, where g takes its least and its greatest value.
+    /// Calls `visit` with the ln of p_f/|g′| (without constants) of each preimage between `low` and
+    /// `high`, where g has its minimum and maximum.
     fn for_each_preimage(self, angle: f64, low: f64, high: f64, mut visit: impl FnMut(f64)) {
         let step = TAU / BLADES as f64;
         let [first, end] = [low, high].map(|alpha| ((self.angle(alpha).0 - angle) / step).ceil());
@@ -138,8 +138,8 @@ impl Warp {
 }
 
 /// Root of a function given with its slope, negative at `below` and positive at `above` (in either
-/// order), by Newton's method, with bisection where a step leaves the bracket or fails to halve the
-/// one before: without the second condition the steps can settle on a cycle of length two.
+/// order), by Newton's method, with bisection if a step leaves the bracket or does not halve the
+/// one before: otherwise steps could cycle with period two.
 fn root(function: impl Fn(f64) -> (f64, f64), mut below: f64, mut above: f64) -> f64 {
     let mut at = 0.5 * (below + above);
     let mut step = above - below;
@@ -171,7 +171,7 @@ mod tests {
 
     use super::{BLADES, CARD, WOUND, Warp, draw, log_angular_mean, log_density};
 
-    /// Logarithm of the density of blade `blade` alone at the image of the feature, and that image.
+    /// Log-density of blade `blade` alone at the image of the feature, and that image.
     fn term_and_image(blade: usize, radius: f64, alpha: f64) -> (f64, [f64; 2]) {
         let warp = Warp { radius };
         let (angle, slope) = warp.angle(alpha);

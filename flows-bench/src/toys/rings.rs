@@ -1,4 +1,4 @@
-//! Blurred concentric circles: the toys `circles` and `rings`.
+//! `circles` and `rings`: concentric circles with Gaussian noise.
 
 use std::f64::consts::TAU;
 
@@ -9,13 +9,13 @@ use super::bessel::scaled_bessel_i0;
 use super::log_sum::LogSum;
 use super::{Card, Entropy};
 
-/// Circles around the origin, chosen with equal probability, plus Gaussian noise in the plane.
+/// Concentric circles with equal probability, plus Gaussian noise in the plane.
 ///
 /// A circle of radius R under noise of standard deviation s has the density, r = |x|,
 /// ```text
 /// p(x) = exp(−(r² + R²)/2s²) I₀(rR/s²) / 2πs² = exp(−(r − R)²/2s²) [e⁻ᵘ I₀(u)] / 2πs²,  u = rR/s²
 /// ```
-/// of which the right-hand form does not overflow.
+/// The right-hand form does not overflow.
 #[derive(Debug)]
 pub(super) struct Rings<const N: usize> {
     pub(super) card: Card,

@@ -1,4 +1,4 @@
-//! An Archimedean spiral of one and a half turns under Gaussian noise.
+//! `swissroll`: an Archimedean spiral of one and a half turns with Gaussian noise.
 
 use std::f64::consts::PI;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use super::blurred_curve::{BlurredCurve, Gaussian, Node};
 use super::gauss_legendre::composite;
 use super::{Card, Entropy};
 
-/// The angle t is uniform between these.
+/// Range of the uniform angle t.
 const FIRST: f64 = 1.5 * PI;
 const LAST: f64 = 4.5 * PI;
 /// Divides the spiral (t cos t, t sin t) and its noise of standard deviation one.

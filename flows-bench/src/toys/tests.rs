@@ -1,4 +1,4 @@
-//! What holds for every toy: density, sampler and entropy belong together.
+//! Tests of all toys: density, sampler and entropy agree.
 
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -1,4 +1,4 @@
-//! Two spirals of one and a half turns, each the other turned by 180 degrees, under uniform and
+//! `2spirals`: two spirals of one and a half turns, rotated by 180 degrees, with uniform and
 //! Gaussian noise.
 
 use std::f64::consts::PI;

@@ -1,4 +1,4 @@
-//! The continuous adjoint: gradients by one more ODE, integrated backwards.
+//! The continuous adjoint method: gradients by a second ODE, integrated backwards.
 //!
 //! With a(t) the gradient of the state at time t and b those of log-det and penalties (constant), the
 //! rates r = (f, tr J, penalties) and lambda = (a, b),
@@ -18,26 +18,26 @@ use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::fixed_step::{integrate, uniform_time};
 use crate::solver::runge_kutta::SolveGradients;
 use crate::solver::solution::{FieldError, Keep};
 use crate::solver::{Solver, refused, stopped};
 
-/// Equal steps that share one mesh.
+/// Equal steps in one mesh.
 const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
 pub(crate) struct Adjoint<'a, E> {
-    pub(crate) rates: &'a Rates<E>,
+    pub(crate) dynamics: &'a AugmentedDynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) learns_end: bool,
 }
 
 impl<E: Real> Adjoint<'_, E> {
-    /// From the gradient of the end, in `into.state`, to that of the start; `end` is the state
-    /// there. Memory: a few copies of the augmented state.
+    /// From the gradient of the end, in `into.state`, to that of the start; `end` is the end state.
+    /// It takes memory for a few copies of the augmented state.
     ///
     /// # Errors
     /// [`Error::Stopped`](flows_core::Error::Stopped) where the adjoint cannot be integrated.
@@ -45,13 +45,13 @@ impl<E: Real> Adjoint<'_, E> {
         &self,
         end: &[E],
         mut evaluation: Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         into: SolveGradients<'_, '_, E>,
     ) -> Result<()> {
-        let size = self.rates.kernel.dim() * LANES;
+        let size = self.dynamics.kernel.dim() * LANES;
         let end_time = usize::from(self.learns_end) * LANES;
-        let parts = [size, size, given.context.len(), end_time];
-        let lengths = parts.into_iter().chain(given.parameters.iter().map(|p| p.len()));
+        let parts = [size, size, fixed.context.len(), end_time];
+        let lengths = parts.into_iter().chain(fixed.parameters.iter().map(|p| p.len()));
         let lengths: Vec<usize> = lengths.collect();
         let mut y = end[..size].to_vec();
         y.extend_from_slice(&into.state[..size]);
@@ -62,14 +62,15 @@ impl<E: Real> Adjoint<'_, E> {
             evaluation.time.fill(E::of(t));
             evaluation.move_to(y);
             lambda[..size].copy_from_slice(&y[size..2 * size]);
-            self.rates.evaluate(&mut evaluation, given);
+            self.dynamics.evaluate(&mut evaluation, fixed);
             dy.fill(E::zero());
             let mut parts = split(dy, &lengths);
             let (first, parameters) = parts.split_at_mut(4);
             let [dz, da, dc, de] = named_mut(first);
             let mut d_time = [E::zero(); LANES];
-            let gradients = RateGradients { state: da, time: &mut d_time, context: dc, parameters };
-            self.rates.backward(&mut evaluation, given, &lambda, gradients, &mut buffers);
+            let gradients =
+                DynamicsGradients { state: da, time: &mut d_time, context: dc, parameters };
+            self.dynamics.backward(&mut evaluation, fixed, &lambda, gradients, &mut buffers);
             let Evaluation { time, rates, .. } = &evaluation;
             dz.copy_from_slice(&rates[..size]);
             if self.learns_end {
@@ -92,7 +93,7 @@ impl<E: Real> Adjoint<'_, E> {
         Ok(())
     }
 
-    /// The solution at the start.
+    /// Integrates back to the start.
     fn integrate(
         &self,
         mut y: Vec<E>,
@@ -107,7 +108,7 @@ impl<E: Real> Adjoint<'_, E> {
             return if solution.is_finished() { Ok(solution.state) } else { Err(stopped()) };
         }
         let steps = self.solver.equal_steps().unwrap_or(NonZeroUsize::MIN);
-        // A few steps at a time: their mesh takes memory.
+        // A few steps at a time, because the mesh takes memory.
         for first in (0..steps.get()).step_by(TOGETHER) {
             let last = (first + TOGETHER).min(steps.get());
             let time = |index| uniform_time([t1, t0], steps, index);

@@ -1,5 +1,5 @@
-//! The rates over all rows of a batch at one time, block by block on all threads, as a solver with
-//! one step size for the batch sees them.
+//! The augmented dynamics of a whole batch at one time, block by block on all threads, for solvers
+//! with one step size for the batch.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use flows_core::operation::LANES;
 use rayon::prelude::*;
 
 use crate::continuous::row_batch::RowBatch;
-use crate::rates::{Evaluation, Given, Rates};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
 use crate::solver::monitor::Problem;
 use crate::solver::path::Room;
 use crate::solver::row_wise::Waiting;
@@ -19,39 +19,39 @@ struct Block<E> {
     rows: usize,
     context: Vec<E>,
     probes: Vec<E>,
-    /// The latest evaluations, the last one last.
+    /// The latest evaluations, in order.
     latest: VecDeque<Evaluation<E>>,
-    /// The first stage of the next step, where stages are kept.
+    /// The first stage of the next step, if stages are kept.
     first: Option<Evaluation<E>>,
     kept: Vec<Vec<Evaluation<E>>>,
 }
 
-/// The rates with their parameters, rows and buffers.
-pub(crate) struct BatchedRates<'a, E: Real> {
-    rates: &'a Rates<E>,
+/// The augmented dynamics with parameters, rows and buffers.
+pub(crate) struct BatchedDynamics<'a, E: Real> {
+    dynamics: &'a AugmentedDynamics<E>,
     parameters: Vec<&'a [E]>,
     blocks: Vec<Block<E>>,
-    /// Evaluations that the directions took.
+    /// Evaluations for the directions of the trace estimate.
     pub(crate) sketched: u64,
-    /// Memory for the stages of accepted steps, as long as they are kept.
+    /// Memory for the stages of accepted steps, while they are kept.
     room: Option<Room>,
 }
 
-impl<'a, E: Real> BatchedRates<'a, E> {
+impl<'a, E: Real> BatchedDynamics<'a, E> {
     /// For a solve from `start` at `time`; start, context and probes row by row. Stages of accepted
-    /// steps are kept while there is `room` of so many evaluations an attempt.
+    /// steps are kept while there is `room`.
     pub(crate) fn new(
-        rates: &'a Rates<E>,
+        dynamics: &'a AugmentedDynamics<E>,
         time: f64,
         batch: &'a RowBatch<E>,
         keep: Option<(Room, usize)>,
     ) -> Self {
-        let dim = rates.kernel.dim();
+        let dim = dynamics.kernel.dim();
         let parameters = batch.parameters();
         let mut sketched = 0;
-        let blocks = batch.blocks(rates).map(|Waiting { rows, state, context, probes }| {
-            let given = Given { parameters: &parameters, context: &context, probes: &probes };
-            let (start, evaluations) = rates.start(time, &state[..dim * LANES], given);
+        let blocks = batch.blocks(dynamics).map(|Waiting { rows, state, context, probes }| {
+            let fixed = FixedInputs { parameters: &parameters, context: &context, probes: &probes };
+            let (start, evaluations) = dynamics.start(time, &state[..dim * LANES], fixed);
             sketched = evaluations;
             let count = keep.map_or(1, |(_, attempt)| attempt);
             let latest = (0..count).map(|_| start.another()).collect();
@@ -59,17 +59,17 @@ impl<'a, E: Real> BatchedRates<'a, E> {
             Block { rows: rows.len(), context, probes, latest, first, kept: Vec::new() }
         });
         let blocks = blocks.collect();
-        Self { rates, parameters, blocks, sketched, room: keep.map(|(room, _)| room) }
+        Self { dynamics, parameters, blocks, sketched, room: keep.map(|(room, _)| room) }
     }
 
-    /// The stages of the first steps of each block.
+    /// The kept stages of each block.
     pub(crate) fn into_kept(self) -> impl Iterator<Item = Vec<Vec<Evaluation<E>>>> {
         self.blocks.into_iter().map(|block| block.kept)
     }
 }
 
 impl<E: Real> Block<E> {
-    /// Sets the latest stages aside. The last of them is the first of the next step.
+    /// Keeps the latest stages; the last of them is the first of the next step.
     fn keep(&mut self) {
         let others = self.latest.iter().map(Evaluation::another).collect();
         let mut step: Vec<Evaluation<E>> = self.first.take().into_iter().collect();
@@ -79,10 +79,10 @@ impl<E: Real> Block<E> {
     }
 }
 
-impl<E: Real> Problem<E> for BatchedRates<'_, E> {
+impl<E: Real> Problem<E> for BatchedDynamics<'_, E> {
     fn velocity(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), FieldError> {
-        let Self { rates, parameters, blocks, .. } = self;
-        let width = rates.width();
+        let Self { dynamics, parameters, blocks, .. } = self;
+        let width = dynamics.width();
         let chunks = dy.par_chunks_mut(width * LANES).zip(y.par_chunks(width * LANES));
         blocks.par_iter_mut().zip(chunks).for_each(|(block, (dy, y))| {
             let Block { rows, context, probes, latest, first, .. } = block;
@@ -95,7 +95,7 @@ impl<E: Real> Problem<E> for BatchedRates<'_, E> {
             for (state, y) in evaluation.state().zip(y.chunks_exact(*rows)) {
                 state[..*rows].copy_from_slice(y);
             }
-            rates.evaluate(evaluation, Given { parameters, context, probes });
+            dynamics.evaluate(evaluation, FixedInputs { parameters, context, probes });
             let rates = evaluation.rates.chunks_exact(LANES);
             for (row, dy) in rates.zip(dy.chunks_exact_mut(*rows)) {
                 dy.copy_from_slice(&row[..*rows]);

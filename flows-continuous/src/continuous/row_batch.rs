@@ -1,4 +1,4 @@
-//! A batch of rows in blocks, and the row-wise solver over all of them.
+//! Batches of rows in blocks, and the row-wise solver over them.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +7,13 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::rates::Rates;
+use crate::dynamics::AugmentedDynamics;
 use crate::solver::control::Adaptive;
 use crate::solver::row_wise::{Waiting, solve_rows};
 use crate::solver::solution::RowReport;
 
-/// How a batch lies in the flat state of a solver: block after block of up to LANES rows, feature
-/// by feature within a block, without padding (padding would count in the solver's error norm).
+/// Layout of a batch in the flat state of a solver: blocks of up to LANES rows, feature by feature
+/// within a block, without padding, which would count in the solver's error norm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct State {
     width: usize,
@@ -31,7 +31,7 @@ impl State {
         (0..self.rows).step_by(LANES).map(move |start| (start, LANES.min(self.rows - start)))
     }
 
-    /// Rows of `dim` values each, the rest of the width zero.
+    /// Packs rows of `dim` values each; the rest of the width is zero.
     pub(crate) fn pack<E: Real>(self, values: &[E], dim: usize) -> Vec<E> {
         let mut flat = Vec::with_capacity(self.width * self.rows);
         for (start, rows) in self.blocks() {
@@ -43,7 +43,7 @@ impl State {
         flat
     }
 
-    /// Values `from..from + count` of the rows of each block, the last one repeated to fill it.
+    /// Values `from..from + count` of the rows of each block, padded with copies of the last row.
     pub(crate) fn split<E: Real>(self, flat: &[E], values: Range<usize>) -> Vec<Vec<E>> {
         let block = |(start, rows): (usize, usize)| {
             let mut block = Vec::with_capacity(values.len() * LANES);
@@ -66,15 +66,18 @@ pub(crate) struct RowBatch<E> {
 }
 
 impl<E: Real> RowBatch<E> {
-    /// The parameters as a field takes them.
+    /// The parameters as slices.
     pub(crate) fn parameters(&self) -> Vec<&[E]> {
         self.parameters.iter().map(Vec::as_slice).collect()
     }
 
     /// The rows, a block at a time.
-    pub(crate) fn blocks(&self, rates: &Rates<E>) -> impl Iterator<Item = Waiting<E>> {
-        let (dim, width) = (rates.kernel.dim(), rates.width());
-        let features = rates.kernel.context_dim();
+    pub(crate) fn blocks(
+        &self,
+        dynamics: &AugmentedDynamics<E>,
+    ) -> impl Iterator<Item = Waiting<E>> {
+        let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
+        let features = dynamics.kernel.context_dim();
         let rows = self.start.len() / dim;
         let noise = self.probes.len().checked_div(rows).unwrap_or(0);
         State::new(dim, rows).blocks().map(move |(first, count)| {
@@ -90,26 +93,25 @@ impl<E: Real> RowBatch<E> {
     }
 }
 
-/// Rows in the order in which one thread finished them, and their values.
+/// Reports of rows, in the order in which one thread finished them, and their values.
 type Solved<E> = (Vec<(usize, RowReport)>, Vec<E>);
 
-/// Solves every row; returns state, log-det and penalties row by row, and what became of each.
+/// Solves every row; returns state, log-det and penalties row by row, and a report for each.
 ///
-/// Threads take the next rows as their places get free; that changes no result, because a row's
-/// does not depend on its place.
+/// Threads take the next rows as lanes get free; the result of a row does not depend on its lane.
 pub(crate) fn solve_batch<E: Real>(
-    rates: &Rates<E>,
+    dynamics: &AugmentedDynamics<E>,
     (settings, times): (Adaptive, [f64; 2]),
     batch: &RowBatch<E>,
 ) -> (Vec<E>, Vec<RowReport>) {
-    let (dim, width) = (rates.kernel.dim(), rates.width());
+    let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
     let (rows, parameters) = (batch.start.len() / dim, batch.parameters());
-    let (blocks, count) = (Mutex::new(batch.blocks(rates)), rows.div_ceil(LANES));
+    let (blocks, count) = (Mutex::new(batch.blocks(dynamics)), rows.div_ceil(LANES));
     let work = |_| {
         let (mut order, mut values) = (Vec::new(), Vec::new());
         let fetch = || blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
         let settings = (settings, times);
-        solve_rows(rates, &parameters, settings, fetch, None, |done| {
+        solve_rows(dynamics, &parameters, settings, fetch, None, |done| {
             order.push((done.row, done.report));
             values.extend(done.block[done.lane..].iter().step_by(LANES));
         });
@@ -128,7 +130,7 @@ pub(crate) fn solve_batch<E: Real>(
     (values, reports)
 }
 
-/// Feature-major block of `rows` rows from row `start`, the last one repeated to fill it.
+/// Feature-major block of `rows` rows from row `start`, padded with copies of the last one.
 pub(crate) fn lanes<E: Real>(values: &[E], dim: usize, start: usize, rows: usize) -> Vec<E> {
     let row = |lane: usize| start + lane.min(rows - 1);
     let feature = |index| (0..LANES).map(move |lane| values[row(lane) * dim + index]);

@@ -1,4 +1,4 @@
-//! How a continuous flow is solved: by which solver, over which rows, with which record.
+//! The solution map of an ODE, by the solver of the present purpose.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,27 +7,27 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Real, Result, Tape, Values, Work};
 
 use super::Continuous;
-use crate::continuous::batched::BatchedRates;
+use crate::continuous::batched::BatchedDynamics;
 use crate::continuous::row_batch::{RowBatch, State, lanes, solve_batch};
-use crate::continuous::solve::{Counts, Course, GradientMethod, Solve, SolveWorkspace};
-use crate::rates::Rates;
+use crate::continuous::solve::{Counts, GradientMethod, Solve, SolveMode, SolveWorkspace};
+use crate::dynamics::AugmentedDynamics;
 use crate::solver::control::{Adaptive, Method};
 use crate::solver::path::{Path, Room, Steps, spacing};
 use crate::solver::solution::{Keep, Status};
 use crate::solver::{Solver, refused, stopped};
 
 impl<E: Real> Continuous<E> {
-    /// The end, the log-det and the penalties of a solve between two times, one batch each.
+    /// Solves between two times: the end, the log-det and each penalty, as one tensor each.
     pub(super) fn solve(
         &self,
-        rates: Rates<E>,
+        dynamics: AugmentedDynamics<E>,
         input: &Batch<E>,
         context: &Context<E>,
         times: [f64; 2],
         tape: &mut Tape<E>,
     ) -> Result<(Vec<Batch<E>>, Work)> {
-        let (solver, dim) = (self.accuracy().solver, rates.kernel.dim());
-        let probes = match rates.divergence {
+        let (solver, dim) = (self.accuracy().solver, dynamics.kernel.dim());
+        let probes = match dynamics.divergence {
             None => Vec::new(),
             Some(_) => self.probes(input.rows()),
         };
@@ -35,21 +35,21 @@ impl<E: Real> Continuous<E> {
         let blocks = State::new(dim, input.rows());
         let stages = solver.tableau().stages();
         let memory = self.stage_memory / blocks.blocks().count().max(1);
-        let room = Room::new(memory, &rates, stages);
-        let (course, known) = match solver {
+        let room = Room::new(memory, &dynamics, stages);
+        let (mode, known) = match solver {
             Solver::RowWise(settings) if !tape.is_recording() => {
-                return unrecorded(&rates, (settings, times), &rows);
+                return unrecorded(&dynamics, (settings, times), &rows);
             }
-            Solver::RowWise(settings) => (Course::RowWise(settings), None),
+            Solver::RowWise(settings) => (SolveMode::RowWise(settings), None),
             Solver::Dopri5(settings) | Solver::Dop853(settings) => {
                 let room = tape.is_recording().then_some(room);
                 let solver = (settings, solver.method());
-                let (solved, work) = self.shared(&rates, solver, times, &rows, room)?;
-                (Course::Happened(solved), Some(work))
+                let (solved, work) = self.shared(&dynamics, solver, times, &rows, room)?;
+                (SolveMode::Solved(solved), Some(work))
             }
             _ => {
                 let steps = solver.equal_steps().unwrap_or(std::num::NonZeroUsize::MIN);
-                (Course::Equal(steps), None)
+                (SolveMode::Equal(steps), None)
             }
         };
         let noise = rows.probes.len().checked_div(input.rows()).unwrap_or(0);
@@ -58,10 +58,10 @@ impl<E: Real> Continuous<E> {
         let numbers = batch((0..input.rows()).map(number).collect(), input.rows(), 1)?;
         let counts = Counts::default();
         let operation = Solve {
-            rates,
+            dynamics,
             solver,
             times,
-            course,
+            mode,
             probes: blocks.blocks().map(split).collect(),
             gradient: self.gradient,
             learns_end: self.end_time.is_some(),
@@ -81,17 +81,17 @@ impl<E: Real> Continuous<E> {
         Ok((outputs, known.unwrap_or_else(|| counts.work())))
     }
 
-    /// A solve with one step size for the batch: its steps, and of each block the states and stages
-    /// kept of it and its end. With `room`, a backward pass may follow.
+    /// Solves with one step size for the batch. Returns its steps and, for each block, the end and
+    /// the kept states and stages. With `room`, a backward pass may follow.
     fn shared(
         &self,
-        rates: &Rates<E>,
+        dynamics: &AugmentedDynamics<E>,
         (settings, method): (Adaptive, Method),
         times: [f64; 2],
         rows: &RowBatch<E>,
         room: Option<Room>,
     ) -> Result<(Vec<Mutex<SolveWorkspace<E>>>, Work)> {
-        let (dim, width) = (rates.kernel.dim(), rates.width());
+        let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
         let state = State::new(width, rows.start.len() / dim);
         let checkpoints = match self.gradient {
             GradientMethod::Replay(kept) => room.map(|room| (room, kept.checkpoints)),
@@ -99,7 +99,7 @@ impl<E: Real> Continuous<E> {
         };
         let attempt = method.constants().stages + method.constants().velocities_at_end;
         let kept = checkpoints.map(|(room, _)| (room, attempt)).filter(|(room, _)| room.is_open());
-        let mut problem = BatchedRates::new(rates, times[0], rows, kept);
+        let mut problem = BatchedDynamics::new(dynamics, times[0], rows, kept);
         let keep = if checkpoints.is_some() { Keep::Everything } else { Keep::Last };
         let packed = state.pack(&rows.start, dim);
         let solution = settings.solve_problem(method, keep, times, packed, &mut problem);
@@ -123,19 +123,19 @@ impl<E: Real> Continuous<E> {
     }
 }
 
-/// The row-wise solver without a tape: any row takes any free place.
+/// The row-wise solver without a tape: rows take any free lane.
 fn unrecorded<E: Real>(
-    rates: &Rates<E>,
+    dynamics: &AugmentedDynamics<E>,
     (settings, times): (Adaptive, [f64; 2]),
     rows: &RowBatch<E>,
 ) -> Result<(Vec<Batch<E>>, Work)> {
-    let (values, reports) = solve_batch(rates, (settings, times), rows);
+    let (values, reports) = solve_batch(dynamics, (settings, times), rows);
     if let Some(row) = reports.iter().position(|report| report.status != Status::Finished) {
         return Err(stopped(Some(row), reports[row]));
     }
     let counts = Counts::default();
     reports.iter().for_each(|&report| counts.add(report));
-    let (dim, width) = (rates.kernel.dim(), rates.width());
+    let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
     let part = |(first, count): (usize, usize)| {
         let row = |row: &[E]| row[first..first + count].to_vec();
         batch(values.chunks(width).flat_map(row).collect(), reports.len(), count)

@@ -9,8 +9,8 @@ use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::continuous::adjoint::Adjoint;
-use crate::lanes::move_lane;
-use crate::rates::{Given, Rates};
+use crate::dynamics::{AugmentedDynamics, FixedInputs};
+use crate::lane_sums::move_lane;
 use crate::solver::control::Adaptive;
 use crate::solver::fixed_step::uniform_time;
 use crate::solver::path;
@@ -35,11 +35,11 @@ pub enum GradientMethod {
     Adjoint,
 }
 
-/// States that a replay keeps.
+/// Checkpoints of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoints {
-    /// Most states of a row; those between are computed anew, once.
+    /// Most checkpoints of a row; the states between are recomputed once.
     pub checkpoints: NonZeroUsize,
 }
 
@@ -55,18 +55,18 @@ impl Default for GradientMethod {
     }
 }
 
-/// Where the end of a block comes from.
+/// How the end of a block is computed.
 #[derive(Debug)]
-pub(crate) enum Course<E> {
-    /// So many equal steps, taken here.
+pub(crate) enum SolveMode<E> {
+    /// Equal steps, taken here.
     Equal(NonZeroUsize),
     /// The row-wise solver, run here.
     RowWise(Adaptive),
-    /// A solve that has happened: of each block, until it is asked for.
-    Happened(Vec<Mutex<SolveWorkspace<E>>>),
+    /// A solve that is already done, block by block.
+    Solved(Vec<Mutex<SolveWorkspace<E>>>),
 }
 
-/// What blocks count, shared between them.
+/// Counters shared between blocks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts(Arc<[AtomicU64; 4]>);
 
@@ -77,7 +77,7 @@ impl Counts {
         }
     }
 
-    /// The mean over rows, rounded up.
+    /// Means over rows, rounded up.
     pub(crate) fn work(&self) -> Work {
         let [rows, evaluations, accepted, rejected] =
             std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
@@ -91,24 +91,24 @@ impl Counts {
     }
 }
 
-/// The solution of an ODE from `times[0]` to `times[1]`.
+/// The solution of an ODE from `times[0]` to `times[1]`, as an operation.
 ///
-/// Inputs: start `(dim)`, number of the block `(1)`, and the context where there is one. Outputs: the
-/// end, the log-det, and each penalty. The parameters are the field's and, where that is learned, the
+/// Inputs: start `(dim)`, index of the block `(1)`, and the context if there is one. Outputs: the
+/// end, the log-det, and each penalty. Parameters: those of the field and, if learned, the
 /// logarithm of the end time.
 #[derive(Debug)]
 pub(crate) struct Solve<E> {
-    pub(crate) rates: Rates<E>,
+    pub(crate) dynamics: AugmentedDynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
-    pub(crate) course: Course<E>,
-    /// Of each block, `(noise, LANES)`.
+    pub(crate) mode: SolveMode<E>,
+    /// Probes of each block, `(noise, LANES)`.
     pub(crate) probes: Vec<Vec<E>>,
     pub(crate) gradient: GradientMethod,
     pub(crate) learns_end: bool,
     /// Whether a backward pass may follow.
     pub(crate) recorded: bool,
-    /// For the stages of a block.
+    /// Memory for the stages of a block.
     pub(crate) room: Room,
     pub(crate) counts: Counts,
 }
@@ -127,8 +127,8 @@ impl<E: Real> Operation<E> for Solve<E> {
     }
 
     fn output_widths(&self) -> Vec<usize> {
-        let dim = self.rates.kernel.dim();
-        [vec![dim], vec![1; self.rates.width() - dim]].concat()
+        let dim = self.dynamics.kernel.dim();
+        [vec![dim], vec![1; self.dynamics.width() - dim]].concat()
     }
 
     fn forward(
@@ -138,13 +138,13 @@ impl<E: Real> Operation<E> for Solve<E> {
         scratch: &mut Scratch,
         outputs: &mut [&mut [E]],
     ) -> Result<()> {
-        let given = self.given(inputs, parameters);
+        let fixed = self.fixed_inputs(inputs, parameters);
         let mut state = inputs[0].to_vec();
-        state.resize(self.rates.width() * LANES, E::zero());
-        let path = match &self.course {
-            Course::Equal(steps) => self.follow(*steps, &mut state, given)?,
-            Course::RowWise(settings) => self.rows(*settings, &mut state, given)?,
-            Course::Happened(blocks) => {
+        state.resize(self.dynamics.width() * LANES, E::zero());
+        let path = match &self.mode {
+            SolveMode::Equal(steps) => self.follow(*steps, &mut state, fixed)?,
+            SolveMode::RowWise(settings) => self.rows(*settings, &mut state, fixed)?,
+            SolveMode::Solved(blocks) => {
                 let block = blocks[block_number(inputs)].lock();
                 let mut block = block.unwrap_or_else(PoisonError::into_inner);
                 let SolveWorkspace { path, end } = std::mem::take(&mut *block);
@@ -169,39 +169,39 @@ impl<E: Real> Operation<E> for Solve<E> {
         input_gradients: &mut [&mut [E]],
         parameter_gradients: &mut [&mut [E]],
     ) -> Result<()> {
-        let given = self.given(block.inputs, block.parameters);
+        let fixed = self.fixed_inputs(block.inputs, block.parameters);
         let mut state: Vec<E> = output_gradients.concat();
         let mut end_time = vec![E::zero(); LANES];
-        let mut context = vec![E::zero(); given.context.len()];
+        let mut context = vec![E::zero(); fixed.context.len()];
         let into = SolveGradients {
             state: &mut state,
             end_time: &mut end_time,
             context: &mut context,
-            parameters: &mut parameter_gradients[..given.parameters.len()],
+            parameters: &mut parameter_gradients[..fixed.parameters.len()],
         };
         let SolveWorkspace { path, end } = block.scratch.left();
-        let start = || self.rates.start(self.times[0], block.inputs[0], given).0;
+        let start = || self.dynamics.start(self.times[0], block.inputs[0], fixed).0;
         match self.gradient {
             GradientMethod::Replay(_) => {
                 let tableau = self.solver.tableau();
                 let mut stepper = match path.kept.iter().flatten().next() {
-                    Some(stage) => Stepper::new(&self.rates, tableau, stage),
-                    None => Stepper::new(&self.rates, tableau, &start()),
+                    Some(stage) => Stepper::new(&self.dynamics, tableau, stage),
+                    None => Stepper::new(&self.dynamics, tableau, &start()),
                 };
-                path.pull(&mut stepper, given, into);
+                path.pull(&mut stepper, fixed, into);
             }
             GradientMethod::Adjoint => {
-                let Self { rates, solver, times, learns_end, .. } = self;
+                let Self { dynamics, solver, times, learns_end, .. } = self;
                 let (solver, times, learns_end) = (*solver, *times, *learns_end);
-                let adjoint = Adjoint { rates, solver, times, learns_end };
-                adjoint.pull(end, start(), given, into)?;
+                let adjoint = Adjoint { dynamics, solver, times, learns_end };
+                adjoint.pull(end, start(), fixed, into)?;
             }
         }
         input_gradients[0].copy_from_slice(&state[..input_gradients[0].len()]);
         if let Some(target) = input_gradients.get_mut(2) {
             target.copy_from_slice(&context);
         }
-        if let Some(slot) = parameter_gradients.get_mut(given.parameters.len()) {
+        if let Some(slot) = parameter_gradients.get_mut(fixed.parameters.len()) {
             slot[0] += end_time.iter().copied().sum();
         }
         Ok(())
@@ -209,16 +209,20 @@ impl<E: Real> Operation<E> for Solve<E> {
 }
 
 impl<E: Real> Solve<E> {
-    fn given<'a>(&'a self, inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
+    fn fixed_inputs<'a>(
+        &'a self,
+        inputs: &[&'a [E]],
+        parameters: &'a [&'a [E]],
+    ) -> FixedInputs<'a, E> {
         let own = parameters.len() - usize::from(self.learns_end);
-        Given {
+        FixedInputs {
             parameters: &parameters[..own],
             context: inputs.get(2).copied().unwrap_or_default(),
             probes: &self.probes[block_number(inputs)],
         }
     }
 
-    /// States to keep.
+    /// Number of checkpoints.
     fn checkpoints(&self) -> usize {
         match self.gradient {
             GradientMethod::Replay(kept) if self.recorded => kept.checkpoints.get(),
@@ -227,10 +231,15 @@ impl<E: Real> Solve<E> {
     }
 
     /// Takes equal steps.
-    fn follow(&self, steps: NonZeroUsize, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
-        let dim = self.rates.kernel.dim();
-        let (start, sketched) = self.rates.start(self.times[0], state, given);
-        let mut stepper = Stepper::new(&self.rates, self.solver.tableau(), &start);
+    fn follow(
+        &self,
+        steps: NonZeroUsize,
+        state: &mut [E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Result<Path<E>> {
+        let dim = self.dynamics.kernel.dim();
+        let (start, sketched) = self.dynamics.start(self.times[0], state, fixed);
+        let mut stepper = Stepper::new(&self.dynamics, self.solver.tableau(), &start);
         let (stages, mut room) = (self.solver.tableau().stages(), self.room);
         let time = |index: usize| uniform_time(self.times, steps, index);
         let mut path = Path::default();
@@ -245,7 +254,7 @@ impl<E: Real> Solve<E> {
                 path.states.push(state[..dim * LANES].to_vec());
             }
             let (times, lengths) = ([E::of(now); LANES], [E::of(next - now); LANES]);
-            stepper.evaluate(&times, &lengths, state, given);
+            stepper.evaluate(&times, &lengths, state, fixed);
             stepper.advance(&lengths, state);
             if kept.is_some() && path.kept.len() == step && room.take() {
                 path.kept.push(stepper.hand_over());
@@ -264,20 +273,25 @@ impl<E: Real> Solve<E> {
     }
 
     /// Runs the row-wise solver.
-    fn rows(&self, settings: Adaptive, state: &mut [E], given: Given<'_, E>) -> Result<Path<E>> {
+    fn rows(
+        &self,
+        settings: Adaptive,
+        state: &mut [E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Result<Path<E>> {
         let mut block = Some(Waiting {
             rows: (0..LANES).collect(),
             state: state.to_vec(),
-            context: given.context.to_vec(),
-            probes: given.probes.to_vec(),
+            context: fixed.context.to_vec(),
+            probes: fixed.probes.to_vec(),
         });
-        let dim = self.rates.kernel.dim();
+        let dim = self.dynamics.kernel.dim();
         let kept = NonZeroUsize::new(self.checkpoints());
         let mut recorder = kept.map(|kept| Recorder::new(dim, kept, self.room));
         let mut failure = None;
         solve_rows(
-            &self.rates,
-            given.parameters,
+            &self.dynamics,
+            fixed.parameters,
             (settings, self.times),
             || block.take(),
             recorder.as_mut(),

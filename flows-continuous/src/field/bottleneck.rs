@@ -1,29 +1,28 @@
-//! Perceptron fields with a narrow layer inside, through which probes see the trace.
+//! Perceptron fields with a bottleneck, through which probes estimate the trace.
 
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::{LANES, Recorded};
-use flows_core::{Layout, Layouts, MlpKernel, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, MlpKernel, Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
-/// f = upper(lower(z, context, t), t) with a linear layer of H units between two perceptrons, so
-/// that J = J_upper J_lower and
+/// The bottleneck field of FFJORD: f = upper(lower(z, context, t), t) with a linear layer of H
+/// units between two perceptrons, so that J = J_upper J_lower and
 /// ```text
 /// tr J = tr(J_lower J_upper) = E eps^T J_lower J_upper eps
 /// ```
-/// for probes eps of only H dimensions with E eps eps^T = I. The row of its own is the mean of
-/// eps^T J_lower J_upper eps over the given probes: unbiased, with variance `2 |S|^2` (Gaussian,
-/// the square of the Frobenius norm of the symmetric part) or `2 (|S|^2 - sum S_ii^2)` (Rademacher)
-/// over the number of probes, S now `(H, H)`; exact where the probes are orthogonal of length
-/// sqrt(H) and as many. For weights drawn at random the variance falls by about H / dim; it can rise,
-/// too: where J is symmetric and J_lower J_upper is not.
-///
+/// for probes eps of only H dimensions with E eps eps^T = I. The extra row is the mean of eps^T
+/// J_lower J_upper eps over the given probes: unbiased, with variance `2 |S|^2` (Gaussian, the
+/// squared Frobenius norm of the symmetric part) or `2 (|S|^2 - sum S_ii^2)` (Rademacher) over the
+/// number of probes, S now `(H, H)`; exact for H orthogonal probes of length sqrt(H). With random
+/// weights the variance falls by about H / dim; it can also rise, if J is symmetric and J_lower
+/// J_upper is not.
 /// Tensors: those of the two perceptrons, `lower.weight0` .. and `upper.weight0` ..
 ///
-/// Cost of an evaluation: a pass through each part, widened by one a tangent; with P probes a second
-/// pass through the lower part, and both widened by P.
+/// Cost of an evaluation: a pass through each part, widened by one for each tangent; with P probes
+/// a second pass through the lower part, and both widened by P.
 ///
 /// # Reference
 /// Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud, *FFJORD*, ICLR 2019, section 3.1.1.
@@ -37,20 +36,20 @@ pub struct BottleneckField {
     upper: MlpKernel,
 }
 
-/// What one evaluation of a field with a bottleneck leaves.
+/// Scratch of an evaluation.
 #[derive(Debug, Default)]
 struct BottleneckWorkspace<E> {
     lower: Pass<E>,
     upper: Pass<E>,
-    /// The lower part behind the upper one.
+    /// The lower part applied to the output of the upper one.
     probed: Pass<E>,
-    /// Gradient of the output of one pass at a time.
+    /// Gradient of a pass's output.
     outer: Vec<E>,
 }
 
 impl BottleneckField {
-    /// `hidden` layers on either side of a linear layer of `narrow` units; the activation has to be
-    /// smooth.
+    /// A field with `hidden` layers on either side of a linear layer of `narrow` units; the
+    /// activation has to be smooth.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) if a width is 0.
@@ -68,7 +67,7 @@ impl BottleneckField {
     }
 }
 
-impl Layouts for BottleneckField {
+impl HasLayout for BottleneckField {
     fn layout(&self) -> Vec<Layout> {
         let lower = self.lower.layout().into_iter();
         let lower = lower.map(|layout| layout.in_last_layer(false).within("lower"));
@@ -92,7 +91,7 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -129,7 +128,7 @@ impl<E: Real> FieldKernel<E> for BottleneckField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
@@ -171,7 +170,7 @@ impl BottleneckField {
         self.lower.layout().len()
     }
 
-    /// Number of probes in an instant's structure.
+    /// Number of probes.
     fn probes<E>(&self, structure: &[E]) -> usize {
         structure.len() / (self.narrow * LANES)
     }
@@ -193,7 +192,7 @@ impl BottleneckField {
     }
 }
 
-/// One pass through one part: blocks of `(features, stride)`.
+/// A pass through one part: blocks of `(features, stride)`.
 #[derive(Debug, Default)]
 struct Pass<E> {
     tangents: usize,
@@ -212,13 +211,13 @@ impl<E: Real> Pass<E> {
         self.output.chunks_exact(self.stride())
     }
 
-    /// Forgets the input.
+    /// Clears the input.
     fn start(&mut self, tangents: usize) {
         self.tangents = tangents;
         self.input.clear();
     }
 
-    /// Adds features to the input; tangents that they do not have are zero.
+    /// Appends features to the input; missing tangents are zero.
     fn push(&mut self, features: &[E], stride: usize) {
         for row in features.chunks_exact(stride) {
             self.input.extend_from_slice(row);
@@ -226,7 +225,7 @@ impl<E: Real> Pass<E> {
         }
     }
 
-    /// Adds features whose tangents are the probes.
+    /// Appends features whose tangents are the probes.
     fn push_probes(&mut self, features: &[E], probes: &[E]) {
         for (index, row) in features.chunks_exact(LANES).enumerate() {
             self.input.extend_from_slice(row);
@@ -236,7 +235,7 @@ impl<E: Real> Pass<E> {
         }
     }
 
-    /// Adds features whose tangents are those of what another pass put out.
+    /// Appends features whose tangents are those of another pass's output.
     fn push_images(&mut self, features: &[E], other: &Self) {
         for (row, image) in features.chunks_exact(LANES).zip(other.rows()) {
             self.input.extend_from_slice(row);
@@ -266,7 +265,7 @@ impl<E: Real> Pass<E> {
     }
 }
 
-/// The mean over the probes of eps . y, y the tangents that the probed pass put out.
+/// The mean over the probes of eps . y, y the output tangents of the probed pass.
 fn contract<E: Real>(probes: &[E], probed: &Pass<E>, mean: &mut [E]) {
     mean.fill(E::zero());
     let width = probes.len() / probed.tangents;
@@ -280,8 +279,8 @@ fn contract<E: Real>(probes: &[E], probed: &Pass<E>, mean: &mut [E]) {
     mean.iter_mut().for_each(|mean| *mean *= share);
 }
 
-/// From the gradient tau of the mean over P probes to that of values, zero, and of tangents,
-/// `dy = tau eps / P`.
+/// Backward pass: from the gradient tau of the mean over P probes to that of the values, zero, and
+/// of the tangents, `dy = tau eps / P`.
 fn pull_contraction<E: Real>(probes: &[E], count: usize, tau: &[E], outer: &mut Vec<E>) {
     let (share, width) = (E::of(1.0 / count as f64), probes.len() / count);
     for index in 0..width / LANES {

@@ -1,12 +1,12 @@
-//! The fully connected layer on values with tangents, beside inputs that have none.
+//! A fully connected layer on values with tangents and on extra inputs without.
 
 use flows_core::Real;
 use flows_core::elementwise::vectorised;
 use flows_core::matmul::{Destination, Matrix, product, product_within};
 use flows_core::operation::LANES;
 
-/// W (h, e) without a bias: h is `(fan in, stride)`, with tangents; e, such as time and context, is
-/// `(extras, LANES)` and adds to the values alone.
+/// The layer W (h, e) without bias: h is `(fan in, stride)`, with tangents; e, such as time and
+/// context, is `(extras, LANES)` and adds to the values alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Dense<'a, E> {
     weight: Matrix<'a, E>,
@@ -35,7 +35,7 @@ impl<'a, E: Real> Dense<'a, E> {
         self.fan_in + self.extras
     }
 
-    /// The columns of h and of e.
+    /// The columns of W for h and for e.
     fn parts(&self) -> [Matrix<'a, E>; 2] {
         let part = |columns| self.weight.part(0..self.units, columns);
         [part(0..self.fan_in), part(self.fan_in..self.columns())]
@@ -55,7 +55,7 @@ impl<'a, E: Real> Dense<'a, E> {
         }
     }
 
-    /// From the gradient of the product to those of weight and inputs.
+    /// Backward pass: the gradients of weight and inputs.
     pub(crate) fn backward(
         &self,
         (source, extras): (&[E], &[E]),
@@ -88,7 +88,7 @@ impl<'a, E: Real> Dense<'a, E> {
         self.weight.values()[self.fan_in..].iter().step_by(self.columns()).copied()
     }
 
-    /// Adds the only extra input: a product for which a matrix kernel is too much.
+    /// Adds the only extra input, an outer product too small for a matrix kernel.
     fn add_outer(&self, feature: &[E], rows: &mut [E], stride: usize) {
         vectorised(
             #[inline(always)]
@@ -118,7 +118,7 @@ impl<'a, E: Real> Dense<'a, E> {
                 for ((row, weight), slot) in
                     outer.chunks_exact(stride).zip(self.column()).zip(slots)
                 {
-                    *slot += crate::lanes::dot(&row[..LANES], feature);
+                    *slot += crate::lane_sums::dot(&row[..LANES], feature);
                     for (sum, &outer) in d_feature.iter_mut().zip(row) {
                         *sum += weight * outer;
                     }
@@ -146,7 +146,7 @@ pub(crate) fn pull_bias<E: Real>(rows: &[E], stride: usize, bias: &mut [E]) {
         #[inline(always)]
         || {
             for (row, sum) in rows.chunks_exact(stride).zip(bias) {
-                *sum += crate::lanes::total(&row[..LANES]);
+                *sum += crate::lane_sums::total(&row[..LANES]);
             }
         },
     );

@@ -3,29 +3,30 @@
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::radial_functions::{RadialFunctions, Strength};
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
-/// Particles that attract or repel each other along the lines between them:
+/// Central pairwise forces between particles:
 /// ```text
 /// v_i = sum over j != i of phi(|x_i - x_j|^2, t) (x_i - x_j)
 /// phi(q, t) = sum_k (a_k + c_k t) exp(-(beta_k (rho - mu_k))^2 / 2),   rho = sqrt(1 + q) - 1
 /// ```
 /// The state is (x_1, .., x_n), particle by particle. The field is equivariant under translations,
 /// rotations, reflections and permutations of the particles; with an invariant base the density is
-/// invariant. It moves no centre of mass.
-///
-/// The radial functions are Gaussians in rho, which is the distance less 1 far away and q / 2 nearby,
-/// so that the field is smooth where two particles meet; Gaussians in the distance itself are not.
+/// rotations, reflections and permutations of the particles; with an invariant base the density is
+/// invariant. It leaves the centre of mass where it is.
+/// The radial functions are Gaussians in rho, which is about the distance less 1 far away and q / 2
+/// nearby, so that the field is smooth where two particles meet, unlike with Gaussians of the
+/// distance.
 ///
 /// Tensors: `weight` a and `weight_slope` c `(1, K)`, the last layer, `centre` mu and `sharpness`
 /// beta, one over the width, `(1, K)`.
 ///
-/// The trace is exact: `2 sum over pairs of (2 q phi' + d phi)`, phi' the derivative in q. Cost of a
-/// row: O(n^2 (K + d)), and O(n^2 d) a tangent; the backward pass evaluates the pairs anew. There is
+/// The trace is exact: `2 sum over pairs of (2 q phi' + d phi)`, phi' the derivative in q. Cost of
+/// a row: O(n^2 (K + d)), and O(n^2 d) a tangent; the backward pass recomputes the pairs. There is
 /// no conditioning.
 ///
 /// # Reference
@@ -38,22 +39,22 @@ pub struct EquivariantField {
     functions: usize,
 }
 
-/// Room for one pair of particles.
+/// Buffers of one pair of particles.
 #[derive(Debug, Default)]
 struct EquivariantWorkspace<E> {
     /// x_i - x_j with tangents, `(d, stride)`.
     between: Vec<E>,
-    /// v_i's share with tangents, or the gradient of `between`.
+    /// The pair's part of v_i with tangents, or the gradient of `between`.
     share: Vec<E>,
     /// G_i - G_j, G the gradient of the velocity.
     outer: Vec<E>,
 }
 
 impl EquivariantField {
-    /// `particles` in a space of `space` dimensions, with `functions` radial functions.
+    /// A field of `particles` particles in `space` dimensions, with `functions` radial functions.
     ///
     /// # Errors
-    /// [`Error::Parameter`](flows_core::Error::Parameter) if any of them is 0.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if one of these is 0.
     pub fn new(particles: usize, space: usize, functions: usize) -> Result<Self> {
         let radial = ("radial functions", functions);
         require_positive(&[("particles", particles), ("space", space), radial])?;
@@ -67,7 +68,7 @@ impl EquivariantField {
     }
 }
 
-impl Layouts for EquivariantField {
+impl HasLayout for EquivariantField {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, fan_in: usize, last: bool| {
             Layout::uniform(name, 1, self.functions, fan_in).in_last_layer(last)
@@ -96,7 +97,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -127,7 +128,7 @@ impl<E: Real> FieldKernel<E> for EquivariantField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
@@ -173,7 +174,7 @@ fn difference<E: Real>(parts: &[E], [i, j]: [usize; 2], block: usize, out: &mut 
     out.extend(first.iter().zip(second).map(|(&first, &second)| first - second));
 }
 
-/// Adds to part i and takes from part j.
+/// Adds to part i and subtracts from part j.
 #[inline(always)]
 fn scatter<E: Real>(share: &[E], [i, j]: [usize; 2], block: usize, parts: &mut [E]) {
     add(&mut parts[i * block..][..block], share);
@@ -215,7 +216,7 @@ fn force<E: Real>(strength: &Strength<E>, between: &[E], share: &mut [E], stride
     }
 }
 
-/// A pair's share of the trace, `2 (2 q phi' + d phi)`.
+/// The contribution of a pair to the trace, `2 (2 q phi' + d phi)`.
 #[inline(always)]
 fn add_trace<E: Real>(strength: &Strength<E>, space: E, trace: &mut [E]) {
     let two = E::of(2.0);
@@ -225,13 +226,13 @@ fn add_trace<E: Real>(strength: &Strength<E>, space: E, trace: &mut [E]) {
     }
 }
 
-/// With g = G_i - G_j, primes for tangents and q' = 2 x . x', a pair's share of the velocity's
-/// gradient is
+/// With g = G_i - G_j, primes for tangents and q' = 2 x . x', the contribution of a pair to the
+/// velocity's gradient is
 /// ```text
 /// L = phi F + phi' F',   F = g . x + sum g' . x',   F' = sum q' (g' . x)
 /// dx' = phi g' + 2 phi' (g' . x) x,   dx = phi g + sum phi' (2 (g' . x) x' + q' g') + 2 dq x
 /// ```
-/// Writes dx' and dx but for dq, and returns F and F'.
+/// Writes dx' and dx without the term of dq, and returns F and F'.
 #[inline(always)]
 fn pull_force<E: Real>(
     strength: &Strength<E>,
@@ -266,7 +267,7 @@ fn pull_force<E: Real>(
     [value, slope]
 }
 
-/// Adds what the trace adds, of weight tau: `2 tau d` to F and `4 tau q` to F'.
+/// Adds the gradient of the trace, of weight tau: `2 tau d` to F and `4 tau q` to F'.
 #[inline(always)]
 fn pull_trace<E: Real>(
     strength: &Strength<E>,
@@ -280,7 +281,7 @@ fn pull_trace<E: Real>(
     [value, slope]
 }
 
-/// Adds to dx its share from q: `2 dq x` with `dq = phi' F + phi'' F' + 4 tau phi'`.
+/// Adds to dx the term of q: `2 dq x` with `dq = phi' F + phi'' F' + 4 tau phi'`.
 #[inline(always)]
 fn pull_square<E: Real>(
     strength: &Strength<E>,

@@ -1,16 +1,16 @@
-//! Perceptron fields that know the time.
+//! Perceptron fields with time as an input.
 
 use std::ops::Range;
 
 use flows_core::activation::Activation;
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
 use crate::field::time_gate::{GATE, Gate};
 use crate::field::time_input::TimeInput;
-use crate::field::{FieldGradients, FieldKernel, Instant};
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 use crate::requirement::require;
 
 /// A perceptron on state, context and time.
@@ -18,7 +18,7 @@ use crate::requirement::require;
 /// Tensors: `weight0` `(h1, dim + context + time features)`, `bias0` `(1, h1)`, ..; with concatsquash
 /// behind them `gate_slope0`, `gate_bias0` and `time_bias0` `(1, h1)` of each layer.
 ///
-/// Cost of one evaluation: one pass, widened by one pass a tangent.
+/// Cost of an evaluation: one pass, widened by one for each tangent.
 ///
 /// # Reference
 /// Grathwohl et al., *FFJORD*, ICLR 2019, section 4 and the code released with it.
@@ -32,23 +32,24 @@ pub struct MlpField {
     time: TimeInput,
 }
 
-/// What one evaluation of a perceptron field leaves.
+/// Scratch of an evaluation.
 #[derive(Debug, Default)]
 struct MlpFieldWorkspace<E> {
     /// Context and features of the time.
     extras: Vec<E>,
-    /// What each hidden layer keeps of its activation.
+    /// Kept activations of each hidden layer.
     kept: Vec<Vec<E>>,
-    /// W h + b of each layer, where gates need it.
+    /// W h + b of each layer with a gate.
     gated: Vec<Vec<E>>,
     images: Vec<E>,
 }
 
 impl MlpField {
-    /// With hidden layers of the given widths.
+    /// A field with hidden layers of the given widths.
     ///
     /// # Errors
-    /// [`Error::Parameter`](flows_core::Error::Parameter) if a width is 0, or there are no or too many frequencies.
+    /// [`Error::Parameter`](flows_core::Error::Parameter) if a width is 0, or for 0 or too many
+    /// frequencies.
     pub fn new(
         dim: usize,
         context_dim: usize,
@@ -79,13 +80,13 @@ impl MlpField {
         self.time == TimeInput::ConcatSquash
     }
 
-    /// Where the tensors of a layer's gate are.
+    /// Indices of the tensors of a layer's gate.
     fn gate(&self, layer: usize) -> Range<usize> {
         let first = 2 * self.layers() + GATE.len() * layer;
         first..first + GATE.len()
     }
 
-    /// What a layer passes on: what was kept itself where that is the image, else a copy.
+    /// The images of a layer: what was kept, if that is the image, otherwise a copy.
     fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>, stride: usize) -> &'a [E] {
         if !self.activation.keeps_argument() {
             return kept;
@@ -101,7 +102,7 @@ impl MlpField {
     }
 }
 
-impl Layouts for MlpField {
+impl HasLayout for MlpField {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, layer: usize, rows: usize, columns: usize, fan_in: usize| {
             Layout::uniform(format!("{name}{layer}"), rows, columns, fan_in)
@@ -144,7 +145,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -193,7 +194,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

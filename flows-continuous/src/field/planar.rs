@@ -5,15 +5,15 @@ use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, add_product, named, named_mut};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::dense::{Dense, DenseGradients, pull_bias};
 use crate::field::time_gate::{multiply, opening, pull_product};
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
-use crate::lanes::{dot, total};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
+use crate::lane_sums::{dot, total};
 use crate::requirement::require_positive;
 
-/// A sum of M planar fields that the time switches on and off,
+/// A sum of M planar fields with time-dependent gates,
 /// ```text
 /// f = sum_m s_m u_m tanh(w_m . z + v_m . context + b_m),   s_m = sigmoid(g_m t + c_m)
 /// tr J = sum_m s_m tanh'(.) (u_m . w_m)
@@ -23,7 +23,7 @@ use crate::requirement::require_positive;
 /// Tensors: `weight` (w, v) `(M, dim + context)`, `bias` b, `gate_slope` g and `gate_bias` c
 /// `(1, M)`, `direction` u `(dim, M)`, the last layer.
 ///
-/// Cost of a row: O(M (dim + context)), widened by one such pass a tangent.
+/// Cost of a row: O(M (dim + context)), widened by one for each tangent.
 ///
 /// # Reference
 /// Chen, Rubanova, Bettencourt, Duvenaud, *Neural Ordinary Differential Equations*, NeurIPS 2018,
@@ -35,7 +35,7 @@ pub struct PlanarField {
     width: usize,
 }
 
-/// What one evaluation of a planar field leaves.
+/// Scratch of an evaluation.
 #[derive(Debug, Default)]
 struct PlanarWorkspace<E> {
     /// tanh and its tangents, `(M, stride)`.
@@ -45,7 +45,7 @@ struct PlanarWorkspace<E> {
 }
 
 impl PlanarField {
-    /// A sum of `width` planar fields.
+    /// A field of `width` planar terms.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) if `dim` or `width` is 0.
@@ -64,7 +64,7 @@ impl PlanarField {
     }
 }
 
-impl Layouts for PlanarField {
+impl HasLayout for PlanarField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
         let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {
@@ -99,7 +99,7 @@ impl<E: Real> FieldKernel<E> for PlanarField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -122,7 +122,7 @@ impl<E: Real> FieldKernel<E> for PlanarField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,
@@ -178,7 +178,7 @@ impl<'a, E: Real> Planes<&'a [E]> {
         w.iter().copied().zip(u.copied())
     }
 
-    /// s of one plane.
+    /// The gate s of one plane.
     #[inline(always)]
     fn opening(&self, unit: usize, time: &[E]) -> [E; LANES] {
         opening(self.slope[unit], self.gate_bias[unit], time)
@@ -250,7 +250,7 @@ impl<'a, E: Real> Planes<&'a [E]> {
         pull_bias(gradient, stride, into.bias);
     }
 
-    /// What the trace adds to dT and ds of one plane, and to du and dw.
+    /// Adds the terms of the trace to dT, ds, du and dw of one plane.
     #[inline(always)]
     fn pull_trace(
         &self,

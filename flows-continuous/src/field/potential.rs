@@ -1,12 +1,12 @@
-//! Fields that are minus the gradient of a potential.
+//! Gradient fields: minus the gradient of a potential.
 
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real, Result, Scratch};
+use flows_core::{HasLayout, Layout, Real, Result, Scratch};
 
 use crate::field::potential_gradient::{Potential, PotentialGradient};
 use crate::field::potential_trace::HessianTrace;
-use crate::field::{FieldGradients, FieldKernel, Instant, Structure};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
 
 /// The field of OT-Flow, v = -grad_z Phi(s) with s = (z, t, context) and the potential
@@ -17,17 +17,17 @@ use crate::requirement::require_positive;
 /// a residual network of two layers with step h = 1 beside a quadratic form of low rank.
 ///
 /// Tensors: `weight0` K0 `(width, dim + 1 + context)`, `bias0` b0 `(1, width)`, `weight1` K1
-/// `(width, width)`, `bias1` b1 `(1, width)`, `output` w `(1, width)`, `quadratic` A
-/// `(rank, dim + 1 + context)`, `linear` b `(1, dim + 1)`; a potential that is linear in the context
-/// moves nothing. A last layer of zeros means w and b: A = 0 would be stationary and stays random.
+/// `(width, width)`, `bias1` b1 `(1, width)`, `output` w `(1, width)`, `quadratic` A `(rank, dim +
+/// 1 + context)`, `linear` b `(1, dim + 1)`; a term linear in the context would move nothing. A
+/// last layer of zeros means w and b: A stays random, because A = 0 would be stationary.
 ///
-/// Rows of its own: the exact trace of the Jacobian, and the signed residual of the
+/// Extra rows: the exact trace of the Jacobian, and the signed residual of the
 /// Hamilton-Jacobi-Bellman equation,
 /// ```text
 /// -lap_z Phi,   d_t Phi - |grad_z Phi|^2 / 2
 /// ```
-/// The second is zero for an optimal potential, in whichever direction time runs: its gradient in z
-/// is minus the acceleration of a particle, so that where it vanishes paths are straight.
+/// The second is zero for an optimal potential, for either direction of time: its gradient in z is
+/// minus the acceleration of a particle, so that paths are straight where it vanishes.
 ///
 /// It takes no tangents. Cost of a row: O(width^2 + width inputs), with the structure
 /// O(width^2 dim); the error of the trace is rounding.
@@ -43,7 +43,7 @@ pub struct PotentialField {
     rank: usize,
 }
 
-/// What one evaluation of a potential field leaves.
+/// Scratch of an evaluation.
 #[derive(Debug, Default)]
 struct PotentialWorkspace<E> {
     gradient: PotentialGradient<E>,
@@ -51,8 +51,8 @@ struct PotentialWorkspace<E> {
 }
 
 impl PotentialField {
-    /// A potential of two layers of `width` units and a quadratic form of the given rank; the paper
-    /// takes min(10, dim).
+    /// A potential of two layers of `width` units and a quadratic form of rank `rank`, in the paper
+    /// min(10, dim).
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) if `dim`, `width` or `rank` is 0.
@@ -75,7 +75,7 @@ impl PotentialField {
     }
 }
 
-impl Layouts for PotentialField {
+impl HasLayout for PotentialField {
     fn layout(&self) -> Vec<Layout> {
         let (width, inputs) = (self.width, self.inputs());
         let part = |name: &str, rows: usize, columns: usize, fan_in: usize| {
@@ -115,7 +115,7 @@ impl<E: Real> FieldKernel<E> for PotentialField {
 
     fn forward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         velocity: &mut [E],
@@ -141,7 +141,7 @@ impl<E: Real> FieldKernel<E> for PotentialField {
 
     fn backward(
         &self,
-        at: Instant<'_, E>,
+        at: FieldInput<'_, E>,
         parameters: &[&[E]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, E>,

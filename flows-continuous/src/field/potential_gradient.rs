@@ -5,7 +5,7 @@ use flows_core::elementwise::{softplus, tanh, vectorised};
 use flows_core::matmul::{Destination, Matrix, product, product_within};
 use flows_core::operation::LANES;
 
-use crate::lanes::{add_totals, dot, total};
+use crate::lane_sums::{add_totals, dot, total};
 use flows_core::lanes::add_product;
 
 /// Parameters of a potential (see [`PotentialField`](crate::PotentialField)), or their gradients,
@@ -40,13 +40,14 @@ pub(crate) struct Units<E> {
     pub(crate) back: Vec<E>,
 }
 
-/// The gradient g of the potential in (z, t). With T = tanh, which is sigma', and with K and B the
-/// columns of (z, t) of K0 and A:
+/// The gradient g of the potential by (z, t). With T = tanh, which is sigma', and K and B the
+/// columns of K0 and A for (z, t):
 /// ```text
 /// p0 = K0 s + b0,   u0 = sigma(p0),   p1 = K1 u0 + b1,   T0 = tanh p0,   T1 = tanh p1
 /// y1 = T1 w,   x1 = w + K1^T y1,   y0 = T0 x1,   e = A s,   g = K^T y0 + B^T e + b
 /// ```
-/// Backward, a bar written as d, D = 1 - T^2, and what the trace adds to dT0, dT1 and dx1 included:
+/// Backward, with d for gradients, D = 1 - T^2, and dT0, dT1 and dx1 including the terms of the
+/// trace:
 /// ```text
 /// dy0 = K dg,   dK = y0 dg^T,   de = B dg,   dB = e dg^T,   dA = de s^T,   db = dg
 /// dx1 = T0 dy0,   dT0 = x1 dy0,   dy1 = K1 dx1,   dK1 = y1 dx1^T,   dw = dx1 + T1 dy1
@@ -71,7 +72,7 @@ pub(crate) struct PotentialGradient<E> {
     d_slope: Vec<E>,
     d_form: Vec<E>,
     d_inputs: Vec<E>,
-    /// Of one layer at a time.
+    /// Gradient of one layer at a time.
     scratch: Vec<E>,
 }
 
@@ -84,13 +85,13 @@ impl<E: Real> Potential<&[E]> {
         self.quadratic.len() / self.inputs
     }
 
-    /// K0 and its columns of (z, t).
+    /// K0 and its columns for (z, t).
     fn inner(&self) -> [Matrix<'_, E>; 2] {
         let all = Matrix::new(self.inner, self.width(), self.inputs);
         [all, all.part(0..self.width(), 0..self.dim + 1)]
     }
 
-    /// A and its columns of (z, t).
+    /// A and its columns for (z, t).
     fn quadratic(&self) -> [Matrix<'_, E>; 2] {
         let all = Matrix::new(self.quadratic, self.rank(), self.inputs);
         [all, all.part(0..self.rank(), 0..self.dim + 1)]
@@ -146,7 +147,7 @@ impl<E: Real> PotentialGradient<E> {
         );
     }
 
-    /// Sets the gradients of the units to zero, to which the trace adds its own.
+    /// Zeroes the gradients of the units, to which the trace adds.
     pub(crate) fn clear_gradients(&mut self) {
         let Units { inner, outer, back } = &mut self.d_units;
         for rows in [inner, outer, back] {
@@ -155,8 +156,8 @@ impl<E: Real> PotentialGradient<E> {
         }
     }
 
-    /// Given the gradients of the velocity and of the residual, and in `d_units` those of the units,
-    /// returns that of s and adds to those of the parameters.
+    /// Backward pass: from the gradients of the velocity and the residual, and those of the units
+    /// in `d_units`, returns that of s and adds to those of the parameters.
     pub(crate) fn backward(
         &mut self,
         potential: &Potential<&[E]>,

@@ -1,4 +1,4 @@
-//! The trace of the Hessian of a potential network, exact, at the cost of one widened product.
+//! The exact trace of the Hessian of a potential network, at the cost of one widened product.
 
 use flows_core::Real;
 use flows_core::elementwise::vectorised;
@@ -6,10 +6,10 @@ use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 
 use crate::field::potential_gradient::{Potential, Units};
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
-/// The trace of the Hessian in z, with T = tanh p and D = 1 - T^2 of the two layers and the sums over
-/// k running over the features of the state:
+/// The trace of the Hessian in z. With T = tanh p and D = 1 - T^2 of the two layers, sums over k
+/// running over the state's features:
 /// ```text
 /// tr = sum_j D0_j x1_j kappa_j + sum_i D1_i w_i rho_i + sum A_rk^2
 /// kappa_j = sum_k K0_jk^2,   Q_jk = T0_j K0_jk,   P = K1 Q,   rho_i = sum_k P_ik^2
@@ -32,7 +32,7 @@ pub(crate) struct HessianTrace<E> {
 }
 
 impl<E: Real> HessianTrace<E> {
-    /// Writes the trace with its sign turned: that of the Jacobian of the velocity.
+    /// Writes minus the trace, which is the trace of the Jacobian of the velocity.
     pub(crate) fn forward(&mut self, weights: &Potential<&[E]>, at: &Units<E>, row: &mut [E]) {
         let (width, columns) = (weights.output.len(), weights.dim * LANES);
         self.spread.resize(width * columns, E::zero());
@@ -67,8 +67,8 @@ impl<E: Real> HessianTrace<E> {
         );
     }
 
-    /// Given the gradient of what `forward` wrote, writes that of the units and adds to those of
-    /// the weights; what `forward` left is used up.
+    /// Backward pass: from the gradient of the written row, writes that of the units and adds to
+    /// those of the weights; overwrites what `forward` left.
     pub(crate) fn backward(
         &mut self,
         weights: &Potential<&[E]>,
@@ -200,7 +200,7 @@ fn lanes<E>(block: &[E]) -> std::slice::ChunksExact<'_, E> {
     block.chunks_exact(LANES)
 }
 
-/// Rows of a block, to be written.
+/// Rows of a block, mutably.
 fn lanes_mut<E>(block: &mut [E]) -> std::slice::ChunksExactMut<'_, E> {
     block.chunks_exact_mut(LANES)
 }

@@ -1,10 +1,10 @@
-//! Radial functions of a pair of particles.
+//! Radial functions of pairwise forces.
 
 use flows_core::Real;
 use flows_core::elementwise::exp;
 use flows_core::operation::LANES;
 
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
 /// phi(q, t) = sum_k alpha_k B_k(rho), alpha_k = a_k + c_k t, B = exp(-y^2 / 2), y = beta (rho - mu).
 /// With r = sqrt(1 + q):
@@ -14,7 +14,7 @@ use crate::lanes::{dot, total};
 /// phi' = rho' sum alpha B',   phi'' = rho'' sum alpha B' + rho'^2 sum alpha B''
 /// ```
 ///
-/// Of the tensors, or of their gradients, which are added to.
+/// Holds the tensors, or their gradients, which are added to.
 pub(crate) struct RadialFunctions<T> {
     weight: T,
     weight_slope: T,
@@ -60,7 +60,8 @@ impl<E: Real> RadialFunctions<&[E]> {
         Strength { square: *square, value, slope, curvature }
     }
 
-    /// From the gradients F of phi and F' of phi' to those of everything but q, with delta = rho - mu:
+    /// Backward pass: from the gradients F of phi and F' of phi' to all but that of q, with delta =
+    /// rho - mu:
     /// ```text
     /// dalpha = F B + F' rho' B',   da = dalpha,   dc = dalpha t,   dt = sum c dalpha
     /// dmu = -alpha (F B' + F' rho' B''),   dbeta = alpha (-F y delta + F' rho' y (y^2 - 2)) B

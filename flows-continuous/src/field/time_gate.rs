@@ -1,13 +1,14 @@
-//! The gate of concatsquash: y = s * (W h + b) + d t with s = sigmoid(g t + c), unit by unit.
+//! The time gate of the concatsquash layer: y = s * (W h + b) + d t with s = sigmoid(g t + c), unit
+//! by unit.
 
 use flows_core::Real;
 use flows_core::elementwise::{sigmoid, vectorised};
 use flows_core::lanes::add_product;
 use flows_core::operation::LANES;
 
-use crate::lanes::{dot, total};
+use crate::lane_sums::{dot, total};
 
-/// Tensors of a gate, in order.
+/// Names of a gate's tensors, in order.
 pub(crate) const GATE: [&str; 3] = ["gate_slope", "gate_bias", "time_bias"];
 
 /// The gate of one layer: g, c and d of each unit, or their gradients, which are added to.
@@ -23,7 +24,7 @@ impl<T> Gate<T> {
     }
 }
 
-/// sigmoid(slope t + bias) at each time: how far a gate is open.
+/// The gate sigmoid(slope t + bias) at each time.
 #[inline(always)]
 pub(crate) fn opening<E: Real>(slope: E, bias: E, time: &[E]) -> [E; LANES] {
     let mut opening = [E::zero(); LANES];
@@ -43,7 +44,8 @@ pub(crate) fn multiply<E: Real>(row: &mut [E], opening: &[E; LANES]) {
     }
 }
 
-/// From the gradient of s times a row to that of the row, in place, and of s, which is returned.
+/// Backward pass of [`multiply`]: turns the gradient of the product into that of the row, in place,
+/// and returns that of s.
 #[inline(always)]
 pub(crate) fn pull_product<E: Real>(
     row: &[E],

@@ -1,4 +1,4 @@
-//! How the time enters a perceptron field.
+//! Time as an input of perceptron fields.
 
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
@@ -41,7 +41,7 @@ impl TimeInput {
         require(few, "frequencies", "between 1 and 64", frequencies as f64)
     }
 
-    /// Number of input features made of the time.
+    /// Number of time features.
     pub(crate) fn features(self) -> usize {
         match self {
             Self::None | Self::ConcatSquash => 0,
@@ -63,7 +63,7 @@ impl TimeInput {
         }
     }
 
-    /// From the gradient of the features to that of the time, which is added to.
+    /// Backward pass: adds to the gradient of the time.
     pub(crate) fn pull<E: Real>(self, time: &[E], d_features: &[E], d_time: &mut [E]) {
         let mut rows = d_features.chunks_exact(LANES);
         if let Some(first) = rows.next() {
@@ -77,7 +77,7 @@ impl TimeInput {
     }
 }
 
-/// sin(2 pi k t) at even indices, cos(2 pi k t) at odd ones, and the derivative in t.
+/// sin(2 pi k t) for even indices, cos(2 pi k t) for odd ones, and the derivative by t.
 fn wave(index: usize, t: f64) -> [f64; 2] {
     let rate = std::f64::consts::TAU * (index / 2 + 1) as f64;
     let (sine, cosine) = (rate * t).sin_cos();

@@ -1,5 +1,5 @@
-//! The velocity of a field at given points and times, as a differentiable operation: what flow
-//! matching regresses.
+//! The velocity of a field at given points and times as a differentiable operation, for flow
+//! matching.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use flows_core::lanes::named_mut;
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Real, Result, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant};
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 
-/// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, context where there is one.
+/// `length` times the velocity. Inputs: points `(dim)`, time `(1)`, and the context if there is
+/// one.
 #[derive(Debug)]
 pub(crate) struct Velocity<E: Real> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
@@ -64,8 +65,8 @@ impl<E: Real> Operation<E> for Velocity<E> {
     }
 }
 
-fn at<'a, E>(inputs: &[&'a [E]]) -> Instant<'a, E> {
+fn at<'a, E>(inputs: &[&'a [E]]) -> FieldInput<'a, E> {
     let context = inputs.get(2).copied().unwrap_or(&[]);
     debug_assert_eq!(inputs[1].len(), LANES, "one time a row");
-    Instant { time: inputs[1], tangents: 0, state: inputs[0], context, structure: None }
+    FieldInput { time: inputs[1], tangents: 0, state: inputs[0], context, structure: None }
 }

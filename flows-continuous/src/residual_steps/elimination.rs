@@ -1,15 +1,15 @@
-//! Gauss-Jordan elimination of one small matrix a lane.
+//! Gauss-Jordan elimination of one small matrix in each lane.
 
 use flows_core::Real;
 use flows_core::elementwise::{ln, vectorised};
 use flows_core::operation::LANES;
 
-/// Turns `[M | B]` of every lane into `[I | M^-1 B]` and adds ln |det M| to `log_det`; without B
-/// only the log-det is of use. Entry (i, j) is at row `i columns + j`, M is `(dim, dim)`.
+/// Turns `[M | B]` of every lane into `[I | M^-1 B]` and adds ln |det M| to `log_det`; without B it
+/// is for the log-det only. Entry (i, j) is at row `i columns + j`, M is `(dim, dim)`.
 ///
-/// Pivots are the largest entries of their columns: row by row, a row changes places with the
-/// pivot's in the lanes where its entry is larger, a select in place of a branch. The cost is
-/// O(dim^2 columns) a lane. A singular M has log-det -inf and no finite result.
+/// Partial pivoting: row by row, a row is exchanged with the pivot's in the lanes where its entry
+/// is larger, by a select instead of a branch. The cost is O(dim^2 columns) a lane. A singular M
+/// has log-det -inf and no finite result.
 pub(crate) fn eliminate<E: Real>(dim: usize, matrix: &mut [E], log_det: &mut [E]) {
     let width = matrix.len() / dim;
     vectorised(
@@ -48,7 +48,7 @@ fn exchange<E: Real>(first: &mut [E], second: &mut [E]) {
     }
 }
 
-/// Divides a row by its first entry, whose logarithm is added to `log_det`.
+/// Divides a row by its first entry and adds the logarithm to `log_det`.
 #[inline(always)]
 fn divide_by_pivot<E: Real>(row: &mut [E], log_det: &mut [E]) {
     let (pivot, others) = row.split_at_mut(LANES);
@@ -63,7 +63,7 @@ fn divide_by_pivot<E: Real>(row: &mut [E], log_det: &mut [E]) {
     pivot.fill(E::one());
 }
 
-/// Subtracts the pivot's row as often as the row's first entry says, which becomes 0.
+/// Subtracts the multiple of the pivot's row that makes the row's first entry 0.
 #[inline(always)]
 fn subtract<E: Real>(row: &mut [E], pivot_row: &[E]) {
     let (factor, others) = row.split_at_mut(LANES);

@@ -1,31 +1,31 @@
-//! The inverse of z + g(z) by Banach's fixed point, where g is not known to be a contraction.
+//! The inverse of z + g(z) by Banach's fixed-point iteration, if g may fail to be a contraction.
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
-/// Relative step that ends the iteration of a row, in units of epsilon.
+/// Relative step at which the iteration of a row ends, in units of epsilon.
 const TOLERANCE: f64 = 8.0;
 
-/// Largest relative step that is taken for rounding once steps no longer shrink, likewise.
+/// Largest relative step, in units of epsilon, that counts as rounding once steps no longer shrink.
 const ROUNDING: f64 = 256.0;
 
 /// Most iterations: enough for a Lipschitz constant of g of 0.96 in f64 and 0.98 in f32.
 const MOST_ITERATIONS: u64 = 1000;
 
-/// How far a lane moved in an iteration and how large its values are, in the maximum norm.
+/// Length of a lane's last step and size of its values, in the maximum norm.
 struct Moves<E> {
     step: [E; LANES],
     size: [E; LANES],
 }
 
-/// Replaces z' by z with z + g(z) = z', by z <- z' - g(z); `g` writes g(z), `(dim, LANES)`. A lane
-/// rests once its step is within the tolerance, so that no row depends on another. Returns the
+/// Solves z + g(z) = z' by z <- z' - g(z) and replaces z' by z; `g` writes g(z), `(dim, LANES)`. A
+/// lane stops once its step is within the tolerance, so that no row depends on another. Returns the
 /// number of iterations.
 ///
 /// # Errors
-/// With the lane as row: [`Error::NonFinite`] where g(z') is not finite, [`Error::NotConverged`]
-/// where the iteration overflows or takes too long.
+/// With the lane as row: [`Error::NonFinite`] if g(z') is not finite, [`Error::NotConverged`] if
+/// the iteration overflows or takes too long.
 pub(crate) fn solve<E: Real>(z: &mut [E], mut g: impl FnMut(&[E], &mut [E])) -> Result<u64> {
     let target = z.to_vec();
     let mut shift = vec![E::zero(); z.len()];
@@ -55,14 +55,14 @@ pub(crate) fn solve<E: Real>(z: &mut [E], mut g: impl FnMut(&[E], &mut [E])) -> 
     }
 }
 
-/// z <- z' - g in the lanes that do not rest.
+/// z <- z' - g in the active lanes.
 fn advance<E: Real>(target: &[E], g: &[E], resting: &[bool; LANES], z: &mut [E]) -> Moves<E> {
     let mut moves = Moves { step: [E::zero(); LANES], size: [E::zero(); LANES] };
     vectorised(
         #[inline(always)]
         || {
-            let given = target.chunks_exact(LANES).zip(g.chunks_exact(LANES));
-            for ((target, g), z) in given.zip(z.chunks_exact_mut(LANES)) {
+            let fixed = target.chunks_exact(LANES).zip(g.chunks_exact(LANES));
+            for ((target, g), z) in fixed.zip(z.chunks_exact_mut(LANES)) {
                 for lane in 0..LANES {
                     let next = if resting[lane] { z[lane] } else { target[lane] - g[lane] };
                     moves.step[lane] = larger(moves.step[lane], (next - z[lane]).abs());
@@ -76,13 +76,13 @@ fn advance<E: Real>(target: &[E], g: &[E], resting: &[bool; LANES], z: &mut [E])
     moves
 }
 
-/// The larger of two values; NaN, once there, stays.
+/// The larger of two values; NaN is kept.
 #[inline(always)]
 fn larger<E: Real>(a: E, b: E) -> E {
     if a >= b || a.is_nan() { a } else { b }
 }
 
-/// Steps that are no longer finite: of a field that never was, or after finite ones that grew.
+/// The error for steps that are not finite: from the first, or after steps that grew.
 fn overflow<E: Real>(row: usize, last: E, iteration: u64) -> Error {
     if iteration > 1 {
         return not_converged(row, last, iteration);

@@ -7,16 +7,16 @@ use flows_core::lanes::{add_product, named};
 use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
+use crate::dynamics::divergence::Divergence;
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::field::FieldKernel;
-use crate::rates::divergence::Divergence;
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
 use crate::residual_steps::elimination::eliminate;
 use crate::residual_steps::fixed_point::solve;
 
 /// The layers z' = z + h f(t, z) between the times of a mesh, with the log-det of all, or their
 /// inverses, last to first.
 ///
-/// Inputs: start `(dim)`, context where there is one. Outputs: the end and, where wanted, the
+/// Inputs: start `(dim)`, and the context if there is one. Outputs: the end and, if wanted, the
 /// log-det. With M = I + h J at z and gradients g of z, g' of z', a of the log-det of the map,
 /// ```text
 /// d log |det M| = tr(M^-1 dM),   so that the gradient of J is h M^-T
@@ -26,7 +26,7 @@ use crate::residual_steps::fixed_point::solve;
 ///           dtheta = -h (df/dtheta)^T g' - a d log |det M| / dtheta
 /// ```
 /// the inverse by the implicit function theorem. A layer leaves its z; the backward pass evaluates
-/// it there once more, that of the inverse twice.
+/// the field there again, for the inverse twice.
 #[derive(Debug)]
 pub(crate) struct ResidualOperation<E: Real> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
@@ -38,11 +38,11 @@ pub(crate) struct ResidualOperation<E: Real> {
     pub(crate) iterations: Tally,
 }
 
-/// z of each layer, `(dim, LANES)`, in the order in which the layers were computed.
+/// z of each layer, `(dim, LANES)`, in the order of computation.
 #[derive(Debug, Default)]
 pub(crate) struct ResidualWorkspace<E>(Vec<E>);
 
-/// Time and length of a layer.
+/// Time and step length of a layer.
 #[derive(Clone, Copy)]
 struct Layer {
     time: f64,
@@ -50,7 +50,7 @@ struct Layer {
 }
 
 impl<E: Real> ResidualOperation<E> {
-    /// In the order in which they are computed.
+    /// The layers in the order of computation.
     fn layers(&self) -> Vec<Layer> {
         let layer = |ends: &[f64]| Layer { time: ends[0], length: ends[1] - ends[0] };
         let forward = self.mesh.windows(2).map(layer);
@@ -89,10 +89,10 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
     ) -> Result<()> {
         let (z, log_det) = outputs.split_at_mut(1);
         let z = &mut *z[0];
-        let given = given(inputs, parameters);
-        let mut plain = Pass::new(&self.kernel, None, given, z);
+        let fixed = fixed_inputs(inputs, parameters);
+        let mut plain = Pass::new(&self.kernel, None, fixed, z);
         let mut full = log_det.first_mut().map(|log_det| {
-            (log_det, Pass::new(&self.kernel, Some(Divergence::Exact), given, inputs[0]))
+            (log_det, Pass::new(&self.kernel, Some(Divergence::Exact), fixed, inputs[0]))
         });
         let mut matrix = Vec::new();
         let mut iterations = 0;
@@ -139,21 +139,21 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
         let (d_state, mut none): (_, &mut [E]) = (&mut *own[0], &mut []);
         let context = others.first_mut().unwrap_or(&mut none);
         d_state.copy_from_slice(d_value);
-        let given = given(block.inputs, block.parameters);
+        let fixed = fixed_inputs(block.inputs, block.parameters);
         let mut backward = Backward {
-            plain: Pass::new(&self.kernel, None, given, d_state),
-            full: Pass::new(&self.kernel, Some(Divergence::Exact), given, d_state),
+            plain: Pass::new(&self.kernel, None, fixed, d_state),
+            full: Pass::new(&self.kernel, Some(Divergence::Exact), fixed, d_state),
             matrix: Vec::new(),
             scaled: vec![E::zero(); d_state.len()],
             d_log_det,
         };
         let ResidualWorkspace(states) = block.scratch.left();
-        // Of the times of the layers, which are not learned.
+        // Gradient of the layers' times, which are not learned.
         let mut time = [E::zero(); LANES];
         let states = states.chunks_exact(d_state.len());
         for (layer, z) in self.layers().into_iter().zip(states).rev() {
             let parameters = &mut *parameter_gradients;
-            let into = RateGradients { state: d_state, time: &mut time, context, parameters };
+            let into = DynamicsGradients { state: d_state, time: &mut time, context, parameters };
             match self.direction {
                 Direction::Forward => backward.pull_forward(layer, z, into),
                 Direction::Inverse => backward.pull_inverse(layer, z, into),
@@ -163,8 +163,8 @@ impl<E: Real> Operation<E> for ResidualOperation<E> {
     }
 }
 
-fn given<'a, E>(inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> Given<'a, E> {
-    Given { parameters, context: inputs.get(1).copied().unwrap_or(&[]), probes: &[] }
+fn fixed_inputs<'a, E>(inputs: &[&'a [E]], parameters: &'a [&'a [E]]) -> FixedInputs<'a, E> {
+    FixedInputs { parameters, context: inputs.get(1).copied().unwrap_or(&[]), probes: &[] }
 }
 
 fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
@@ -175,10 +175,10 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
     }
 }
 
-/// A field at the place that was evaluated last, with its Jacobian where the divergence is exact.
+/// A field at its last point of evaluation, with the Jacobian if the divergence is exact.
 struct Pass<'a, E: Real> {
-    rates: Rates<E>,
-    given: Given<'a, E>,
+    dynamics: AugmentedDynamics<E>,
+    fixed: FixedInputs<'a, E>,
     at: Evaluation<E>,
     buffers: Buffers<E>,
 }
@@ -187,32 +187,32 @@ impl<'a, E: Real> Pass<'a, E> {
     fn new(
         kernel: &Arc<dyn FieldKernel<E>>,
         divergence: Option<Divergence>,
-        given: Given<'a, E>,
+        fixed: FixedInputs<'a, E>,
         z: &[E],
     ) -> Self {
-        let rates = Rates::new(kernel, divergence);
-        let (at, _) = rates.start(0.0, z, given);
-        Self { rates, given, at, buffers: Buffers::default() }
+        let dynamics = AugmentedDynamics::new(kernel, divergence);
+        let (at, _) = dynamics.start(0.0, z, fixed);
+        Self { dynamics, fixed, at, buffers: Buffers::default() }
     }
 
-    /// Evaluates the field at `z` and returns the velocity, with what may follow it.
+    /// Evaluates the field at `z`; returns the velocity and the rows after it.
     fn evaluate(&mut self, time: f64, z: &[E]) -> &[E] {
         self.at.time.fill(E::of(time));
         self.at.move_to(z);
-        self.rates.evaluate(&mut self.at, self.given);
+        self.dynamics.evaluate(&mut self.at, self.fixed);
         &self.at.rates
     }
 
-    /// From the gradients of the velocity and of the Jacobian, either of which may be none.
-    fn pull(&mut self, outer: (&[E], &[E]), into: RateGradients<'_, '_, E>) {
-        self.rates.pull_jacobian(&mut self.at, self.given, outer, into, &mut self.buffers);
+    /// Backward pass from the gradients of the velocity and of the Jacobian; either may be empty.
+    fn pull(&mut self, outer: (&[E], &[E]), into: DynamicsGradients<'_, '_, E>) {
+        self.dynamics.pull_jacobian(&mut self.at, self.fixed, outer, into, &mut self.buffers);
     }
 }
 
-/// The first of `blocks` square blocks, M^T = I + h J^T, with the unit matrix as a second one.
+/// Writes M^T = I + h J^T, followed by the identity if there are two `blocks`.
 fn write_matrix<E: Real>(pass: &Pass<'_, E>, h: E, blocks: usize, matrix: &mut Vec<E>) {
     matrix.clear();
-    for i in 0..pass.rates.kernel.dim() {
+    for i in 0..pass.dynamics.kernel.dim() {
         let first = matrix.len();
         for entry in pass.at.tangent(i) {
             matrix.extend(entry.iter().map(|&entry| h * entry));
@@ -237,7 +237,7 @@ struct Backward<'a, E: Real> {
 }
 
 impl<E: Real> Backward<'_, E> {
-    fn pull_forward(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
+    fn pull_forward(&mut self, layer: Layer, z: &[E], into: DynamicsGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let mut inverse = self.inverse(layer, z);
         scale(&mut inverse, self.d_log_det, h);
@@ -246,13 +246,13 @@ impl<E: Real> Backward<'_, E> {
         self.matrix = inverse;
     }
 
-    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: RateGradients<'_, '_, E>) {
+    fn pull_inverse(&mut self, layer: Layer, z: &[E], into: DynamicsGradients<'_, '_, E>) {
         let h = E::of(layer.length);
         let inverse = self.inverse(layer, z);
-        let RateGradients { state, time, context, parameters } = into;
+        let DynamicsGradients { state, time, context, parameters } = into;
         let mut d_jacobian = inverse.clone();
         scale(&mut d_jacobian, self.d_log_det, -h);
-        let log_det = RateGradients {
+        let log_det = DynamicsGradients {
             state: &mut *state,
             time: &mut *time,
             context: &mut *context,
@@ -263,9 +263,9 @@ impl<E: Real> Backward<'_, E> {
         state.copy_from_slice(&self.scaled);
         self.scaled.iter_mut().for_each(|d| *d = -h * *d);
         self.plain.evaluate(layer.time, z);
-        // The state's share of this is in M^-T already.
+        // M^-T already contains the gradient of the state.
         d_jacobian.truncate(state.len());
-        let implicit = RateGradients { state: &mut d_jacobian, time, context, parameters };
+        let implicit = DynamicsGradients { state: &mut d_jacobian, time, context, parameters };
         self.plain.pull((&self.scaled, &[]), implicit);
         self.matrix = inverse;
     }
@@ -301,7 +301,7 @@ fn scale<E: Real>(rows: &mut [E], factors: &[E], h: E) {
     );
 }
 
-/// The product of each lane's matrix and vector.
+/// The matrix-vector product of each lane.
 fn multiply<E: Real>(matrix: &[E], vector: &[E], product: &mut [E]) {
     vectorised(
         #[inline(always)]

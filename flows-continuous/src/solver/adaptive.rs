@@ -26,19 +26,19 @@ const STIFFNESS: usize = 1000;
 impl Adaptive {
     /// Solves y' = field(t, y) from `y0` at `t0` to `t1`, in either direction.
     ///
-    /// `field(t, y, dy)` writes the velocity into every entry of `dy`; what `dy` holds before is
-    /// arbitrary. t always lies between `t0` and `t1`. The solve ends at the first error of the
-    /// field and at the first velocity or state that is not finite, and never calls the field more
-    /// than `max_evaluations` times. Stiffness is looked for after every thousandth step.
+    /// `field(t, y, dy)` writes the velocity into every entry of `dy`, whose content is arbitrary
+    /// before. t lies between `t0` and `t1`. The solve ends at the first error of the field and at
+    /// the first velocity or state that is not finite, and calls the field at most
+    /// `max_evaluations` times. Stiffness is tested after every thousandth step.
     ///
     /// An interval of length zero and an empty state return `y0` without an evaluation. In `f32`,
-    /// step sizes are `f32` too, and the interval is as long as its nearest `f32` says.
+    /// step sizes are `f32` too, and the length of the interval is rounded to `f32`.
     ///
     /// # Cost
-    /// Memory: what `keep` says, and some 80 copies of the state at most. To that end the package is
-    /// started again from the last state after 40 steps and then after every 50. It forgets the
-    /// length of the step to come (the last one is repeated) and the last error (DOPRI5 makes the
-    /// step after that up to a third shorter): about one evaluation in a hundred more.
+    /// Memory: the states to `keep`, and some 80 copies of the state at most, for which the package
+    /// is restarted from the last state after 40 steps and then after every 50. A restart loses the
+    /// length of the next step (the last one is repeated) and the last error (DOPRI5 makes the step
+    /// after that up to a third shorter): about one evaluation in a hundred more.
     ///
     /// # Errors
     /// [`SolveError::Tolerance`], [`SolveError::Parameter`] for settings outside their table,
@@ -78,7 +78,7 @@ impl Adaptive {
             }
             return Ok(monitor.into_solution(Status::Finished.into()));
         }
-        // The package wants `f64: From<E>`, a bound that every generic caller would have to
+        // The package requires `f64: From<E>`, a bound that every generic caller would have to
         // repeat. E is one of two types, so it is named here instead.
         Ok(if TypeId::of::<E>() == TypeId::of::<f32>() {
             run::<E, f32>(self, method, monitor)
@@ -168,9 +168,9 @@ where
     let monitor = shared.borrow();
     let (start, length) = (scalar(monitor.elapsed), scalar(monitor.length()));
     let state: Vec<T> = monitor.state.iter().map(|y| scalar(y.as_f64())).collect();
-    // Most attempts, rejected ones included; only a guard, with room for those after a halt.
+    // Largest number of attempts, including rejected ones and those after a halt; only a guard.
     let attempts = count(monitor.bound / stages + 2000);
-    // Accepted steps of this segment after which to look for stiffness.
+    // Accepted steps of this segment after which to test for stiffness.
     let stiffness = count(STIFFNESS - monitor.accepted % STIFFNESS);
     drop(monitor);
     let system = Shared { monitor: shared, method, elapsed: Cell::new(0.0) };
@@ -209,7 +209,7 @@ where
     }
 }
 
-/// The package owns its system and gives none back.
+/// The monitor, shared with the package, which owns its system and does not return it.
 struct Shared<'a, 'b, E> {
     monitor: &'a RefCell<Monitor<'b, E>>,
     method: Method,
@@ -249,7 +249,7 @@ impl<E: Real, T: Real + FloatNumber> System<T, DVector<T>> for Shared<'_, '_, E>
     }
 }
 
-/// The same vector under the other name of its type.
+/// The same vector under its concrete type.
 fn renamed<E: Real, T: Real>(vector: &DVector<T>) -> Option<&[E]> {
     let vector = (vector as &dyn Any).downcast_ref::<DVector<E>>();
     debug_assert!(vector.is_some(), "T is E");

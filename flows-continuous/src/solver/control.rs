@@ -1,5 +1,5 @@
-//! Settings and step size control of the adaptive solvers, with one step size for the batch or one a
-//! row.
+//! Settings and step size control of the adaptive solvers, with one step size for the batch or for
+//! each row.
 //!
 //! Reference: Hairer, Nørsett, Wanner, *Solving Ordinary Differential Equations I*, 2nd ed. 1993,
 //! II.4 (error norm, first and later step sizes).
@@ -10,7 +10,7 @@ use flows_core::Real;
 
 use crate::solver::solution::SolveError;
 
-/// An explicit Runge–Kutta method that estimates its own error.
+/// An embedded explicit Runge–Kutta method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Order 5, error estimate of order 4; 6 evaluations an attempted step.
@@ -131,7 +131,7 @@ pub(crate) struct FirstStep {
 impl FirstStep {
     /// From the norms of state and velocity, for an interval of this length.
     pub(crate) fn new(state: f64, velocity: f64, length: f64) -> Self {
-        // A state or velocity near zero says nothing about the scale of time.
+        // A state or velocity near zero does not determine a time scale.
         let small = state < 1e-5 || velocity < 1e-5;
         let scale = if small { 1e-3 * length } else { 0.01 * state / velocity };
         Self { length, velocity, probe: scale.min(length) }
@@ -139,18 +139,18 @@ impl FirstStep {
 
     /// From the norm of the change of the velocity, for a method of this order.
     pub(crate) fn estimate(self, change: f64, order: f64) -> f64 {
-        // Infinite at rest.
+        // Infinite for velocity 0.
         let curved = (0.01 / self.velocity.max(change / self.probe)).powf(1.0 / order);
         (100.0 * self.probe).min(curved).min(self.length)
     }
 }
 
-/// A method and its step size controller in the book's codes.
+/// Constants of a method and its step size controller, as in the book's codes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Constants {
     /// Order, as an exponent.
     pub(crate) order: f64,
-    /// Evaluations in an attempted step; the first velocity is known.
+    /// Evaluations of an attempted step, without the first velocity, which is known.
     pub(crate) stages: usize,
     /// Evaluations at the end of an accepted step. The last stage of DOPRI5 serves as one.
     pub(crate) velocities_at_end: usize,
@@ -163,14 +163,15 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    /// The ratio of the next step to one of this error, after an accepted step of the error `before`.
+    /// The factor from this step to the next after an accepted step with this error; `before` is
+    /// the error of the step before.
     pub(crate) fn accepted(self, error: f64, before: f64) -> f64 {
         let [smallest, largest] = self.ratios;
         let shrink = error.powf(self.exponent()) / before.powf(self.beta) / self.safety;
         1.0 / shrink.clamp(1.0 / largest, 1.0 / smallest)
     }
 
-    /// The same after a rejection.
+    /// The factor after a rejected step.
     pub(crate) fn rejected(self, error: f64) -> f64 {
         1.0 / (error.powf(self.exponent()) / self.safety).min(1.0 / self.ratios[0])
     }

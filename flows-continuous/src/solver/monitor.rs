@@ -1,8 +1,9 @@
-//! A vector field under watch: counted, bounded, checked, and halted at the first thing wrong.
+//! A monitored vector field for the adaptive stepper: it counts and limits evaluations, checks
+//! values, and halts at the first failure.
 //!
-//! The adaptive stepper knows neither errors of a field nor a way to be stopped between two
-//! accepted steps; both are made up for here. The stepper sees elapsed time, |t − t0|, and is
-//! stopped after every few steps, because it keeps all its states; what is to be kept is kept here.
+//! The stepper can neither pass on errors of a field nor be stopped between accepted steps; the
+//! monitor adds both. The stepper sees elapsed time, |t − t0|. It is restarted every few steps,
+//! because it keeps all its states; the states to keep are stored here.
 
 use flows_core::Real;
 
@@ -11,19 +12,19 @@ use crate::solver::fixed_step::evaluate;
 use crate::solver::solution::first_non_finite;
 use crate::solver::solution::{Failure, FieldError, Keep, Solution, Status};
 
-/// Accepted steps between two pauses, which bounds the states that the stepper holds.
+/// Accepted steps between two restarts, which bounds the states that the stepper holds.
 const SEGMENT: usize = 50;
 
-/// Steps before the first pause. Stiffness is looked for after every thousandth step and in some
-/// that follow: with this offset they lie in one segment.
+/// Steps before the first restart. Stiffness is tested after every thousandth step and in some that
+/// follow; this offset puts them in one segment.
 const FIRST_SEGMENT: usize = 40;
 
-/// What an adaptive solver solves.
+/// An ODE to be solved adaptively.
 pub(crate) trait Problem<E> {
     /// Writes the velocity at a time and a state.
     fn velocity(&mut self, time: f64, y: &[E], dy: &mut [E]) -> Result<(), FieldError>;
 
-    /// The step whose stages were evaluated last was accepted.
+    /// Reports that the step of the latest stages was accepted.
     fn accepted(&mut self) {}
 }
 
@@ -33,7 +34,7 @@ impl<E, F: FnMut(f64, &[E], &mut [E]) -> Result<(), FieldError>> Problem<E> for 
     }
 }
 
-/// A vector field with everything that happened to it.
+/// A vector field with the record of its evaluations.
 pub(crate) struct Monitor<'a, E> {
     field: &'a mut dyn Problem<E>,
     method: Method,
@@ -43,11 +44,11 @@ pub(crate) struct Monitor<'a, E> {
     /// Most evaluations.
     pub(crate) bound: usize,
     evaluations: usize,
-    /// Velocities delivered to the stepper, but for the first of each segment.
+    /// Velocities passed to the stepper, without the first of each segment.
     delivered: usize,
-    /// Steps accepted before any halt.
+    /// Accepted steps.
     pub(crate) accepted: usize,
-    /// Number of accepted steps at which to pause.
+    /// Number of accepted steps at which to restart.
     pause: usize,
     /// Elapsed time at `state`.
     pub(crate) elapsed: f64,
@@ -55,13 +56,13 @@ pub(crate) struct Monitor<'a, E> {
     pub(crate) step: f64,
     /// State after the last accepted step.
     pub(crate) state: Vec<E>,
-    /// Kept states before that.
+    /// Earlier kept states.
     earlier: Vec<Vec<E>>,
     /// Times of `earlier` and `state`.
     mesh: Vec<f64>,
     /// Velocity at `state`, for the start of a segment.
     first: Option<Vec<E>>,
-    /// Set once; from then on the field is not called.
+    /// Set once; the field is not called afterwards.
     pub(crate) halt: Option<Ending>,
 }
 
@@ -88,7 +89,7 @@ impl From<Failure> for Ending {
 }
 
 impl<'a, E: Real> Monitor<'a, E> {
-    /// Watches `field` from `y0`, between the two times and for at most `bound` evaluations.
+    /// Monitors `field` from `y0`, between the two times and for at most `bound` evaluations.
     pub(crate) fn new(
         method: Method,
         keep: Keep,
@@ -123,7 +124,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         (self.t1 - self.t0).abs()
     }
 
-    /// Whether the stepper was stopped only to be started again.
+    /// Whether the stepper was stopped only to be restarted.
     pub(crate) fn paused(&self) -> bool {
         self.first.is_some()
     }
@@ -141,7 +142,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         Ok(step)
     }
 
-    /// Notes an accepted step with the velocity at its end; false if the stepper is to stop.
+    /// Records an accepted step with the velocity at its end; false if the stepper has to stop.
     pub(crate) fn accept(&mut self, elapsed: f64, y: &[E], dy: &[E]) -> bool {
         if self.halt.is_some() {
             return false; // the step is made of zero velocities
@@ -156,7 +157,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         self.accepted += 1;
         self.step = elapsed - self.elapsed;
         self.elapsed = elapsed;
-        // The last step may end within rounding of the end, from where no other can be taken.
+        // The last step may end within rounding of the end, where no further step is possible.
         let pause = self.accepted >= self.pause && self.length() - elapsed > self.step;
         if pause {
             self.pause += SEGMENT;
@@ -165,8 +166,8 @@ impl<'a, E: Real> Monitor<'a, E> {
         !pause
     }
 
-    /// Writes the velocity per unit of elapsed time. A halted field stands still: the stepper asks
-    /// whether to go on only after an accepted step, and at rest a short enough one is accepted.
+    /// Writes the velocity by elapsed time. A halted field has velocity 0: the stepper asks whether
+    /// to stop only after an accepted step, and a short enough step at rest is accepted.
     pub(crate) fn deliver(&mut self, elapsed: f64, y: &[E], dy: &mut [E]) {
         if let Some(first) = self.first.take() {
             dy.copy_from_slice(&first);
@@ -183,7 +184,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         }
     }
 
-    /// The solve as its caller sees it.
+    /// The solution, for the caller.
     pub(crate) fn into_solution(mut self, ending: Ending) -> Solution<E> {
         let Ending { status, failure } = ending;
         // Elapsed time need not round to the end of the interval.
@@ -206,7 +207,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         }
     }
 
-    /// Time after `elapsed`, within the interval whatever the rounding.
+    /// Time after `elapsed`, clamped to the interval.
     fn time(&self, elapsed: f64) -> f64 {
         if self.t1 > self.t0 {
             (self.t0 + elapsed).min(self.t1)
@@ -215,7 +216,7 @@ impl<'a, E: Real> Monitor<'a, E> {
         }
     }
 
-    /// Velocities delivered within attempted steps.
+    /// Velocities passed within attempted steps.
     fn in_attempts(&self) -> usize {
         self.delivered.saturating_sub(self.accepted * self.method.constants().velocities_at_end)
     }

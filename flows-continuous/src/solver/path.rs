@@ -1,4 +1,4 @@
-//! The steps that a solve took, and the states it passed at some of them.
+//! The steps of a solve with checkpoints, and their backward pass.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::rates::{Evaluation, Given, Rates};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
 use crate::solver::runge_kutta::{SolveGradients, Stepper};
 
-/// States of a path that are kept where nothing else is asked for.
+/// Default number of checkpoints.
 pub(crate) const CHECKPOINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
 
 /// The steps of a block of rows.
@@ -17,7 +17,7 @@ pub(crate) const CHECKPOINTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31
 pub(crate) enum Steps<E> {
     /// The same times for every row.
     Shared(Arc<[f64]>),
-    /// Time and length of each step of each row; a row that took fewer steps has length 0 in the
+    /// Time and length of each step of each row; rows that took fewer steps have length 0 in the
     /// rest.
     Rows(Vec<RowStep<E>>),
 }
@@ -52,39 +52,42 @@ impl<E: Real> Steps<E> {
     }
 }
 
-/// The steps of a solve, with the state, `(dim, LANES)`, before every so many of them, and the stages
-/// of the first ones.
+/// The steps of a solve with checkpoints, states `(dim, LANES)` at equal numbers of steps, and the
+/// stages of the first steps.
 ///
-/// The backward pass computes the states between two of those anew, and the stages that were not
-/// kept: a solve of n steps with c states needs memory for c + n / c of them and at most one more
+/// The backward pass recomputes the states between checkpoints and the stages that were not kept: a
+/// solve of n steps with c checkpoints needs memory for c + n / c states and at most one more
 /// forward pass.
 #[derive(Debug)]
 pub(crate) struct Path<E> {
     pub(crate) steps: Steps<E>,
-    /// Steps from one state to the next.
+    /// Steps from one checkpoint to the next.
     pub(crate) every: usize,
     pub(crate) states: Vec<Vec<E>>,
-    /// Stages of the first steps. Of row-wise steps only the place of the first stage is known: which
-    /// evaluation it was differs from row to row.
+    /// Stages of the first steps. For row-wise steps the first stage has no content, because its
+    /// evaluation differs from row to row.
     pub(crate) kept: Vec<Vec<Evaluation<E>>>,
 }
 
-/// Bytes that the blocks of a solve together may keep of their stages, where nothing else is asked
-/// for.
+/// Default memory, in bytes, for the stages of all blocks of a solve.
 pub(crate) const STAGE_MEMORY: usize = 64 << 20;
 
-/// What is left of the memory for the stages of a block.
+/// Memory left for the stages of a block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     bytes: usize,
-    /// Of one step.
+    /// Bytes of one step.
     step: Option<usize>,
 }
 
 impl Room {
-    /// `bytes` for steps of so many stages.
-    pub(crate) fn new<E: Real>(bytes: usize, rates: &Rates<E>, stages: usize) -> Self {
-        Self { bytes, step: rates.bytes().map(|evaluation| evaluation * stages) }
+    /// `bytes` for steps of `stages` stages.
+    pub(crate) fn new<E: Real>(
+        bytes: usize,
+        dynamics: &AugmentedDynamics<E>,
+        stages: usize,
+    ) -> Self {
+        Self { bytes, step: dynamics.bytes().map(|evaluation| evaluation * stages) }
     }
 
     /// Whether there is room for one more step.
@@ -92,7 +95,7 @@ impl Room {
         self.take()
     }
 
-    /// Whether there was room for one more step.
+    /// Takes room for one more step, if there is any.
     pub(crate) fn take(&mut self) -> bool {
         let left = self.step.and_then(|step| self.bytes.checked_sub(step));
         self.bytes = left.unwrap_or(0);
@@ -100,7 +103,7 @@ impl Room {
     }
 }
 
-/// How many steps apart the states of `steps` steps are, of which at most `checkpoints` are kept.
+/// Number of steps between checkpoints, for at most `checkpoints` of them.
 pub(crate) fn spacing(steps: usize, checkpoints: NonZeroUsize) -> usize {
     steps.div_ceil(checkpoints.get()).max(1)
 }
@@ -113,25 +116,25 @@ impl<E> Default for Path<E> {
 }
 
 impl<E: Real> Path<E> {
-    /// Takes the steps backwards: on entry `into.state` is the gradient of the end, on return that
-    /// of the start. The stages that were kept are used up.
+    /// Backward pass through the steps: turns `into.state` from the gradient of the end into that
+    /// of the start, and uses up the kept stages.
     pub(crate) fn pull(
         &mut self,
         stepper: &mut Stepper<'_, E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         mut into: SolveGradients<'_, '_, E>,
     ) {
         let (mut time, mut length) = (vec![E::zero(); LANES], vec![E::zero(); LANES]);
         for (segment, state) in self.states.iter().enumerate().rev() {
             let first = segment * self.every;
             let last = (first + self.every).min(self.steps.count());
-            // Nothing to compute anew in a segment whose stages were all kept.
+            // Nothing to recompute in a segment whose stages were all kept.
             let anew = if last > self.kept.len() { last } else { first };
             let mut states = vec![state.clone()];
             for step in first + 1..anew {
                 let mut next = states[states.len() - 1].clone();
                 self.steps.load(step - 1, &mut time, &mut length);
-                stepper.evaluate(&time, &length, &next, given);
+                stepper.evaluate(&time, &length, &next, fixed);
                 stepper.advance(&length, &mut next);
                 states.push(next);
             }
@@ -140,12 +143,12 @@ impl<E: Real> Path<E> {
                 if step < self.kept.len() {
                     stepper.stages = self.kept.pop().unwrap_or_default();
                     if matches!(self.steps, Steps::Rows(_)) {
-                        stepper.evaluate_first(given);
+                        stepper.evaluate_first(fixed);
                     }
                 } else if let Some(state) = states.get(step - first) {
-                    stepper.evaluate(&time, &length, state, given);
+                    stepper.evaluate(&time, &length, state, fixed);
                 }
-                stepper.pull(&length, given, &mut into);
+                stepper.pull(&length, fixed, &mut into);
             }
         }
     }

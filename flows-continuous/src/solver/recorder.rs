@@ -1,4 +1,4 @@
-//! What the row-wise solver writes down of a block: its steps, and the states at some of them.
+//! Recorder of the row-wise solver: the steps of a block, with checkpoints.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -6,23 +6,23 @@ use std::num::NonZeroUsize;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::rates::Evaluation;
+use crate::dynamics::Evaluation;
 use crate::solver::path::{Path, Room, RowStep, Steps};
 
-/// Writes down the steps of a block whose rows keep their lanes: one for each attempt that some row
+/// Records the steps of a block whose rows keep their lanes: one for each attempt that some row
 /// accepts, of length 0 in the other rows.
 #[derive(Debug)]
 pub(crate) struct Recorder<E> {
     dim: usize,
     checkpoints: NonZeroUsize,
     steps: Vec<RowStep<E>>,
-    /// The rest of what is written down.
+    /// The rest of the record.
     path: Path<E>,
     room: Option<Room>,
 }
 
 impl<E: Real> Recorder<E> {
-    /// For states of `dim` rows, of which at most about `checkpoints` are kept.
+    /// For states of `dim` rows, with at most about `checkpoints` of them.
     pub(crate) fn new(dim: usize, checkpoints: NonZeroUsize, room: Room) -> Self {
         let room = Some(room).filter(|room| room.is_open());
         Self { dim, checkpoints, steps: Vec::new(), path: Path::default(), room }
@@ -33,8 +33,8 @@ impl<E: Real> Recorder<E> {
         self.room.is_some()
     }
 
-    /// Notes the steps taken from `state`; their `stages`, all but the first, are exchanged for others
-    /// where they are kept. Returns whether the next ones will be.
+    /// Records steps taken from `state`. If stages are kept, `stages`, all but the first, are
+    /// exchanged for other buffers. Returns whether the next ones will be kept.
     pub(crate) fn note(
         &mut self,
         time: Vec<E>,
@@ -59,7 +59,7 @@ impl<E: Real> Recorder<E> {
             self.room = None;
         }
         if self.steps.len() == *every * self.checkpoints.get() {
-            // Too many: every other one goes.
+            // Too many checkpoints: every other one is dropped.
             *states = std::mem::take(states).into_iter().step_by(2).collect();
             *every *= 2;
         }
@@ -70,7 +70,7 @@ impl<E: Real> Recorder<E> {
         self.keeps()
     }
 
-    /// What was written down.
+    /// The record.
     pub(crate) fn finish(self) -> Path<E> {
         Path { steps: Steps::Rows(self.steps), ..self.path }
     }

@@ -1,29 +1,31 @@
-//! Dormand-Prince 5(4) where each row has its own time and step size.
+//! The row-wise solver: Dormand-Prince 5(4) with its own time and step size for each row.
 //!
-//! All active rows share one batched evaluation a stage; a row that arrives makes place for the next
-//! one. What happens in a lane depends on nothing but its row, so a row's result has the same bits
-//! alone and in any batch.
+//! All active rows share one batched evaluation a stage; a finished row is replaced by the next one.
+//! A lane depends on its row only, so a row's result has the same bits alone and in any batch.
 //!
 //! Reference: Hairer, Nørsett, Wanner, *Solving Ordinary Differential Equations I*, 2nd ed. 1993,
 //! II.4 (error norm, first and later step sizes); Hairer, Wanner, volume II, 2nd ed. 1996, IV.2
 //! (stiffness test).
 
+mod step_control;
+
 use std::collections::VecDeque;
 
 use flows_core::Real;
 use flows_core::operation::LANES;
+use step_control::Lane;
 
-use crate::lanes::move_lane;
-use crate::rates::{Evaluation, Given, Rates};
+use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
+use crate::lane_sums::move_lane;
 use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
 use crate::solver::recorder::Recorder;
-use crate::solver::solution::{RowReport, Status};
+use crate::solver::solution::RowReport;
 use crate::solver::tableau::DORMAND_PRINCE;
 
 /// The method and its step size controller.
 const METHOD: Constants = Method::Dopri5.constants();
 
-/// Stages of an attempt beside the first, which the step before it left.
+/// New stages of an attempt; the first is known from the step before.
 const NEW_STAGES: usize = METHOD.stages;
 
 /// Weights of the difference between the solutions of order 5 and 4.
@@ -37,10 +39,7 @@ const ERROR: [f64; 7] = [
     -1.0 / 40.0,
 ];
 
-/// Steps before stiffness is looked for.
-const PATIENCE: u64 = 1_000;
-
-/// Rows that wait to be solved, a block at a time.
+/// A block of rows to be solved.
 pub(crate) struct Waiting<E> {
     /// Index of each row in the batch.
     pub(crate) rows: Vec<usize>,
@@ -52,7 +51,7 @@ pub(crate) struct Waiting<E> {
     pub(crate) probes: Vec<E>,
 }
 
-/// A row that arrived, or gave up.
+/// A row whose solve ended.
 pub(crate) struct Done<'a, E> {
     pub(crate) row: usize,
     /// The row's column of the block.
@@ -62,24 +61,9 @@ pub(crate) struct Done<'a, E> {
     pub(crate) report: RowReport,
 }
 
-/// The course of one lane.
-#[derive(Clone, Copy, Debug)]
-struct Lane {
-    row: usize,
-    /// Elapsed time, and what is left of it at most in one step.
-    elapsed: f64,
-    step: f64,
-    /// Error of the last accepted step, for the step controller.
-    error: f64,
-    rejected_before: bool,
-    stiff: u32,
-    smooth: u32,
-    report: RowReport,
-}
-
-/// The solver's rows abreast.
+/// The rows in the solver's lanes.
 struct Lanes<'a, E: Real> {
-    rates: &'a Rates<E>,
+    dynamics: &'a AugmentedDynamics<E>,
     parameters: &'a [&'a [E]],
     settings: Adaptive,
     times: [f64; 2],
@@ -87,18 +71,18 @@ struct Lanes<'a, E: Real> {
     /// `(width, LANES)`
     state: Vec<E>,
     next: Vec<E>,
-    /// Rates of the stages, `(width, LANES)` each; the first are those of the state.
+    /// AugmentedDynamics of the stages, `(width, LANES)` each; the first are those of the state.
     stages: Vec<Vec<E>>,
     /// State of the latest stage.
     inner: Vec<E>,
     context: Vec<E>,
     probes: Vec<E>,
-    /// Of the latest stages, the last one last: all that are new, or one that serves each in turn.
+    /// Of the latest stages, in order: all new ones, or a single one that is reused.
     evaluations: VecDeque<Evaluation<E>>,
     keep: usize,
 }
 
-/// A block of rows ready to take their places: with directions, first rates and first step sizes.
+/// A block of rows prepared for the lanes: with directions, first rates and first step sizes.
 struct Ready<E> {
     waiting: Waiting<E>,
     lanes: Vec<Lane>,
@@ -107,18 +91,18 @@ struct Ready<E> {
     next: usize,
 }
 
-/// Solves all rows that `fetch` hands out, block after block, and gives each to `done`.
+/// Solves all rows that `fetch` returns, block after block, and passes each to `done`.
 ///
-/// With a `record`, the rows of the one block keep their places and their steps are written down.
+/// With a `record`, the rows of the only block keep their lanes and their steps are recorded.
 pub(crate) fn solve_rows<E: Real>(
-    rates: &Rates<E>,
+    dynamics: &AugmentedDynamics<E>,
     parameters: &[&[E]],
     (settings, times): (Adaptive, [f64; 2]),
     mut fetch: impl FnMut() -> Option<Waiting<E>>,
     mut record: Option<&mut Recorder<E>>,
     mut done: impl FnMut(Done<'_, E>),
 ) {
-    let mut lanes = Lanes::new(rates, parameters, settings, times);
+    let mut lanes = Lanes::new(dynamics, parameters, settings, times);
     if record.as_ref().is_some_and(|record| record.keeps()) {
         lanes.keep = NEW_STAGES;
     }
@@ -142,14 +126,14 @@ pub(crate) fn solve_rows<E: Real>(
 
 impl<'a, E: Real> Lanes<'a, E> {
     fn new(
-        rates: &'a Rates<E>,
+        dynamics: &'a AugmentedDynamics<E>,
         parameters: &'a [&'a [E]],
         settings: Adaptive,
         times: [f64; 2],
     ) -> Self {
-        let block = vec![E::zero(); rates.width() * LANES];
+        let block = vec![E::zero(); dynamics.width() * LANES];
         Self {
-            rates,
+            dynamics,
             parameters,
             settings,
             times,
@@ -158,7 +142,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             stages: vec![block.clone(); ERROR.len()],
             inner: block.clone(),
             state: block,
-            context: vec![E::zero(); rates.kernel.context_dim() * LANES],
+            context: vec![E::zero(); dynamics.kernel.context_dim() * LANES],
             probes: Vec::new(),
             evaluations: VecDeque::new(),
             keep: 1,
@@ -209,12 +193,12 @@ impl<'a, E: Real> Lanes<'a, E> {
         }
     }
 
-    /// First rates and first step sizes.
+    /// Computes first rates and first step sizes.
     fn prepare(&self, waiting: Waiting<E>) -> Ready<E> {
         let Waiting { state, context, probes, .. } = &waiting;
-        let given = Given { parameters: self.parameters, context, probes };
-        let (mut start, sketched) = self.rates.start(self.times[0], state, given);
-        self.rates.evaluate(&mut start, given);
+        let fixed = FixedInputs { parameters: self.parameters, context, probes };
+        let (mut start, sketched) = self.dynamics.start(self.times[0], state, fixed);
+        self.dynamics.evaluate(&mut start, fixed);
         let rates = start.rates.clone();
         let norm = |values: &[E], lane: usize| {
             let pairs = values.iter().copied().zip(state.iter().copied());
@@ -231,7 +215,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             }
             flows_core::lanes::add(&mut start.time, &signed);
             start.move_to(&moved);
-            self.rates.evaluate(&mut start, given);
+            self.dynamics.evaluate(&mut start, fixed);
             let change = start.rates.iter().zip(&rates).map(|(&second, &first)| second - first);
             let change: Vec<E> = change.collect();
             for (lane, step) in steps.iter_mut().enumerate() {
@@ -253,7 +237,7 @@ impl<'a, E: Real> Lanes<'a, E> {
         Ready { waiting, lanes, rates, start, next: 0 }
     }
 
-    /// Writes down the steps that will be accepted, before they are.
+    /// Records the steps that will be accepted, before they are.
     fn note(&mut self, errors: &[f64], record: &mut Recorder<E>) {
         let [mut time, mut length] = [self.times[1], 0.0].map(|value| vec![E::of(value); LANES]);
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -271,20 +255,23 @@ impl<'a, E: Real> Lanes<'a, E> {
         }
     }
 
-    /// Tries a step in every lane; returns the error of each, in units of the tolerance.
+    /// Attempts a step in every lane; returns the errors, in units of the tolerance.
     fn attempt(&mut self) -> Vec<f64> {
         let (sign, start, length) = (self.sign(), self.times[0], self.length());
         let mut steps = vec![0.0; LANES];
         for (step, lane) in steps.iter_mut().zip(&mut self.lanes) {
             if let Some(lane) = lane {
                 let left = length - lane.elapsed;
-                // A step that nearly arrives is stretched, so that none of rounding's size remains.
+                // A step that nearly reaches the end is stretched, so that no step of rounding size remains.
                 lane.step = if 1.01 * lane.step >= left { left } else { lane.step };
                 *step = sign * lane.step;
             }
         }
-        let given =
-            Given { parameters: self.parameters, context: &self.context, probes: &self.probes };
+        let fixed = FixedInputs {
+            parameters: self.parameters,
+            context: &self.context,
+            probes: &self.probes,
+        };
         let mut time = vec![E::zero(); LANES];
         for stage in 1..ERROR.len() {
             let last = stage + 1 == ERROR.len();
@@ -294,7 +281,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             };
             for ((time, lane), step) in time.iter_mut().zip(&self.lanes).zip(&steps) {
                 let elapsed = sign * lane.map_or(0.0, |lane| lane.elapsed);
-                // The last stage is the first of the next step, at the very time that starts it.
+                // The last stage is the first of the next step, at exactly its start time.
                 let at = if last { start + (elapsed + step) } else { start + elapsed + c * step };
                 *time = E::of(at);
             }
@@ -305,7 +292,7 @@ impl<'a, E: Real> Lanes<'a, E> {
             let Some(evaluation) = self.evaluations.back_mut() else { continue };
             evaluation.time.copy_from_slice(&time);
             evaluation.move_to(target);
-            self.rates.evaluate(evaluation, given);
+            self.dynamics.evaluate(evaluation, fixed);
             self.stages[stage].copy_from_slice(&evaluation.rates);
         }
         self.errors(&steps)
@@ -326,92 +313,6 @@ impl<'a, E: Real> Lanes<'a, E> {
         }
         let count = (self.state.len() / LANES).max(1) as f64;
         squares.iter().map(|s| (s.as_f64() / count).sqrt()).collect()
-    }
-
-    /// Accepts or rejects a lane's step and chooses the next; returns the row where it ended.
-    fn control(&mut self, index: usize, error: f64) -> Option<(usize, RowReport)> {
-        let mut lane = self.lanes[index]?;
-        lane.report.evaluations += NEW_STAGES as u64;
-        let status = if !error.is_finite() || !self.is_finite(index) {
-            Some(Status::NonFinite)
-        } else if error <= 1.0 {
-            self.accept(index, &mut lane, error)
-        } else {
-            lane.report.rejected += 1;
-            lane.rejected_before = true;
-            lane.step *= METHOD.rejected(error);
-            self.limit(&lane)
-        };
-        lane.report.time = self.times[0] + self.sign() * lane.elapsed;
-        if status == Some(Status::Finished) {
-            lane.report.time = self.times[1];
-        }
-        let Some(status) = status else {
-            self.lanes[index] = Some(lane);
-            return None;
-        };
-        lane.report.status = status;
-        self.lanes[index] = None;
-        Some((lane.row, lane.report))
-    }
-
-    fn accept(&mut self, index: usize, lane: &mut Lane, error: f64) -> Option<Status> {
-        let arrived = lane.step >= self.length() - lane.elapsed;
-        let stiff = self.is_stiff(index, lane);
-        lane.elapsed += lane.step;
-        lane.report.accepted += 1;
-        let next = lane.step * METHOD.accepted(error, lane.error);
-        lane.step = if lane.rejected_before { next.min(lane.step) } else { next };
-        lane.error = error.max(1e-4);
-        lane.rejected_before = false;
-        move_lane(&self.next, index, &mut self.state, index);
-        let (first, others) = self.stages.split_at_mut(1);
-        if let (Some(first), Some(last)) = (first.first_mut(), others.last()) {
-            move_lane(last, index, first, index);
-        }
-        match (arrived, stiff) {
-            (true, _) => Some(Status::Finished),
-            (_, true) => Some(Status::Stiff),
-            _ => self.limit(lane),
-        }
-    }
-
-    /// Why a lane may not try again.
-    fn limit(&self, lane: &Lane) -> Option<Status> {
-        let bound = self.settings.max_evaluations as u64;
-        if lane.report.evaluations + NEW_STAGES as u64 > bound {
-            return Some(Status::EvaluationBound);
-        }
-        let scale = self.times[0].abs().max(self.times[1].abs()).max(self.length());
-        (lane.step <= 0.5 * E::epsilon().as_f64() * scale).then_some(Status::StepUnderflow)
-    }
-
-    fn is_finite(&self, index: usize) -> bool {
-        self.stages.iter().all(|s| s[index..].iter().step_by(LANES).all(|v| v.is_finite()))
-            && self.next[index..].iter().step_by(LANES).all(|v| v.is_finite())
-    }
-
-    /// Whether stability limits the step: h |df/dy| along the last two stages stayed beyond 3.25 for
-    /// fifteen steps.
-    fn is_stiff(&self, index: usize, lane: &mut Lane) -> bool {
-        if lane.report.accepted < PATIENCE {
-            return false;
-        }
-        let distance = |a: &[E], b: &[E]| -> f64 {
-            let entries = (index..a.len()).step_by(LANES);
-            entries.map(|i| (a[i] - b[i]).as_f64().powi(2)).sum::<f64>().sqrt()
-        };
-        let (before, last) = (&self.stages[ERROR.len() - 2], &self.stages[ERROR.len() - 1]);
-        let moved = distance(&self.next, &self.inner);
-        if moved > 0.0 && lane.step * distance(last, before) / moved > 3.25 {
-            (lane.stiff, lane.smooth) = (lane.stiff + 1, 0);
-        } else {
-            lane.smooth += 1;
-            if lane.smooth == 6 {
-                lane.stiff = 0;
-            }
-        }
-        lane.stiff == 15
     }
 }
 

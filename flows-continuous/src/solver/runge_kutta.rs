@@ -1,5 +1,5 @@
-//! One explicit Runge-Kutta step of a block, forwards and backwards; each row has a time and a step
-//! length of its own.
+//! Explicit Runge-Kutta steps of a block, forwards and backwards; each row has its own time and
+//! step length.
 //!
 //! For a step y' = y + h sum b_i k_i with stages k_i = f(t_i, Y_i), Y_i = y + h sum a_ij k_j, and the
 //! gradient L of y',
@@ -7,19 +7,19 @@
 //! dk_i = h (b_i L + sum over m > i of a_mi dY_m),    dY_i = (df/dY_i)^T dk_i
 //! dy = L + sum of dY_i
 //! ```
-//! Where all times are multiples of an end time T, the gradient of ln T is the sum over stages of
-//! dk_i . k_i + t_i dt_i, because h and t_i are multiples of it.
+//! If all times are multiples of an end time T, the gradient of ln T is the sum over stages of dk_i
+//! . k_i + t_i dt_i.
 
 use flows_core::Real;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::rates::{Buffers, Evaluation, Given, RateGradients, Rates};
+use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::tableau::Tableau;
 
-/// The stages of a step, evaluated again and again.
+/// A Runge-Kutta step with reusable stages.
 pub(crate) struct Stepper<'a, E: Real> {
-    rates: &'a Rates<E>,
+    dynamics: &'a AugmentedDynamics<E>,
     tableau: &'static Tableau,
     pub(crate) stages: Vec<Evaluation<E>>,
     d_rates: Vec<E>,
@@ -28,7 +28,7 @@ pub(crate) struct Stepper<'a, E: Real> {
     buffers: Buffers<E>,
 }
 
-/// Gradients of a whole solve; added to, but for the state, which is replaced.
+/// Gradients of a solve; added to, except for the state, which is replaced.
 pub(crate) struct SolveGradients<'a, 'b, E> {
     /// Of state, log-det and penalties, `(width, LANES)`.
     pub(crate) state: &'a mut [E],
@@ -41,29 +41,35 @@ pub(crate) struct SolveGradients<'a, 'b, E> {
 impl<'a, E: Real> Stepper<'a, E> {
     /// For a solve with the directions of `start`.
     pub(crate) fn new(
-        rates: &'a Rates<E>,
+        dynamics: &'a AugmentedDynamics<E>,
         tableau: &'static Tableau,
         start: &Evaluation<E>,
     ) -> Self {
         let stages = tableau.stages();
         Self {
-            rates,
+            dynamics,
             tableau,
             stages: (0..stages).map(|_| start.another()).collect(),
-            d_rates: vec![E::zero(); rates.width() * LANES],
-            pulled: vec![vec![E::zero(); rates.kernel.dim() * LANES]; stages],
+            d_rates: vec![E::zero(); dynamics.width() * LANES],
+            pulled: vec![vec![E::zero(); dynamics.kernel.dim() * LANES]; stages],
             buffers: Buffers::default(),
         }
     }
 
-    /// The stages that were evaluated last, with their place taken by others.
+    /// Hands over the stages evaluated last and replaces them by other buffers.
     pub(crate) fn hand_over(&mut self) -> Vec<Evaluation<E>> {
         let others = self.stages.iter().map(Evaluation::another).collect();
         std::mem::replace(&mut self.stages, others)
     }
 
-    /// Evaluates the stages of the step from `y`, of which the first `dim` rows are read.
-    pub(crate) fn evaluate(&mut self, time: &[E], length: &[E], y: &[E], given: Given<'_, E>) {
+    /// Evaluates the stages of the step from `y`, reading its first `dim` rows.
+    pub(crate) fn evaluate(
+        &mut self,
+        time: &[E],
+        length: &[E],
+        y: &[E],
+        fixed: FixedInputs<'_, E>,
+    ) {
         for i in 0..self.stages.len() {
             let (before, rest) = self.stages.split_at_mut(i);
             let stage = &mut rest[0];
@@ -75,28 +81,28 @@ impl<'a, E: Real> Stepper<'a, E> {
             for (weight, known) in self.tableau.a[i].iter().zip(before) {
                 advance(stage.state(), length, *weight, &known.rates);
             }
-            self.rates.evaluate(stage, given);
+            self.dynamics.evaluate(stage, fixed);
         }
     }
 
-    /// Evaluates the first stage where it is.
-    pub(crate) fn evaluate_first(&mut self, given: Given<'_, E>) {
-        self.rates.evaluate(&mut self.stages[0], given);
+    /// Evaluates the first stage at its present place.
+    pub(crate) fn evaluate_first(&mut self, fixed: FixedInputs<'_, E>) {
+        self.dynamics.evaluate(&mut self.stages[0], fixed);
     }
 
-    /// Takes the step whose stages were evaluated last: `y` has all rows.
+    /// Takes the step of the stages evaluated last; `y` has all rows.
     pub(crate) fn advance(&self, length: &[E], y: &mut [E]) {
         for (weight, stage) in self.tableau.b.iter().zip(&self.stages) {
             advance(y.chunks_exact_mut(LANES), length, *weight, &stage.rates);
         }
     }
 
-    /// From the gradient of what a step leads to, to that of where it starts, for the stages that
-    /// were evaluated last.
+    /// Backward pass of the step whose stages were evaluated last: from the gradient of its end to
+    /// that of its start.
     pub(crate) fn pull(
         &mut self,
         length: &[E],
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         into: &mut SolveGradients<'_, '_, E>,
     ) {
         for i in (0..self.stages.len()).rev() {
@@ -114,13 +120,13 @@ impl<'a, E: Real> Stepper<'a, E> {
             }
             pulled.fill(E::zero());
             let mut d_time = [E::zero(); LANES];
-            let gradients = RateGradients {
+            let gradients = DynamicsGradients {
                 state: pulled,
                 time: &mut d_time,
                 context: &mut *into.context,
                 parameters: &mut *into.parameters,
             };
-            self.rates.backward(stage, given, &self.d_rates, gradients, &mut self.buffers);
+            self.dynamics.backward(stage, fixed, &self.d_rates, gradients, &mut self.buffers);
             add_product(into.end_time, &stage.time, &d_time);
         }
         for pulled in &self.pulled {
@@ -129,8 +135,8 @@ impl<'a, E: Real> Stepper<'a, E> {
     }
 }
 
-/// Adds to each row of `y` the step of each lane times `weight` times that row of `rates`; a row
-/// without a counterpart stays.
+/// Adds to each row of `y` the step length of each lane times `weight` times that row of `rates`;
+/// rows without a counterpart stay.
 fn advance<'a, E: Real>(
     y: impl Iterator<Item = &'a mut [E]>,
     lengths: &[E],

@@ -1,4 +1,4 @@
-//! What a solve returns: the state reached, the steps taken, and why it ended.
+//! Solutions of the adaptive solvers: the state reached, the steps taken, and why the solve ended.
 
 use std::error::Error;
 
@@ -14,23 +14,23 @@ use flows_core::{Real, Work};
 pub struct Solution<E> {
     /// State at `time`.
     pub state: Vec<E>,
-    /// States at the times of `mesh` but for the last one, which is `state`; none with
+    /// States at the times of `mesh` except the last one, which is `state`; empty with
     /// [`Keep::Last`].
     pub earlier: Vec<Vec<E>>,
-    /// Times of the accepted steps, the starting time first, `time` last; `accepted + 1` entries,
-    /// or `time` alone with [`Keep::Last`].
+    /// Times of the accepted steps from the start to `time`, `accepted + 1` entries; with
+    /// [`Keep::Last`], `time` alone.
     pub mesh: Vec<f64>,
     /// Why the solve ended.
     pub status: Status,
-    /// Steps taken.
+    /// Accepted steps.
     pub accepted: usize,
-    /// Steps computed to their end and not taken.
+    /// Rejected steps.
     pub rejected: usize,
-    /// Calls of the vector field, those for the choice of the first step included.
+    /// Evaluations of the vector field, including those for the first step size.
     pub evaluations: usize,
     /// Last time reached, in the units of the field; the end of the interval if finished.
     pub time: f64,
-    /// Where it went wrong, for [`Status::NonFinite`] and [`Status::FieldFailed`].
+    /// The failure, for [`Status::NonFinite`] and [`Status::FieldFailed`].
     pub failure: Option<Failure>,
 }
 
@@ -40,7 +40,7 @@ impl<E: Real> Solution<E> {
         self.status == Status::Finished
     }
 
-    /// Without the states.
+    /// The solution without the states.
     pub(crate) fn report(&self) -> RowReport {
         RowReport {
             status: self.status,
@@ -52,23 +52,23 @@ impl<E: Real> Solution<E> {
     }
 }
 
-/// What became of one row, or of rows that were solved together.
+/// Report of the solve of one row, or of rows solved together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowReport {
     /// Why its solve ended.
     pub status: Status,
     /// Last time reached.
     pub time: f64,
-    /// Steps taken.
+    /// Accepted steps.
     pub accepted: u64,
-    /// Steps tried again with a smaller one.
+    /// Rejected steps.
     pub rejected: u64,
     /// Evaluations of the field for this row.
     pub evaluations: u64,
 }
 
 impl RowReport {
-    /// Of a solve that has done nothing yet.
+    /// The report of a solve that has done nothing yet.
     pub(crate) fn at(time: f64) -> Self {
         Self { status: Status::Finished, time, accepted: 0, rejected: 0, evaluations: 0 }
     }
@@ -85,7 +85,7 @@ impl From<RowReport> for Work {
     }
 }
 
-/// What a solve keeps of the states it goes through; the steps are the same.
+/// Which states of a solve to keep; the steps are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Keep {
     /// The state and time of every accepted step: memory grows with the number of steps.
@@ -106,7 +106,7 @@ pub enum Status {
     StepUnderflow,
     /// A velocity or a state was infinite or not a number.
     NonFinite,
-    /// Stability, not accuracy, dictates the step size.
+    /// The solve is stiff: stability, not accuracy, limits the step size.
     Stiff,
     /// The vector field returned an error.
     FieldFailed,
@@ -148,7 +148,7 @@ impl Status {
     }
 }
 
-/// Where and why an evaluation of the vector field could not be used.
+/// Why an evaluation of the vector field could not be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -184,12 +184,14 @@ impl FieldError {
     }
 }
 
-/// A solve that could not begin, or fixed steps that could not be completed.
+/// Errors of a solve that could not begin, and of fixed steps that could not be completed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SolveError {
     /// An end of the interval is not finite, or its length does not fit the precision.
-    #[error("interval from {t0} to {t1} has no length in this precision")]
+    #[error(
+        "interval from {t0} to {t1} must have finite ends and a finite length in this precision"
+    )]
     Interval {
         /// Starting time.
         t0: f64,

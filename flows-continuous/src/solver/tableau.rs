@@ -1,4 +1,4 @@
-//! Explicit Runge–Kutta methods as data.
+//! Butcher tableaux of explicit Runge–Kutta methods.
 //!
 //! One step of size h from (t, y) with s stages is
 //! ```text
@@ -9,10 +9,10 @@
 //! Reference: Hairer, Nørsett, Wanner, *Solving Ordinary Differential Equations I*, 2nd ed. 1993,
 //! II.1 (eq. 1.8) for the notation, II.2 for the order conditions.
 
-/// Largest difference allowed between a sum of coefficients and its exact value.
+/// Tolerance of the sums of coefficients.
 const ROUNDING: f64 = 1e-14;
 
-/// Coefficients of an explicit Runge–Kutta method.
+/// The Butcher tableau of an explicit Runge–Kutta method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tableau {
     /// Name for tables and messages.
@@ -61,7 +61,7 @@ const fn sum(values: &[f64]) -> f64 {
     total
 }
 
-/// False for NaN on either side.
+/// Whether two values agree; false for NaN.
 const fn close(left: f64, right: f64) -> bool {
     (left - right).abs() <= ROUNDING
 }
@@ -263,7 +263,7 @@ pub const DORMAND_PRINCE_8: Tableau = Tableau {
     ],
 };
 
-// A mistyped coefficient does not compile.
+// Checked at compile time.
 const _: () = {
     assert!(EULER.check() && MIDPOINT.check() && HEUN.check() && RALSTON.check() && RK4.check());
     assert!(DORMAND_PRINCE.check() && DORMAND_PRINCE_8.check());

@@ -9,7 +9,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
-use flows_core::{Bijector, Context, LastLayer, LogDet, Network, Tape, Values, normals, stream};
+use flows_core::{Bijector, Context, Exactness, LastLayer, Network, Tape, Values, normals, stream};
 
 fn flow(
     (dim, context): (usize, usize),
@@ -48,7 +48,7 @@ fn estimated_log_dets_have_exact_gradients_of_their_own() {
         let divergence = Divergence::Hutchinson(Hutchinson { probes: 2, distribution });
         let accuracy = Accuracy { solver: dopri5(1e-9), divergence };
         let mut flow = flow((3, 1), Activation::Tanh, TimeInput::ConcatSquash, accuracy);
-        assert_eq!(flow.exactness(), LogDet::Estimate);
+        assert_eq!(flow.exactness(), Exactness::Estimated);
         check_bijector(&mut flow, normal_point(1.0), Tolerance::integrated(1e-9));
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use flows_continuous::{Accuracy, Continuous, FieldGradients, FieldKernel, Instant};
+use flows_continuous::{Accuracy, Continuous, FieldGradients, FieldInput, FieldKernel};
 use flows_core::operation::LANES;
-use flows_core::{LastLayer, Layout, Layouts, Network, Scratch, stream};
+use flows_core::{HasLayout, LastLayer, Layout, Network, Scratch, stream};
 
 use super::objective::replace;
 
@@ -55,7 +55,7 @@ pub(crate) struct ElementwiseField {
     calls: Calls,
 }
 
-impl Layouts for ElementwiseField {
+impl HasLayout for ElementwiseField {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::uniform("scale", 1, 1, 1).in_last_layer(true)]
     }
@@ -68,7 +68,7 @@ impl FieldKernel<f64> for ElementwiseField {
 
     fn forward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         _: &mut Scratch,
         velocity: &mut [f64],
@@ -85,7 +85,7 @@ impl FieldKernel<f64> for ElementwiseField {
 
     fn backward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         _: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,

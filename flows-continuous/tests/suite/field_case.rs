@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use flows_continuous::{FieldGradients, FieldKernel, Instant};
+use flows_continuous::{FieldGradients, FieldInput, FieldKernel};
 use flows_core::operation::LANES;
 use flows_core::{LastLayer, Real, Scratch, normals, stream};
 
@@ -71,7 +71,7 @@ pub(crate) fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: 
 /// The gradients of an evaluation from that of what it wrote.
 fn pull<E: Real>(
     field: &dyn FieldKernel<E>,
-    at: Instant<'_, E>,
+    at: FieldInput<'_, E>,
     parameters: &[&[E]],
     scratch: &mut Scratch,
     mut velocity: Vec<E>,
@@ -145,7 +145,7 @@ impl Case {
         let time = cast::<E>(&self.time);
         let (state, context) = (cast::<E>(&self.state), cast::<E>(&self.context));
         let structure = self.structure.as_deref().map(cast::<E>);
-        let at = Instant {
+        let at = FieldInput {
             time: &time,
             tangents: self.tangents,
             state: &state,

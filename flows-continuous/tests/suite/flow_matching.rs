@@ -6,7 +6,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::matching::{
-    Coupling, FlowMatching, MinibatchOt, ProbabilityPath, VariancePreserving,
+    FlowMatching, MinibatchOt, Pairing, ProbabilityPath, VariancePreserving,
 };
 use flows_core::objective::flow_matching;
 use flows_core::tensor::{batch, set_values};
@@ -87,11 +87,11 @@ fn divergence(objective: Objective, steps: u64) -> f64 {
 fn a_flow_trained_without_a_solve_has_the_density_of_the_data() {
     // Untrained, the divergence is several nats; what is left is the error of a short regression.
     let variance_preserving = ProbabilityPath::VariancePreserving(VariancePreserving::default());
-    let minibatch = Coupling::MinibatchOt(MinibatchOt { group: 64 });
+    let minibatch = Pairing::MinibatchOt(MinibatchOt { group: 64 });
     for (path, coupling) in [
-        (ProbabilityPath::default(), Coupling::default()),
+        (ProbabilityPath::default(), Pairing::default()),
         (ProbabilityPath::default(), minibatch),
-        (variance_preserving, Coupling::default()),
+        (variance_preserving, Pairing::default()),
     ] {
         let objective = Objective::FlowMatching(SimulationFree { path, coupling, fine_tune: 0.0 });
         let kl = divergence(objective, 500);

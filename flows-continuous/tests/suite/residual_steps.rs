@@ -13,7 +13,7 @@ use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Direction, Error, LastLayer, Layouts, Mapped, Network, Real,
+    Batch, Bijector, Context, Cost, Direction, Error, HasLayout, LastLayer, Mapped, Network, Real,
     Tape, Values, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
@@ -32,7 +32,7 @@ fn perceptron(dim: usize, context: usize) -> MlpField {
 }
 
 /// A network away from the identity, the same one in either precision but for rounding.
-fn network<E: Real, K: Layouts + Clone>(kernel: K) -> Network<E, K> {
+fn network<E: Real, K: HasLayout + Clone>(kernel: K) -> Network<E, K> {
     let mut rng = stream(5, "init");
     let mut wide = Network::<f64, K>::new(kernel.clone(), LastLayer::Random, &mut rng).unwrap();
     perturb(&mut wide, 0.8, &mut rng).unwrap();

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use flows_continuous::{ContinuousFlow, FieldConfig, PerceptronField};
-use flows_core::train::{Budget, Outcome, SamplerSource, TrainConfig, Trainer, Validation};
+use flows_core::train::{Budget, SamplerSource, StopReason, TrainConfig, Trainer, Validation};
 use flows_core::{Architecture, Base, Context, Flow, Parameters, Stream, Values, normals, stream};
 
 const STEPS: u64 = 8;
@@ -46,7 +46,7 @@ fn run(trainer: &mut Trainer<f32>, cut: Option<(u64, &std::path::Path)>) -> Vec<
             _ => Ok(ControlFlow::Continue(())),
         }
     });
-    let expected = if cut.is_some() { Outcome::Interrupted } else { Outcome::Finished };
+    let expected = if cut.is_some() { StopReason::Interrupted } else { StopReason::Finished };
     assert_eq!(outcome.unwrap(), expected);
     seen
 }

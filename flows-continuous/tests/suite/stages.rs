@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::{
-    Accuracy, Continuous, Direction, Divergence, FieldGradients, FieldKernel, Instant, MlpField,
+    Accuracy, Continuous, Direction, Divergence, FieldGradients, FieldInput, FieldKernel, MlpField,
     Probe, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Bijector, LastLayer, Layout, Layouts, Network, Scratch, Tape, stream};
+use flows_core::{Bijector, HasLayout, LastLayer, Layout, Network, Scratch, Tape, stream};
 
 use super::elementwise_field::Calls;
 use super::objective::{Asked, Gradients, assert_near, equal, tolerance};
@@ -20,7 +20,7 @@ struct Counted {
     calls: Calls,
 }
 
-impl Layouts for Counted {
+impl HasLayout for Counted {
     fn layout(&self) -> Vec<Layout> {
         self.field.layout()
     }
@@ -41,7 +41,7 @@ impl FieldKernel<f64> for Counted {
 
     fn forward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         velocity: &mut [f64],
@@ -52,7 +52,7 @@ impl FieldKernel<f64> for Counted {
 
     fn backward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,

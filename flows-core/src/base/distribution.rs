@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::layout::Layouts;
+use crate::layout::HasLayout;
 use crate::operation::{Operation, Recorded};
 use crate::{Real, Result, Scratch, Stream};
 
 /// A base distribution: log-density, draws and maximum-likelihood fit as formulas on a block of
 /// [`LANES`](crate::operation::LANES) rows, feature by feature.
 ///
-/// [`Base`](crate::Base) owns its tensors and makes differentiable functions of the formulas.
-pub trait Distribution<E: Real>: Layouts {
+/// [`Base`](crate::Base) owns its tensors and makes the formulas differentiable operations.
+pub trait Distribution<E: Real>: HasLayout {
     /// Number of features d.
     fn dim(&self) -> usize;
 
-    /// First values of the tensors; those of their [`Layout`](crate::Layout) unless said otherwise.
+    /// Initial values of the tensors; by default those of their [`Layout`](crate::Layout).
     fn start(&self, rng: &mut Stream) -> Vec<Vec<f64>> {
         self.layout().iter().map(|layout| layout.draw(rng)).collect()
     }
 
-    /// Adds log p(z) to zeros, `(LANES)`.
+    /// Adds log p(z) to `sums`, `(LANES)`.
     fn log_density(
         &self,
         z: &[E],
@@ -28,8 +28,8 @@ pub trait Distribution<E: Real>: Layouts {
         log_density: &mut [E],
     );
 
-    /// Given the gradient of log p(z), writes that of z and adds to those of the parameters. It is
-    /// where [`log_density`](Self::log_density) was, with what that left in scratch.
+    /// Backward pass of [`log_density`](Self::log_density): from the gradient of log p(z), writes
+    /// that of z and adds to those of the parameters. `scratch` holds what the forward pass left.
     fn pull_log_density(
         &self,
         at: Recorded<'_, E>,
@@ -38,7 +38,7 @@ pub trait Distribution<E: Real>: Layouts {
         d_parameters: &mut [&mut [E]],
     );
 
-    /// Random numbers of each row of a draw.
+    /// Number of random values that a draw takes.
     fn noise_width(&self) -> usize {
         self.dim()
     }
@@ -46,12 +46,12 @@ pub trait Distribution<E: Real>: Layouts {
     /// The random numbers of `rows` draws, row by row.
     fn noise(&self, rows: usize, parameters: &[Vec<E>], rng: &mut Stream) -> Vec<E>;
 
-    /// Writes the draws of this noise; a distribution without tensors draws its noise itself.
+    /// Writes the draws for given noise; by default the noise itself.
     fn draw(&self, noise: &[E], _parameters: &[&[E]], z: &mut [E]) {
         z.copy_from_slice(noise);
     }
 
-    /// Given the gradient of the draws, adds to those of the parameters.
+    /// Backward pass of [`draw`](Self::draw): adds to the gradients of the parameters.
     fn pull_draw(
         &self,
         _noise: &[E],
@@ -61,13 +61,13 @@ pub trait Distribution<E: Real>: Layouts {
     ) {
     }
 
-    /// Number of the tensor that draws carry no gradient for, if there is one.
+    /// Index of the tensor that draws carry no gradient for, if there is one.
     fn unmoved(&self) -> Option<usize> {
         None
     }
 
-    /// Maximum-likelihood values of the tensors for the rows of z, from those they have now; these,
-    /// unless said otherwise. There are at least two rows where there are tensors.
+    /// Maximum-likelihood values of the tensors for the rows of z, starting from `now`; by default
+    /// `now`. With tensors there are at least two rows.
     ///
     /// # Errors
     /// [`Error::NonFinite`](crate::Error::NonFinite) if a column is constant or not finite.

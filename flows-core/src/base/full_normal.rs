@@ -5,18 +5,18 @@ use nalgebra::{Cholesky, DMatrix};
 use super::normal::HALF_LN_TWO_PI;
 use crate::elementwise::vectorised;
 use crate::lanes::{lanes, named, named_mut};
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
-/// z = m + L u with u from N(0, I); the tensor `factor` holds L below the diagonal, its logarithm on
-/// the diagonal and nothing above.
+/// z = m + L u with u from N(0, I). The tensor `factor` holds L below the diagonal, its logarithm
+/// on the diagonal and zero above.
 #[derive(Debug)]
 pub(super) struct FullNormal {
     pub(super) dim: usize,
 }
 
-impl Layouts for FullNormal {
+impl HasLayout for FullNormal {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.dim;
         vec![Layout::zeros("location", 1, dim), Layout::zeros("factor", dim, dim)]
@@ -129,7 +129,7 @@ impl<E: Real> Distribution<E> for FullNormal {
         let factor = Cholesky::new(covariance).map(|c| c.unpack());
         let Some(factor) = factor.filter(|l| l.iter().all(|v| v.is_finite())) else {
             let row = z.chunks(dim).position(|row| row.iter().any(|v| !v.is_finite()));
-            let advice = "give more rows than columns, none a combination of others, all finite";
+            let advice = "give more rows than columns, all finite and no column a linear combination of others";
             let quantity = "Cholesky factor of the base's covariance";
             return Err(Error::NonFinite { quantity, row: row.unwrap_or(0), advice });
         };
@@ -142,7 +142,7 @@ impl<E: Real> Distribution<E> for FullNormal {
     }
 }
 
-/// sum of `factor` times `values` into `sum`, lane by lane.
+/// `sum += factor * values`, lane by lane.
 #[inline(always)]
 fn add_multiple<E: Real>(sum: &mut [E], factor: E, values: &[E]) {
     vectorised(

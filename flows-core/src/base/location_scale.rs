@@ -1,13 +1,13 @@
-//! Location-scale families, one of independent features: z = m + e^s u with u from a standard density
-//! of one dimension.
+//! Location-scale families with independent features: z = m + e^s u, with u from a standard
+//! univariate density.
 
 use crate::elementwise::vectorised;
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream};
 
-/// A density of one dimension, log f(u) = -cost(u) - constant.
+/// A univariate density, log f(u) = -cost(u) - constant.
 pub(super) trait Standard: std::fmt::Debug + Send + Sync {
     /// Minus the log-density up to the constant.
     fn cost<E: Real>(&self, u: E) -> E;
@@ -21,11 +21,11 @@ pub(super) trait Standard: std::fmt::Debug + Send + Sync {
     /// An independent draw.
     fn draw(&self, rng: &mut Stream) -> f64;
 
-    /// Location and log-scale of the largest likelihood for a column.
+    /// Maximum-likelihood location and log-scale of a column.
     fn fit(&self, column: &[f64]) -> [f64; 2];
 }
 
-/// log p(z) = sum over features of log f(u) - s, u = e^-s (z - m); m = s = 0 where nothing is learned.
+/// log p(z) = sum over features of log f(u) - s, u = e^-s (z - m); m = s = 0 if nothing is learned.
 #[derive(Debug)]
 pub(super) struct LocationScale<S> {
     standard: S,
@@ -34,18 +34,18 @@ pub(super) struct LocationScale<S> {
 }
 
 impl<S> LocationScale<S> {
-    /// Of location 0 and scale 1.
+    /// With fixed location 0 and scale 1.
     pub(super) fn standard(standard: S, dim: usize) -> Self {
         Self { standard, dim, learned: false }
     }
 
-    /// Of learned location and scale, at first 0 and 1.
+    /// With learned location and scale, at first 0 and 1.
     pub(super) fn learned(standard: S, dim: usize) -> Self {
         Self { standard, dim, learned: true }
     }
 }
 
-impl<S: Standard> Layouts for LocationScale<S> {
+impl<S: Standard> HasLayout for LocationScale<S> {
     fn layout(&self) -> Vec<Layout> {
         let names = if self.learned { &["location", "log_scale"][..] } else { &[] };
         names.iter().map(|&name| Layout::zeros(name, 1, self.dim)).collect()

@@ -35,13 +35,13 @@ impl Standard for Logistic {
     fn fit(&self, column: &[f64]) -> [f64; 2] {
         let [centre, deviation] = median_and_deviation(column);
         let standard: Vec<f64> = column.iter().map(|x| (x - centre) / deviation).collect();
-        // A standard logistic variable is 2 ln 2 from 0 in the mean.
+        // The mean absolute value of a standard logistic variable is 2 ln 2.
         let mut at = [0.0, 2.0 * std::f64::consts::LN_2];
         let mut best = likelihood(&standard, at);
         for _ in 0..STEPS {
             let step = newton(&standard, at);
             let moved = |size: f64| [at[0] + size * step[0], at[1] + size * step[1]];
-            // So close to the top, where the likelihood is flat to rounding, Newton's step is right.
+            // Near the maximum the likelihood is flat to rounding; Newton's step is accurate there.
             if step[0].hypot(step[1]) < 1e-6 {
                 at = moved(1.0);
                 break;

@@ -1,4 +1,4 @@
-//! Mixtures of normals: bases with several modes (review, Section 5.5).
+//! Gaussian mixtures: bases with several modes (review, Section 5.5).
 
 mod expectation;
 mod log_density;
@@ -6,11 +6,12 @@ mod log_density;
 use rand::RngExt;
 
 use crate::lanes::named_mut;
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream, normals};
 
-/// K components in d dimensions; tensors: logits `(1, K)`, location and log-scale `(K, d)`.
+/// A Gaussian mixture of K components in d dimensions; tensors: logits `(1, K)`, location and
+/// log-scale `(K, d)`.
 #[derive(Debug)]
 pub(super) struct Mixture {
     dim: usize,
@@ -27,7 +28,7 @@ impl Mixture {
     }
 }
 
-impl Layouts for Mixture {
+impl HasLayout for Mixture {
     fn layout(&self) -> Vec<Layout> {
         let (k, dim) = (self.components, self.dim);
         let tensors = [("logits", 1, k), ("location", k, dim), ("log_scale", k, dim)];
@@ -35,7 +36,7 @@ impl Layouts for Mixture {
     }
 }
 
-/// ln w, the logarithm of the softmax.
+/// ln w = log-softmax of the logits.
 fn log_weights(logits: &[f64]) -> Vec<f64> {
     let total = expectation::log_sum_exp(logits);
     logits.iter().map(|logit| logit - total).collect()
@@ -65,7 +66,7 @@ impl<E: Real> Distribution<E> for Mixture {
         log_density::pull(at, outer, d_z, d_parameters);
     }
 
-    /// Standard normals, and the number of a component.
+    /// d standard normals and the index of a component.
     fn noise_width(&self) -> usize {
         self.dim + 1
     }
@@ -79,7 +80,7 @@ impl<E: Real> Distribution<E> for Mixture {
                 left -= weight;
                 left >= 0.0
             };
-            // Weights that sum to a little less than 1 leave the rest to the last component.
+            // If rounded weights sum to less than 1, the last component takes the rest.
             E::of(weights.iter().position(|w| !passed(w)).unwrap_or(weights.len() - 1) as f64)
         };
         let components: Vec<E> = (0..rows).map(component).collect();

@@ -6,7 +6,7 @@ use super::location_scale::{Standard, median_and_deviation};
 use crate::elementwise::ln;
 use crate::{Error, Real, Result, Stream};
 
-/// Updates of the fit; each takes off a fixed part of the distance to the top.
+/// Updates of the fit, which converges linearly.
 const UPDATES: usize = 2000;
 
 /// f(u) proportional to (1 + u^2/nu)^(-(nu + 1)/2)

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use crate::layout::{Layout, Layouts};
+use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
 use crate::{Distribution, Error, Real, Result, Scratch, Stream};
 
@@ -30,7 +30,7 @@ impl UniformBox {
     }
 }
 
-impl Layouts for UniformBox {
+impl HasLayout for UniformBox {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }
@@ -57,7 +57,7 @@ impl<E: Real> Distribution<E> for UniformBox {
         let dim = self.low.len();
         (0..rows * dim)
             .map(|i| E::of(rng.random_range(self.low[i % dim]..self.high[i % dim])))
-            // Rounded like the ends, a draw stays between them.
+            // Rounded like the ends, so that a draw stays between them.
             .collect()
     }
 }

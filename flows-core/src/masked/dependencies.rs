@@ -1,35 +1,36 @@
-//! Which outputs of a masked network depend on which inputs.
+//! The dependency structure of a masked network.
 
 use crate::{Error, Result};
 
-/// Inputs in order, cut into parts: the outputs of an input depend on the inputs of earlier parts,
-/// all of them or those that a graph names, and on the context.
+/// The dependency structure of a masked network: inputs in order, cut into parts. The outputs of an
+/// input depend on the context and on the inputs of earlier parts, either all of them or those that
+/// a graph names.
 ///
-/// With one input a part this is the fully autoregressive network, with two parts a coupling layer.
+/// Parts of one input make a fully autoregressive network, two parts a coupling layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependencies {
-    /// Part of each input, from 1, never falling.
+    /// Part of each input, counted from 1 and never falling.
     parts: Vec<usize>,
-    /// For each input, which earlier inputs are its parents; without a graph, all of earlier parts.
+    /// For each input, which earlier inputs are its parents; `None` if all of earlier parts are.
     parents: Option<Vec<Vec<bool>>>,
     context: usize,
 }
 
-/// The inputs that a unit may see.
+/// Inputs that a unit may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     /// The largest part among them, 0 if there is none.
     pub(super) degree: usize,
-    /// Which ones; without a graph, all up to the degree.
+    /// The inputs as a mask; `None` for all up to the degree.
     pub(super) inputs: Option<Vec<bool>>,
 }
 
 impl Dependencies {
-    /// `parts[i]` is the part of input i: 1, 2, .. with nothing left out, never falling; `context`
-    /// features stand before the inputs, and every output depends on them.
+    /// Dependencies by parts: `parts[i]` is the part of input i, 1, 2, .. without gaps and never
+    /// falling. The `context` features precede the inputs, and every output depends on them.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without inputs or where the parts are not as said.
+    /// [`Error::Parameter`] without inputs or for other part numbers.
     pub fn parts_of(parts: Vec<usize>, context: usize) -> Result<Self> {
         let steps = std::iter::once(&0).chain(&parts).zip(&parts);
         if let Some((_, &part)) = steps.clone().find(|(a, b)| **b < **a || **b > **a + 1) {
@@ -43,11 +44,11 @@ impl Dependencies {
         Ok(Self { parts, parents: None, context })
     }
 
-    /// Every input is a part of its own, and `parents[i]` says which of the earlier inputs its
-    /// outputs depend on.
+    /// Dependencies by a graph: every input is its own part, and `parents[i]` says which of the
+    /// earlier inputs its outputs depend on.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without inputs; [`Error::Dimension`] where the table is not square.
+    /// [`Error::Parameter`] without inputs; [`Error::Dimension`] if the table is not square.
     pub fn graph(parents: Vec<Vec<bool>>, context: usize) -> Result<Self> {
         let dim = parents.len();
         if let Some(row) = parents.iter().find(|row| row.len() != dim) {
@@ -83,7 +84,7 @@ impl Dependencies {
         self.context
     }
 
-    /// The columns of the first layer: what each input carries.
+    /// The columns of the first layer.
     pub(super) fn inputs(&self) -> Vec<Unit> {
         let alone = |i: usize| (0..self.dim()).map(|j| j == i).collect();
         let unit = |i: usize| Unit {
@@ -95,7 +96,7 @@ impl Dependencies {
         context.chain((0..self.dim()).map(unit)).collect()
     }
 
-    /// What the outputs of each input may see, `arity` times each.
+    /// The units of the output layer, `arity` for each input.
     pub(super) fn outputs(&self, arity: usize) -> Vec<Unit> {
         (0..self.dim()).flat_map(|i| std::iter::repeat_n(self.seen(i), arity)).collect()
     }
@@ -103,19 +104,20 @@ impl Dependencies {
     fn seen(&self, input: usize) -> Unit {
         match &self.parents {
             None => Unit { degree: self.parts[input] - 1, inputs: None },
-            // An output is computed in its own turn, whatever it sees.
+            // An output is computed with its part, whatever it sees.
             Some(parents) => Unit { degree: input, inputs: Some(parents[input].clone()) },
         }
     }
 
-    /// `width` units, sorted by degree, every kind of unit that some output sees present.
+    /// A hidden layer of `width` units, sorted by degree, with every kind of unit that some output
+    /// sees.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where `width` is too small for that.
+    /// [`Error::Parameter`] if `width` is too small for that.
     pub(super) fn hidden(&self, width: usize) -> Result<Vec<Unit>> {
         let mut kinds: Vec<Unit> = Vec::new();
         for unit in (0..self.dim()).map(|i| self.seen(i)) {
-            // A hidden unit is computed as early as it can be.
+            // A hidden unit is computed as early as possible.
             let degree = unit.inputs.as_ref().map_or(unit.degree, |seen| {
                 seen.iter().rposition(|&parent| parent).map_or(0, |last| self.parts[last])
             });
@@ -125,7 +127,7 @@ impl Dependencies {
             }
         }
         kinds.sort_by_key(|unit| unit.degree);
-        // Units that see nothing are of use with a context, or where there is nothing to be seen.
+        // Units of degree 0 are useful only with a context, or if no output sees an input.
         if self.context == 0 && kinds.len() > 1 {
             kinds.retain(|unit| unit.degree > 0);
         }
@@ -139,7 +141,7 @@ impl Dependencies {
 }
 
 impl Unit {
-    /// Whether this unit may see what `other` carries.
+    /// Whether this unit may see `other`.
     pub(super) fn sees(&self, other: &Self) -> bool {
         other.degree <= self.degree
             && match (&self.inputs, &other.inputs) {

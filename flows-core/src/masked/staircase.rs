@@ -1,4 +1,4 @@
-//! The weights of a masked layer: rows and columns sorted by degree.
+//! Weight matrices of masked layers, with rows and columns sorted by degree.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use crate::Real;
 use crate::matmul::{Destination, Matrix, product_within};
 use crate::operation::LANES;
 
-/// What a product costs besides its multiplications, in multiplications of a row of a batch: many
-/// narrow products multiply with few forbidden weights, few wide ones are called less often.
+/// Overhead of a product, in multiplications of a row of a batch: many narrow products multiply few
+/// masked weights, few wide ones have less overhead.
 const CALL: usize = 256;
 
 /// Rows and columns of a result that the product kernel computes at a time.
 const TILE: [usize; 2] = [6, 16];
 
-/// Row i may see columns `0..end` where `end` never falls with i; within, a graph may forbid more.
+/// A staircase matrix: row i may see columns `0..end`, where `end` never falls with i. A graph may
+/// mask more within.
 #[derive(Clone, Debug)]
 pub(super) struct Staircase {
     /// Degree of each row, and of each column.
@@ -25,9 +26,9 @@ pub(super) struct Staircase {
     ends: Vec<usize>,
     bands: Vec<Range<usize>>,
     strips: Vec<Range<usize>>,
-    /// Ranges of columns whose weights get their gradients together.
+    /// Ranges of columns whose weight gradients are computed together.
     gathered: Vec<Range<usize>>,
-    /// Where a graph forbids more than degrees do: whether row i may see column j.
+    /// Whether row i may see column j, if a graph masks more than degrees do.
     allowed: Option<Arc<[bool]>>,
 }
 
@@ -63,12 +64,12 @@ impl Staircase {
         Matrix::new(weights, self.rows(), self.columns())
     }
 
-    /// Ranges of rows to be computed together.
+    /// Ranges of rows computed together.
     pub(super) fn bands(&self) -> &[Range<usize>] {
         &self.bands
     }
 
-    /// Ranges of columns to be differentiated together.
+    /// Ranges of columns differentiated together.
     pub(super) fn strips(&self) -> &[Range<usize>] {
         &self.strips
     }
@@ -93,7 +94,7 @@ impl Staircase {
         self.fed.partition_point(|&degree| degree < self.seen[columns.start])
     }
 
-    /// Zeroes what row `row` may not see among columns `0..upto`.
+    /// Zeroes the masked weights of row `row` among columns `0..upto`.
     fn clear_row<E: Real>(&self, row: usize, upto: usize, weights: &mut [E]) {
         let columns = self.columns();
         let values = &mut weights[row * columns..row * columns + upto];
@@ -108,8 +109,8 @@ impl Staircase {
         }
     }
 
-    /// Zeroes what the rows of a strip may not see of it; a strip begins at its first seeing row,
-    /// which need not see all of it.
+    /// Zeroes the masked weights of a strip, from its first seeing row on, which need not see all
+    /// of it.
     fn clear_strip<E: Real>(&self, strip: &Range<usize>, weights: &mut [E]) {
         let last = self.seen[strip.end - 1];
         for row in self.first_seeing(strip)..self.fed.partition_point(|&degree| degree < last) {
@@ -117,7 +118,7 @@ impl Staircase {
         }
     }
 
-    /// Zeroes the forbidden weights that bands or strips would multiply with.
+    /// Zeroes the masked weights that bands or strips would multiply.
     pub(super) fn clear_forbidden<E: Real>(&self, weights: &mut [E]) {
         for strip in &self.strips {
             self.clear_strip(strip, weights);
@@ -130,15 +131,15 @@ impl Staircase {
         }
     }
 
-    /// Zeroes every weight that is not allowed.
+    /// Zeroes every masked weight.
     pub(super) fn clear_unused<E: Real>(&self, weights: &mut [E]) {
         for row in 0..self.rows() {
             self.clear_row(row, self.columns(), weights);
         }
     }
 
-    /// Adds `result source^T` where the mask allows it. Columns are divided, not rows: so each row of
-    /// `source` is packed for one product only.
+    /// Adds `result source^T` where the mask allows it. Columns are divided, not rows, so that each
+    /// row of `source` is packed for one product only.
     pub(super) fn add_weight_gradient<E: Real>(
         &self,
         result: &[E],
@@ -165,8 +166,8 @@ impl Staircase {
     }
 }
 
-/// The ranges that together make `0..count` at the least cost, each of `depth` multiplications for
-/// each of its rows, of which `tile` are computed at a time.
+/// The division of `0..count` into ranges of least total cost: `depth` multiplications for each row
+/// of a range, `tile` rows at a time.
 fn divided(count: usize, tile: usize, depth: impl Fn(&Range<usize>) -> usize) -> Vec<Range<usize>> {
     let bounds: Vec<usize> = (0..count).step_by(tile).chain([count]).collect();
     // The least cost of everything up to each bound, and where the last range then starts.

@@ -3,10 +3,10 @@
 use crate::Real;
 use crate::elementwise::vectorised;
 
-/// Columns that a minimum is taken over at once.
+/// Columns that a minimum is taken over at a time.
 const WIDTH: usize = 8;
 
-/// A square matrix of costs, each row filled up to a multiple of [`WIDTH`] columns.
+/// A square cost matrix, each row padded to a multiple of [`WIDTH`] columns.
 pub(super) struct Costs {
     size: usize,
     stride: usize,
@@ -14,7 +14,7 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    /// |x - y|^2 for every row of `x` against every row of `y`, as many of each.
+    /// |x - y|^2 for every row of `x` and of `y`, as many of each.
     pub(super) fn squared_distances<E: Real>(x: &[E], y: &[E], dim: usize) -> Self {
         let size = x.len() / dim;
         let stride = size.next_multiple_of(WIDTH);
@@ -42,7 +42,7 @@ impl Costs {
         Self { size, stride, values }
     }
 
-    /// Whether no path length overflows: each is a sum and difference of a few sums of costs.
+    /// Whether no path length overflows: each is a sum and difference of a few costs.
     pub(super) fn are_bounded(&self) -> bool {
         (8.0 * self.values.iter().sum::<f64>()).is_finite()
     }
@@ -52,9 +52,9 @@ impl Costs {
     }
 }
 
-/// The columns as the search from one row sees them.
+/// State of the columns in the search from one row.
 struct Columns {
-    /// Dual variables: costs less prices are compared along a row.
+    /// Dual variables, subtracted from the costs.
     prices: Vec<f64>,
     /// The row that a column is assigned to.
     owners: Vec<Option<usize>>,
@@ -66,7 +66,7 @@ struct Columns {
     barriers: Vec<f64>,
 }
 
-/// The column of each row such that the sum of the costs is least; costs must be bounded.
+/// The assignment of least total cost: the column of each row; costs must be bounded.
 ///
 /// Rows are added one by one, each along the shortest augmenting path in reduced costs (Jonker,
 /// Volgenant, *A shortest augmenting path algorithm for dense and sparse linear assignment
@@ -100,8 +100,8 @@ pub(super) fn assign(costs: &Costs) -> Vec<usize> {
 }
 
 impl Columns {
-    /// The free column that is nearest to the free row `start`; the prices are adjusted so that
-    /// assigned pairs stay the cheapest of their rows.
+    /// The free column nearest to the free row `start`; adjusts the prices so that assigned pairs
+    /// stay the cheapest of their rows.
     fn shortest_path(&mut self, costs: &Costs, start: usize) -> usize {
         self.lengths.fill(f64::INFINITY);
         self.barriers.fill(f64::INFINITY);

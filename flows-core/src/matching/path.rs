@@ -15,7 +15,7 @@ pub enum ProbabilityPath {
     VariancePreserving(VariancePreserving),
 }
 
-/// Straight lines that end in N(x1, sigma_min^2 I).
+/// The optimal-transport path: straight lines that end in N(x1, sigma_min^2 I).
 ///
 /// ```text
 /// x_s = s x1 + (1 - (1 - sigma_min) s) x0,   dx_s/ds = x1 - (1 - sigma_min) x0
@@ -35,8 +35,8 @@ pub struct OptimalTransport {
     pub sigma_min: f64,
 }
 
-/// The variance-preserving diffusion with the linear schedule beta(t) = beta_min +
-/// (beta_max - beta_min) t, followed from noise at s = 0 to data at s = 1; with t = 1 - s,
+/// The variance-preserving diffusion path with the linear schedule beta(t) = beta_min + (beta_max -
+/// beta_min) t, from noise at s = 0 to data at s = 1; with t = 1 - s,
 ///
 /// ```text
 /// T = integral of beta over [0, t] = beta_min t + (beta_max - beta_min) t^2 / 2
@@ -68,7 +68,7 @@ pub struct VariancePreserving {
     pub beta_max: f64,
 }
 
-/// The weights in x_s = data x1 + base x0 at one s, with their derivatives.
+/// The weights of x_s = data x1 + base x0 at one s, with their derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights {
     /// Weight of x1.
@@ -148,7 +148,7 @@ impl ProbabilityPath {
         }
     }
 
-    /// The last s that is drawn, below 1 also after rounding to `E`.
+    /// The largest s that is drawn, below 1 also after rounding to `E`.
     pub(super) fn end<E: Real>(&self) -> f64 {
         match self {
             Self::OptimalTransport(_) => 1.0 - E::epsilon().as_f64(),

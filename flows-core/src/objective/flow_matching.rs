@@ -1,4 +1,4 @@
-//! Flow matching: the vector field of a continuous flow from pairs of points and velocities.
+//! Conditional flow matching.
 
 use super::Loss;
 use crate::matching::FlowMatching;
@@ -8,11 +8,10 @@ use crate::tensor::{Batch, PerRow, Values, batch, columns, per_row};
 use crate::{Context, Error, Flow, Real, Result, Stream, Work};
 
 /// The loss of conditional flow matching: the mean of |v(s, x_s) - u|^2 / D over rows, with points
-/// x_s and velocities u of `settings` between base draws and the data `x`. Nothing is solved.
+/// x_s and velocities u from `settings` between base draws and the data `x`. No ODE is solved.
 ///
 /// # Errors
-/// [`Error::Unavailable`] unless the bijector is the flow of a vector field, with nothing between it
-/// and the base.
+/// [`Error::Unavailable`] unless the bijector is the flow of a vector field next to the base.
 ///
 /// # Reference
 /// Lipman, Chen, Ben-Hamu, Nickel, Le, *Flow Matching for Generative Modeling*, ICLR 2023, eq. 9.

@@ -6,10 +6,9 @@ use crate::tape::Tape;
 use crate::tensor::Batch;
 use crate::{Context, Flow, LogProb, Real, Result};
 
-/// Forward KL up to the entropy of the data: the mean negative log-likelihood in nats (review,
-/// Section 2.3.1). The gradient is that of the likelihood with the penalty that the bijector adds
-/// in training; the value is the likelihood's alone. `tape` records and may hold the encoder that
-/// computed the context.
+/// Maximum likelihood: the mean negative log-likelihood in nats, which is the forward KL divergence
+/// up to the entropy of the data (review, Section 2.3.1). The gradient includes the penalty of the
+/// bijector, the value does not. `tape` records and may hold the encoder that computed the context.
 ///
 /// # Errors
 /// As [`Flow::log_prob`].

@@ -1,4 +1,4 @@
-//! Maximum mean discrepancy: fitting rows by draws alone, without a log-determinant.
+//! Maximum mean discrepancy: training by samples alone, without log-determinants.
 
 use rayon::prelude::*;
 
@@ -10,25 +10,26 @@ use crate::tape::Tape;
 use crate::tensor::{Batch, Values, check_columns, columns};
 use crate::{Context, Error, Flow, Mapped, Real, Result, Stream};
 
-/// The squared maximum mean discrepancy between as many draws x of the flow as there are rows y
-/// (review, Section 2.3.4), without bias:
+/// The unbiased estimate of the squared maximum mean discrepancy between rows y and as many draws x
+/// of the flow (review, Section 2.3.4):
 ///
 /// ```text
 /// sum_{i≠j} k(x_i, x_j) / n(n-1) + sum_{i≠j} k(y_i, y_j) / n(n-1) - 2 sum_{ij} k(x_i, y_j) / n^2
 /// k(a, b) = sum_h exp(-|a - b|^2 / 2h^2),   h from `bandwidths`
 /// ```
 ///
-/// It may be below zero; its mean is zero exactly where the two distributions are the same. The
-/// gradient goes through the draws alone: neither the log-det nor the inverse is needed, nor the density
-/// of the base. Penalties of the bijector are added to it, not to the value.
+/// It may be negative; its expectation is zero exactly if the distributions are equal. The gradient
+/// goes through the draws alone: neither log-det, inverse nor base density is needed. Penalties of
+/// the bijector are added to the gradient, not to the value.
 ///
 /// # Cost
-/// A traced forward pass, and 3 n^2 kernel values of as many exponentials as there are bandwidths, on
-/// all threads. Rows are told apart by distances alone, so it is for few features.
+/// A traced forward pass, and 3 n^2 kernel values of one exponential a bandwidth, on all threads.
+/// The kernel sees distances only, so it is for few features.
 ///
 /// # Errors
-/// [`Error::Dimension`] unless `x` has the flow's columns; [`Error::Parameter`] with fewer than 2 rows,
-/// without bandwidths, or unless they are positive and finite; as [`Bijector::forward`](crate::Bijector::forward).
+/// [`Error::Dimension`] unless `x` has the flow's columns; [`Error::Parameter`] for fewer than 2
+/// rows, no bandwidths, or bandwidths that are not positive and finite; as
+/// [`Bijector::forward`](crate::Bijector::forward).
 ///
 /// # Reference
 /// Gretton, Borgwardt, Rasch, Schölkopf, Smola, *A Kernel Two-Sample Test*, JMLR 2012, eq. 3.
@@ -72,8 +73,8 @@ fn check<E: Real>(flow: &Flow<E>, x: &Batch<E>, bandwidths: &[f64]) -> Result<()
     Ok(())
 }
 
-/// The value; for each draw, n times the derivative of the value for its own share of the distribution,
-/// and n times that for its place.
+/// The value and, for each draw, n times the derivatives of the value by its weight in the sample
+/// and by its position.
 fn discrepancy<E: Real>(x: &Batch<E>, y: &Batch<E>, rates: &[E]) -> (f64, Vec<f64>, Vec<E>) {
     let (rows, dim) = (x.rows(), columns(x));
     let (n, pairs) = (rows as f64, rows as f64 - 1.0);
@@ -84,7 +85,7 @@ fn discrepancy<E: Real>(x: &Batch<E>, y: &Batch<E>, rates: &[E]) -> (f64, Vec<f6
         similarities(&from_x, &among_y, rates),
         similarities(&from_y, &among_y, rates),
     ];
-    // A point is as many kernels away from itself.
+    // The kernel of a point with itself is the number of bandwidths.
     let own = rates.len() as f64;
     let costs = xx.sums.iter().zip(&xy.sums).map(|(xx, xy)| 2.0 * ((xx - own) / pairs - xy / n));
     let slopes = xx.slopes.iter().zip(&xy.slopes).map(|(&xx, &xy)| {
@@ -96,7 +97,7 @@ fn discrepancy<E: Real>(x: &Batch<E>, y: &Batch<E>, rates: &[E]) -> (f64, Vec<f6
     (value, costs.collect(), slopes.collect())
 }
 
-/// Points in blocks of [`LANES`], feature by feature; the last block is filled up with points so far
+/// Points in blocks of [`LANES`], feature by feature; the last block is padded with points so far
 /// away that every kernel is zero.
 struct Points<E> {
     blocks: Vec<Vec<E>>,
@@ -125,7 +126,7 @@ struct Similarities<E> {
     slopes: Vec<E>,
 }
 
-/// On all threads, a task having some of the points and all of the others, in order.
+/// On all threads; each task takes some of the points against all others, in order.
 fn similarities<E: Real>(points: &[E], others: &Points<E>, rates: &[E]) -> Similarities<E> {
     let dim = others.dim;
     let mut sums = vec![0.0; points.len() / dim];
@@ -150,7 +151,7 @@ fn similarities<E: Real>(points: &[E], others: &Points<E>, rates: &[E]) -> Simil
     Similarities { sums, slopes }
 }
 
-/// Running sums lane by lane, of the kernel and of its derivative for every feature.
+/// Running sums of the kernel and of its derivative by each feature, lane by lane.
 struct Lanes<E> {
     totals: Vec<E>,
     squares: Vec<E>,

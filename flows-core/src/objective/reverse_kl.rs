@@ -1,4 +1,4 @@
-//! Reverse KL: fitting a density that is known up to a constant, without data.
+//! Reverse KL divergence: fitting an unnormalised density, without data.
 
 use super::{Estimator, Loss, mean, negative_product, negative_score};
 use crate::rowwise::{gradient_of_mean, negated, scaled, sum};
@@ -7,30 +7,29 @@ use crate::target::{Target, log_density};
 use crate::tensor::{Batch, PerRow, Values};
 use crate::{Context, Error, Flow, Real, Result, Sampled, Stream, Work};
 
-/// The reverse divergence of a flow q from a target p = p~/C, up to ln C, over `rows` draws (review,
-/// Section 2.3.2): the mean of
+/// The reverse KL divergence of a flow q from a target p = p~/C, up to ln C, estimated by `rows`
+/// draws (review, Section 2.3.2): the mean of
 ///
 /// ```text
 /// log q(x) - beta log p~(x),   x = T(u),   u = u(psi, noise)
 /// ```
 ///
-/// with beta the `inverse_temperature`, 1 but for annealing. The gradient is the `estimator`'s, for
-/// the parameters of bijector, base and context; penalties of the bijector are added to it, not to
-/// the value.
+/// with beta the `inverse_temperature`, 1 without annealing. The gradient, for the parameters of
+/// bijector, base and context, is the `estimator`'s; penalties of the bijector are added to it, not
+/// to the value.
 ///
 /// * [`Estimator::Reparameterised`] differentiates both terms through draws and log-det.
-/// * [`Estimator::Path`] takes g = d/dx (log q(x) - beta log p~(x)) with the parameters held, and
-///   pulls it back through x = T(u): what it leaves out has mean zero. Where q = p it is zero for
-///   every batch, of any size.
+/// * [`Estimator::Path`] takes g = d/dx (log q(x) - beta log p~(x)) at fixed parameters and pulls
+///   it back through x = T(u); the term it leaves out has mean zero. If q = p it is zero for every
+///   batch.
 ///
 /// # Cost
 /// `Reparameterised`: a traced forward pass, an evaluation of the target a row, the backward pass.
-/// `Path`: the same number of evaluations, and a traced inverse pass with its backward pass beside the
-/// forward one (expensive where the inverse is sequential or iterative); the forward tape is held
-/// meanwhile.
+/// `Path`: the same evaluations, a traced pass in each direction (expensive if the inverse is
+/// sequential or iterative) and both backward passes.
 ///
 /// # Errors
-/// [`Error::Dimension`] if flow and target differ; [`Error::Parameter`] without rows or for an inverse
+/// [`Error::Dimension`] if flow and target differ; [`Error::Parameter`] for 0 rows or an inverse
 /// temperature that is not positive; as [`Flow::sample_and_log_prob`], and for `Path` as
 /// [`Flow::log_prob`]. A draw outside the support of the target makes the value infinite.
 ///
@@ -122,7 +121,7 @@ fn check<E: Real>(flow: &Flow<E>, at: Annealed<'_>, rows: usize) -> Result<()> {
     Ok(())
 }
 
-/// What each row adds to the objective.
+/// The cost of each row.
 fn costs<E: Real>(
     log_prob: &PerRow<E>,
     log_target: &PerRow<E>,
@@ -138,15 +137,15 @@ fn costs<E: Real>(
     costs
 }
 
-/// Each cost less the mean of the others, of which a row's score is independent: less noise, no bias,
-/// and none of it where all costs are the same. The cost of a row alone stays as it is.
+/// Leave-one-out baseline: each cost less the mean of the others, which is independent of the row's
+/// score. It reduces noise without bias. A single row keeps its cost.
 fn centred(costs: &[f64]) -> Vec<f64> {
     let (total, others) = (costs.iter().sum::<f64>(), costs.len() as f64 - 1.0);
     let mean = |cost: f64| if others > 0.0 { (total - cost) / others } else { 0.0 };
     costs.iter().map(|&cost| cost - mean(cost)).collect()
 }
 
-/// d/dx (log q(x) - beta log p~(x)) of each row, nothing but x being differentiated.
+/// d/dx (log q(x) - beta log p~(x)) of each row, everything but x held fixed.
 struct HeldSlope<E: Real> {
     slope: Vec<E>,
     log_target: PerRow<E>,
@@ -159,7 +158,7 @@ fn held_slope<E: Real>(
     x: &Batch<E>,
     context: &Context<E>,
 ) -> Result<HeldSlope<E>> {
-    // A tape of its own: what lies before x and the context is not differentiated.
+    // A separate tape: nothing before x and the context is differentiated.
     let mut tape = Tape::recording();
     let result = flow.log_prob(x, context, &mut tape)?;
     let log_target = log_density(at.target, x, &mut tape)?;

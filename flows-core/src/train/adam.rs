@@ -1,4 +1,4 @@
-//! Adam and AdamW.
+//! The Adam and AdamW optimisers.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -40,11 +40,11 @@ impl Default for AdamConfig {
     }
 }
 
-/// The moments of every learned tensor, in the order of [`Parameters::visit`].
+/// Adam: the moments of every learned tensor, in the order of [`Parameters::visit`].
 ///
-/// dfdx has an Adam of its own with the same result (tested). This one takes the clipping factor
-/// and the schedule along in its single vectorised pass, and its moments are plain vectors that a
-/// checkpoint can hold.
+/// Unlike dfdx's Adam, which gives the same result (tested), its single vectorised pass includes
+/// gradient clipping and the schedule, and its moments are plain vectors that a checkpoint can
+/// hold.
 #[derive(Clone, Debug)]
 pub struct Adam<E> {
     config: AdamConfig,
@@ -53,7 +53,7 @@ pub struct Adam<E> {
     pub(super) second: Vec<Vec<E>>,
 }
 
-/// The factors of one update, the same for all scalars.
+/// Factors of one update, the same for all scalars.
 #[derive(Clone, Copy)]
 struct Factors<E> {
     gradient: E,
@@ -66,11 +66,11 @@ struct Factors<E> {
     keep: E,
 }
 
-/// Values that a thread updates at a time; tensors that are not larger stay on one thread.
+/// Values that a thread updates at a time; smaller tensors stay on one thread.
 const TOGETHER: usize = 1 << 15;
 
 impl<E: Real> Adam<E> {
-    /// Moments zero for every learned tensor of `model`.
+    /// An optimiser with zero moments for every learned tensor of `model`.
     pub fn new(config: AdamConfig, model: &(impl Parameters<E> + ?Sized)) -> Self {
         let mut first = Vec::new();
         model.visit(&mut |_, role, tensor| {
@@ -84,7 +84,7 @@ impl<E: Real> Adam<E> {
     /// One step at `rate` times the learning rate, with the gradients scaled by `scale`.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+    /// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
     pub fn update(
         &mut self,
         model: &mut (impl Parameters<E> + ?Sized),
@@ -166,7 +166,7 @@ fn step_chunk<E: Real>(
 /// Euclidean norm of all gradients together.
 ///
 /// # Errors
-/// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+/// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
 pub fn gradient_norm<E: Real>(
     model: &(impl Parameters<E> + ?Sized),
     gradients: &mut Gradients<E>,
@@ -184,8 +184,8 @@ pub fn gradient_norm<E: Real>(
     result.map(|()| f64::sqrt(total))
 }
 
-/// Sum of squares, in double precision because a square can overflow where the norm does not, over
-/// 16 running sums so that it is vector code with a fixed order.
+/// Sum of squares, in double precision because squares can overflow, over 16 running sums for
+/// vector code in a fixed order.
 fn square_sum<E: Real>(values: &[E]) -> f64 {
     let mut sums = [0.0; 16];
     vectorised(

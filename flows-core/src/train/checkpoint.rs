@@ -1,4 +1,4 @@
-//! Model files: named tensors and a few strings in the safetensors format, written atomically.
+//! Checkpoints: named tensors and strings in a safetensors file, written atomically.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::{Error, Real, Result};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint<E> {
     tensors: BTreeMap<String, (Vec<usize>, Vec<E>)>,
-    /// Strings beside the tensors: what the tensors are of.
+    /// Strings beside the tensors, which describe the model.
     pub metadata: HashMap<String, String>,
 }
 
@@ -24,13 +24,13 @@ fn dtype<E: Real>() -> Dtype {
 }
 
 impl<E: Real> Checkpoint<E> {
-    /// Nothing yet.
+    /// An empty checkpoint.
     #[must_use]
     pub fn new() -> Self {
         Self { tensors: BTreeMap::new(), metadata: HashMap::new() }
     }
 
-    /// Adds all tensors of a model, each name behind `prefix.`
+    /// Adds all tensors of a model, their names prefixed by `prefix.`
     pub fn add_model(&mut self, prefix: &str, model: &(impl Parameters<E> + ?Sized)) {
         model.visit(&mut |name, _, tensor| {
             let shape = vec![tensor.rows(), columns(tensor)];
@@ -38,10 +38,10 @@ impl<E: Real> Checkpoint<E> {
         });
     }
 
-    /// Sets all tensors of a model from what [`add_model`](Self::add_model) added.
+    /// Restores all tensors of a model from what [`add_model`](Self::add_model) added.
     ///
     /// # Errors
-    /// [`Error::Tensors`] where one is missing or has another shape; the model is then unchanged.
+    /// [`Error::Tensors`] if one is missing or has another shape; the model is then unchanged.
     pub fn restore_model(
         &self,
         prefix: &str,
@@ -68,10 +68,10 @@ impl<E: Real> Checkpoint<E> {
         }
     }
 
-    /// Sets vectors from what [`add_vectors`](Self::add_vectors) added.
+    /// Restores vectors from what [`add_vectors`](Self::add_vectors) added.
     ///
     /// # Errors
-    /// [`Error::Tensors`] where one is missing or has another length.
+    /// [`Error::Tensors`] if one is missing or has another length.
     pub fn restore_vectors(&self, prefix: &str, vectors: &mut [Vec<E>]) -> Result<()> {
         for (index, values) in vectors.iter_mut().enumerate() {
             let saved = self.shaped(&format!("{prefix}.{index}"), &[values.len()])?;
@@ -93,8 +93,8 @@ impl<E: Real> Checkpoint<E> {
         }
     }
 
-    /// Writes the file under a temporary name beside it and renames it, so that there is the old
-    /// file or the new one, never half of one.
+    /// Writes the file under a temporary name and renames it, so that an interruption leaves the
+    /// old file or the new one.
     ///
     /// # Errors
     /// [`Error::File`] with the system's reason.
@@ -125,8 +125,8 @@ impl<E: Real> Checkpoint<E> {
     /// Reads a file that [`write`](Self::write) wrote.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read; [`Error::Checkpoint`] if it is truncated, foreign or
-    /// holds another precision.
+    /// [`Error::File`] if it cannot be read; [`Error::Checkpoint`] if it is truncated, not a
+    /// checkpoint or of another precision.
     pub fn read(path: &Path) -> Result<Self> {
         let file = |source| Error::File { path: path.to_owned(), source };
         let wrong = |problem: String| Error::Checkpoint { path: path.to_owned(), problem };
@@ -155,7 +155,7 @@ impl<E: Real> Checkpoint<E> {
     }
 }
 
-/// Replaces a file by `data` in one step.
+/// Replaces a file by `data` atomically.
 ///
 /// # Errors
 /// [`Error::File`] with the system's reason.
@@ -168,7 +168,7 @@ pub fn write_atomically(path: &Path, data: &[u8]) -> Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // Private by default; a result is as readable as any new file of the user.
+        // Temporary files are private; a result gets the permissions of any new file.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

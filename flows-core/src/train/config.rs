@@ -7,7 +7,7 @@ use super::objective::Objective;
 use super::schedule::Schedule;
 use crate::{Error, Result};
 
-/// How a flow is trained.
+/// Settings of a training run.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
@@ -43,11 +43,11 @@ pub struct TrainConfig {
     pub patience: Option<u64>,
 }
 
-/// Alternation of gradient steps for the bijector with fits of the base (review, Section 2.3.1): every
-/// so many steps, from the first, the base is set to its maximum-likelihood fit of fresh training rows
-/// that are pulled back; its parameters take no gradient steps. Averaged weights average the fits too.
+/// Alternating base updates (review, Section 2.3.1): every so many steps, from the first, the base
+/// is set to its maximum-likelihood fit of fresh training rows that are pulled back to base space;
+/// its parameters take no gradient steps. Averaged weights average the fits too.
 ///
-/// The rows are those of minibatches that no step gets to, numbered from the end of all numbers.
+/// The rows are those of minibatches that no step uses, numbered downwards from the largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseUpdate {

@@ -1,14 +1,14 @@
-//! What a flow is trained on: rows, or a density without rows.
+//! Training data: rows, or an unnormalised density.
 
 use super::source::Source;
 use crate::{Real, Target};
 
-/// Rows or a density; a reference to either turns into it.
+/// Rows or an unnormalised density; a reference to either converts into it.
 #[derive(Clone, Copy)]
 pub enum Material<'a, E: Real> {
     /// Minibatches, for every objective but reverse KL.
     Rows(&'a dyn Source<E>),
-    /// A density known up to a constant, for reverse KL.
+    /// An unnormalised density, for reverse KL.
     Density(&'a dyn Target),
 }
 

@@ -1,8 +1,8 @@
-//! What a training minimises.
+//! Choice of the training objective.
 
 use serde::{Deserialize, Serialize};
 
-use crate::matching::{Coupling, FlowMatching, ProbabilityPath};
+use crate::matching::{FlowMatching, Pairing, ProbabilityPath};
 use crate::{Error, Estimator, Result};
 
 /// What a training minimises.
@@ -20,24 +20,24 @@ pub enum Objective {
     MaximumMeanDiscrepancy(MaximumMeanDiscrepancy),
 }
 
-/// Flow matching, followed by maximum likelihood where asked for.
+/// Settings of flow matching, optionally followed by maximum likelihood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulationFree {
     /// The path between a base draw and a row of data.
     pub path: ProbabilityPath,
-    /// Which base draw belongs to which row.
-    pub coupling: Coupling,
+    /// The coupling of base draws and rows.
+    pub coupling: Pairing,
     /// Last fraction of the budget that trains by maximum likelihood, in [0, 1].
     pub fine_tune: f64,
 }
 
-/// Reverse KL, see [`reverse_kl`](crate::reverse_kl); a step takes as many draws as a minibatch has
+/// Settings of [`reverse_kl`](crate::reverse_kl); a step takes as many draws as a minibatch has
 /// rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReverseKl {
-    /// How the gradient is estimated.
+    /// The gradient estimator.
     pub estimator: Estimator,
     /// An inverse temperature below 1 at first, so that all modes are found before any is fitted.
     pub annealing: Option<Annealing>,
@@ -95,7 +95,7 @@ impl MaximumMeanDiscrepancy {
 }
 
 impl ReverseKl {
-    /// The inverse temperature after this fraction of the budget.
+    /// The inverse temperature at this fraction of the budget.
     #[must_use]
     pub fn inverse_temperature(&self, fraction: f64) -> f64 {
         self.annealing.map_or(1.0, |Annealing { from, until }| {
@@ -116,7 +116,7 @@ impl ReverseKl {
 }
 
 impl Objective {
-    /// The matching that a step does after this fraction of the budget; none is likelihood.
+    /// The flow matching of a step at this fraction of the budget; `None` for maximum likelihood.
     pub(crate) fn matching(&self, fraction: f64) -> Option<FlowMatching> {
         match *self {
             Self::FlowMatching(SimulationFree { path, coupling, fine_tune })

@@ -1,8 +1,8 @@
-//! What a training tells its caller.
+//! Progress and result of training.
 
 use crate::{Context, Real, Work};
 
-/// Rows held back to validate on.
+/// Validation rows.
 #[derive(Debug, Clone)]
 pub struct Validation<E: Real> {
     /// Row by row.
@@ -11,7 +11,7 @@ pub struct Validation<E: Real> {
     pub context: Context<E>,
 }
 
-/// What a step reports to the caller.
+/// Progress of training after a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
     /// Steps done.
@@ -22,37 +22,37 @@ pub struct Progress {
     pub fraction: f64,
     /// Mean negative log-likelihood of the minibatch, nats, where the step computed it.
     pub train_nats: Option<f64>,
-    /// Loss of flow matching, squared velocity a feature, where the step was one of it.
+    /// Loss of flow matching, squared velocity a feature, in its steps.
     pub matching_loss: Option<f64>,
-    /// Mean of log q - log p~ over the draws, nats, at inverse temperature 1, where the step was one
-    /// of reverse KL.
+    /// Mean of log q - log p~ over the draws, nats, at inverse temperature 1, in steps of reverse
+    /// KL.
     pub reverse_nats: Option<f64>,
-    /// Squared maximum mean discrepancy between draws and minibatch, where the step was one of it.
+    /// Squared maximum mean discrepancy between draws and minibatch, in its steps.
     pub discrepancy: Option<f64>,
-    /// Mean negative log-likelihood of the validation rows, where this step validated; without such
-    /// rows, on a density, the mean of log q - log p~ over the same draws every time.
+    /// Mean negative log-likelihood of the validation rows, if this step validated; on a density
+    /// without rows, the mean of log q - log p~ over the same draws every time.
     pub validation_nats: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// What the step took.
+    /// Counted work of the step.
     pub work: Work,
 }
 
 /// How training ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum StopReason {
     /// The budget is spent.
     Finished,
     /// Validation stopped improving; the best weights are in place.
     EarlyStop,
     /// The caller asked to stop.
     Interrupted,
-    /// The loss stopped being finite, or a computation failed. The weights are those that showed
-    /// it; the last checkpoint is older and good.
+    /// The loss was not finite, or a computation failed. The weights are those of that step; the
+    /// last checkpoint is older.
     Diverged {
-        /// Steps done before.
+        /// Steps completed.
         step: u64,
         /// What happened and what to try.
         reason: String,

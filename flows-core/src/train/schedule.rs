@@ -1,4 +1,4 @@
-//! How the learning rate changes, and when training ends.
+//! Learning-rate schedules and training budgets.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub enum Budget {
     Work(u64),
 }
 
-/// What a training has used so far.
+/// The budget used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     /// Optimiser steps.
@@ -51,7 +51,7 @@ pub struct Spent {
 }
 
 impl Budget {
-    /// Fraction used, 1 or more when it is spent.
+    /// Fraction of the budget used; 1 or more when it is spent.
     #[must_use]
     pub fn progress(self, spent: Spent) -> f64 {
         match self {
@@ -62,7 +62,7 @@ impl Budget {
     }
 
     /// # Errors
-    /// [`Error::Parameter`] unless there is something to spend.
+    /// [`Error::Parameter`] unless the budget is positive.
     pub fn check(self) -> Result<()> {
         let (name, value) = match self {
             Self::Steps(steps) => ("steps", steps as f64),

@@ -1,5 +1,5 @@
-//! Where minibatches come from; each is a function of the seed and the number of the step, so that
-//! a resumed run sees what an undisturbed one would have seen.
+//! Sources of minibatches. Each minibatch is a function of the seed and the step, so that a resumed
+//! run sees the same rows as an uninterrupted one.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 
 use crate::{Error, Real, Result, Stream, stream};
 
-/// Rows for one step.
+/// The rows of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minibatch<E> {
     /// Row by row.
@@ -26,15 +26,15 @@ pub trait Source<E: Real> {
         0
     }
 
-    /// The rows of step `step`; at most `rows`, fewer if there are not as many.
+    /// The rows of step `step`: at most `rows`, fewer if there are not as many.
     ///
     /// # Errors
-    /// Whatever keeps the source from answering.
+    /// Errors of the source.
     fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>>;
 }
 
-/// Minibatches of a table: every row once an epoch, in a new order each epoch. An epoch's last
-/// rows that do not fill a batch are left out of it.
+/// Minibatches of a table: every row once an epoch, in a new order each epoch; the last rows of an
+/// epoch that do not fill a batch are left out.
 #[derive(Debug)]
 pub struct TableSource<E> {
     values: Vec<E>,
@@ -42,15 +42,15 @@ pub struct TableSource<E> {
     context: Vec<E>,
     context_dim: usize,
     seed: u64,
-    /// The order of the latest epoch asked for, so that it is drawn once.
+    /// The order of the latest epoch, cached.
     latest: Mutex<(u64, Vec<usize>)>,
 }
 
 impl<E: Real> TableSource<E> {
-    /// Rows stored one after another.
+    /// A table of `dim` columns, stored row by row.
     ///
     /// # Errors
-    /// [`Error::Dimension`] unless the values fill whole rows, and at least one.
+    /// [`Error::Dimension`] unless the values fill one or more whole rows.
     pub fn new(values: Vec<E>, dim: usize, seed: u64) -> Result<Self> {
         if values.is_empty() || dim == 0 || !values.len().is_multiple_of(dim) {
             let got = values.len();

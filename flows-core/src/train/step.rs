@@ -14,7 +14,7 @@ use crate::{Batch, Context, Error, Flow, Real, Result, Tape, stream};
 /// Batches of draws that reverse KL is validated on.
 const VALIDATION_BATCHES: usize = 8;
 
-/// Where a run stands.
+/// Progress of a run at one step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) seed: u64,
@@ -45,7 +45,7 @@ impl Measured {
     }
 }
 
-/// Why a step did not happen.
+/// Why a step was not completed.
 pub(super) enum Stop {
     Source(Error),
     Diverged(Error),
@@ -54,7 +54,7 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
-            // What no other weights would help.
+            // Errors that other weights would not avoid.
             Error::Unavailable { .. } | Error::NotInvertible { .. } | Error::Parameter { .. } => {
                 Self::Source(error)
             }
@@ -114,7 +114,7 @@ impl Step {
         if let Objective::MaximumMeanDiscrepancy(settings) = objective {
             if source.context_dim() > 0 {
                 let what = "maximum mean discrepancy of a conditional flow";
-                let advice = "choose maximum likelihood";
+                let advice = "leave out the context, or choose maximum likelihood";
                 return Err(Stop::Source(Error::Unavailable { what, advice }));
             }
             let loss = mmd(flow, &x, &settings.bandwidths(), &mut self.stream("draws"))?;
@@ -138,7 +138,7 @@ impl Step {
     }
 }
 
-/// E[log q - log p~] over the same draws every time, several batches of them.
+/// E[log q - log p~] over several batches of draws, the same every time.
 pub(super) fn reverse_nats<E: Real>(
     flow: &Flow<E>,
     target: &dyn Target,

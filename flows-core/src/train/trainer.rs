@@ -1,4 +1,4 @@
-//! Training of a flow: from minibatches or from a density.
+//! The training loop.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::material::Material;
-use super::progress::{Outcome, Progress, Validation};
+use super::optimised_flow::OptimisedFlow;
+use super::progress::{Progress, StopReason, Validation};
 use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
-use super::trained::Trained;
 use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
@@ -27,7 +27,7 @@ struct State {
     seconds: f64,
     best_nats: Option<f64>,
     without_improvement: u64,
-    /// Checkpoints of before it was counted have none.
+    /// None in checkpoints written before it was counted.
     #[serde(default)]
     work: u64,
 }
@@ -38,7 +38,7 @@ impl State {
     }
 }
 
-/// Trains a flow as its config says and can be saved and resumed at any step.
+/// Trains a flow; can be saved and resumed at any step.
 #[derive(Debug)]
 pub struct Trainer<E: Real> {
     config: TrainConfig,
@@ -55,8 +55,8 @@ impl<E: Real> Trainer<E> {
     /// A trainer at step 0.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting out of range; [`Error::Unavailable`] for fits of a base that
-    /// has no parameters.
+    /// [`Error::Parameter`] for a setting out of range; [`Error::Unavailable`] for base updates of
+    /// a base without parameters.
     pub fn new(mut flow: Flow<E>, config: TrainConfig, budget: Budget, seed: u64) -> Result<Self> {
         config.check()?;
         budget.check()?;
@@ -64,7 +64,7 @@ impl<E: Real> Trainer<E> {
             let advice = "the base has no parameters; leave it out, or choose a learned base";
             return Err(Error::Unavailable { what: "base_update", advice });
         }
-        let trained = Trained { flow: &mut flow, base: base_role(&config) };
+        let trained = OptimisedFlow { flow: &mut flow, base: base_role(&config) };
         let adam = Adam::new(config.optimiser, &trained);
         let state = State::default();
         Ok(Self { config, budget, seed, flow, adam, average: None, best: None, state })
@@ -80,7 +80,7 @@ impl<E: Real> Trainer<E> {
         self.state.seconds
     }
 
-    /// Network passes and evaluations of vector fields in training, forwards, times their rows.
+    /// Forward network passes and field evaluations in training, times their rows.
     pub fn work(&self) -> u64 {
         self.state.work
     }
@@ -90,11 +90,10 @@ impl<E: Real> Trainer<E> {
         &self.flow
     }
 
-    /// The flow with the weights to be used: the best validated ones, else the averaged ones, else
-    /// the latest.
+    /// The flow with the best validated weights, or else the averaged ones, or else the latest.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) where there is no memory for it.
+    /// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
     pub fn into_flow(mut self) -> Result<Flow<E>> {
         if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
             set_weights(&mut self.flow, &weights)?;
@@ -103,21 +102,20 @@ impl<E: Real> Trainer<E> {
     }
 
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
-    /// stops being finite. `report` sees every step; validation and `report` do not count as
-    /// training time.
+    /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///
-    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. Without
-    /// validation rows a density is validated on: by the divergence over eight batches of draws.
+    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
+    /// density without validation rows is validated by the divergence over eight batches of draws.
     ///
     /// # Errors
-    /// Of the source, of `report`, or of validation; [`Error::Unavailable`] where objective and
-    /// material do not go together. Divergence is an [`Outcome`], not an error.
+    /// Errors of the source, of `report`, or of validation; [`Error::Unavailable`] if objective and
+    /// material do not fit. Divergence is a [`StopReason`], not an error.
     pub fn run<'a>(
         &mut self,
         material: impl Into<Material<'a, E>>,
         validation: Option<&Validation<E>>,
         mut report: impl FnMut(&Self, &Progress) -> Result<ControlFlow<()>>,
-    ) -> Result<Outcome> {
+    ) -> Result<StopReason> {
         let material = material.into();
         if material.dim() != self.flow.dim() {
             let (expected, got) = (self.flow.dim(), material.dim());
@@ -132,7 +130,7 @@ impl<E: Real> Trainer<E> {
             self.initialise(material)?;
         }
         if self.is_exhausted() {
-            return Ok(Outcome::EarlyStop);
+            return Ok(StopReason::EarlyStop);
         }
         while self.budget.progress(self.state.spent()) < 1.0 {
             let clock = Instant::now();
@@ -157,24 +155,24 @@ impl<E: Real> Trainer<E> {
                         let (step, advice) = (self.state.steps, "loosen the reporting solver");
                         let reason =
                             format!("validation at step {step} failed ({error}); {advice}");
-                        return Ok(Outcome::Diverged { step, reason });
+                        return Ok(StopReason::Diverged { step, reason });
                     }
                 };
                 progress.validation_nats = Some(nats);
                 self.note_validation(nats);
             }
             if report(self, &progress)?.is_break() {
-                return Ok(Outcome::Interrupted);
+                return Ok(StopReason::Interrupted);
             }
             if self.is_exhausted() {
-                return Ok(Outcome::EarlyStop);
+                return Ok(StopReason::EarlyStop);
             }
         }
-        Ok(Outcome::Finished)
+        Ok(StopReason::Finished)
     }
 
-    /// Sets what is initialised from data, on the rows of the first step; without rows, on draws of
-    /// the flow, where it can bring them back.
+    /// Data-dependent initialisation on the rows of the first step; without rows, on draws of the
+    /// flow, if it can invert them.
     fn initialise(&mut self, material: Material<'_, E>) -> Result<()> {
         let (x, context) = match material {
             Material::Rows(source) => {
@@ -202,7 +200,7 @@ impl<E: Real> Trainer<E> {
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
         let (loss, measured, rows) = step.loss(&self.flow, &self.config.objective, material)?;
         let Loss { value: loss, gradient: mut gradients, work } = loss;
-        let mut trained = Trained { flow: &mut self.flow, base: base_role(&self.config) };
+        let mut trained = OptimisedFlow { flow: &mut self.flow, base: base_role(&self.config) };
         let norm = gradient_norm(&trained, &mut gradients).map_err(Stop::Source)?;
         if !loss.is_finite() || !norm.is_finite() {
             let what = if loss.is_finite() { "gradient" } else { "loss" };
@@ -242,17 +240,17 @@ impl<E: Real> Trainer<E> {
         Ok(self.flow.fit_base(&x, &context)?)
     }
 
-    fn diverged(&self, what: &str) -> Outcome {
+    fn diverged(&self, what: &str) -> StopReason {
         let step = self.state.steps;
         let reason = format!(
             "{what} at step {}; lower learning_rate or clip_norm, or check the data for outliers",
             step + 1
         );
-        Outcome::Diverged { step, reason }
+        StopReason::Diverged { step, reason }
     }
 
-    /// Exponential moving average of the weights, its decay shortened at first so that the random
-    /// start is forgotten.
+    /// Updates the exponential moving average of the weights, with a shorter decay at first to
+    /// forget the random start.
     fn update_average(&mut self) {
         let Some(decay) = self.config.ema else { return };
         let steps = self.state.steps as f64;
@@ -294,7 +292,7 @@ impl<E: Real> Trainer<E> {
 
     /// Keeps the best weights, where patience asks for them.
     fn note_validation(&mut self, nats: f64) {
-        // Validation rows beyond the reach of the flow cannot tell which weights are better.
+        // A validation loss that is not finite cannot rank weights.
         if self.config.patience.is_none() || !nats.is_finite() {
             return;
         }
@@ -307,7 +305,7 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    /// Whether validation has not improved for as long as patience lasts.
+    /// Whether validation has not improved for longer than the patience.
     fn is_exhausted(&self) -> bool {
         self.config.patience.is_some_and(|patience| self.state.without_improvement >= patience)
     }
@@ -371,7 +369,7 @@ fn base_role(config: &TrainConfig) -> Role {
     if config.base_update.is_some() { Role::Fixed } else { Role::Learned }
 }
 
-/// What weights are judged by.
+/// What weights are validated on.
 #[derive(Clone, Copy)]
 enum Judge<'a, E: Real> {
     Rows(&'a Validation<E>),

@@ -1,14 +1,12 @@
 //! Minibatch optimal transport: against every permutation, sorting, and a test of optimality.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::matching::{
-    Coupling, FlowMatching, MinibatchOt, OptimalTransport, ProbabilityPath,
-};
+use flows_core::matching::{FlowMatching, MinibatchOt, OptimalTransport, Pairing, ProbabilityPath};
 use flows_core::{Real, normals, stream};
 use rayon::ThreadPoolBuilder;
 
 fn minibatch_ot(group: usize) -> FlowMatching {
-    let coupling = Coupling::MinibatchOt(MinibatchOt { group });
+    let coupling = Pairing::MinibatchOt(MinibatchOt { group });
     let path = ProbabilityPath::OptimalTransport(OptimalTransport { sigma_min: 0.0 });
     FlowMatching { path, coupling }
 }

@@ -5,7 +5,7 @@ use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::testing::{Tolerance, check_bijector, normal_point};
 use flows_core::{
-    Base, Context, Direction, Error, Flow, Inverse, Layer, Layout, Layouts, Map, Result, Scratch,
+    Base, Context, Direction, Error, Flow, HasLayout, Inverse, Layer, Layout, Map, Result, Scratch,
     Tape, Values, Work, forward_kl, stream,
 };
 
@@ -46,7 +46,7 @@ fn implicit_and_explicit_gradients_of_an_inverse_are_the_same() {
 #[derive(Debug)]
 struct Unfinished;
 
-impl Layouts for Unfinished {
+impl HasLayout for Unfinished {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }

@@ -9,9 +9,9 @@ use flows_core::operation::LANES;
 use flows_core::tensor::set_values;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Error, Inverse, Layer, Layout, Layouts,
-    LogDet, Map, Moment, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch, Start, Tape,
-    Tensors, Values, Work, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, Error, EvalMode, Exactness, HasLayout,
+    Inverse, Layer, Layout, Map, Parameters, Part, Pixelwise, Purpose, Result, Role, Scratch,
+    Start, Tape, Tensors, Values, Work, stream,
 };
 use rand::Rng;
 
@@ -36,7 +36,7 @@ impl Noted {
     }
 }
 
-impl Layouts for Noted {
+impl HasLayout for Noted {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("location", 1, 2),
@@ -58,10 +58,10 @@ impl Map<f64> for Noted {
         2
     }
 
-    fn exactness(&self, purpose: Purpose) -> LogDet {
+    fn exactness(&self, purpose: Purpose) -> Exactness {
         match purpose {
-            Purpose::Training => LogDet::Estimate,
-            Purpose::Reporting => LogDet::Exact,
+            Purpose::Training => Exactness::Estimated,
+            Purpose::Reporting => Exactness::Exact,
         }
     }
 
@@ -108,11 +108,11 @@ impl Map<f64> for Noted {
     }
 
     /// For each row its place and the seed.
-    fn noise(&self, moment: Moment, rows: usize) -> Vec<f64> {
-        match moment.purpose {
+    fn noise(&self, mode: EvalMode, rows: usize) -> Vec<f64> {
+        match mode.purpose {
             Purpose::Reporting => Vec::new(),
             Purpose::Training => {
-                (0..rows).flat_map(|row| [row as f64, (moment.seed % 1000) as f64]).collect()
+                (0..rows).flat_map(|row| [row as f64, (mode.seed % 1000) as f64]).collect()
             }
         }
     }
@@ -124,7 +124,7 @@ impl Map<f64> for Noted {
             let pairs = lanes_mut(at.value, i).iter_mut().zip(lanes(at.input, i));
             pairs.for_each(|(x, z)| *x = z + t);
         }
-        if at.moment.purpose == Purpose::Training {
+        if at.mode.purpose == Purpose::Training {
             for (lane, sum) in at.log_det.iter_mut().enumerate() {
                 *sum += lanes(at.noise, 0)[lane] + 1e6 * lanes(at.noise, 1)[lane];
             }
@@ -229,7 +229,7 @@ fn a_layer_says_what_its_map_says() {
     let layer = layer.unwrap();
     assert_eq!((layer.dim(), layer.context_dim()), (2, 0));
     assert_eq!(layer.costs(), Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative });
-    assert_eq!(layer.exactness(), LogDet::Exact);
+    assert_eq!(layer.exactness(), Exactness::Exact);
     assert!(!layer.depends_on_batch() && layer.parts().is_empty() && layer.as_field().is_none());
     let shear = Layer::new(Shear { context_dim: CONTEXT, implicit: false }, &mut stream(1, "init"));
     assert_eq!(shear.unwrap().context_dim(), CONTEXT);
@@ -422,10 +422,10 @@ fn estimates_have_random_numbers_of_a_row_and_a_step() {
     };
     let places = |rows: usize| (0..rows).map(|row| row as f64).collect::<Vec<_>>();
     let (_, mut layer) = noted();
-    assert_eq!(layer.exactness(), LogDet::Exact);
+    assert_eq!(layer.exactness(), Exactness::Exact);
     assert_eq!(layer.forward(&x, &none, &mut Tape::none()).unwrap().log_det.values(), [0.0; ROWS]);
     layer.set_purpose(Purpose::Training).unwrap();
-    assert_eq!(layer.exactness(), LogDet::Estimate);
+    assert_eq!(layer.exactness(), Exactness::Estimated);
     let mut rng = stream(1, "probes");
     let mut again = rng.clone();
     for _ in 0..2 {
@@ -440,7 +440,7 @@ fn estimates_have_random_numbers_of_a_row_and_a_step() {
     let part = Part::new(Box::new(a), 4, vec![0, 2]).unwrap();
     let mut all = chain(4, vec![Box::new(part)]);
     all.set_purpose(Purpose::Training).unwrap();
-    assert_eq!(all.exactness(), LogDet::Estimate);
+    assert_eq!(all.exactness(), Exactness::Estimated);
     all.begin_step(&mut rng).unwrap();
     assert_eq!(noise(&all, ROWS), (places(ROWS), (again.next_u64() % 1000) as f64));
     let mut pixelwise = Pixelwise::new(Box::new(b), 2).unwrap();

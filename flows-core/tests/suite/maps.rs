@@ -7,8 +7,8 @@ use flows_core::operation::LANES;
 use flows_core::rowwise::sum;
 use flows_core::tensor::{batch, columns, per_row};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Costs, Direction, Layer, Layout, Layouts, Map, Mapped,
-    Parameters, Result, Scratch, Tape, Tensors, Values, Work, derive, normals, stream,
+    Batch, Bijector, Context, Cost, Costs, Direction, HasLayout, Layer, Layout, Map, Mapped,
+    Parameters, Result, Scratch, Tape, Tensors, Values, Work, custom_gradient, normals, stream,
 };
 
 /// x = sinh z.
@@ -17,7 +17,7 @@ pub(super) struct Sinh {
     pub(super) dim: usize,
 }
 
-impl Layouts for Sinh {
+impl HasLayout for Sinh {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }
@@ -70,7 +70,7 @@ pub(super) struct Scale {
     pub(super) dim: usize,
 }
 
-impl Layouts for Scale {
+impl HasLayout for Scale {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::zeros("log_scale", 1, self.dim)]
     }
@@ -196,7 +196,7 @@ impl Shear {
     }
 }
 
-impl Layouts for Shear {
+impl HasLayout for Shear {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::uniform("slope", 1, 1, 1), Layout::uniform("weight", 1, self.context_dim, 1)]
     }
@@ -258,7 +258,7 @@ pub(super) struct Bend {
     pub(super) context_dim: usize,
 }
 
-impl Layouts for Bend {
+impl HasLayout for Bend {
     fn layout(&self) -> Vec<Layout> {
         let shear = Shear { context_dim: self.context_dim, implicit: false };
         let linear = shear.layout().into_iter().map(|layout| layout.within("inner"));
@@ -382,7 +382,7 @@ impl Flip {
         let values = flipped(&input.values());
         let penalty = per_row(values.iter().step_by(dim).map(|v| v * v).collect())?;
         let back = move |gradient: &[f64]| vec![flipped(gradient)];
-        let value = derive(&[input], (values, rows, dim), back, tape)?;
+        let value = custom_gradient(&[input], (values, rows, dim), back, tape)?;
         let log_det = per_row(vec![0.0; rows])?;
         Ok(Mapped { penalty: Some(penalty), ..Mapped::new(value, log_det, Work::passes(1)) })
     }

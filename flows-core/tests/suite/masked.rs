@@ -3,7 +3,7 @@
 //! All numbers are multiples of a quarter and far below 2^53, so that sums are exact in any order.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_core::Layouts;
+use flows_core::HasLayout;
 use flows_core::activation::Activation;
 use flows_core::masked::{Dependencies, Hidden, MaskedGradient, MaskedKernel, MaskedState};
 use flows_core::operation::LANES;

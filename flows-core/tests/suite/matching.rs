@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::matching::{
-    Coupling, FlowMatching, MinibatchOt, OptimalTransport, Pairs, ProbabilityPath,
+    FlowMatching, MinibatchOt, OptimalTransport, Pairing, Pairs, ProbabilityPath,
     VariancePreserving, Weights,
 };
 use flows_core::{Real, normals, stream};
@@ -20,11 +20,11 @@ fn paths() -> [ProbabilityPath; 3] {
 }
 
 fn independent(path: ProbabilityPath) -> FlowMatching {
-    FlowMatching { path, coupling: Coupling::Independent }
+    FlowMatching { path, coupling: Pairing::Independent }
 }
 
 fn minibatch_ot(group: usize) -> FlowMatching {
-    let coupling = Coupling::MinibatchOt(MinibatchOt { group });
+    let coupling = Pairing::MinibatchOt(MinibatchOt { group });
     FlowMatching { path: optimal_transport(0.0), coupling }
 }
 
@@ -243,7 +243,7 @@ fn what_cannot_be_matched_is_refused() {
         assert!(none.times.is_empty() && none.points.is_empty() && none.velocities.is_empty());
     }
     let overflow = "sum of the squared distances between base draws and data of a group is not \
-                    finite (row 2); the row is the group's first; standardise the data";
+                    finite (row 2); standardise the data (the row is the first of the group)";
     assert_eq!(refusal(minibatch_ot(2), &[0.0; 4], &[0.0, 0.0, 0.0, 1e200], 1), overflow);
 }
 

@@ -5,7 +5,7 @@ use flows_core::operation::{LANES, Recorded};
 use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{
-    Base, Batch, Distribution, Layout, Layouts, Parameters, Real, Scratch, Stream, Tape, Values,
+    Base, Batch, Distribution, HasLayout, Layout, Parameters, Real, Scratch, Stream, Tape, Values,
     stream,
 };
 use rand::RngExt;
@@ -16,7 +16,7 @@ struct Gumbel {
     dim: usize,
 }
 
-impl Layouts for Gumbel {
+impl HasLayout for Gumbel {
     fn layout(&self) -> Vec<Layout> {
         vec![Layout::given("location", 1, self.dim, vec![0.7; self.dim])]
     }

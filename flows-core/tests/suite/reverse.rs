@@ -8,7 +8,7 @@ use std::path::Path;
 use flows_core::rowwise::{gradient_of_mean, mean};
 use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
-    AdamConfig, Annealing, Budget, Objective, Outcome, Progress, ReverseKl, SamplerSource,
+    AdamConfig, Annealing, Budget, Objective, Progress, ReverseKl, SamplerSource, StopReason,
     TrainConfig, Trainer,
 };
 use flows_core::{
@@ -164,7 +164,7 @@ fn training_on_a_density_finds_it() {
             Ok(ControlFlow::Continue(()))
         };
         let target: &dyn Target = &TARGET;
-        assert_eq!(trainer.run(target, None, note).unwrap(), Outcome::Finished);
+        assert_eq!(trainer.run(target, None, note).unwrap(), StopReason::Finished);
         // The least value is -ln 7, and no average is below it but by the noise of 512 draws.
         assert!((last + 7.0_f64.ln()).abs() < 1e-2, "{estimator:?}: {last}");
     }

@@ -5,7 +5,7 @@ use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Context, Direction, Error, Layer, Layout, Layouts, Map, Pixelwise, Result, Scratch,
+    Bijector, Context, Direction, Error, HasLayout, Layer, Layout, Map, Pixelwise, Result, Scratch,
     Tape, Values, Work,
 };
 
@@ -24,7 +24,7 @@ impl Limit {
     }
 }
 
-impl Layouts for Limit {
+impl HasLayout for Limit {
     fn layout(&self) -> Vec<Layout> {
         Vec::new()
     }

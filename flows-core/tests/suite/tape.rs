@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use flows_core::rowwise::{gradient_of_mean, mean, negated, scaled, sum, weighted};
 use flows_core::tensor::{batch, per_row};
-use flows_core::{Error, Gradients, Tape, Values, derive};
+use flows_core::{Error, Gradients, Tape, Values, custom_gradient};
 
 fn failure(quantity: &'static str) -> Error {
     Error::NonFinite { quantity, row: 3, advice: "none" }
@@ -59,7 +59,8 @@ fn a_tape_that_does_not_record_calls_nothing() {
     assert!(!tape.is_recording());
     tape.record(|_| Err(failure("an entry")));
     let x = batch(vec![1.0, 2.0], 2, 1).unwrap();
-    let twice = derive(&[&x], (vec![2.0, 4.0], 2, 1), |g| vec![g.to_vec()], &mut tape).unwrap();
+    let twice =
+        custom_gradient(&[&x], (vec![2.0, 4.0], 2, 1), |g| vec![g.to_vec()], &mut tape).unwrap();
     let mut gradients = tape.backward(|gradients| gradients.add(&twice, &[1.0, 1.0])).unwrap();
     assert_eq!(gradients.take(&x).unwrap(), [0.0, 0.0]);
     assert_eq!(gradients.take(&twice).unwrap(), [1.0, 1.0], "what the start wrote");

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, set_values};
 use flows_core::train::{
-    Adam, AdamConfig, Budget, Minibatch, Outcome, Progress, Schedule, Source, TableSource,
+    Adam, AdamConfig, Budget, Minibatch, Progress, Schedule, Source, StopReason, TableSource,
     TrainConfig, Trainer, Validation, gradient_norm,
 };
 use flows_core::{
@@ -61,7 +61,7 @@ fn run<E: Real>(
     trainer: &mut Trainer<E>,
     source: &dyn Source<E>,
     validation: Option<&Validation<E>>,
-) -> Result<(Outcome, Vec<Step>)> {
+) -> Result<(StopReason, Vec<Step>)> {
     let mut steps = Vec::new();
     let outcome = trainer.run(source, validation, |trainer, progress| {
         steps.push((*progress, weights(trainer.flow()).map(Real::as_f64)));
@@ -92,7 +92,7 @@ fn steps_are_those_of_adam_on_the_clipped_gradient_under_the_schedule() {
         let config = TrainConfig { optimiser, schedule, clip_norm: clip, ..TrainConfig::default() };
         let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(total), 0).unwrap();
         let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
-        assert_eq!((outcome, steps.len() as u64), (Outcome::Finished, total));
+        assert_eq!((outcome, steps.len() as u64), (StopReason::Finished, total));
 
         let (mut at, mut first, mut second) = ([0.0; 2], [0.0; 2], [0.0; 2]);
         let mut clipped = 0;
@@ -146,7 +146,7 @@ fn early_stopping_keeps_the_weights_of_the_best_validation() {
     };
     let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(1000), 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &repeated(&rows), Some(&validation)).unwrap();
-    assert_eq!(outcome, Outcome::EarlyStop);
+    assert_eq!(outcome, StopReason::EarlyStop);
     let validated: Vec<_> =
         steps.iter().filter_map(|(p, w)| p.validation_nats.map(|n| (p.step, n, *w))).collect();
     for (step, nats, weights) in &validated {
@@ -164,7 +164,7 @@ fn diverges<E: Real>(odd: E) {
     let source = Repeated { odd_step: 7, odd_rows: vec![E::one(), odd], ..repeated(&[1.0, 2.0]) };
     let mut trainer = Trainer::new(normal::<E>(), config(0.1), Budget::Steps(20), 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &source, None).unwrap();
-    let Outcome::Diverged { step, reason } = outcome else { panic!("{outcome:?}") };
+    let StopReason::Diverged { step, reason } = outcome else { panic!("{outcome:?}") };
     assert_eq!((step, steps.len(), trainer.steps()), (7, 7, 7));
     assert!(reason.contains("not finite") && reason.contains("learning_rate"), "{reason}");
     let left = weights(trainer.flow()).map(Real::as_f64);
@@ -208,7 +208,7 @@ fn a_large_but_finite_gradient_is_clipped_and_not_taken_for_divergence() {
     let rows = [1e10, -1e10];
     let mut trainer = Trainer::new(normal::<f32>(), config(0.1), Budget::Steps(3), 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
-    assert_eq!((outcome, steps.len()), (Outcome::Finished, 3));
+    assert_eq!((outcome, steps.len()), (StopReason::Finished, 3));
     assert!((steps[0].0.gradient_norm / 1e20 - 1.0).abs() < 1e-5);
     // The first step of Adam is the learning rate along the sign of the gradient.
     assert!((steps[0].1[1] - 0.1).abs() < 1e-6);

@@ -1,4 +1,4 @@
-//! Data to base: one pass of the masked network for all features.
+//! The density direction of a masked autoregressive layer: one pass for all features.
 
 use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};

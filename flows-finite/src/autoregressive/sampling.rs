@@ -1,4 +1,5 @@
-//! Base to data: feature after feature, or all at once by iteration.
+//! The sampling direction of a masked autoregressive layer: feature by feature, or all at once by
+//! Newton's method.
 
 use flows_core::elementwise::{exp, vectorised};
 use flows_core::lanes::{add, lanes, lanes_mut};
@@ -11,7 +12,7 @@ use super::{Autoregressive, Newton, Sampling};
 use crate::transformer::{Inner, Outer};
 
 impl<E: Real> Autoregressive<E> {
-    /// x_i = tau^-1(z_i; theta_i(x_<i)); the context is in the state already.
+    /// x_i = tau^-1(z_i; theta_i(x_<i)); the context is already in the state.
     pub(super) fn sample(&self, at: Block<'_, E>, state: &mut MaskedState<E>) -> Result<Work> {
         let (kernel, parameters) = (&self.kernel, at.parameters);
         match self.sampling {
@@ -31,7 +32,7 @@ impl<E: Real> Autoregressive<E> {
         }
     }
 
-    /// Part by part, the network's outputs for a part computed by `advance` just before; returns the
+    /// Part by part; `advance` computes the network's outputs of a part just before. Returns the
     /// iterations of the transformer's inverse.
     fn by_parts(
         &self,
@@ -54,7 +55,7 @@ impl<E: Real> Autoregressive<E> {
         Ok(iterations)
     }
 
-    /// All features at once; a row that has converged stays as it is. Returns the number of passes.
+    /// All features at once; converged rows stay as they are. Returns the number of passes.
     fn by_newton(
         &self,
         newton: Newton,
@@ -84,7 +85,7 @@ impl<E: Real> Autoregressive<E> {
                         for lane in 0..LANES {
                             let gap = image[lane] - z[lane];
                             let size = gap.abs() / (E::one() + z[lane].abs());
-                            // NaN counts as far away.
+                            // NaN counts as not converged.
                             let larger = size > residual[lane] || size.is_nan();
                             residual[lane] = if larger { size } else { residual[lane] };
                             slopes[lane] += slope[lane];
@@ -112,12 +113,13 @@ impl<E: Real> Autoregressive<E> {
         })
     }
 
-    /// With G the gradient of z and everything at the solution x, from the last feature to the first:
+    /// Backward pass, from the last feature to the first. With G the gradient of z and everything
+    /// at the solution x:
     /// ```text
     /// g_i = d x_i + what later features' theta send back
     /// (G_i, d theta_i) = inverse gradient of tau for (g_i, d log_det)
     /// ```
-    /// d theta_i goes back through the network before the features it depends on have their turn.
+    /// d theta_i goes back through the network before the features that theta_i depends on.
     pub(super) fn pull_sample(
         &self,
         at: Pull<'_, '_, E>,

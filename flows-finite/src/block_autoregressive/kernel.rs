@@ -1,4 +1,4 @@
-//! The block autoregressive network on one block of rows, one feature after another.
+//! The block autoregressive network on one block of rows, feature by feature.
 //!
 //! With A the diagonal blocks, B those to their left (context included), h the values and t the
 //! tangents of the feature's own input:
@@ -6,7 +6,7 @@
 //! ```text
 //! a = A h + (B h_earlier + b),   h' = sigma(a),   t' = sigma'(a) (A t),   t = 1 at the input
 //! ```
-//! and without sigma at the last layer, where h' is z and t' is dz/dx.
+//! without sigma at the last layer, where h' is z and t' is dz/dx.
 
 use flows_core::Real;
 use flows_core::elementwise::{clamp, tanh, vectorised};
@@ -16,12 +16,12 @@ use flows_core::operation::LANES;
 
 use super::layer::Layer;
 
-/// Where the activation goes over into straight lines.
+/// Where the activation continues as a straight line.
 const KNEE: f64 = 3.0;
-/// Their slope, 1 - tanh(3)^2.
+/// Slope of the straight lines, 1 - tanh(3)^2.
 const LEAK: f64 = 0.009_866_037_165_440_192;
 
-/// Layers from data to base.
+/// The layers, from data to base.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {
     pub(super) layers: Vec<Layer>,
@@ -52,13 +52,13 @@ impl Kernel {
         self.layers[0].free
     }
 
-    /// Values of a level: what is free and all features.
+    /// Number of values of each level: the free inputs and all features.
     fn widths(&self) -> impl Iterator<Item = usize> {
         let below = self.context() + self.dim();
         std::iter::once(below).chain(self.layers.iter().map(Layer::rows))
     }
 
-    /// Makes room, and writes the context and the tangents at the input.
+    /// Resizes the buffers and writes the context and the input tangents.
     pub(super) fn open<E: Real>(&self, context: &[E], levels: &mut Levels<E>) {
         let Levels { values, tangents } = levels;
         values.resize_with(self.layers.len() + 1, Vec::new);
@@ -70,7 +70,7 @@ impl Kernel {
         values[0][..context.len()].copy_from_slice(context);
     }
 
-    /// What the context, the earlier features and the biases add to the units of feature d.
+    /// Contributions of context, earlier features and biases to the units of feature d.
     pub(super) fn offsets<E: Real>(
         &self,
         d: usize,
@@ -94,8 +94,8 @@ impl Kernel {
         }
     }
 
-    /// The units of feature d at x, which is written to level 0: diagonal blocks only. Returns z and
-    /// the slope.
+    /// Evaluates the units of feature d at x, which is written to level 0, by the diagonal blocks.
+    /// Returns z and the slope.
     pub(super) fn evaluate<'a, E: Real>(
         &self,
         d: usize,
@@ -129,7 +129,7 @@ impl Kernel {
         lanes(&levels.tangents[self.layers.len()], d)
     }
 
-    /// Makes room for the way back: for the gradients of all values, zero so far, and for those of a
+    /// Resizes the buffers of the backward pass: gradients of all values, zero at first, and of one
     /// feature.
     pub(super) fn open_back<E: Real>(&self, gradients: &mut Vec<Vec<E>>, adjoint: &mut Adjoint<E>) {
         let levels = self.layers.len() + 1;
@@ -148,8 +148,8 @@ impl Kernel {
         }
     }
 
-    /// From the gradients of z and log slope of feature d to that of its x. `gradients` holds, level
-    /// by level, what later features have left for the values.
+    /// Backward pass of feature d: from the gradients of z and of the log slope to that of x.
+    /// `gradients` holds, level by level, those that later features left.
     pub(super) fn pull<E: Real>(
         &self,
         d: usize,
@@ -183,8 +183,8 @@ impl Kernel {
         }
     }
 
-    /// Adds the gradients of feature d's parameters, and leaves those of the context and the earlier
-    /// features in `gradients`.
+    /// Adds the gradients of feature d's parameters, and those of the context and the earlier
+    /// features to `gradients`.
     pub(super) fn spread<E: Real>(
         &self,
         d: usize,
@@ -218,8 +218,8 @@ impl Kernel {
     }
 }
 
-/// The slope of the activation from its image: 1 - h^2 between the knees, where that is more than
-/// the leak, the leak beyond.
+/// The slope of the activation by its image: 1 - h^2 between the knees, where it exceeds the leak,
+/// and the leak beyond.
 #[inline(always)]
 fn slope_at<E: Real>(h: E) -> E {
     let h = clamp(h, -E::one(), E::one());
@@ -241,8 +241,8 @@ fn activate<E: Real>(values: &mut [E], tangents: &mut [E]) {
     );
 }
 
-/// From the gradients of h' and t' to those of a and A t, in place: the derivative of t' for a is
-/// sigma''(a) (A t) = -2 h' t' between the knees and 0 beyond.
+/// Backward pass of [`activate`], in place: dt'/da = sigma''(a) (A t) = -2 h' t' between the knees
+/// and 0 beyond.
 fn pull_activation<E: Real>(h: &[E], t: &[E], d_value: &mut [E], d_tangent: &mut [E]) {
     vectorised(
         #[inline(always)]

@@ -1,5 +1,5 @@
-//! One layer of a block neural autoregressive network: the layout of its weights, their
-//! normalisation, and the values at which training starts.
+//! A layer of a block neural autoregressive network: weight layout, normalisation and initial
+//! values.
 
 use std::ops::Range;
 
@@ -7,23 +7,23 @@ use flows_core::operation::LANES;
 use flows_core::{Real, Stream};
 use rand::RngExt;
 
-/// Half the width of the interval over which the units of a hidden layer are spread at the start.
+/// Half the width of the interval over which the hidden units are spread initially.
 const REACH: f64 = 4.0;
 
-/// Steepest unit at the start.
+/// Slope of the steepest unit initially.
 const STEEPEST: f64 = 2.0;
 
-/// Size of the raw weights at the start, against Xavier's.
+/// Initial size of the raw weights, relative to Xavier's.
 const SHRINK: f64 = 0.1;
 
-/// Shape of one layer. The units of feature d read the free inputs and the features up to d.
+/// Shape of a layer. The units of feature d read the free inputs and the features up to d.
 ///
-/// The weights are packed: the blocks on the diagonal, D times `(units, fan_in)`, then the blocks to
-/// their left, `(units, before(d))` for d = 0, 1, ..; nothing is stored above the diagonal.
+/// Weights are packed: the diagonal blocks, D times `(units, fan_in)`, then the blocks to their
+/// left, `(units, before(d))` for d = 0, 1, ..; nothing is stored above the diagonal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layer {
     pub(super) dim: usize,
-    /// Inputs without a feature of their own: the context, at the first layer.
+    /// Inputs that belong to no feature: the context, at the first layer.
     pub(super) free: usize,
     /// Units of a feature in the level below.
     pub(super) fan_in: usize,
@@ -32,18 +32,18 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Inputs to the left of the diagonal block of feature d.
+    /// Number of inputs to the left of the diagonal block of feature d.
     pub(super) fn before(&self, d: usize) -> usize {
         self.free + d * self.fan_in
     }
 
-    /// Where the diagonal block of feature d is.
+    /// Range of the diagonal block of feature d.
     pub(super) fn diagonal(&self, d: usize) -> Range<usize> {
         let size = self.units * self.fan_in;
         d * size..(d + 1) * size
     }
 
-    /// Where the blocks to the left of it are.
+    /// Range of the blocks to its left.
     pub(super) fn left(&self, d: usize) -> Range<usize> {
         let earlier = self.free * d + self.fan_in * (d * d.saturating_sub(1) / 2);
         let start = self.units * (self.dim * self.fan_in + earlier);
@@ -60,22 +60,23 @@ impl Layer {
         self.dim * self.units
     }
 
-    /// Where the values that only feature d reads are in the level below.
+    /// Range, in the level below, of the values that only feature d reads.
     pub(super) fn source(&self, d: usize) -> Range<usize> {
         self.before(d) * LANES..(self.before(d) + self.fan_in) * LANES
     }
 
-    /// Where the tangents of feature d are in the level below.
+    /// Range, in the level below, of the tangents of feature d.
     pub(super) fn tangents(&self, d: usize) -> Range<usize> {
         d * self.fan_in * LANES..(d + 1) * self.fan_in * LANES
     }
 
-    /// Where the units of feature d are in this layer's own level, values and tangents alike.
+    /// Range of the units of feature d in this layer's level, of values and tangents alike.
     pub(super) fn image(&self, d: usize) -> Range<usize> {
         d * self.units * LANES..(d + 1) * self.units * LANES
     }
 
-    /// For every row: its number, its weights in the diagonal block and those to the left.
+    /// For every row: its index, and the ranges of its weights in the diagonal block and to its
+    /// left.
     fn each_row(self) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
         (0..self.rows()).map(move |row| {
             let (d, i) = (row / self.units, row % self.units);
@@ -85,7 +86,7 @@ impl Layer {
         })
     }
 
-    /// The weights W that the rows are multiplied by, from the raw weights u and the log-gains g:
+    /// The weights W from the raw weights u and the log-gains g:
     ///
     /// ```text
     /// v = exp(u) in the diagonal block, u to its left;   W = e^g v / |v|   row by row
@@ -94,9 +95,9 @@ impl Layer {
         narrow(&self.normalised(&wide(raw), &wide(log_gain)).0)
     }
 
-    /// The gradients of u and g from that of W: with G the gradient of W and q = G . W of a row, g
-    /// receives q, a weight to the left (e^g / |v|) H and one in the diagonal block W H, where
-    /// H = G - q e^(-2g) W.
+    /// Backward pass: gradients of u and g from that of W. With G the gradient of W and q = G . W
+    /// of a row, g receives q, weights to the left (e^g / |v|) H and those in the diagonal block W
+    /// H, where H = G - q e^(-2g) W.
     pub(super) fn pull_effective<E: Real>(
         self,
         raw: &[E],
@@ -133,17 +134,17 @@ impl Layer {
         (weights, scales)
     }
 
-    /// Raw weights, log-gains and biases with which the network is near the identity.
+    /// Initial raw weights, log-gains and biases, with which the network is near the identity.
     ///
     /// Unit k of n of a hidden layer starts as tanh(s (x - c_k)) with centres c_k spread evenly over
     /// [-R, R] and s = min(n / R, 2), whatever the layer: since
     /// ```text
     /// sum over k of (R / n) tanh(s (x - c_k))  ~  x   for |x| < R,
     /// ```
-    /// the layer above recovers x from it if the weights of its diagonal block add up to R times the
-    /// slope wanted. The gains see to that. Raw weights are uniform as in the original (Xavier), but a
-    /// tenth of it: the centres already tell the units apart, and with full size the earlier features
-    /// of a wide table would outweigh a feature's own.
+    /// the layer above recovers x if the weights of its diagonal block add up to R times the wanted
+    /// slope, which the gains ensure. Raw weights are uniform as in the paper (Xavier), but a tenth
+    /// in size: the centres already distinguish the units, and at full size the earlier features of
+    /// a wide table would outweigh a feature's own.
     pub(super) fn start(self, hidden_below: bool, last: bool, rng: &mut Stream) -> [Vec<f64>; 3] {
         let n = self.units as f64;
         let slope = if last { 1.0 } else { (n / REACH).min(STEEPEST) };

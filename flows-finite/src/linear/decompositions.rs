@@ -1,18 +1,18 @@
-//! Linear layers by other decompositions: QR and singular values (review, Section 3.2 and
-//! Appendix B).
+//! Linear layers by QR and singular value decomposition (review, Section 3.2 and Appendix B).
 
 use flows_core::{Bijector, Chain, Layer, Real, Result, Stream};
 
 use super::{Generator, Orthogonal, Triangle, Triangular};
 use crate::ActNorm;
 
-/// x = Q (R z + b): Q orthogonal, R upper triangular with positive diagonal exp(s).
+/// A linear layer by its QR decomposition: x = Q (R z + b), Q orthogonal, R upper triangular with
+/// positive diagonal exp(s).
 ///
 /// ```text
 /// log |det| = sum of s_i
 /// ```
 /// Every invertible matrix has such a factorisation (Q of either determinant). The usual generator
-/// of Q is [`Generator::Householder`]; all start at the identity, but for an odd number of
+/// of Q is [`Generator::Householder`]. It starts at the identity, except with an odd number of
 /// reflections. A row costs O(D^2) in either direction.
 ///
 /// # Errors
@@ -29,13 +29,14 @@ pub fn qr<E: Real>(dim: usize, generator: Generator, rng: &mut Stream) -> Result
     Chain::new(dim, parts)
 }
 
-/// x = U (exp(s) V^T z + b): U and V orthogonal, the singular values exp(s) in any order.
+/// A linear layer by its singular value decomposition: x = U (exp(s) V^T z + b), U and V
+/// orthogonal, the singular values exp(s) in any order.
 ///
 /// ```text
 /// log |det| = sum of s_i
 /// ```
-/// The diagonal part is an [`ActNorm`], which [`Bijector::initialise`](flows_core::Bijector)
-/// sets from the first batch, as everywhere. A row costs O(D^2) in either direction.
+/// The diagonal part is an [`ActNorm`], initialised from the first batch. A row costs O(D^2) in
+/// either direction.
 ///
 /// # Errors
 /// [`Error::Parameter`](flows_core::Error::Parameter) without features or without reflections.

@@ -10,7 +10,7 @@ use flows_core::operation::LANES;
 /// Lanes whose sums stay in registers.
 const ABREAST: usize = 64;
 
-/// Which half of a matrix is not zero.
+/// The nonzero half of a triangular matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Triangle {
     /// On and below the diagonal.
@@ -27,7 +27,7 @@ impl Triangle {
         }
     }
 
-    /// The places off the diagonal in row i of n.
+    /// The columns off the diagonal in row i of n.
     #[inline(always)]
     fn places(self, i: usize, n: usize) -> Range<usize> {
         match self {
@@ -36,8 +36,8 @@ impl Triangle {
         }
     }
 
-    /// What a square matrix of n rows holds off the diagonal on this side, zero elsewhere: the gradient
-    /// of the entries from that of [`Factor::pull_product`] and [`Factor::pull_solution`].
+    /// The entries of an n x n matrix off the diagonal on this side, zero elsewhere: makes the
+    /// gradient of the entries from that of [`Factor::pull_product`] and [`Factor::pull_solution`].
     pub(crate) fn entries<E: Real>(self, matrix: &[E], n: usize) -> Vec<E> {
         let mut entries = vec![E::zero(); matrix.len()];
         for i in 0..n {
@@ -49,20 +49,21 @@ impl Triangle {
     }
 }
 
-/// The diagonal exp(s) in place of s, and its log-determinant, the sum of s.
+/// Replaces the log-diagonal s by exp(s) and returns the log-determinant, the sum of s.
 pub(super) fn exponentiate<E: Real>(log_diagonal: &mut [E]) -> Vec<E> {
     let log_det = log_diagonal.iter().copied().sum();
     log_diagonal.iter_mut().for_each(|s| *s = s.exp());
     vec![log_det]
 }
 
-/// The gradient of s from those of the matrix, of which only the diagonal is read, and of the log-det.
+/// The gradient of s from that of the matrix, of which only the diagonal is read, and of the
+/// log-det.
 pub(super) fn pull_exponentials<E: Real>(matrix: &[E], diagonal: &[E], log_det: &[E]) -> Vec<E> {
     let own = matrix.iter().step_by(diagonal.len() + 1);
     own.zip(diagonal).map(|(&g, &d)| g * d + log_det[0]).collect()
 }
 
-/// A triangular matrix T that acts on the features of a block, seen through the slices that hold it.
+/// A triangular matrix T that acts on the features of a block, as a view.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factor<'a, E> {
     triangle: Triangle,
@@ -72,7 +73,7 @@ pub(crate) struct Factor<'a, E> {
     entries: &'a [E],
     row_step: usize,
     column_step: usize,
-    /// Ones if there is none.
+    /// `None` for ones.
     diagonal: Option<&'a [E]>,
 }
 
@@ -93,13 +94,13 @@ impl<'a, E: Real> Factor<'a, E> {
         self.diagonal.unwrap_or_default()
     }
 
-    /// The transpose, without moving anything.
+    /// The transpose, as a view.
     pub(crate) fn transposed(&self) -> Self {
         let (row_step, column_step) = (self.column_step, self.row_step);
         Self { triangle: self.triangle.flipped(), row_step, column_step, ..*self }
     }
 
-    /// The rows in an order in which each needs only earlier ones: that of a solve.
+    /// The rows in the order of substitution: each needs only earlier ones.
     pub(crate) fn rows(&self) -> impl Iterator<Item = usize> + use<'a, E> {
         let (last, upper) = (self.n, self.triangle == Triangle::Upper);
         (0..last).map(move |step| if upper { last - 1 - step } else { step })
@@ -115,8 +116,8 @@ impl<'a, E: Real> Factor<'a, E> {
         self.sweep::<true>(v);
     }
 
-    /// w_i = (v_i - sum of T_ij w_j) / T_ii, or T_ii v_i + sum of T_ij v_j in the opposite order, in
-    /// which rows that are still to be read are not yet overwritten.
+    /// Solves w_i = (v_i - sum of T_ij w_j) / T_ii in place; or multiplies, T_ii v_i + sum of T_ij
+    /// v_j, in the opposite order, which does not overwrite rows still to be read.
     fn sweep<const SOLVE: bool>(&self, v: &mut [E]) {
         let last = self.n.saturating_sub(1);
         vectorised(
@@ -175,15 +176,16 @@ impl<'a, E: Real> Factor<'a, E> {
         sums
     }
 
-    /// From the gradient g of T v to that of v, in place, and g v^T added to that of T as a full matrix:
-    /// what stands on the other side of the diagonal means nothing, see [`Triangle::entries`].
+    /// Backward pass of T v: the gradient g becomes that of v, in place, and g v^T is added to that
+    /// of T as a full matrix, meaningless on the other side of the diagonal, see
+    /// [`Triangle::entries`].
     pub(crate) fn pull_product(&self, v: &[E], gradient: &mut [E], matrix: &mut [E]) {
         add_outer(gradient, v, matrix);
         self.transposed().multiply(gradient);
     }
 
-    /// As [`pull_product`](Self::pull_product) for w = T^-1 v, with *minus* the gradients of w and v: g
-    /// becomes T^-T g, and T receives (T^-T g) w^T.
+    /// Backward pass of w = T^-1 v with *minus* the gradients of w and v: g becomes T^-T g, and T
+    /// receives (T^-T g) w^T.
     pub(crate) fn pull_solution(&self, w: &[E], minus_gradient: &mut [E], matrix: &mut [E]) {
         self.transposed().solve(minus_gradient);
         add_outer(minus_gradient, w, matrix);
@@ -197,7 +199,7 @@ fn add_outer<E: Real>(a: &[E], b: &[E], matrix: &mut [E]) {
     product(Matrix::new(a, n, LANES), b, matrix, Destination::Add);
 }
 
-/// Adds `sign` times one value a feature to all lanes.
+/// `v += sign by`, one value of `by` for each feature.
 pub(crate) fn shift<E: Real>(v: &mut [E], sign: E, by: &[E]) {
     for (row, &value) in v.chunks_exact_mut(LANES).zip(by) {
         for element in row {

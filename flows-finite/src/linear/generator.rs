@@ -1,12 +1,12 @@
-//! Orthogonal matrices from unconstrained numbers, with hand-derived gradients (review, Appendix B).
+//! Parametrisations of orthogonal matrices, with hand-derived gradients (review, Appendix B).
 //!
-//! Everything here is in double precision, whatever the precision of the flow, so that a matrix is
-//! orthogonal to the rounding of its own type.
+//! Everything is in double precision, so that a matrix is orthogonal to rounding in the precision
+//! of the flow.
 
 use flows_core::{Error, Real, Result, Stream, normals};
 use nalgebra::{DMatrix, DVector};
 
-/// How an orthogonal matrix Q is made from parameters that are free.
+/// Parametrisation of an orthogonal matrix Q by unconstrained parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generator {
     /// Q = exp(A) with A skew-symmetric: every rotation.
@@ -28,7 +28,7 @@ pub enum Generator {
     Householder(usize),
 }
 
-/// The gradient of the parameters from that of Q.
+/// The backward pass of the parametrisation: the gradient of the parameters from that of Q.
 type Pull = Box<dyn FnOnce(DMatrix<f64>) -> Vec<f64>>;
 
 impl Generator {
@@ -44,7 +44,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Shape of the parameters: the strict lower part of A, or a reflection a row.
+    /// Shape of the parameters: the strict lower part of A, or one reflection a row.
     pub(crate) fn shape(self, dim: usize) -> (usize, usize) {
         match self {
             Self::Exponential | Self::Cayley => (dim, dim),
@@ -60,7 +60,7 @@ impl Generator {
         }
     }
 
-    /// First parameters, as [`Orthogonal`](super::Orthogonal) says.
+    /// Initial parameters, as [`Orthogonal`](super::Orthogonal) describes.
     pub(crate) fn start(self, dim: usize, rng: &mut Stream) -> Vec<f64> {
         match self {
             Self::Exponential | Self::Cayley => vec![0.0; dim * dim],
@@ -75,11 +75,12 @@ impl Generator {
     /// Q row by row, in the precision of the parameters.
     pub(crate) fn rows<E: Real>(self, dim: usize, parameters: &[E]) -> Result<Vec<E>> {
         let (matrix, _) = self.matrix(dim, &wide(parameters))?;
-        // Row by row here, column by column there.
+        // Row-major here, column-major in nalgebra.
         Ok(matrix.transpose().iter().map(|&v| E::of(v)).collect())
     }
 
-    /// The gradient of the parameters from that of the first rows of Q, the others having none.
+    /// Backward pass of [`rows`](Self::rows), from the gradient of the first rows of Q; that of the
+    /// others is zero.
     pub(crate) fn pull_rows<E: Real>(
         self,
         dim: usize,
@@ -91,7 +92,7 @@ impl Generator {
         Ok(pull(DMatrix::from_fn(dim, dim, entry)).into_iter().map(E::of).collect())
     }
 
-    /// Q, and how to differentiate it.
+    /// Q and its backward pass.
     fn matrix(self, dim: usize, parameters: &[f64]) -> Result<(DMatrix<f64>, Pull)> {
         let (matrix, pull) = match self {
             Self::Exponential => exponential(skew(dim, parameters)?),
@@ -109,7 +110,7 @@ fn wide<E: Real>(values: &[E]) -> Vec<f64> {
     values.iter().map(|v| v.as_f64()).collect()
 }
 
-/// A = T - T^T with T the strict lower part of the parameters.
+/// A = T - T^T, with T the strict lower part of the parameters.
 fn skew(dim: usize, parameters: &[f64]) -> Result<DMatrix<f64>> {
     let lower = DMatrix::from_row_slice(dim, dim, parameters);
     let a = DMatrix::from_fn(dim, dim, |i, j| match i.cmp(&j) {
@@ -126,21 +127,21 @@ fn skew(dim: usize, parameters: &[f64]) -> Result<DMatrix<f64>> {
     Err(Error::Parameter { name, requirement, value })
 }
 
-/// The gradient of the strict lower part of A, row by row, from that of all of A.
+/// Backward pass of [`skew`]: the gradient of the strict lower part, row by row, from that of A.
 fn strict_lower(gradient: &DMatrix<f64>) -> Vec<f64> {
     let n = gradient.nrows();
     let entry = |i, j| if j < i { gradient[(i, j)] - gradient[(j, i)] } else { 0.0 };
     (0..n * n).map(|e| entry(e / n, e % n)).collect()
 }
 
-/// exp(A) = exp(A / 2^s)^(2^s), the inner one by its series.
+/// exp(A) = exp(A / 2^s)^(2^s) by scaling and squaring, the inner one by its series.
 ///
 /// With ad X = A X - X A and phi(x) = (e^x - 1) / x, the derivative in the direction E is
 /// exp(A) phi(-ad) E, and its adjoint takes the gradient G to
 /// ```text
 /// phi(ad) Q^T G,   phi(ad) = (1 + exp(ad / 2)) / 2 phi(ad / 2),   exp(ad) X = Q X Q^T
 /// ```
-/// so the matrices exp(A / 2^k) on the way to Q are what the gradient needs.
+/// so the gradient needs the matrices exp(A / 2^k) on the way to Q.
 fn exponential(a: DMatrix<f64>) -> (DMatrix<f64>, Pull) {
     let n = a.nrows();
     // Singular values of A come in pairs: the largest is at most |A|_F / sqrt(2). Scaled below 1/2.
@@ -195,8 +196,8 @@ fn cayley(a: &DMatrix<f64>) -> Result<(DMatrix<f64>, Pull)> {
     Ok((q, Box::new(pull)))
 }
 
-/// Applies the reflections to the identity, first to last. A reflection is its own inverse, so the
-/// way back needs nothing but Q:
+/// The product of the reflections, first to last. A reflection is its own inverse, so the backward
+/// pass needs only Q:
 /// ```text
 /// Q_{k-1} = H_k Q_k,   G_{k-1} = H_k G_k,   M = G_k Q_{k-1}^T
 /// v_k receives -2 (I - u u^T) (M + M^T) u / |v|,   u = v_k / |v_k|
@@ -227,7 +228,7 @@ fn householder(dim: usize, parameters: &[f64]) -> Result<(DMatrix<f64>, Pull)> {
 fn unit(v: &[f64]) -> Result<(DVector<f64>, f64)> {
     let v = DVector::from_column_slice(v);
     let largest = v.amax();
-    // Scaled first, so that no square leaves the range of numbers.
+    // Scaled first, so that no square overflows or underflows.
     let scaled = v / largest;
     let length = scaled.norm();
     if length.is_finite() && largest.is_finite() {

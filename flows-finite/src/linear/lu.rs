@@ -1,33 +1,33 @@
-//! A linear layer by its PLU decomposition (review, Section 3.2 and Appendix B).
+//! Linear layers by PLU decomposition (review, Section 3.2 and Appendix B).
 
 use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::{
-    Error, Layer, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    Error, HasLayout, Layer, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
 use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 use super::permutation::{check_order, gather, order_layout, scatter, shuffled, values_of};
 
-/// x = P L U z + b, with P a fixed permutation, L unit lower and U upper triangular with positive
-/// diagonal exp(s).
+/// A linear layer by its PLU decomposition: x = P L U z + b, with P a fixed permutation, L unit
+/// lower and U upper triangular with positive diagonal exp(s).
 ///
 /// ```text
 /// log |det| = sum of s_i
 /// ```
-/// Both directions cost O(D^2) a row; it starts as the identity, or as P.
+/// Both directions cost O(D^2) a row; it starts at P.
 ///
 /// # Reference
 /// Oliva et al., *Transformation Autoregressive Networks*, ICML 2018; Kingma, Dhariwal, *Glow*,
 /// 2018, eq. 10-11. <https://arxiv.org/abs/1807.03039>
 #[derive(Clone, Debug)]
 pub struct LuLinear {
-    /// At the start: row i of x is row `order[i]` of L U z.
+    /// Initially, row i of x is row `order[i]` of L U z.
     order: Vec<usize>,
 }
 
 impl LuLinear {
-    /// The identity.
+    /// A layer with P = I.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -35,7 +35,7 @@ impl LuLinear {
         Self::with_order((0..dim).collect())
     }
 
-    /// A random permutation.
+    /// A layer with a random permutation P.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -51,12 +51,13 @@ impl LuLinear {
         Ok(Self { order })
     }
 
-    /// From `order` (feature i of x is feature `order[i]` of L U z), the entries of L below and of
-    /// U above the diagonal (row by row, other entries unused) and the diagonal of U; the bias is zero.
+    /// A layer with P from `order` (feature i of x is feature `order[i]` of L U z), the entries of
+    /// L below and of U above the diagonal (row by row, other entries unused), the diagonal of U,
+    /// and bias 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `order` is a permutation and the diagonal positive;
-    /// [`Error::Dimension`] where sizes differ.
+    /// [`Error::Dimension`] if sizes differ.
     pub fn from_factors<E: Real>(
         order: &[usize],
         lower: &[f64],
@@ -81,7 +82,7 @@ impl LuLinear {
     }
 }
 
-impl Layouts for LuLinear {
+impl HasLayout for LuLinear {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.order.len();
         vec![
@@ -96,7 +97,7 @@ impl Layouts for LuLinear {
     }
 }
 
-/// What a block reads: P, L, U, b and the log-det.
+/// The prepared values: P, L, U, b and the log-det.
 struct Parts<'a, E> {
     order: &'a [E],
     lower: Factor<'a, E>,
@@ -118,10 +119,10 @@ impl<'a, E: Real> Parts<'a, E> {
     }
 }
 
-/// What a pass leaves.
+/// Intermediate values of a pass.
 #[derive(Debug, Default)]
 struct Left<E> {
-    /// What stands between L and U: U z = L^-1 P^T (x - b).
+    /// U z = L^-1 P^T (x - b), between L and U.
     half: Vec<E>,
     /// A buffer.
     rows: Vec<E>,

@@ -1,23 +1,23 @@
-//! Rotations and reflections (review, Section 3.2 and Appendix B).
+//! Orthogonal layers: rotations and reflections (review, Section 3.2 and Appendix B).
 
 use flows_core::lanes::{named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work};
+use flows_core::{HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work};
 
 use super::generator::Generator;
 
-/// x = Q z with Q orthogonal; the inverse is z = Q^T x, the log-det zero.
+/// An orthogonal layer: x = Q z, with inverse z = Q^T x and log-det zero.
 ///
-/// Q is made from the parameters whenever they change, in O(D^3), O(K D^2) for K reflections; a row
-/// then costs O(D^2). It is orthogonal to a few roundings of the number type times sqrt(D).
+/// Q is computed whenever the parameters change, in O(D^3), O(K D^2) for K reflections; a row then
+/// costs O(D^2). Q is orthogonal to a few roundings of the number type times sqrt(D).
 ///
-/// # Start
-/// The skew-symmetric A of [`Generator::Exponential`] and [`Generator::Cayley`] is zero, and Q the
-/// identity. Reflections start in pairs of equal random vectors, so that Q is the identity here too
-/// (the two gradients of a pair are opposite and not zero: the first step parts it); an odd one is
-/// random, because the identity is out of its reach.
+/// # Initial values
+/// The skew-symmetric A of [`Generator::Exponential`] and [`Generator::Cayley`] is zero, so Q is
+/// the identity. Reflections start in pairs of equal random vectors, so Q is the identity here too
+/// (the gradients of a pair are opposite and not zero, so the first step separates them); an odd
+/// one is random, because the identity is out of reach.
 #[derive(Clone, Copy, Debug)]
 pub struct Orthogonal {
     dim: usize,
@@ -25,7 +25,7 @@ pub struct Orthogonal {
 }
 
 impl Orthogonal {
-    /// An orthogonal map of `dim` features.
+    /// An orthogonal layer of `dim` features.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) without features or without reflections.
@@ -44,9 +44,9 @@ impl Orthogonal {
     }
 }
 
-impl Layouts for Orthogonal {
-    /// `(dim, dim)`, the strict lower part of A, other entries unused; or `(K, dim)`, the vectors that
-    /// the reflections turn around.
+impl HasLayout for Orthogonal {
+    /// `(dim, dim)`, the strict lower part of A, other entries unused; or `(K, dim)`, the normals
+    /// of the reflections.
     fn layout(&self) -> Vec<Layout> {
         let (rows, columns) = self.generator.shape(self.dim);
         vec![Layout::zeros(self.generator.name(), rows, columns)]

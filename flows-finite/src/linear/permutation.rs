@@ -1,23 +1,23 @@
-//! Reordering of features (review, Section 3.2).
+//! Permutations of features (review, Section 3.2).
 
 use flows_core::lanes::{lanes, lanes_mut, named};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work};
 use rand::seq::SliceRandom;
 
 use crate::image::Shape;
 
-/// Feature i of x is feature `order[i]` of z; the log-det is zero.
+/// A permutation: feature i of x is feature `order[i]` of z; the log-det is zero.
 ///
 /// The order is saved with the model.
 #[derive(Clone, Debug)]
 pub struct Permutation {
-    /// At the start.
+    /// Initially.
     order: Vec<usize>,
 }
 
 impl Permutation {
-    /// A given order.
+    /// A permutation by its order.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless every number from 0 to dim - 1 occurs once.
@@ -26,28 +26,29 @@ impl Permutation {
         Ok(Self { order: order.to_vec() })
     }
 
-    /// Last feature first, as between the layers of MAF.
+    /// The reversal, as between the layers of MAF.
     ///
     /// # Errors
-    /// Never in practice.
+    /// As [`new`](Self::new), which accepts every order made here.
     pub fn reverse(dim: usize) -> Result<Self> {
         Self::new(&(0..dim).rev().collect::<Vec<_>>())
     }
 
-    /// A random order.
+    /// A random permutation.
     ///
     /// # Errors
-    /// Never in practice.
+    /// As [`new`](Self::new), which accepts every order made here.
     pub fn random(dim: usize, rng: &mut Stream) -> Result<Self> {
         Self::new(&shuffled(dim, rng))
     }
 
-    /// Space to depth: x is an image of `shape` (C, H, W), z the same values as (4C, H/2, W/2), both
-    /// channel-major. Each 2 x 2 square of a channel becomes one pixel of four channels:
+    /// The squeeze (space to depth): x is an image of `shape` (C, H, W), z the same values as (4C,
+    /// H/2, W/2), both channel-major. Each 2 x 2 square of a channel becomes one pixel of four
+    /// channels:
     /// ```text
     /// z[4c + 2i + j, y, x] = x[c, 2y + i, 2x + j],   i, j in {0, 1}
     /// ```
-    /// It is the data-to-base direction that squeezes.
+    /// The data-to-base direction squeezes.
     ///
     /// # Reference
     /// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017, section 3.6 and
@@ -87,7 +88,7 @@ pub(super) fn shuffled(dim: usize, rng: &mut Stream) -> Vec<usize> {
     order
 }
 
-/// Checks that values are an order of as many features: a model file may hold anything.
+/// Checks that values are a permutation: a model file may hold anything.
 pub(super) fn check_order<E: Real>(name: &'static str, values: &[E]) -> Result<()> {
     let mut seen = vec![false; values.len()];
     for value in values {
@@ -118,7 +119,7 @@ pub(super) fn scatter<E: Real>(order: &[E], from: &[E], to: &mut [E]) {
     }
 }
 
-impl Layouts for Permutation {
+impl HasLayout for Permutation {
     fn layout(&self) -> Vec<Layout> {
         vec![order_layout(&self.order)]
     }

@@ -1,18 +1,18 @@
-//! A triangular linear layer (review, Section 3.2).
+//! Triangular linear layers (review, Section 3.2).
 
 use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, Layout, Layouts, Map, Real, Result, Scratch, Tensors, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors, Work};
 
 use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 
-/// x = T z + b with T lower or upper triangular and its diagonal exp(s) positive.
+/// A triangular layer: x = T z + b with T lower or upper triangular, its diagonal exp(s) positive.
 ///
 /// ```text
 /// log |det| = sum of s_i
 /// ```
-/// Both directions cost O(D^2) a row; it starts as the identity. It is the linear autoregressive
-/// flow: feature i depends on the features before it (lower) or behind it (upper).
+/// Both directions cost O(D^2) a row; it starts at the identity. It is the linear autoregressive
+/// flow: feature i depends on the features before it (lower) or after it (upper).
 #[derive(Clone, Copy, Debug)]
 pub struct Triangular {
     dim: usize,
@@ -20,7 +20,7 @@ pub struct Triangular {
 }
 
 impl Triangular {
-    /// The identity.
+    /// A layer at the identity.
     ///
     /// # Errors
     /// [`Error::Parameter`] without features.
@@ -33,7 +33,7 @@ impl Triangular {
     }
 }
 
-impl Layouts for Triangular {
+impl HasLayout for Triangular {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.dim;
         vec![

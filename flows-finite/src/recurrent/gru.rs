@@ -13,9 +13,9 @@
 use flows_core::elementwise::{sigmoid, tanh, vectorised};
 use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
-use flows_core::{Layout, Layouts, Real};
+use flows_core::{HasLayout, Layout, Real};
 
-/// Places of the tensors among a layer's parameters.
+/// Indices of the tensors among a layer's parameters.
 const INPUT: usize = 0;
 const STATE: usize = 1;
 const BIAS: usize = 2;
@@ -35,10 +35,10 @@ pub(super) struct Gru {
     pub(super) outputs: usize,
 }
 
-/// Gradients of a step that are read and written on the way back, for one block.
+/// Gradients of a step on the way back, for one block.
 #[derive(Debug, Default)]
 pub(super) struct Backward<E> {
-    /// Of the state, `(n, LANES)`: of h' before, of h after a step.
+    /// Of the state, `(n, LANES)`: before a step of h', afterwards of h.
     pub(super) state: Vec<E>,
     /// Of the input, `(inputs, LANES)`: written by a step.
     pub(super) input: Vec<E>,
@@ -46,7 +46,7 @@ pub(super) struct Backward<E> {
     arguments: Vec<E>,
 }
 
-impl Layouts for Gru {
+impl HasLayout for Gru {
     fn layout(&self) -> Vec<Layout> {
         let (n, m, k) = (self.units, self.inputs, self.outputs);
         vec![
@@ -61,12 +61,12 @@ impl Layouts for Gru {
 }
 
 impl Gru {
-    /// The learned first state in every lane.
+    /// The learned initial state in every lane.
     pub(super) fn initial<E: Real>(&self, parameters: &[&[E]], state: &mut [E]) {
         fill_rows(state, parameters[INITIAL]);
     }
 
-    /// The state after `state` and the input `u`; r, s, c and U_c h go to `record`.
+    /// The next state from `state` and the input `u`; r, s, c and U_c h go to `record`.
     pub(super) fn step<E: Real>(
         &self,
         parameters: &[&[E]],
@@ -106,7 +106,7 @@ impl Gru {
         product(weight, Matrix::new(state, self.units, LANES), output, Destination::Add);
     }
 
-    /// Makes room for the way back, on which nothing has come in for the last state so far.
+    /// Resizes the buffers of the backward pass; the gradient of the last state starts at zero.
     pub(super) fn start_backward<E: Real>(&self, back: &mut Backward<E>) {
         let Backward { state, input, arguments } = back;
         for (values, rows) in [(&mut *state, self.units), (&mut *input, self.inputs)] {
@@ -116,7 +116,8 @@ impl Gru {
         arguments.resize(RECORDED * self.units * LANES, E::zero());
     }
 
-    /// Adds the gradient of the output to those of the state and of the output's parameters.
+    /// Backward pass of the output: adds to the gradients of the state and of the output's
+    /// parameters.
     pub(super) fn pull_output<E: Real>(
         &self,
         parameters: &[&[E]],
@@ -133,7 +134,7 @@ impl Gru {
         product(weight, outer, &mut back.state, Destination::Add);
     }
 
-    /// Back through one step: the gradient of h' becomes that of h, and that of u is written.
+    /// Backward pass of one step: turns the gradient of h' into that of h and writes that of u.
     pub(super) fn pull_step<E: Real>(
         &self,
         parameters: &[&[E]],
@@ -163,14 +164,14 @@ impl Gru {
         }
     }
 
-    /// Adds what the way back has left to the gradient of the first state.
+    /// Adds to the gradient of the initial state.
     pub(super) fn pull_initial<E: Real>(back: &Backward<E>, parameter_gradients: &mut [&mut [E]]) {
         add_row_sums(&back.state, parameter_gradients[INITIAL]);
     }
 }
 
-/// Gradients of the arguments of r, s and c and of U_c h; `d_state` holds the gradient of h' and
-/// becomes the part of that of h which does not pass through a product.
+/// Gradients of the arguments of r, s and c and of U_c h; turns `d_state` from the gradient of h'
+/// into the part of that of h which bypasses the products.
 fn pull_gates<E: Real>(state: &[E], record: &[E], d_state: &mut [E], arguments: &mut [E]) {
     let size = state.len();
     let (reset, rest) = record.split_at(size);

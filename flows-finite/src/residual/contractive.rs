@@ -1,11 +1,11 @@
-//! Contractive residual layers (review, Section 3.3.1).
+//! Contractive residual layers: invertible residual networks (review, Section 3.3.1).
 
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::{add, add_product, lanes, lanes_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Error, Layer, Layout, Layouts, LogDet, Map, Moment, Purpose, Real, Result,
+    Cost, Costs, Error, EvalMode, Exactness, HasLayout, Layer, Layout, Map, Purpose, Real, Result,
     Scratch, Stream, Tensors, Work, stream,
 };
 
@@ -15,26 +15,26 @@ use super::lipschitz::LipschitzNetwork;
 use super::log_det::{Bilinear, estimate, exact};
 use super::tangents::{At, Pass, Sums};
 
-/// x = z + g(z, context) with a Lipschitz constant of g in z below 1.
+/// A contractive residual layer: x = z + g(z, context), g with a Lipschitz constant in z below 1.
 ///
 /// ```text
 /// log |det dx/dz| = log det(I + J),  J = dg/dz;   z = lim z_k,  z_k+1 = x - g(z_k, context)
 /// ```
-/// [`forward`](Map::forward) is one pass beside the log-det; wrap the layer in
-/// [`Inverse`](flows_core::Inverse) to have the density in that direction. The inverse takes about
+/// [`forward`](Map::forward) is one pass, besides the log-det; the layer's
+/// [`Inverse`](flows_core::Inverse) has the density in that direction. The inverse takes about
 /// log(tolerance) / log(L) passes, L the Lipschitz constant at the point.
 ///
 /// # Accuracy
-/// The inverse ends when the error of z is at most the tolerance times 1 + max(|z|, |x|) in the
-/// maximum norm, or when its steps are rounding, of the order of epsilon / (1 - L). Log-dets are
-/// what [`Determinant`] says. Power iteration knows the norms of the weights when the layer is set
-/// for reporting *after* they have changed.
+/// The inverse stops when the error of z is at most the tolerance times 1 + max(|z|, |x|) in the
+/// maximum norm, or when its steps are rounding, of the order of epsilon / (1 - L). For log-dets
+/// see [`Determinant`]. Power iteration updates the norms of changed weights when the layer is set
+/// for reporting.
 ///
 /// # Cost
-/// A pass is one network evaluation; [`Determinant`] says how many the log-det takes. The gradient
-/// of a log-det takes two passes with as many tangents, whatever the number of terms; that of the
-/// inverse one more pass with D tangents and O(D^3) a row. The second derivative of ReLU is
-/// 0, so that the log-det has no gradient for inputs and hidden biases: prefer smooth activations.
+/// A pass is one network evaluation; for those of the log-det see [`Determinant`]. The gradient of
+/// a log-det takes two passes with as many tangents, for any number of terms; that of the inverse
+/// one more pass with D tangents and O(D^3) a row. With ReLU, whose second derivative is 0, the
+/// log-det has no gradient for inputs and hidden biases: prefer smooth activations.
 ///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, <https://arxiv.org/abs/1811.00995>;
@@ -45,25 +45,25 @@ pub struct Contractive {
     network: LipschitzNetwork,
     training: Determinant,
     reporting: Determinant,
-    /// None for that of the precision.
+    /// `None` for the default of the precision.
     tolerance: Option<f64>,
 }
 
 /// Tolerance of the inverse, in units of epsilon: 1e-6 in f32, 2e-15 in f64.
 const TOLERANCE: f64 = 8.0;
 
-/// What a pass leaves at z.
+/// Intermediate values at z.
 #[derive(Default)]
 struct Left<E> {
     pass: Pass<E>,
     log_det: Bilinear<E>,
-    /// Of the exact log-det, where the other one is an estimate.
+    /// The exact log-det's, if the other is an estimate.
     dense: Bilinear<E>,
     buffer: Vec<E>,
 }
 
 impl Contractive {
-    /// With one way to compute log-dets for gradients and one for reported numbers.
+    /// A layer with one log-det method for training and one for reporting.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a setting outside its range.
@@ -77,7 +77,7 @@ impl Contractive {
         Ok(Self { network, training, reporting, tolerance: None })
     }
 
-    /// Replaces the tolerance of the inverse, 8 epsilon; it is never below epsilon.
+    /// Replaces the tolerance of the inverse, by default 8 epsilon and never below epsilon.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless it is between 0 and 1.
@@ -90,10 +90,10 @@ impl Contractive {
         Ok(self)
     }
 
-    /// The layer with the given weight, row by row, and bias of each layer of its network.
+    /// The layer with given weight, row by row, and bias of each layer of its network.
     ///
     /// # Errors
-    /// [`Error::Tensors`] where sizes do not fit; [`Error::NonFinite`] if a weight is not finite and
+    /// [`Error::Tensors`] if sizes do not fit; [`Error::NonFinite`] if a weight is not finite and
     /// norms are exact.
     pub fn with_weights<E: Real>(self, layers: &[(&[f64], &[f64])]) -> Result<Layer<E>> {
         let given = layers.iter().flat_map(|&(weight, bias)| [weight.to_vec(), bias.to_vec()]);
@@ -102,9 +102,9 @@ impl Contractive {
     }
 
     /// A bound of the Lipschitz constant of g, from what a layer of this kind has
-    /// [`prepared`](Layer::prepared): errors of the inverse shrink at least by this factor an
-    /// iteration. It is the product of the norms of the weights as they are used, at most the
-    /// coefficient, and as good as the norms are.
+    /// [`prepared`](Layer::prepared): the product of the norms of the weights, at most the
+    /// coefficient, and as accurate as the norms. The error of the inverse shrinks at least by this
+    /// factor an iteration.
     #[must_use]
     pub fn lipschitz<E: Real>(prepared: &[Vec<E>]) -> f64 {
         prepared.last().map_or(f64::NAN, |bound| bound[0].as_f64())
@@ -117,7 +117,7 @@ impl Contractive {
         }
     }
 
-    /// The slots of the network among those that are prepared; one more holds the Lipschitz bound.
+    /// Number of prepared slices of the network; one more holds the Lipschitz bound.
     fn slots(&self) -> usize {
         2 * self.network.layers()
     }
@@ -132,13 +132,13 @@ impl Contractive {
     fn log_det<E: Real>(
         &self,
         at: At<'_, E>,
-        (moment, probes): (Moment, &[E]),
+        (mode, probes): (EvalMode, &[E]),
         left: &mut Left<E>,
         log_det: &mut [E],
     ) -> u64 {
         let (residual, Left { pass, log_det: bilinear, .. }) = (self.network.residual(), left);
-        let terms = &mut stream(moment.seed, "terms");
-        match self.determinant(moment.purpose).weights(terms) {
+        let terms = &mut stream(mode.seed, "terms");
+        match self.determinant(mode.purpose).weights(terms) {
             None => {
                 exact(residual, at, pass, bilinear, log_det);
                 1
@@ -151,13 +151,13 @@ impl Contractive {
     }
 }
 
-impl Layouts for Contractive {
+impl HasLayout for Contractive {
     fn layout(&self) -> Vec<Layout> {
         self.network.layout().into_iter().map(|tensor| tensor.within("residual")).collect()
     }
 }
 
-/// Blocks read the limited weights, the biases, and a bound of the Lipschitz constant.
+/// The prepared values are the limited weights, the biases, and a bound of the Lipschitz constant.
 impl<E: Real> Map<E> for Contractive {
     fn name(&self) -> &'static str {
         "contractive layer"
@@ -175,8 +175,8 @@ impl<E: Real> Map<E> for Contractive {
         Costs { forward: Cost::ClosedForm, inverse: Cost::Iterative }
     }
 
-    fn exactness(&self, purpose: Purpose) -> LogDet {
-        self.determinant(purpose).log_det()
+    fn exactness(&self, purpose: Purpose) -> Exactness {
+        self.determinant(purpose).exactness()
     }
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
@@ -205,9 +205,9 @@ impl<E: Real> Map<E> for Contractive {
         self.network.refresh(tensors.values(), purpose)
     }
 
-    fn noise(&self, moment: Moment, rows: usize) -> Vec<E> {
-        let width = self.determinant(moment.purpose).probes() * self.network.dim();
-        signs(rows * width, &mut stream(moment.seed, "probes"))
+    fn noise(&self, mode: EvalMode, rows: usize) -> Vec<E> {
+        let width = self.determinant(mode.purpose).probes() * self.network.dim();
+        signs(rows * width, &mut stream(mode.seed, "probes"))
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
@@ -215,7 +215,7 @@ impl<E: Real> Map<E> for Contractive {
         let parameters = &at.parameters[..self.slots()];
         let point = At { z: at.input, context: at.context, parameters };
         let mut log_det = [E::zero(); LANES];
-        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        let passes = self.log_det(point, (at.mode, at.noise), left, &mut log_det);
         add(at.log_det, &log_det);
         at.value.copy_from_slice(at.input);
         for (feature, g) in left.pass.values(self.network.dim()).enumerate() {
@@ -233,7 +233,7 @@ impl<E: Real> Map<E> for Contractive {
         let iterations = solve(self.network.residual(), at.input, given, stopping, target)?;
         let point = At { z: at.value, context: at.context, parameters };
         let mut log_det = [E::zero(); LANES];
-        let passes = self.log_det(point, (at.moment, at.noise), left, &mut log_det);
+        let passes = self.log_det(point, (at.mode, at.noise), left, &mut log_det);
         at.log_det.iter_mut().zip(&log_det).for_each(|(sum, &log_det)| *sum -= log_det);
         Ok(Work { iterations, ..Work::passes(passes + iterations) })
     }
@@ -262,8 +262,8 @@ impl<E: Real> Map<E> for Contractive {
         Ok(())
     }
 
-    /// With the dense Jacobian, one pass with D tangents and O(D^3) a row: fewer than the
-    /// log(tolerance) / log(L) passes of another fixed point unless D is large.
+    /// By the dense Jacobian, one pass with D tangents and O(D^3) a row: fewer than the
+    /// log(tolerance) / log(L) passes of another fixed-point iteration unless D is large.
     fn solve_transposed(
         &self,
         at: Solve<'_, E>,
@@ -271,7 +271,7 @@ impl<E: Real> Map<E> for Contractive {
         gradient: &mut [E],
     ) -> Result<()> {
         let Left { pass, log_det, dense, buffer: source } = scratch.left();
-        let inverse = if self.determinant(at.moment.purpose) == Determinant::Exact {
+        let inverse = if self.determinant(at.mode.purpose) == Determinant::Exact {
             log_det
         } else {
             let parameters = &at.parameters[..self.slots()];

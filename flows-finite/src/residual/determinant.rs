@@ -1,6 +1,6 @@
-//! How log |det(I + J)| of a contractive layer is computed.
+//! Log-determinants of contractive residual layers.
 
-use flows_core::{Error, LogDet, Real, Result, Stream};
+use flows_core::{Error, Exactness, Real, Result, Stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// ```text
 /// log det(I + J) = sum over k >= 1 of (-1)^(k+1) / k tr J^k,   tr A = E[v^T A v]
 /// ```
-/// with probes v of independent signs. The two estimates have [`LogDet::Estimate`].
+/// with probes v of independent signs. The two estimates have [`Exactness::Estimated`].
 ///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, section 3,
@@ -43,7 +43,7 @@ pub enum Determinant {
 }
 
 /// Factors of v^T J^k v, k = 1, 2, .., in an estimate of the log-det, and of J^k v, k = 0, 1, ..,
-/// in one of (I + J)^-1 v. The second is the Neumann series, without the 1 / k of the first.
+/// in one of (I + J)^-1 v, the Neumann series, without the 1 / k of the first.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
     pub(super) log_det: Vec<f64>,
@@ -76,8 +76,8 @@ impl Determinant {
     }
 
     /// Whether log-dets are exact.
-    pub(super) fn log_det(self) -> LogDet {
-        if self == Self::Exact { LogDet::Exact } else { LogDet::Estimate }
+    pub(super) fn exactness(self) -> Exactness {
+        if self == Self::Exact { Exactness::Exact } else { Exactness::Estimated }
     }
 
     /// Probes of a row.
@@ -88,10 +88,10 @@ impl Determinant {
         }
     }
 
-    /// The factors of an estimate, with a draw of how many there are.
+    /// Factors of an estimate, with a random number of terms for the roulette.
     ///
-    /// Truncated, the Neumann series ends one power earlier, which makes it the gradient of the
-    /// truncated log-det. The roulette has every power that was computed.
+    /// The truncated Neumann series ends one power earlier, which makes it the gradient of the
+    /// truncated log-det; the roulette uses every computed power.
     pub(super) fn weights(self, rng: &mut Stream) -> Option<Weights> {
         match self {
             Self::Exact => None,

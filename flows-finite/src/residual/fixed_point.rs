@@ -1,11 +1,11 @@
-//! The inverse of z + g(z) by Banach's fixed point.
+//! The inverse of z + g(z) by Banach's fixed-point iteration.
 
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::tangents::{At, Pass, Residual};
 
-/// When the iteration ends.
+/// Stopping rule of the iteration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopping {
     /// Largest error of z, relative to 1 + max(|z|, |x|) in the maximum norm.
@@ -18,38 +18,38 @@ pub(super) struct Stopping {
 const ROUNDING: f64 = 16.0;
 
 impl Stopping {
-    /// The relative step, in the maximum norm, after which the error is within the tolerance:
+    /// The relative step, in the maximum norm, at which the error is within the tolerance:
     /// |z_k+1 - z*| <= L / (1 - L) |z_k+1 - z_k|, with sqrt(D) between the two norms.
     fn step(self, dim: usize) -> f64 {
         self.tolerance * (1.0 - self.lipschitz) / (self.lipschitz * (dim as f64).sqrt())
     }
 
-    /// The relative step below which steps that do not shrink are rounding: where the slope of g is
+    /// The relative step below which steps that do not shrink are rounding: if the slope of g is
     /// near L, rounding errors of epsilon add up to epsilon / (1 - L).
     fn rounding<E: Real>(self) -> f64 {
         ROUNDING * E::epsilon().as_f64() / (1.0 - self.lipschitz)
     }
 
-    /// Iterations after which a step of `excess` times the one aimed at has shrunk to it, since
-    /// steps shrink by L each. It is doubled, as power iteration knows L from below only.
+    /// Iterations after which a step of `excess` times the required one has shrunk to it, by L
+    /// each; doubled, because power iteration bounds L from below only.
     fn most(self, dim: usize, excess: f64) -> u64 {
         let needed = (excess * (dim as f64).sqrt()).ln() / -self.lipschitz.ln();
         16 + (2.0 * needed).ceil() as u64
     }
 }
 
-/// How far a lane moved in an iteration and how large its values are, in the maximum norm.
+/// Length of a lane's last step and size of its values, in the maximum norm.
 struct Moves<E> {
     step: [E; LANES],
     size: [E; LANES],
 }
 
-/// z with z + g(z) = x, written to `z`, by z <- x - g(z) from z = x; a lane rests once its step is
-/// small enough, or at the level of rounding and no longer shrinking, so that no row depends on
-/// another. Returns the number of iterations.
+/// Solves z + g(z) = x by z <- x - g(z) from z = x. A lane stops once its step is small enough, or
+/// at the level of rounding and no longer shrinking, so that no row depends on another. Returns the
+/// number of iterations.
 ///
 /// # Errors
-/// [`Error::NotConverged`], with the lane as row, where steps do not shrink as they should.
+/// [`Error::NotConverged`], with the lane as row, if steps do not shrink as expected.
 pub(super) fn solve<E: Real>(
     residual: &Residual,
     x: &[E],
@@ -87,7 +87,7 @@ pub(super) fn solve<E: Real>(
     }
 }
 
-/// z <- x - g in the lanes that do not rest.
+/// z <- x - g in the active lanes.
 fn advance<'a, E: Real>(
     x: &[E],
     g: impl Iterator<Item = &'a [E]>,
@@ -107,7 +107,7 @@ fn advance<'a, E: Real>(
     moves
 }
 
-/// The larger of two values; NaN, once there, stays.
+/// The larger of two values; NaN is kept.
 #[inline(always)]
 fn larger<E: Real>(a: E, b: E) -> E {
     if a >= b || a.is_nan() { a } else { b }

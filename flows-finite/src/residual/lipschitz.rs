@@ -1,8 +1,8 @@
-//! Perceptrons with a bounded Lipschitz constant.
+//! Perceptrons with bounded Lipschitz constant.
 
 use flows_core::activation::Activation;
 use flows_core::{
-    Error, LastLayer, Layout, Layouts, MlpKernel, Purpose, Real, Result, Stream, normals, stream,
+    Error, HasLayout, LastLayer, Layout, MlpKernel, Purpose, Real, Result, Stream, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
@@ -27,16 +27,16 @@ impl Default for Constraint {
     }
 }
 
-/// A perceptron g(z, context) with |g(z, context) - g(z', context)| <= coefficient |z - z'| in the
-/// Euclidean norm.
+/// A perceptron g(z, context) with Lipschitz bound |g(z, context) - g(z', context)| <= coefficient
+/// |z - z'| in the Euclidean norm.
 ///
-/// The weight of each layer is used as W min(1, c / sigma(W)), sigma the spectral norm, c the same
-/// for all layers and so that the product over layers, times the Lipschitz constants of the
-/// activations (1; for SiLU 1.1), is the coefficient. Only the columns of the first weight that
-/// read z count: the context enters freely.
+/// Spectral normalisation: the weight of each layer is used as W min(1, c / sigma(W)), sigma the
+/// spectral norm, with one c for all layers such that the product over layers, times the Lipschitz
+/// constants of the activations (1; for SiLU 1.1), is the coefficient. Only the columns of the
+/// first weight that read z count: the context is unconstrained.
 ///
-/// Its tensors are the weight and the bias of each layer and, unless norms are exact, two vectors of
-/// each layer that power iteration starts from.
+/// Its tensors are the weight and bias of each layer and, unless norms are exact, two vectors of
+/// each layer for power iteration.
 ///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, section 2.1.
@@ -50,12 +50,11 @@ pub struct LipschitzNetwork {
 }
 
 impl LipschitzNetwork {
-    /// `dim` and context features in, `dim` out; weights and biases start from
-    /// U(-1, 1) / sqrt(fan in).
+    /// A perceptron from `dim` and context features to `dim`; weights and biases start from U(-1,
+    /// 1) / sqrt(fan in).
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a width of 0, a coefficient outside (0, 1) or power iteration
-    /// without iterations.
+    /// [`Error::Parameter`] for a width of 0, a coefficient outside (0, 1) or 0 power iterations.
     pub fn new(
         (dim, context_dim): (usize, usize),
         hidden: &[usize],
@@ -73,7 +72,7 @@ impl LipschitzNetwork {
         Ok(Self { residual: Residual { kernel, dim }, constraint, activations })
     }
 
-    /// Number of features that the bound is for.
+    /// Number of features that the bound holds for.
     #[must_use]
     pub fn dim(&self) -> usize {
         self.residual.dim
@@ -99,7 +98,7 @@ impl LipschitzNetwork {
         values
     }
 
-    /// Where power iteration starts, which does not matter, so that it takes nothing from the run's
+    /// Initial vectors of power iteration; they do not matter and so take nothing from the run's
     /// seed.
     pub(super) fn random_vectors(&self) -> Vec<Vec<f64>> {
         let rng = &mut stream(0, "power iteration");
@@ -108,7 +107,7 @@ impl LipschitzNetwork {
         layouts.map(|vector| unit(vector.columns).as_slice().to_vec()).collect()
     }
 
-    /// The weights as they are used and the biases, and a bound of the network's Lipschitz constant.
+    /// The limited weights and the biases, and a bound of the network's Lipschitz constant.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a weight is not finite and norms are exact.
@@ -123,7 +122,7 @@ impl LipschitzNetwork {
         Ok((tensors, lipschitz))
     }
 
-    /// From the gradients of limited weights and biases to those of weights and biases.
+    /// Backward pass of [`limited`](Self::limited).
     ///
     /// # Errors
     /// As [`limited`](Self::limited).
@@ -140,7 +139,7 @@ impl LipschitzNetwork {
         Ok(())
     }
 
-    /// A few power iterations, or as many as it takes to converge for reporting; none where norms
+    /// A few power iterations, or, for reporting, as many as it takes to converge; none if norms
     /// are exact.
     ///
     /// # Errors
@@ -171,24 +170,24 @@ impl LipschitzNetwork {
         self.residual.kernel.widths()
     }
 
-    /// What the norm of a layer may be.
+    /// Largest norm of a layer.
     fn limit(&self) -> f64 {
         (self.constraint.coefficient / self.activations).powf(1.0 / self.layers() as f64)
     }
 
-    /// Columns of a layer's weight that count.
+    /// Number of columns of a layer's weight that count.
     fn counted(&self, layer: usize) -> usize {
         if layer == 0 { self.residual.dim } else { self.widths()[layer] }
     }
 
-    /// The part of a layer's weight that counts.
+    /// The columns of a layer's weight that count.
     fn matrix<E: Real>(&self, layer: usize, tensors: &[Vec<E>]) -> DMatrix<f64> {
         let (weight, fan_in) = (&tensors[2 * layer], self.widths()[layer]);
         let entry = |i: usize, j: usize| weight[i * fan_in + j].as_f64();
         DMatrix::from_fn(self.widths()[layer + 1], self.counted(layer), entry)
     }
 
-    /// Which tensors are the vectors of a layer.
+    /// Indices of the tensors with the vectors of a layer.
     fn at(&self, layer: usize) -> [usize; 2] {
         let first = 2 * (self.layers() + layer);
         [first, first + 1]
@@ -220,7 +219,7 @@ impl LipschitzNetwork {
     }
 }
 
-impl Layouts for LipschitzNetwork {
+impl HasLayout for LipschitzNetwork {
     fn layout(&self) -> Vec<Layout> {
         let mut layout = self.residual.kernel.layout();
         layout.extend(self.vectors());

@@ -1,4 +1,4 @@
-//! log |det(I + J)| over a block of rows, with what its gradient needs.
+//! log |det(I + J)| over a block of rows, and its gradient.
 
 use flows_core::Real;
 use flows_core::elementwise::{ln, vectorised};
@@ -14,10 +14,10 @@ use super::tangents::{At, Pass, Residual};
 /// ```text
 /// d log det(I + J) = tr((I + J)^-1 dJ) = tr(dJ (I + J)^-1) = E[v^T dJ w],  E[w | v] = (I + J)^-1 v
 /// ```
-/// Exact: the v are the unit vectors, and w_p is column p of (I + J)^-1. Estimated: nothing has to
-/// be differentiated in w, which stands for a factor of the derivative at the present parameters,
-/// and the expectation is linear in it. What is estimated here is a derivative, so that the terms
-/// of w are those of the Neumann series, (-J)^k v, not those of the log-det with their 1 / k.
+/// Exact: the v are the unit vectors, and w_p is column p of (I + J)^-1. Estimated: w is a factor
+/// of the derivative at the present parameters and is not differentiated. It estimates a
+/// derivative, so its terms are those of the Neumann series, (-J)^k v, not those of the log-det
+/// with their 1 / k.
 #[derive(Debug, Default)]
 pub(super) struct Bilinear<E> {
     /// w
@@ -41,14 +41,15 @@ pub(super) fn exact<E: Real>(
         unit.fill(E::one());
     }
     residual.run(at, units, pass);
-    // Product p is column p of J: what is inverted is I + J^T.
+    // Product p is column p of J, so the inverted matrix is I + J^T.
     inverse.resize(units.len(), E::zero());
     pass.copy_products(dim, inverse);
     add(inverse, units);
     invert(dim, inverse, log_det);
 }
 
-/// Writes the mean over `probes` of weighted v^T J^k v, with w = sum of weighted J^k v as directions.
+/// Writes the mean over `probes` of weighted v^T J^k v, with the weighted sum w of J^k v as
+/// directions.
 pub(super) fn estimate<E: Real>(
     residual: &Residual,
     at: At<'_, E>,
@@ -85,11 +86,11 @@ fn add_scaled<E: Real>(total: &mut [E], terms: &[E], factor: f64) {
     }
 }
 
-/// Replaces the matrix of each lane, entry (i, j) at row `i dim + j`, by its inverse, and writes
-/// the logarithm of its determinant: Gauss-Jordan elimination in place.
+/// Inverts the matrix of each lane, entry (i, j) at row `i dim + j`, and writes the logarithm of
+/// its determinant, by Gauss-Jordan elimination in place.
 ///
-/// It needs no pivoting: x^T (I + J) x >= (1 - L) |x|^2, every Schur complement inherits this, and
-/// so no pivot is below 1 - L.
+/// No pivoting is needed: x^T (I + J) x >= (1 - L) |x|^2, which every Schur complement inherits, so
+/// no pivot is below 1 - L.
 fn invert<E: Real>(dim: usize, matrix: &mut [E], log_det: &mut [E]) {
     let width = dim * LANES;
     let mut pivot_row = vec![E::zero(); width];
@@ -122,7 +123,7 @@ fn divide_by_pivot<E: Real>(row: &mut [E], at: std::ops::Range<usize>, log_det: 
     );
 }
 
-/// Subtracts the pivot's row as often as makes the entry under the pivot 0.
+/// Subtracts the multiple of the pivot's row that makes the entry under the pivot 0.
 fn eliminate<E: Real>(row: &mut [E], at: std::ops::Range<usize>, pivot_row: &[E]) {
     let mut factor = [E::zero(); LANES];
     factor.swap_with_slice(&mut row[at]);

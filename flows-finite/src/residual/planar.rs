@@ -1,28 +1,29 @@
-//! Planar flow: a shift along one direction that depends on one projection (review, Section 3.3.2).
+//! Planar flows: a shift along one direction by a function of one projection (review, Section
+//! 3.3.2).
 
 use flows_core::elementwise::{ln, sigmoid, softplus, vectorised};
 use flows_core::lanes::{add, named, named_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Cost, Costs, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
 use super::tanh_root::{Unit, solve};
 
-/// z' = z + v tanh(w.z + b).
+/// A planar flow: z' = z + v tanh(w.z + b).
 ///
 /// ```text
 /// v = v_u + (c - 1 - w.v_u) w / |w|^2,   c = 1 + w.v = softplus(w.v_u) > 0
 /// log|det dz'/dz| = log(1 + (c - 1) (1 - tanh^2))
 /// ```
 /// w (`weight`), v_u (`direction`) and b (`bias`) are learned. With c > 0 the map is invertible for
-/// all their values; c is at least epsilon, and where w vanishes v = v_u. It starts as the
-/// identity, with w from N(0, 1/D), v_u = log(e - 1) w / |w|^2 and b = 0.
+/// all their values; c is at least epsilon, and if w vanishes v = v_u. It starts at the identity,
+/// with w from N(0, 1/D), v_u = log(e - 1) w / |w|^2 and b = 0.
 ///
-/// Forward is a formula. The inverse is a monotone Newton search on the projection,
-/// a + (c - 1) tanh(a + b) = w.z', to the rounding of this equation, and z = z' - v tanh(a + b) to
-/// that of z' and v; a row that does not get there (its input is not finite) is
+/// Forward is a formula. The inverse is a monotone Newton search on the projection, a + (c - 1)
+/// tanh(a + b) = w.z', to the rounding of this equation, and z = z' - v tanh(a + b); if it does not
+/// converge (the input is not finite), the error is
 /// [`Error::NotConverged`](flows_core::Error::NotConverged). Both cost O(D).
 ///
 /// # Reference
@@ -35,7 +36,7 @@ pub struct Planar {
 }
 
 impl Planar {
-    /// Of `dim` features; a layer starts as the identity, with a random hyperplane.
+    /// A layer of `dim` features at the identity, with a random hyperplane.
     #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
@@ -65,7 +66,7 @@ impl Planar {
     }
 }
 
-impl Layouts for Planar {
+impl HasLayout for Planar {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("weight", 1, self.dim),
@@ -75,7 +76,7 @@ impl Layouts for Planar {
     }
 }
 
-/// Blocks read w, v, c and b. A pass leaves w.z + b of each lane.
+/// The prepared values are w, v, c and b. A pass leaves w.z + b of each lane.
 impl<E: Real> Map<E> for Planar {
     fn name(&self) -> &'static str {
         "planar"
@@ -208,7 +209,7 @@ fn keep<E: Real>(s: &[E; LANES], scratch: &mut Scratch) {
 struct Shear<E> {
     /// u
     dot: E,
-    /// n; none where it vanishes, and then k = 0 and c = 1 + u.
+    /// n; `None` if it vanishes, and then k = 0 and c = 1 + u.
     square: Option<E>,
     /// k
     along: E,
@@ -228,7 +229,7 @@ impl<E: Real> Shear<E> {
         Self { dot, square: Some(square), along, stretch }
     }
 
-    /// From the gradients of v and c, G and h, those of w and v_u: with
+    /// Backward pass: from the gradients G of v and h of c to those of w and v_u:
     /// ```text
     /// du = -(G.w) sigmoid(-u) / n + h sigmoid(u),   dn = -(G.w) k / n
     /// dw = k G + du v_u + 2 dn w,                   dv_u = G + du w

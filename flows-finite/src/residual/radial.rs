@@ -1,4 +1,4 @@
-//! Radial flow: contraction or expansion around a point (review, Section 3.3.2).
+//! Radial flows: contraction or expansion around a point (review, Section 3.3.2).
 
 mod ring;
 
@@ -7,12 +7,12 @@ use flows_core::lanes::{add_product, named, named_mut};
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::operation::LANES;
 use flows_core::{
-    Direction, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Direction, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
 use ring::{Ring, solve};
 
-/// z' = z + beta / (alpha + r) (z - z0),  r = |z - z0|.
+/// A radial flow: z' = z + beta / (alpha + r) (z - z0),  r = |z - z0|.
 ///
 /// ```text
 /// alpha = softplus(alpha_u),   beta = -alpha + gamma,   gamma = softplus(beta_u)
@@ -20,9 +20,9 @@ use ring::{Ring, solve};
 /// log|det dz'/dz| = (D - 1) log((gamma + r)/(alpha + r)) + log(1 + alpha beta / (alpha + r)^2)
 /// ```
 /// z0 (`centre`), alpha_u (`alpha`) and beta_u (`beta`) are learned; beta > -alpha makes the map
-/// invertible for all their values. It starts as the identity, alpha = 1 and beta = 0, around a
-/// point from N(0, I). Both directions are formulas of cost O(D), without cancellation and without
-/// squares that overflow; at r = 0 the log-det has a kink, whose gradient is taken as 0. alpha and
+/// invertible for all their values. It starts at the identity, alpha = 1 and beta = 0, around a
+/// point from N(0, I). Both directions are formulas of cost O(D), without cancellation or
+/// overflowing squares; at r = 0 the log-det has a kink, whose gradient is taken as 0. alpha and
 /// gamma are at least epsilon.
 ///
 /// # Reference
@@ -34,7 +34,7 @@ pub struct Radial {
     dim: usize,
 }
 
-/// What a pass leaves of each lane.
+/// Intermediate values of each lane.
 #[derive(Debug, Default)]
 struct Ray<E> {
     /// d = z - z0, `(dim, LANES)`
@@ -44,7 +44,7 @@ struct Ray<E> {
 }
 
 impl Radial {
-    /// Of `dim` features; a layer starts as the identity, around a random point.
+    /// A layer of `dim` features at the identity, around a random point.
     #[must_use]
     pub fn new(dim: usize) -> Self {
         Self { dim }
@@ -103,7 +103,7 @@ impl Radial {
     }
 }
 
-impl Layouts for Radial {
+impl HasLayout for Radial {
     fn layout(&self) -> Vec<Layout> {
         vec![
             Layout::zeros("centre", 1, self.dim),
@@ -113,7 +113,7 @@ impl Layouts for Radial {
     }
 }
 
-/// Blocks read z0 and, in one slice, alpha and gamma.
+/// The prepared values are z0 and, in one slice, alpha and gamma.
 impl<E: Real> Map<E> for Radial {
     fn name(&self) -> &'static str {
         "radial"
@@ -220,13 +220,13 @@ impl<E: Real> Map<E> for Radial {
     }
 }
 
-/// A length that can be divided by: the quotient must not overflow, for 0 times it has to be 0.
+/// A length that is safe to divide by: the quotient must not overflow, for 0 times it has to be 0.
 #[inline(always)]
 fn divisor<E: Real>(length: E) -> E {
     length.max(E::min_positive_value().sqrt())
 }
 
-/// |d| of each lane, from the ratios to the largest coordinate: squares could overflow.
+/// |d| of each lane, scaled by the largest coordinate, because squares could overflow.
 fn lengths<E: Real>(distance: &[E], lengths: &mut [E]) {
     let (mut largest, mut sum) = ([E::min_positive_value(); LANES], [E::zero(); LANES]);
     vectorised(

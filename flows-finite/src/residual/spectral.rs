@@ -29,7 +29,7 @@ const CONVERGED: f64 = 1e-8;
 /// do not tell them apart, they differ by less than the error that is left.
 const MOST: usize = 100_000;
 
-/// A singular value with its unit vectors: W v = sigma u.
+/// A singular value with its singular vectors: W v = sigma u.
 #[derive(Debug)]
 pub(super) struct Singular {
     pub(super) value: f64,
@@ -38,7 +38,7 @@ pub(super) struct Singular {
 }
 
 impl Singular {
-    /// The largest singular value by decomposition.
+    /// The largest singular value, by singular value decomposition.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if the matrix is not finite.
@@ -60,12 +60,12 @@ impl Singular {
         Err(Error::NonFinite { quantity, row: row.unwrap_or(0), advice })
     }
 
-    /// u^T W v for vectors that stay fixed; a lower bound of the norm.
+    /// u^T W v for fixed vectors, a lower bound of the norm.
     pub(super) fn along(matrix: &DMatrix<f64>, left: DVector<f64>, right: DVector<f64>) -> Self {
         Self { value: left.dot(&(matrix * &right)), left, right }
     }
 
-    /// One power iteration; vectors that the matrix sends to 0 stay.
+    /// One power iteration; vectors that are mapped to 0 stay.
     pub(super) fn iterate(&mut self, matrix: &DMatrix<f64>) {
         if let Some(unit) = (matrix * &self.right).try_normalize(0.0) {
             self.left = unit;
@@ -77,7 +77,7 @@ impl Singular {
         }
     }
 
-    /// Iterates until what is left to gain, taken as a geometric series, is small.
+    /// Iterates until the remaining gain, as a geometric series, is small.
     pub(super) fn converge(&mut self, matrix: &DMatrix<f64>) {
         let mut last_gain = 0.0;
         for _ in 0..MOST {
@@ -85,7 +85,7 @@ impl Singular {
             self.iterate(matrix);
             let gain = self.value - before;
             let left = gain * gain / (last_gain - gain);
-            // The value only rises, but for rounding.
+            // The value increases up to rounding.
             let risen = gain <= 0.0 || gain.is_nan();
             if risen || (gain < last_gain && left <= CONVERGED * self.value) {
                 return;
@@ -98,8 +98,8 @@ impl Singular {
         if self.value > limit { limit / self.value } else { 1.0 }
     }
 
-    /// W min(1, `limit` / sigma) in place of a weight W, row by row, for the columns that the
-    /// singular value belongs to; the others stay.
+    /// Replaces the weight W by W min(1, `limit` / sigma), row by row, in the columns that the
+    /// singular value belongs to.
     pub(super) fn limit<E: Real>(&self, limit: f64, weight: &mut [E], fan_in: usize) {
         let scale = E::of(self.scale(limit));
         for row in weight.chunks_exact_mut(fan_in) {
@@ -107,7 +107,8 @@ impl Singular {
         }
     }
 
-    /// From the gradient G of what [`limit`](Self::limit) makes of W to that of W, in its place.
+    /// Backward pass of [`limit`](Self::limit), in place: the gradient of W from the gradient G of
+    /// its result.
     ///
     /// ```text
     /// d sigma / dW = u v^T,   dW = c / sigma (G - <G, W> / sigma u v^T)   where sigma > c

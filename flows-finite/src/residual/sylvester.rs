@@ -5,25 +5,26 @@ mod kernels;
 use flows_core::lanes::named_mut;
 use flows_core::map::{Block, Pull, Solve};
 use flows_core::{
-    Cost, Costs, Error, Layout, Layouts, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
+    normals,
 };
 
 use self::kernels::{Parts, Point};
 use crate::linear::{Generator, Triangle};
 
-/// x = z + Q R tanh(R~ Q^T z + b) with M hyperbolic units: Q `(dim, M)` with orthonormal columns, R
-/// and R~ `(M, M)` upper triangular.
+/// A Sylvester flow: x = z + Q R tanh(R~ Q^T z + b) with M hyperbolic units, Q `(dim, M)` with
+/// orthonormal columns, R and R~ `(M, M)` upper triangular.
 ///
 /// ```text
 /// log |det| = sum over i of log(1 + tanh'(a_i) R_ii R~_ii),   a = R~ Q^T z + b
 /// ```
-/// The diagonals of R and R~ are 0.999 tanh of free parameters, so every unit is increasing. Forward
-/// costs O(D M + M^2) a row. So does an iteration of the inverse: in the coordinates a it is
-/// a + R~ R tanh(a) = R~ Q^T x + b, a triangular system, solved unit by unit from the last one, each
-/// by Newton's method.
+/// The diagonals of R and R~ are 0.999 tanh of free parameters, so every unit is increasing.
+/// Forward costs O(D M + M^2) a row, and so does an iteration of the inverse: in the coordinates a
+/// it is a + R~ R tanh(a) = R~ Q^T x + b, a triangular system, solved from the last unit to the
+/// first, each by Newton's method.
 ///
-/// It starts as the identity: R is zero, and R~ is random, so that R has a gradient from the first
-/// step on.
+/// It starts at the identity: R is zero, and R~ random, so that R has a gradient from the first
+/// step.
 ///
 /// # Reference
 /// van den Berg, Hasenclever, Tomczak, Welling, *Sylvester Normalizing Flows for Variational
@@ -35,7 +36,7 @@ pub struct Sylvester {
     basis: Basis,
 }
 
-/// What the columns of Q are.
+/// The columns of Q.
 #[derive(Clone, Copy, Debug)]
 enum Basis {
     /// The first rows of an orthogonal matrix.
@@ -44,8 +45,8 @@ enum Basis {
     Features { reversed: bool },
 }
 
-/// Largest diagonal entry of R and of R~: their product stays above -0.998, so that the slope of a
-/// unit stays above 0.002, whatever rounding does to a saturated tanh.
+/// Largest diagonal entry of R and R~: their product stays above -0.998 and the slope of a unit
+/// above 0.002, even if tanh saturates by rounding.
 const DIAGONAL: f64 = 0.999;
 
 impl Sylvester {
@@ -101,7 +102,7 @@ impl Sylvester {
     }
 }
 
-impl Layouts for Sylvester {
+impl HasLayout for Sylvester {
     fn layout(&self) -> Vec<Layout> {
         let units = self.units;
         let free = match self.basis {
@@ -116,7 +117,7 @@ impl Layouts for Sylvester {
     }
 }
 
-/// Blocks read Q^T, R, its diagonal, R~, its diagonal, and b.
+/// The prepared values are Q^T, R, its diagonal, R~, its diagonal, and b.
 impl<E: Real> Map<E> for Sylvester {
     fn name(&self) -> &'static str {
         "Sylvester flow"

@@ -1,17 +1,17 @@
-//! The residual g over a block of rows, with tangents in z.
+//! The residual g of a contractive layer, with tangents in z.
 
 use flows_core::lanes::add;
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{MlpKernel, Real, Scratch};
 
-/// g(z, context) by a network whose first `dim` inputs are z.
+/// g(z, context), a network whose first `dim` inputs are z.
 #[derive(Clone, Debug)]
 pub(super) struct Residual {
     pub(super) kernel: MlpKernel,
     pub(super) dim: usize,
 }
 
-/// Where g is evaluated, and with which weights.
+/// Inputs and weights of an evaluation of g.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a, E> {
     /// `(dim, LANES)`
@@ -21,17 +21,17 @@ pub(super) struct At<'a, E> {
     pub(super) parameters: &'a [&'a [E]],
 }
 
-/// What an evaluation leaves: its inner state, and rows of `[g | J direction 1 | ..]`.
+/// Scratch of an evaluation, and its rows `[g | J direction 1 | ..]`.
 #[derive(Default)]
 pub(super) struct Pass<E> {
     network: Scratch,
     input: Vec<E>,
     output: Vec<E>,
-    /// A buffer of the way back.
+    /// A buffer of the backward pass.
     inner: Vec<E>,
 }
 
-/// Gradients that a pass adds to.
+/// Gradients that the backward pass adds to.
 pub(super) struct Sums<'a, 'b, E> {
     pub(super) z: &'a mut [E],
     pub(super) context: &'a mut [E],
@@ -39,12 +39,12 @@ pub(super) struct Sums<'a, 'b, E> {
 }
 
 impl<E: Real> Pass<E> {
-    /// The rows of g, one a feature.
+    /// The rows of g.
     pub(super) fn values(&self, dim: usize) -> impl Iterator<Item = &[E]> {
         self.output.chunks_exact(self.output.len() / dim).map(|row| &row[..LANES])
     }
 
-    /// J times the directions, laid out like them.
+    /// Copies J times the directions, in the layout of the directions.
     pub(super) fn copy_products(&self, dim: usize, products: &mut [E]) {
         for (i, row) in self.output.chunks_exact(self.output.len() / dim).enumerate() {
             let groups = products.chunks_exact_mut(dim * LANES);
@@ -70,7 +70,7 @@ impl Residual {
     }
 
     /// The backward pass of the latest [`run`](Self::run), from the gradients of g and of the
-    /// derivatives.
+    /// tangents.
     pub(super) fn pull<E: Real>(
         &self,
         at: At<'_, E>,

@@ -1,11 +1,11 @@
-//! The scalar map s + (c - 1) tanh s, c > 0: what a planar flow is along its projection, and a unit of
-//! a Sylvester flow in its coordinates.
+//! The scalar map s + (c - 1) tanh s, c > 0: a planar flow along its projection, and a unit of a
+//! Sylvester flow.
 
 use flows_core::elementwise::{clamp, exp, tanh, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
-/// Most Newton steps: tens are enough for every c that a type holds (see [`solve`]).
+/// Largest number of Newton steps; tens are enough for every c of either precision (see [`solve`]).
 const MOST: u64 = 500;
 
 /// tanh at one point, and the slope of s + (c - 1) tanh(s) there.
@@ -39,16 +39,16 @@ impl<E: Real> Unit<E> {
     }
 }
 
-/// Replaces each aim by the s with s + (c - 1) tanh s = aim; returns the number of Newton steps.
+/// Solves s + (c - 1) tanh s = aim and replaces each aim by s; returns the number of Newton steps.
 ///
-/// The function is odd. For s > 0 it lies between the lines c s and s + c - 1, both above it and
-/// concave if c > 1, both below it and convex if c < 1: Newton's method from the nearer of the two
-/// lines approaches the root from one side. At worst it moves by half a unit a step where tanh is
-/// flat, for some (log c)/2 units, or by a third of s where the cubic term leads, down to sqrt(c).
-/// A lane that has arrived stays, so that it does not depend on the others.
+/// The function is odd. For s > 0 it lies between the lines c s and s + c - 1, above both and
+/// concave if c > 1, below both and convex if c < 1: Newton's method from the nearer line
+/// approaches the root from one side. At worst it moves by half a unit a step where tanh is flat,
+/// for some (log c)/2 units, or by a third of s where the cubic term leads, down to sqrt(c).
+/// Converged lanes stay, so that no lane depends on another.
 ///
 /// # Errors
-/// [`Error::NotConverged`] with the lane as row where an aim or c is not finite.
+/// [`Error::NotConverged`] with the lane as row if an aim or c is not finite.
 pub(super) fn solve<E: Real>(method: &'static str, s: &mut [E], stretch: E) -> Result<u64> {
     let goal: [E; LANES] = std::array::from_fn(|lane| s[lane].abs());
     let mut search = Search::new(&goal, stretch);
@@ -66,7 +66,7 @@ pub(super) fn solve<E: Real>(method: &'static str, s: &mut [E], stretch: E) -> R
     Err(Error::NotConverged { method, row, residual, iterations: MOST, advice })
 }
 
-/// A bracket of each root, the point reached, its residual, and 1 for the lanes still under way.
+/// A bracket of each root, the point reached, its residual, and 1 for active lanes.
 struct Search<E> {
     low: [E; LANES],
     high: [E; LANES],
@@ -87,7 +87,7 @@ impl<E: Real> Search<E> {
         Self { low, high, point: start, residual, open }
     }
 
-    /// One Newton step of the lanes under way; returns how many are left.
+    /// One Newton step of the active lanes; returns how many remain.
     fn step(&mut self, goal: &[E; LANES], stretch: E) -> E {
         let unit = E::of(4.0) * E::epsilon();
         let mut left = E::zero();
@@ -104,7 +104,7 @@ impl<E: Real> Search<E> {
                     let rounding = residual.abs() <= unit * (here + reached + goal);
                     let arrived = rounding || step.abs() <= unit * here;
                     let open = self.open[lane] > E::zero();
-                    // The last step is taken too: it is there, and squares the error.
+                    // The last step is taken as well; it squares the error.
                     self.point[lane] = if open { next } else { here };
                     self.residual[lane] = if open { residual } else { self.residual[lane] };
                     self.open[lane] = if open && !arrived { E::one() } else { E::zero() };

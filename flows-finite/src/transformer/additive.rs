@@ -12,7 +12,7 @@ use super::{Inner, Outer, Transformer};
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
-/// y = x + t: log-slope 0, so that a stack of them preserves volume.
+/// The additive transformer y = x + t: log-slope 0, so that a stack of them preserves volume.
 ///
 /// The parameter of an element is the shift t. Round trips are exact to rounding.
 ///
@@ -31,7 +31,7 @@ impl<E: Real> Transformer<E> for Additive {
         1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![0.0]
     }
 

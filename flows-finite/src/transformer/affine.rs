@@ -58,7 +58,8 @@ impl Scale {
     }
 }
 
-/// y = e^s x + t with the log-scale s from the first parameter and t the second.
+/// The affine transformer y = e^s x + t, with the log-scale s from the first parameter and t the
+/// second.
 ///
 /// # Reference
 /// Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP*, ICLR 2017, eq. 7-8,
@@ -70,14 +71,14 @@ pub struct Affine {
     scale: Scale,
 }
 
-/// Log-scale and its derivative for the raw parameter, LANES of each.
+/// Log-scale and its derivative by the raw parameter, LANES of each.
 struct LogScale<E> {
     value: [E; LANES],
     slope: [E; LANES],
 }
 
 impl Affine {
-    /// With the given map of the raw scale.
+    /// An affine transformer with the given map of the raw scale.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a bound that is not positive and finite.
@@ -140,7 +141,7 @@ impl<E: Real> Transformer<E> for Affine {
         2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![self.scale.identity(), 0.0]
     }
 

@@ -5,7 +5,7 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite::check_finite;
+use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
@@ -29,7 +29,8 @@ impl Default for BernsteinConfig {
 /// Smallest slope.
 const MIN_SLOPE: f64 = 1e-3;
 
-/// Bernstein polynomial of degree M on [-B, B], continued by straight lines with its end slopes.
+/// The Bernstein polynomial of degree M on [-B, B], continued by straight lines with its end
+/// slopes.
 ///
 /// With t = (x + B) / 2B and b_k,n the Bernstein basis of degree n in t,
 /// ```text
@@ -46,8 +47,8 @@ const MIN_SLOPE: f64 = 1e-3;
 /// or, outside, of the line; the inverse to that over the slope. Values that overflow are an error.
 ///
 /// # Cost
-/// M^2 multiply-adds forward. The inverse is a root search that takes as many for each of its
-/// evaluations, about 10; outside of the interval it is a formula.
+/// M^2 multiply-adds forward. The inverse is a root search with as many for each of its about 10
+/// evaluations; outside the interval it is a formula.
 ///
 /// # Reference
 /// Ramasinghe, Fernando, Khan, Barnes, *Robust normalizing flows using Bernstein-type polynomials*,
@@ -59,12 +60,12 @@ pub struct Bernstein {
     bound: f64,
 }
 
-/// The polynomial at points moved into the interval.
+/// The polynomial at points clamped to the interval.
 struct Inside<E> {
     /// t and 1 - t, each with its own rounding only.
     t: Lanes<E>,
     rest: Lanes<E>,
-    /// x minus the moved point.
+    /// x minus the clamped point.
     beyond: Lanes<E>,
 }
 
@@ -129,7 +130,7 @@ impl<E: Real> Inside<E> {
 }
 
 impl Bernstein {
-    /// Of degree `degree` on [-`bound`, `bound`].
+    /// A polynomial of degree `degree` on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the degree is 2 to 100 and the bound positive and finite.
@@ -145,7 +146,7 @@ impl Bernstein {
         Ok(Self { degree, bound })
     }
 
-    /// Distance of neighbouring coefficients where the slope is 1.
+    /// Distance of neighbouring coefficients for slope 1.
     fn spacing<E: Real>(&self) -> E {
         E::of(2.0 * self.bound / self.degree as f64)
     }
@@ -194,7 +195,7 @@ impl<E: Real> Transformer<E> for Bernstein {
         self.degree + 1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         // softplus(raw) + MIN_SLOPE = 1
         let mut theta = vec![(1.0 - MIN_SLOPE).exp_m1().ln(); self.degree + 1];
         theta[0] = 0.0;

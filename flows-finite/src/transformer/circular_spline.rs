@@ -1,4 +1,5 @@
-//! The circular spline: a rational-quadratic spline of the circle onto itself, then a rotation.
+//! The circular spline: a rational-quadratic spline of the circle onto itself, followed by a
+//! rotation.
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
@@ -7,18 +8,19 @@ use flows_core::{Real, Result};
 use super::spline_interval::{SplineInterval, Tails};
 use super::{Inner, Outer, RationalQuadratic, Transformer};
 
-/// y = tau(x) + phi on the circle of circumference 2B, tau rational-quadratic with K bins.
+/// The circular spline y = tau(x) + phi on the circle of circumference 2B, tau rational-quadratic
+/// with K bins.
 ///
-/// The circle is [-B, B) with its ends glued: elements are moved there by whole turns, in either
-/// direction, and so are images. The spline alone keeps the point +-B where it is; the rotation
-/// takes it anywhere. As a map of the line it is not injective: it belongs behind a base
-/// distribution and before data on the circle.
+/// The circle is [-B, B) with its ends identified: elements and images are moved there by whole
+/// turns, in either direction. The spline alone fixes the point +-B; the rotation moves it
+/// anywhere. The map is not injective on the line: it needs a base distribution and data on the
+/// circle.
 ///
 /// Parameters of an element: the angle phi (any number, in the unit of x), then those of
 /// [`RationalQuadratic`] with [`Tails::Circular`]: K widths, K heights, K slopes.
 ///
 /// # Accuracy
-/// As the spline. Turning costs the digits of the turns: at |x| = 1e6 B, six of them.
+/// As the spline. Whole turns cost digits: at |x| = 1e6 B, six of them.
 ///
 /// # Reference
 /// Rezende, Papamakarios, Racanière, Albergo, Kanwar, Shanahan, Cranmer, *Normalizing Flows on Tori
@@ -30,7 +32,7 @@ pub struct CircularSpline {
 }
 
 impl CircularSpline {
-    /// `bins` bins on the circle [-`bound`, `bound`); angles have `bound` = pi.
+    /// A spline of `bins` bins on the circle [-`bound`, `bound`); angles have `bound` = pi.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -42,7 +44,7 @@ impl CircularSpline {
         })
     }
 
-    /// `points` turned by `sign` times `angle`.
+    /// Rotates `points` by `sign` times `angle`.
     fn rotate<E: Real>(&self, points: &mut [E], angle: &[E], sign: f64) {
         vectorised(
             #[inline(always)]
@@ -64,8 +66,8 @@ impl<E: Real> Transformer<E> for CircularSpline {
         1 + Transformer::<E>::arity(&self.spline)
     }
 
-    fn identity(&self) -> Vec<f64> {
-        [vec![0.0], Transformer::<E>::identity(&self.spline)].concat()
+    fn initial(&self) -> Vec<f64> {
+        [vec![0.0], Transformer::<E>::initial(&self.spline)].concat()
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {

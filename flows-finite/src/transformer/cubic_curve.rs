@@ -1,4 +1,4 @@
-//! An increasing cubic on the unit square, and its inverse.
+//! Monotone cubics on the unit square, and their inverse.
 
 use flows_core::Real;
 
@@ -25,14 +25,13 @@ impl Curve for CubicCurve {
         (value, left * rest * rest + (middle + middle) + right * xi * xi)
     }
 
-    /// From the root of the rational-quadratic curve with the same slopes, a fixed number of steps
-    /// to the root of the local parabola, kept inside a bracket.
+    /// Starts at the root of the rational-quadratic curve with the same slopes and takes a fixed
+    /// number of steps to the root of the local parabola, kept inside a bracket.
     ///
     /// The formulas of Cardano and Viète lose half of the digits next to multiple roots, which flat
-    /// knots cause, so that they need such steps as well; from this start the steps need no
-    /// formula. Their errors shrink with the third power, and a double root, where Newton's steps
-    /// only halve the error, is a parabola's. The number is fixed so that a result does not depend
-    /// on other lanes.
+    /// knots cause, and would need such steps as well. The error shrinks with the third power, also
+    /// at a double root, where Newton's method only halves it. The number is fixed so that a result
+    /// does not depend on other lanes.
     #[inline(always)]
     fn solve<E: Real>(value: E, ends: Unit<E>) -> E {
         let (zero, one, two) = (E::zero(), E::one(), E::of(2.0));

@@ -10,13 +10,13 @@ use super::partition::{Lanes, Partition};
 use super::spline::{Bin, Knots, Spline};
 use super::spline_interval::{SplineInterval, Tails};
 
-/// Range of a learned end slope, over the secant of its bin: beyond 3 a cubic may turn back.
+/// Range of a learned end slope, in secants of its bin: beyond 3 a cubic may decrease.
 const END_SLOPE: [f64; 2] = [1e-3, 2.999];
 /// Smallest secant of the first and last bin where the slope at the ends is fixed at 1: above 1/3,
 /// for the same reason.
 const MIN_END_SECANT: f64 = 0.35;
 
-/// Monotone cubic spline with K bins on [-B, B].
+/// The monotone cubic spline with K bins on [-B, B].
 ///
 /// In bin k, with a and b the slopes at its ends over its secant,
 /// ```text
@@ -34,7 +34,7 @@ const MIN_END_SECANT: f64 = 0.35;
 ///
 /// # Accuracy
 /// Round trip 1e-9 in f64. The root of the cubic is found by a fixed number of steps that end at
-/// rounding; see the source for why not by the trigonometric formula.
+/// rounding, see `CubicCurve` for the reason.
 ///
 /// # Reference
 /// Durkan, Bekasov, Murray, Papamakarios, *Cubic-Spline Flows*, ICML workshop INNF 2019.
@@ -46,7 +46,7 @@ pub struct CubicSpline {
 }
 
 impl CubicSpline {
-    /// `bins` bins on [-`bound`, `bound`].
+    /// A spline of `bins` bins on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -73,7 +73,7 @@ impl Spline for CubicSpline {
         let SplineInterval { bins, tails, .. } = self.interval;
         let mut theta = vec![0.0; self.rows()];
         if tails == Tails::Identity {
-            // What the smallest heights leave of equal ones: 1/K - MIN_HEIGHT, less at the ends.
+            // Equal heights less the smallest ones: 1/K - MIN_HEIGHT, less at the ends.
             let part = 1.0 / bins as f64;
             let end = (part * (1.0 - MIN_END_SECANT)) / (part - MIN_HEIGHT);
             theta[bins] = end.ln();
@@ -90,12 +90,12 @@ impl Spline for CubicSpline {
     }
 }
 
-/// Widths and heights, from which the slopes follow, and the raw slopes at learned ends.
+/// Widths and heights, which determine the inner slopes, and the raw slopes at learned ends.
 pub(super) struct SteffenKnots<'a, E> {
     interval: SplineInterval,
     widths: Partition<E>,
     parts: Partition<E>,
-    /// What the smallest heights leave, to be shared out by `parts`.
+    /// What the smallest heights leave, divided by `parts`.
     room: Lanes<E>,
     raw_ends: &'a [E],
 }
@@ -136,7 +136,7 @@ impl<'a, E: Real> SteffenKnots<'a, E> {
         }
     }
 
-    /// The bins on both sides of a knot; at an end that is not glued to the other, `None`.
+    /// The bins on both sides of a knot; `None` at an end of the line.
     #[inline(always)]
     fn sides(&self, knot: usize) -> Option<[usize; 2]> {
         let bins = self.interval.bins;
@@ -149,7 +149,7 @@ impl<'a, E: Real> SteffenKnots<'a, E> {
         }
     }
 
-    /// Where an end slope is learned: the end's bin and the raw slope.
+    /// The bin and raw slope of a learned end.
     #[inline(always)]
     fn learned_end(&self, knot: usize) -> Option<(usize, &[E])> {
         let (lower, upper) = self.raw_ends.split_at(self.raw_ends.len() / 2);
@@ -225,7 +225,7 @@ struct Sizes<E> {
 }
 
 impl<E: Real> Sizes<E> {
-    /// Those that come from each element's bin.
+    /// Those of each element's own bin.
     #[inline(always)]
     fn of(bin: &Bin<E>, bins: usize) -> Self {
         let mut sizes = Self {
@@ -251,8 +251,8 @@ impl<E: Real> Sizes<E> {
 }
 
 impl<E: Real> SteffenKnots<'_, E> {
-    /// Adds to the gradients of the sizes that the slope at a knot depends on; at a learned end,
-    /// writes that of its raw slope, the first or second half of `ends`.
+    /// Adds to the gradients of the sizes on which the slope at a knot depends; at a learned end,
+    /// writes that of its raw slope, in the first or second half of `ends`.
     #[inline(always)]
     fn through_slope(&self, knot: usize, bin: &Bin<E>, sizes: &mut Sizes<E>, ends: &mut [E]) {
         let zero = [E::zero(); LANES];
@@ -283,7 +283,7 @@ impl<E: Real> SteffenKnots<'_, E> {
     }
 }
 
-/// The slope at a knot between bins of the given widths and heights.
+/// Steffen's slope at a knot between bins of the given widths and heights.
 #[inline(always)]
 fn steffen<E: Real>((w, h): (E, E), (v, g): (E, E)) -> E {
     let (s, t) = (h / w, g / v);
@@ -293,7 +293,8 @@ fn steffen<E: Real>((w, h): (E, E), (v, g): (E, E)) -> E {
     if parabola < limit { parabola } else { limit }
 }
 
-/// Gradients of the widths and heights on both sides of a knot, given that of the slope there.
+/// Backward pass of [`steffen`]: gradients of the widths and heights on both sides, from that of
+/// the slope.
 #[inline(always)]
 fn steffen_gradient<E: Real>((w, h): (E, E), (v, g): (E, E), slope: E) -> [(E, E); 2] {
     let (s, t, both) = (h / w, g / v, w + v);

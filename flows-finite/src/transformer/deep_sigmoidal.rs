@@ -25,7 +25,7 @@ impl Default for DeepSigmoidalConfig {
     }
 }
 
-/// Smallest slope of a unit: far out the map has the slope of its flattest unit.
+/// Smallest slope of a unit, which bounds the slope of the map far out.
 const MIN_SLOPE: f64 = 1e-3;
 
 /// The raw parameter of a slope of 1.
@@ -33,18 +33,18 @@ pub(super) fn raw_unit_slope() -> f64 {
     ((1.0 - MIN_SLOPE).exp() - 1.0).ln()
 }
 
-/// y = logit(sum_k w_k sigmoid(a_k x + b_k)), K units.
+/// The deep sigmoidal transformer y = logit(sum_k w_k sigmoid(a_k x + b_k)), K units.
 ///
 /// Parameters of an element: K raw weights (softmax), K offsets b, K raw slopes (softplus, plus
 /// 1e-3). The map goes from all reals onto all reals and is a straight line far out.
 ///
-/// It starts at equal weights, slopes 1 and offsets spread evenly over (-1, 1), so that units are
-/// told apart from the first step on: there |y - x| < 0.17 and 0.9 < dy/dx <= 1 everywhere, and
-/// y = x for K = 1.
+/// It starts at equal weights, slopes 1 and offsets spread evenly over (-1, 1), so that the units
+/// differ from the first step: there |y - x| < 0.17 and 0.9 < dy/dx <= 1 everywhere, and y = x for
+/// K = 1.
 ///
 /// # Accuracy
-/// Everything stays in log space: value and log-slope are finite and right up to |x| = 1e30 in
-/// `f32`, and where the units leave a gap the slope may be as small as any exponential.
+/// Everything is computed in log space: value and log-slope are finite and accurate up to |x| =
+/// 1e30 in `f32`, and in a gap between units the slope may be as small as any exponential.
 ///
 /// # Cost
 /// O(K); the inverse is a root search of about ten evaluations.
@@ -58,7 +58,7 @@ pub struct DeepSigmoidal {
 }
 
 impl DeepSigmoidal {
-    /// With `units` sigmoids.
+    /// A transformer of `units` sigmoids.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 1 to 500.
@@ -108,7 +108,7 @@ impl<E: Real> Transformer<E> for DeepSigmoidal {
         3 * self.units
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let mut theta = vec![0.0; self.units];
         theta.extend(spread(self.units));
         theta.resize(3 * self.units, raw_unit_slope());

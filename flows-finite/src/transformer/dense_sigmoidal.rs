@@ -28,7 +28,8 @@ impl Default for DenseSigmoidalConfig {
     }
 }
 
-/// L layers of sigmoidal units with dense positive weights on both sides, K units each.
+/// The deep dense sigmoidal transformer: L layers of K sigmoidal units with dense positive weights
+/// on both sides.
 ///
 /// A layer maps h to h', from one value to K, from K to K, and in the end to one value again:
 /// ```text
@@ -42,13 +43,13 @@ impl Default for DenseSigmoidalConfig {
 /// b, K raw slopes a (softplus, plus 1e-3), raw w by rows (softmax). The map goes from all reals onto
 /// all reals and is a straight line far out.
 ///
-/// It starts at slopes 1 and offsets spread evenly over (-1, 1); the inner rows of u and w lean
-/// towards units with offsets like their own, because equal rows would stay equal. There
-/// |y - x| < 0.2 L everywhere, and y = x for K = 1.
+/// It starts at slopes 1 and offsets spread evenly over (-1, 1); the inner rows of u and w favour
+/// units with similar offsets, because equal rows would stay equal. There |y - x| < 0.2 L
+/// everywhere, and y = x for K = 1.
 ///
 /// # Accuracy
-/// As [`DeepSigmoidal`](super::DeepSigmoidal): the Jacobians of the layers are multiplied as
-/// logarithms.
+/// As [`DeepSigmoidal`](super::DeepSigmoidal); the Jacobians of the layers are multiplied in log
+/// space.
 ///
 /// # Cost
 /// O(L K^2); the inverse is a root search.
@@ -71,15 +72,14 @@ struct Raw<'a, E> {
     outputs: &'a [Lanes<E>],
 }
 
-/// A feature between layers: its value and the logarithm of its slope, by x. Its gradient has the
-/// same form.
+/// A feature between layers: its value and the logarithm of its slope by x; or their gradients.
 #[derive(Clone, Copy)]
 struct Feature<E> {
     value: Lanes<E>,
     log_slope: Lanes<E>,
 }
 
-/// A layer at its input: what the units see of it, and the units.
+/// A layer with its values.
 struct Layer<'a, E> {
     raw: Raw<'a, E>,
     input: Vec<Feature<E>>,
@@ -91,7 +91,7 @@ struct Layer<'a, E> {
 }
 
 impl DenseSigmoidal {
-    /// With `layers` layers of `units` sigmoids.
+    /// A transformer of `layers` layers of `units` sigmoids.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless there are 1 to 500 units and 1 to 20 layers.
@@ -103,7 +103,7 @@ impl DenseSigmoidal {
         Ok(Self { layers, units: check_count("units of a dense sigmoidal transformer", units)? })
     }
 
-    /// Rows of raw u, of offsets and slopes each, and of raw w in a layer.
+    /// Numbers of rows of raw u, of offsets and of slopes, and of raw w in a layer.
     fn shape(self, layer: usize) -> [usize; 3] {
         let square = self.units * self.units;
         let inputs = if layer == 0 { 0 } else { square };
@@ -111,7 +111,7 @@ impl DenseSigmoidal {
         [inputs, self.units, outputs]
     }
 
-    /// Cuts the rows of each layer off `theta`.
+    /// Splits `theta` into layers.
     #[inline(always)]
     fn split<E>(self, theta: &[E]) -> impl Iterator<Item = Raw<'_, E>> {
         let mut rest = rows(theta);
@@ -183,7 +183,8 @@ impl<'a, E: Real> Layer<'a, E> {
         output
     }
 
-    /// Given the gradient of the output, writes that of the parameters and returns the input's.
+    /// Backward pass: from the gradient of the output, writes that of the parameters and returns
+    /// that of the input.
     #[inline(always)]
     fn gradient(&self, outer: &[Feature<E>], d_raw: &mut [Lanes<E>]) -> Vec<Feature<E>> {
         let count = self.units.len();
@@ -207,7 +208,7 @@ impl<'a, E: Real> Layer<'a, E> {
         self.input_gradient(&d_seen, d_inputs)
     }
 
-    /// Given the gradient of what the units see, m_j = sum_m u_jm h_m and e_j = log dm_j/dx.
+    /// Backward pass of m_j = sum_m u_jm h_m and e_j = log dm_j/dx.
     ///
     /// With c_jm the share of feature m in the slope dm_j/dx, and through the softmax of u,
     /// ```text
@@ -245,7 +246,7 @@ fn log_term<E: Real>(log_u: &[Lanes<E>], input: &[Feature<E>], m: usize) -> Lane
     lanes(|i| log_u[i] + input.log_slope[i])
 }
 
-/// Logarithms of the softmax of each of `count` rows of `width` values; a lone weight is 1.
+/// Log-softmax of each of `count` rows of `width` values; a single weight is 1.
 #[inline(always)]
 fn log_rows<E: Real>(raw: &[Lanes<E>], width: usize, count: usize) -> Vec<Lanes<E>> {
     let mut logs = vec![[E::zero(); LANES]; width * count];
@@ -275,7 +276,7 @@ impl<E: Real> Transformer<E> for DenseSigmoidal {
         (0..self.layers).map(rows).sum()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let offsets: Vec<f64> = spread(self.units).collect();
         let leaning = || offsets.iter().flat_map(|a| offsets.iter().map(move |b| a * b));
         let mut theta = Vec::new();

@@ -1,4 +1,4 @@
-//! Knots with nothing tied: widths and heights of the bins and the slopes between them.
+//! Knots of a spline with free widths, heights and slopes.
 
 use flows_core::Real;
 use flows_core::operation::LANES;
@@ -13,7 +13,7 @@ pub(super) const MIN_WIDTH: f64 = 1e-3;
 pub(super) const MIN_HEIGHT: f64 = 1e-3;
 const MIN_SLOPE: f64 = 1e-3;
 
-/// From K raw widths and K raw heights (softmax), then the raw slopes that are learned (softplus).
+/// K raw widths and K raw heights (softmax), then the raw learned slopes (softplus).
 pub(super) struct FreeKnots<'a, E> {
     interval: SplineInterval,
     widths: Partition<E>,

@@ -10,25 +10,26 @@ use super::normal_tail::normal_of_logit;
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
 
-/// y = Phi^-1(F(x)) with F(x) = sum_k pi_k sigmoid((x - mu_k) exp(-s_k)), K components: what makes a
-/// normal variable of one with distribution function F.
+/// The Gaussianization transformer y = Phi^-1(F(x)) with the logistic mixture F(x) = sum_k pi_k
+/// sigmoid((x - mu_k) exp(-s_k)), K components: it maps a variable with distribution function F to
+/// a standard normal one.
 ///
 /// Parameters of an element: K raw weights (softmax; equal in the paper), K means mu, K raw
 /// log-scales, r for s = 7 tanh(r / 7). The map goes from all reals onto all reals; far out y grows
 /// like sqrt(2 |x| / e^s) with the widest component's s.
 ///
-/// It starts at equal weights, means spread evenly over (-1, 1) and the scale at which F has the
-/// variance of a standard normal variable: there |y - x| < 0.1 for |x| <= 2. Logistic tails are
-/// heavier than normal ones, so that no parameters make the identity.
+/// It starts at equal weights, means spread evenly over (-1, 1) and the scale at which F has unit
+/// variance: there |y - x| < 0.1 for |x| <= 2. Logistic tails are heavier than normal ones, so no
+/// parameters give the identity.
 ///
 /// # Accuracy
-/// The quantile is computed from the logarithm of the nearer tail, so that both tails are equally
-/// exact: error at most 4e-15 max(1, |y|) in `f64` and 1e-6 max(1, |y|) in `f32`, for any |x| up to
+/// The quantile is computed from the logarithm of the nearer tail, so both tails are equally
+/// accurate: error at most 4e-15 max(1, |y|) in `f64` and 1e-6 max(1, |y|) in `f32`, for |x| up to
 /// 1e30 (tested).
 ///
 /// # Cost
-/// O(K); the inverse is a root search, of about ten evaluations for |y| up to 10. Far out it answers
-/// with x of the order of y^2, or with an error where that is beyond the numbers (`f32`, 1e30).
+/// O(K); the inverse is a root search, of about ten evaluations for |y| up to 10. Far out it
+/// returns x of the order of y^2, or an error if that overflows (`f32`, 1e30).
 ///
 /// # Reference
 /// Meng, Song, Song, Ermon, *Gaussianization Flows*, AISTATS 2020.
@@ -39,7 +40,7 @@ pub struct Gaussianization {
 }
 
 impl Gaussianization {
-    /// With `components` logistic distributions.
+    /// A mixture of `components` logistic distributions.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 1 to 500.
@@ -57,7 +58,7 @@ impl<E: Real> Transformer<E> for Gaussianization {
         self.cdf.arity()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         // The means have variance (1 - 1/K^2) / 3, a logistic distribution pi^2 scale^2 / 3.
         let rest = 2.0 + (self.cdf.components() as f64).powi(-2);
         self.cdf.start((rest.sqrt() / std::f64::consts::PI).ln())

@@ -6,21 +6,20 @@ use flows_core::{Error, Real, Result};
 
 use super::{Inner, Outer, Transformer};
 
-/// y = low + softplus(x), softplus(x) = log(1 + e^x), onto (low, infinity); or its mirror image
-/// y = high - softplus(-x) onto (-infinity, high). No parameters to learn.
+/// The softplus map y = low + softplus(x), softplus(x) = log(1 + e^x), onto (low, infinity); or its
+/// mirror image y = high - softplus(-x) onto (-infinity, high). It has no parameters.
 ///
 /// ```text
 /// x = softplus(t) + log tanh(t/2),  t = y - low,     log dy/dx = -softplus(-x)
 /// ```
-/// The first is log(e^t - 1) without its overflow for large t and its cancellation for small ones.
-/// Far above the bound the map is a shift, so that the tails of the base stay what they are.
+/// The first is log(e^t - 1) without overflow for large t and cancellation for small t. Far above
+/// the bound the map is a shift, so that the tails of the base are preserved.
 ///
 /// # Accuracy
-/// Values keep a distance from the bound in both directions, 4 epsilon |low|, at least the square
+/// In both directions, values keep a distance from the bound: 4 epsilon |low|, at least the square
 /// root of the smallest normal number (1e-19 in `f32`, whose logarithm -43.7 is the smallest base
-/// point). What lies nearer comes back as this end; the log-slope and the gradients forward are
-/// those of the unlimited map at x, finite for every finite x. Two or three elementary functions an
-/// element.
+/// point). Nearer values are moved to it; the log-slope and the gradients forward are those of the
+/// unlimited map at x, finite for every finite x. Two or three elementary functions an element.
 ///
 /// # Reference
 /// Dugas, Bengio, Belisle, Nadeau, Garcia, *Incorporating Second-Order Functional Knowledge for
@@ -34,7 +33,7 @@ pub struct HalfLine {
 }
 
 impl HalfLine {
-    /// Onto (`low`, infinity).
+    /// The map onto (`low`, infinity).
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the bound is finite, also in `f32`.
@@ -42,7 +41,7 @@ impl HalfLine {
         Self::on(low, 1.0)
     }
 
-    /// Onto (-infinity, `high`).
+    /// The map onto (-infinity, `high`).
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the bound is finite, also in `f32`.
@@ -75,7 +74,7 @@ impl<E: Real> Transformer<E> for HalfLine {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

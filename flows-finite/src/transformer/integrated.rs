@@ -6,7 +6,7 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite::check_finite;
+use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes, rows, rows_mut};
 use super::quadrature::{Rule, clenshaw_curtis};
 use super::root::invert;
@@ -29,14 +29,14 @@ impl Default for IntegratedConfig {
     }
 }
 
-/// The integral of a network of one hidden layer of H units, made positive.
+/// The integral of a positive network of one hidden layer of H units (UMNN).
 ///
 /// ```text
 /// y = beta + int_0^x g(u) du,   g = elu(s) + 1,   s(u) = w2 . tanh(w1 u + b1) + b2
 /// log slope = ln g(x)
 /// ```
-/// Parameters of an element: w1, b1, w2 (H each), b2, beta. It starts as the identity, with w1 = 1
-/// and b1 spread out, because units that are equal would stay equal.
+/// Parameters of an element: w1, b1, w2 (H each), b2, beta. It starts at the identity, with w1 = 1
+/// and b1 spread out, because equal units would stay equal.
 ///
 /// # Accuracy
 /// The log-slope is that of the exact integral, to rounding. The integral is by Clenshaw-Curtis
@@ -47,9 +47,9 @@ impl Default for IntegratedConfig {
 ///   reference cases: 3e-6 at N = 50, 6e-9 at N = 400.
 ///   The slope of the sum then differs from g by about 0.1 / N^2.
 ///
-/// Both directions use the same sum, so that round trips are good to a root search's rounding
-/// whatever N is. g may underflow where s < -87 (f32) or -708 (f64): the log-slope stays exact, but
-/// no inverse is found there, an error.
+/// Both directions use the same sum, so that round trips are accurate to the root search for any N.
+/// g may underflow where s < -87 (f32) or -708 (f64): the log-slope stays exact, but the inverse is
+/// an error there.
 ///
 /// # Cost
 /// H (N + 1) hyperbolic tangents forward, and as many for each of the inverse's evaluations, about
@@ -154,7 +154,7 @@ impl<E: Real> Elu<E> {
         exp(self.low) + self.high
     }
 
-    /// ln g, which is s where g may be too small for the numbers.
+    /// ln g, which is s where g may underflow.
     #[inline(always)]
     fn log(&self) -> E {
         self.low + ln(E::one() + self.high)
@@ -174,7 +174,7 @@ impl<E: Real> Elu<E> {
 }
 
 impl Integrated {
-    /// Network of `hidden` units, integrated with N + 1 nodes, N = `steps`; 50 is usual.
+    /// A network of `hidden` units, integrated with N + 1 nodes, N = `steps`; 50 is usual.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless there are 1 to 1,000 units and 2 to 10,000 steps.
@@ -200,7 +200,7 @@ impl<E: Real> Transformer<E> for Integrated {
         3 * self.hidden + 2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let hidden = self.hidden;
         let mut theta = vec![0.0; 3 * hidden + 2];
         theta[..hidden].fill(1.0);

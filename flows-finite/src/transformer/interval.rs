@@ -6,22 +6,21 @@ use flows_core::{Error, Real, Result};
 
 use super::{Inner, Outer, Transformer};
 
-/// y = low + (high - low) sigmoid(x), the logistic map onto (low, high); no parameters to learn.
+/// The logistic map y = low + (high - low) sigmoid(x) onto (low, high). It has no parameters.
 ///
 /// ```text
 /// x = log (y - low) - log (high - y),   log dy/dx = log(high - low) - |x| - 2 log(1 + e^-|x|)
 /// ```
 /// # Accuracy
 /// The logistic function rounds to 1 for x above 17 in `f32` and 37 in `f64`, and data may lie on a
-/// bound. Values therefore keep a distance from either bound, in both directions: 4 epsilon
+/// bound. In both directions, values therefore keep a distance from either bound: 4 epsilon
 /// |bound|, at least the width times the square root of the smallest normal number (1e-19 in
 /// `f32`), at most a quarter of the width. So (0, 1) in `f32` ends at 1 - 4.8e-7 and its base
-/// points at 14.6; below, at -43.7. Values that are further out forward come back as these ends;
-/// the log-slope and the gradients forward are those of the unlimited map at x, finite for every
-/// finite x.
+/// points at 14.6 and -43.7. Values beyond are moved to these ends; the log-slope and the gradients
+/// forward are those of the unlimited map at x, finite for every finite x.
 ///
-/// Both halves are computed from their own bound, so that values near 0 keep their relative
-/// accuracy whichever bound is 0. Two or three elementary functions an element.
+/// Each half is computed from its own bound, so that values near 0 keep their relative accuracy if
+/// either bound is 0. Two or three elementary functions an element.
 ///
 /// # Reference
 /// Carpenter et al., *Stan: A Probabilistic Programming Language*, J. Stat. Softw. 76(1), 2017;
@@ -42,7 +41,7 @@ struct Bounds<E> {
 }
 
 impl Interval {
-    /// Onto (`low`, `high`).
+    /// The map onto (`low`, `high`).
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the bounds are finite and low < high, also when rounded to
@@ -76,7 +75,7 @@ impl<E: Real> Transformer<E> for Interval {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

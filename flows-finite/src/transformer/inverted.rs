@@ -1,20 +1,20 @@
-//! A transformer with its directions exchanged.
+//! Inverse transformers.
 
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
 use super::{Inner, Outer, Transformer};
 
-/// The inverse of a transformer as a transformer: for the affine one, z = (x - t) exp(-s) instead of
-/// exp(s) x + t, which is how MAF writes its density direction.
+/// The inverse of a transformer: for the affine one z = (x - t) exp(-s), the density direction of
+/// MAF.
 ///
-/// Of use where the inverse is a formula: it is evaluated once more for each gradient.
+/// For transformers with an inverse formula, which is evaluated once more for each gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Inverted<T>(pub T);
 
 impl<T> Inverted<T> {
-    /// The argument of the inner map's forward direction whose image is `image`; NaN where there is
-    /// none, which the pass before has reported.
+    /// The argument whose image under the inner map is `image`; NaN if there is none, which the
+    /// forward pass has reported.
     fn preimage<E: Real>(&self, image: &[E], theta: &[E]) -> [E; LANES]
     where
         T: Transformer<E>,
@@ -34,8 +34,8 @@ impl<E: Real, T: Transformer<E>> Transformer<E> for Inverted<T> {
         self.0.arity()
     }
 
-    fn identity(&self) -> Vec<f64> {
-        self.0.identity()
+    fn initial(&self) -> Vec<f64> {
+        self.0.initial()
     }
 
     fn forward(&self, x: &[E], theta: &[E], y: &mut [E], log_slope: &mut [E]) -> Result<()> {

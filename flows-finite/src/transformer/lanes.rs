@@ -1,4 +1,4 @@
-//! Arithmetic on rows of LANES values, and sums of exponentials that cannot overflow.
+//! Arithmetic on rows of LANES values, and log-sum-exp.
 
 use flows_core::Real;
 use flows_core::elementwise::{exp, ln, map, sigmoid, softplus, tanh};
@@ -13,15 +13,15 @@ pub(super) fn rows<E>(values: &[E]) -> &[Lanes<E>] {
     values.as_chunks().0
 }
 
-/// As [`rows`], to be written.
+/// As [`rows`], mutably.
 #[inline(always)]
 pub(super) fn rows_mut<E>(values: &mut [E]) -> &mut [Lanes<E>] {
     values.as_chunks_mut().0
 }
 
-/// One value for each lane. The result is a variable of its own that nothing else can overlap, so
-/// that the loop is vector code whatever it reads. `value` should be a few operations, or it is not
-/// inlined; kernels have loops of their own below.
+/// One value for each lane. The result is a variable of its own, which nothing aliases, so that the
+/// loop is vector code. `value` should be a few operations, or it is not inlined; larger kernels
+/// have their own loops below.
 #[inline(always)]
 pub(super) fn lanes<E: Real>(value: impl Fn(usize) -> E) -> Lanes<E> {
     let mut values = [E::zero(); LANES];
@@ -31,8 +31,8 @@ pub(super) fn lanes<E: Real>(value: impl Fn(usize) -> E) -> Lanes<E> {
     values
 }
 
-/// Functions of each lane. Each is a kernel of its own, compiled once a precision instead of into
-/// every kernel that needs it: beside 128 exponentials a call costs nothing.
+/// Functions of each lane, compiled once a precision instead of into every kernel: beside 128
+/// exponentials a call costs nothing.
 macro_rules! of_each_lane {
     ($($name:ident = $function:ident),*) => {$(
         #[inline(never)]
@@ -51,8 +51,8 @@ pub(super) fn larger<E: Real>(one: &Lanes<E>, other: &Lanes<E>) -> Lanes<E> {
     lanes(|i| if other[i] > one[i] { other[i] } else { one[i] })
 }
 
-/// log sum_k exp(term(k)) as a sum of two: next to a huge term the logarithm of what is left would
-/// be lost, and with it that several terms share the sum.
+/// log sum_k exp(term(k)) as a sum of two numbers: added to a huge term, the logarithm of the rest
+/// would be lost, and with it the shares of the terms.
 pub(super) struct LogSum<E> {
     largest: Lanes<E>,
     rest: Lanes<E>,
@@ -79,7 +79,7 @@ impl<E: Real> LogSum<E> {
         lanes(|i| self.largest[i] + self.rest[i])
     }
 
-    /// Logarithm of the share of `term` in the sum.
+    /// Logarithm of the softmax weight of `term` in the sum.
     #[inline(always)]
     pub(super) fn log_share(&self, term: &Lanes<E>) -> Lanes<E> {
         lanes(|i| term[i] - self.largest[i] - self.rest[i])

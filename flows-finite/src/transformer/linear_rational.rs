@@ -1,4 +1,4 @@
-//! The monotone linear-rational spline: two ratios of straight lines in every bin.
+//! The monotone linear-rational spline.
 
 use flows_core::elementwise::sigmoid;
 use flows_core::operation::LANES;
@@ -9,13 +9,13 @@ use super::lanes::{Lanes, rows};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
 use super::spline_interval::{SplineInterval, Tails};
 
-/// Each piece of a bin is at least this part of it wide.
+/// Smallest width of a piece, as a fraction of its bin.
 const MIN_PIECE: f64 = 0.025;
 
-/// Linear-rational spline with K bins on [-B, B].
+/// The monotone linear-rational spline with K bins on [-B, B].
 ///
-/// A bin is cut at the part lambda of its width. With xi = (x - x_k)/w_k, a and b the slopes at its
-/// ends over its secant h_k/w_k, and N = lambda sqrt(a) + (1 - lambda) sqrt(b),
+/// A bin is cut at the fraction lambda of its width. With xi = (x - x_k)/w_k, a and b the slopes at
+/// its ends over its secant h_k/w_k, and N = lambda sqrt(a) + (1 - lambda) sqrt(b),
 /// ```text
 /// y = y_k + h_k lambda a t / (1 - t + sqrt(a) N t)                       t = xi/lambda <= 1
 /// y = y_k+1 - h_k (1-lambda) b u / (1 - u + sqrt(b) N u)         u = (1-xi)/(1-lambda) <= 1
@@ -29,7 +29,7 @@ const MIN_PIECE: f64 = 0.025;
 ///
 /// # Accuracy
 /// Round trip 1e-9 in f64 for slopes within [1e-3, 1e3]. The inverse is a ratio of straight lines
-/// as well; it has no root and no discriminant.
+/// as well, without roots.
 ///
 /// # Reference
 /// Dolatabadi, Erfani, Leckie, *Invertible Generative Modeling using Linear Rational Splines*,
@@ -40,7 +40,7 @@ pub struct LinearRational {
 }
 
 impl LinearRational {
-    /// `bins` bins on [-`bound`, `bound`].
+    /// A spline of `bins` bins on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -76,7 +76,7 @@ impl Spline for LinearRational {
     }
 }
 
-/// Knots, and where each bin is cut.
+/// Knots, and the cut of each bin.
 pub(super) struct CutKnots<'a, E> {
     free: FreeKnots<'a, E>,
     raw_cuts: &'a [E],
@@ -117,11 +117,11 @@ impl<E: Real> Knots<E> for CutKnots<'_, E> {
     }
 }
 
-/// The two pieces, each seen from its own end of the bin.
+/// The two pieces, each from its own end of the bin.
 pub(super) struct LinearRationalCurve;
 
-/// One piece: r the square root of the slope at its end, `share` its part of the width, t how far
-/// into it the point lies, and the weight N of the bin.
+/// A piece: r the square root of the slope at its end, `share` its fraction of the width, t the
+/// position of the point within it, and the weight N of the bin.
 struct Piece<E> {
     r: E,
     share: E,

@@ -8,16 +8,15 @@ use super::partition::{Lanes, Partition};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
 use super::spline_interval::{SplineInterval, Tails};
 
-/// Straight lines over K equal bins of [-B, B], the identity outside: the distribution function of
-/// a histogram.
+/// The linear spline: straight lines over K equal bins of [-B, B], the identity outside. It is the
+/// distribution function of a histogram.
 ///
 /// ```text
 /// y = y_k + h_k xi,   h_k = 2B p_k,   log slope = ln(K p_k)
 /// ```
 /// Parameters of an element: K raw heights (softmax, at least 1e-3 of the interval each).
 ///
-/// The slope jumps at the knots and at both ends, and so does the density; nothing moves the knots
-/// along x.
+/// The slope, and so the density, jumps at the knots and at both ends; the knots are fixed in x.
 ///
 /// # Reference
 /// Müller, McWilliams, Rousselle, Gross, Novák, *Neural Importance Sampling*, ACM Transactions on
@@ -28,7 +27,7 @@ pub struct LinearSpline {
 }
 
 impl LinearSpline {
-    /// `bins` bins on [-`bound`, `bound`].
+    /// A spline of `bins` bins on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -63,7 +62,7 @@ impl Spline for LinearSpline {
     }
 }
 
-/// Bins of one width.
+/// Bins of equal width.
 pub(super) struct EqualBins<E> {
     width: E,
     heights: Partition<E>,
@@ -75,7 +74,7 @@ impl<E: Real> Knots<E> for EqualBins<E> {
         (self.width, self.heights.size(bin, lane))
     }
 
-    /// Those of the tails: the lines have their own.
+    /// Slopes of the tails only: the lines have their own.
     #[inline(always)]
     fn slopes(&self, _knot: usize) -> Lanes<E> {
         [E::one(); LANES]

@@ -1,4 +1,4 @@
-//! The distribution function of a mixture of logistic distributions, as a logit.
+//! The logit of a logistic mixture's distribution function.
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
@@ -23,11 +23,11 @@ impl Default for MixtureConfig {
     }
 }
 
-/// Log-scales stay within this of 0, in the manner of a bounded affine scale: a conditioner far
-/// from its training data cannot overflow the exponential.
+/// Bound of the log-scales, as in a bounded affine scale: a conditioner far from its training data
+/// cannot overflow the exponential.
 const BOUND: f64 = 7.0;
 
-/// v = logit(sum_k pi_k sigmoid((x - mu_k) exp(-s_k))), K components.
+/// The mixture v = logit(sum_k pi_k sigmoid((x - mu_k) exp(-s_k))), K components.
 ///
 /// Parameters of an element: K raw weights (softmax), K means mu, K raw log-scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct LogisticCdf {
     components: usize,
 }
 
-/// Log-scales and their derivatives for the raw parameters.
+/// Log-scales and their derivatives by the raw parameters.
 #[inline(always)]
 pub(super) fn log_scales<E: Real>(raw: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
     let t = tanhs(lanes(|i| raw[i] * E::of(1.0 / BOUND)));
@@ -51,7 +51,7 @@ impl LogisticCdf {
         self.components
     }
 
-    /// Parameters of an element.
+    /// Number of parameters of an element.
     pub(super) fn arity(self) -> usize {
         3 * self.components
     }
@@ -100,7 +100,7 @@ impl LogisticCdf {
         Mixture::new(self.split(theta)[0], units)
     }
 
-    /// Given the gradients g of v and h of log dv/dx, writes those of x and theta.
+    /// Backward pass: from the gradients g of v and h of log dv/dx, writes those of x and theta.
     #[inline(never)]
     pub(super) fn gradient<E: Real>(
         self,

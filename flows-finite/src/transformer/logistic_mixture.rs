@@ -11,12 +11,13 @@ use super::mixture::Mixture;
 use super::root::invert;
 use super::{Inner, Outer, Transformer};
 
-/// y = exp(a) logit(sum_k pi_k sigmoid((x - mu_k) exp(-s_k))) + b, K components.
+/// The logistic-mixture transformer y = exp(a) logit(sum_k pi_k sigmoid((x - mu_k) exp(-s_k))) + b,
+/// K components.
 ///
-/// Parameters of an element: K raw weights (softmax), K means mu, K raw log-scales s, then the raw
-/// log-scale a and the shift b. Raw log-scales r stand for 7 tanh(r / 7), between -7 and 7 and equal
-/// to r near 0; the paper leaves them unbounded. The map goes from all reals onto all reals and is
-/// a straight line far out.
+/// Parameters of an element: K raw weights (softmax), K means mu, K raw log-scales, then the raw
+/// log-scale of a and the shift b. A raw log-scale r gives 7 tanh(r / 7), between -7 and 7 and
+/// equal to r near 0; the paper leaves it unbounded. The map goes from all reals onto all reals and
+/// is a straight line far out.
 ///
 /// It starts at equal weights, means spread evenly over (-1, 1) and all else 0: there
 /// |y - x| < 0.17 and 0.9 < dy/dx <= 1 everywhere, and y = x for K = 1.
@@ -37,7 +38,7 @@ pub struct LogisticMixture {
 }
 
 impl LogisticMixture {
-    /// With `components` logistic distributions.
+    /// A mixture of `components` logistic distributions.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 1 to 500.
@@ -61,7 +62,7 @@ impl<E: Real> Transformer<E> for LogisticMixture {
         self.cdf.arity() + 2
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let mut theta = self.cdf.start(0.0);
         theta.extend([0.0; 2]);
         theta

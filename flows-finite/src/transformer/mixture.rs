@@ -1,4 +1,4 @@
-//! Mixtures of sigmoids in log space, the kernel that all combination-based transformers share.
+//! Mixtures of sigmoids in log space, the kernel of all combination-based transformers.
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
@@ -6,13 +6,13 @@ use flows_core::{Error, Real, Result};
 
 use super::lanes::{Lanes, LogSum, lanes, larger, sigmoids, softpluses};
 
-/// Middles of `count` equal parts of [-1, 1]: offsets at which equal units start apart, because
-/// units with equal parameters have equal gradients and would stay equal.
+/// Midpoints of `count` equal parts of [-1, 1]: initial offsets, because units with equal
+/// parameters have equal gradients and would stay equal.
 pub(super) fn spread(count: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |k| (2 * k + 1) as f64 / count as f64 - 1.0)
 }
 
-/// `count` if it is between 1 and 500.
+/// Checks that `count` is between 1 and 500.
 pub(super) fn check_count(name: &'static str, count: usize) -> Result<usize> {
     if (1..=500).contains(&count) {
         return Ok(count);
@@ -41,7 +41,7 @@ impl<E: Real> Unit<E> {
     }
 }
 
-/// Gradients of the z of a unit and of its log-slope.
+/// Gradients of a unit's z and of its log-slope.
 #[derive(Clone)]
 pub(super) struct UnitGradient<E> {
     pub(super) z: Lanes<E>,
@@ -49,7 +49,7 @@ pub(super) struct UnitGradient<E> {
 }
 
 impl<E: Real> UnitGradient<E> {
-    /// One for each of `count` units, zero.
+    /// `count` zero gradients.
     pub(super) fn zeros(count: usize) -> Vec<Self> {
         let zero = [E::zero(); LANES];
         vec![Self { z: zero, log_slope: zero }; count]
@@ -63,8 +63,8 @@ impl<E: Real> UnitGradient<E> {
 /// y = log C - log S,   dy/dx = D / (C S),   D = sum_k w_k sigmoid(z_k) sigmoid(-z_k) s_k
 /// ```
 /// Every sum is a log-sum-exp. Far out C or S is the exponential of a huge number; a term of D is
-/// therefore the share of a unit in the smaller of both times what is left, so that the huge numbers
-/// cancel exactly, and 1 / max(C, S) = 1 + exp(-|y|).
+/// therefore computed as the softmax weight of a unit in the smaller of both times the rest, so
+/// that the huge numbers cancel exactly, and 1 / max(C, S) = 1 + exp(-|y|).
 pub(super) struct Mixture<'a, E> {
     terms: Terms<'a, E>,
     lower: LogSum<E>,
@@ -79,7 +79,7 @@ pub(super) struct Mixture<'a, E> {
 struct Terms<'a, E> {
     logits: &'a [Lanes<E>],
     units: &'a [Unit<E>],
-    /// Largest logit: the rest counts from there, or large logits would cost the digits of y.
+    /// Largest logit, subtracted from all: large logits would cost the digits of y.
     top: Lanes<E>,
 }
 
@@ -149,16 +149,16 @@ impl<'a, E: Real> Mixture<'a, E> {
         )
     }
 
-    /// Given the gradients g of y and h of log dy/dx, writes that of the logits and adds those of
-    /// z and its log-slopes.
+    /// Backward pass: from the gradients g of y and h of log dy/dx, writes that of the logits and
+    /// adds to those of z and its log-slopes.
     ///
-    /// With p, q, r the shares of the units in C, S and D,
+    /// With p, q, r the softmax weights of the units in C, S and D,
     /// ```text
     /// d log C = p (d log w + sigmoid(-z) dz),   d log S = q (d log w - sigmoid(z) dz)
     /// d log D = r (d log w + (sigmoid(-z) - sigmoid(z)) dz + d log s)
     /// y = log C - log S,   log dy/dx = log D - log C - log S
     /// ```
-    /// and the softmax takes the mean of the gradient of log w, which is -h, off the logits, w
+    /// and the softmax subtracts the mean of the gradient of log w, which is -h, from the logits, w
     /// being C p + S q.
     #[inline(never)]
     pub(super) fn gradient(

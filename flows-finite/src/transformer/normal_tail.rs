@@ -1,4 +1,4 @@
-//! The standard normal distribution far out, from the logarithm of its tail.
+//! Quantiles of the standard normal distribution from the logarithm of its tail.
 
 use flows_core::Real;
 use flows_core::elementwise::{clamp, ln, vectorised};

@@ -1,11 +1,11 @@
-//! The bins of a spline: an interval cut in proportion to a softmax.
+//! The bins of a spline: an interval divided in proportion to a softmax.
 
 pub(super) use super::lanes::Lanes;
 use flows_core::Real;
 use flows_core::elementwise::{exp, vectorised};
 use flows_core::operation::LANES;
 
-/// Softmax of K rows and the factor from a probability to a width.
+/// Softmax of K rows, and the factor from a probability to a width.
 pub(crate) struct Partition<E> {
     probability: Vec<Lanes<E>>,
     offset: E,
@@ -13,7 +13,7 @@ pub(crate) struct Partition<E> {
 }
 
 impl<E: Real> Partition<E> {
-    /// Cuts [-`bound`, `bound`] into parts of at least `smallest` of its length each.
+    /// Divides [-`bound`, `bound`] into bins of at least `smallest` of its length each.
     #[inline(never)]
     pub(crate) fn new(raw: &[E], smallest: f64, bound: f64) -> Self {
         let bins = raw.len() / LANES;
@@ -49,12 +49,12 @@ impl<E: Real> Partition<E> {
         self.factor.mul_add(self.probability[bin][lane], self.offset)
     }
 
-    /// Gradient of the raw rows, given that of the size of each bin.
+    /// Backward pass: the gradient of the raw rows from that of the size of each bin.
     #[inline(always)]
     pub(crate) fn gradient(&self, size: impl Fn(usize, usize) -> E, raw: &mut [E]) {
         let mut mean = [E::zero(); LANES];
         for (bin, row) in raw.chunks_exact_mut(LANES).enumerate() {
-            // Written to a place of its own first, or the compiler fears that rows overlap.
+            // Written to a local variable first, or the compiler assumes aliasing.
             let mut scaled = [E::zero(); LANES];
             for lane in 0..LANES {
                 scaled[lane] = size(bin, lane) * self.factor;
@@ -70,7 +70,7 @@ impl<E: Real> Partition<E> {
     }
 }
 
-/// The largest value of each element, which the exponentials of a softmax are taken under.
+/// The largest value of each element, subtracted in a softmax.
 #[inline(always)]
 pub(crate) fn largest<E: Real>(raw: &[E]) -> Lanes<E> {
     let mut largest = [E::neg_infinity(); LANES];

@@ -1,4 +1,4 @@
-//! The quadratic spline of neural importance sampling: a density of straight lines.
+//! The monotone quadratic spline, whose density is piecewise linear.
 
 use flows_core::elementwise::{clamp, exp};
 use flows_core::lanes::{add, lanes_mut};
@@ -13,7 +13,8 @@ use super::spline_interval::{SplineInterval, Tails};
 /// Smallest slope at a knot.
 const MIN_DENSITY: f64 = 1e-3;
 
-/// Quadratic spline with K bins on [-B, B]: its slope is linear between values V_k at the knots.
+/// The monotone quadratic spline with K bins on [-B, B]: its slope is linear between values V_k at
+/// the knots.
 ///
 /// ```text
 /// y = y_k + w_k xi (V_k + (V_k+1 - V_k) xi / 2),   log slope = ln(V_k + (V_k+1 - V_k) xi)
@@ -24,9 +25,9 @@ const MIN_DENSITY: f64 = 1e-3;
 /// ```text
 /// V_k = m + (1 - m) e^r_k (sum_j omega_j) / (sum_j omega_j e^r_j),   j over the learned values
 /// ```
-/// which is always possible, whatever the ends are. Parameters of an element: K raw widths
-/// (softmax, at least 1e-3 of the interval each), then the raw values r (m = 1e-3): K - 1 inner
-/// ones with [`Tails::Identity`], K + 1 with [`Tails::Linear`], K with [`Tails::Circular`].
+/// which is possible for all ends. Parameters of an element: K raw widths (softmax, at least 1e-3
+/// of the interval each), then the raw values r (m = 1e-3): K - 1 inner ones with
+/// [`Tails::Identity`], K + 1 with [`Tails::Linear`], K with [`Tails::Circular`].
 ///
 /// # Accuracy
 /// Round trip 1e-9 in f64; the quadratic is solved in its cancellation-free form with its
@@ -42,7 +43,7 @@ pub struct QuadraticSpline {
 }
 
 impl QuadraticSpline {
-    /// `bins` bins on [-`bound`, `bound`].
+    /// A spline of `bins` bins on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -79,7 +80,7 @@ impl Spline for QuadraticSpline {
 pub(super) struct Densities<E> {
     interval: SplineInterval,
     widths: Partition<E>,
-    /// V_k at all knots, those that are fixed included.
+    /// V_k at all knots, including fixed ones.
     densities: Vec<Lanes<E>>,
     /// omega_j of the learned values, and the sum of all.
     mass: Vec<Lanes<E>>,
@@ -127,7 +128,7 @@ impl<E: Real> Densities<E> {
         (self.densities[bin][lane] + self.densities[bin + 1][lane]) * E::of(0.5)
     }
 
-    /// Adds to the gradients of the learned values, given those of each element's bin, and returns
+    /// Adds to the gradients of the learned values, from those of each element's bin, and returns
     /// sum_j G_j (V_j - m) / ((1 - m) sum_j omega_j).
     #[inline(always)]
     fn of_densities(&self, bin: &Bin<E>, gradient: &mut [E]) -> Lanes<E> {
@@ -158,7 +159,7 @@ impl<E: Real> Densities<E> {
     }
 }
 
-/// What a knot weighs: half of the bins on both sides.
+/// The weight omega of a knot: half of the bins on both sides.
 #[inline(always)]
 fn half_widths<E: Real>(widths: &Partition<E>, bins: usize, knot: usize, lane: usize) -> E {
     let before = if knot > 0 { widths.size(knot - 1, lane) } else { E::zero() };

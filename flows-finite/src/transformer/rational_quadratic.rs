@@ -7,7 +7,7 @@ use super::free_knots::{self, FreeKnots};
 use super::spline::{Curve, Spline, Unit};
 use super::spline_interval::{SplineInterval, Tails};
 
-/// Rational-quadratic spline with K bins on [-B, B].
+/// The monotone rational-quadratic spline with K bins on [-B, B].
 ///
 /// With xi = (x - x_k)/w_k in bin k, s_k = h_k/w_k and slopes d_k at the knots,
 /// ```text
@@ -19,7 +19,7 @@ use super::spline_interval::{SplineInterval, Tails};
 ///
 /// # Accuracy
 /// Round trip 1e-9 in f64 for slopes within [1e-3, 1e3]; the quadratic is solved in its
-/// cancellation-free form with its discriminant clamped at zero. Elements are moved into the
+/// cancellation-free form with its discriminant clamped at zero. Elements are clamped to the
 /// interval before any arithmetic, so that those outside cannot leak NaN into gradients.
 ///
 /// # Reference
@@ -32,7 +32,7 @@ pub struct RationalQuadratic {
 }
 
 impl RationalQuadratic {
-    /// `bins` bins on [-`bound`, `bound`].
+    /// A spline of `bins` bins on [-`bound`, `bound`].
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) unless there are 2 to 500 bins and a
@@ -86,7 +86,7 @@ impl Curve for RationalQuadraticCurve {
     #[inline(always)]
     fn at<E: Real>(unit: Unit<E>) -> (E, E) {
         let [value, denominator, numerator, ..] = parts(unit);
-        // In this order nothing overflows or vanishes on the way: the square would.
+        // In this order nothing overflows or underflows; the square would.
         (value, numerator / denominator / denominator)
     }
 

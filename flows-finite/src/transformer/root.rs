@@ -1,4 +1,4 @@
-//! The inverse of a monotone map without a closed form: Newton's method kept inside a bracket.
+//! Numerical inverses of monotone maps: Newton's method kept inside a bracket.
 
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
@@ -7,11 +7,11 @@ use flows_core::{Error, Real, Result};
 use super::Transformer;
 use super::lanes::exps;
 
-/// Most evaluations: bisecting a bracket of any size that `f64` holds down to neighbours takes some
-/// 1,100, and Newton's steps, tried first, take about ten.
+/// Largest number of evaluations: bisection of any `f64` bracket takes some 1,100, and Newton's
+/// steps, tried first, about ten.
 const MOST: u64 = 2_000;
 
-/// Newton's steps, one after another, that may leave one side of the bracket open.
+/// Consecutive Newton steps that may leave one side of the bracket open.
 const PATIENCE: u32 = 8;
 
 /// The search of one lane; see [`invert`].
@@ -19,11 +19,11 @@ const PATIENCE: u32 = 8;
 struct Search<E> {
     low: E,
     high: E,
-    /// Newton's steps since the last other one.
+    /// Newton steps since the last other step.
     steps: u32,
-    /// Longest step of Newton's that is taken.
+    /// Longest Newton step that is taken.
     stride: E,
-    /// Whether the last step was Newton's and short enough to leave no error but rounding.
+    /// Whether the last step was Newton's and short enough to leave only rounding.
     refined: bool,
     done: bool,
 }
@@ -36,7 +36,7 @@ impl<E: Real> Search<E> {
         Self { low, high, steps: 0, stride, refined: false, done: false }
     }
 
-    /// The next point after `x`, where the map is `residual` above its aim with slope `slope`.
+    /// The next point after `x`, where the map exceeds its aim by `residual` and has slope `slope`.
     fn next(&mut self, x: E, residual: E, slope: E) -> E {
         if residual > E::zero() {
             self.high = x;
@@ -47,14 +47,14 @@ impl<E: Real> Search<E> {
         let newton = x - residual / slope;
         let open = !(self.low.is_finite() && self.high.is_finite());
         let next = if open { self.outward(x, newton) } else { self.inward(x, newton) };
-        // The error left is the square of the step times the curvature.
+        // The remaining error is the square of the step times the curvature.
         let short = E::epsilon().powf(E::of(2.0 / 3.0)) * (E::one() + x.abs());
         self.refined = next == newton && (newton - x).abs() <= short;
         next
     }
 
-    /// Newton's step within the stride, which grows whenever it is used up: a flat place must not
-    /// throw the search to the end of the numbers, nor steps that come short keep it on one side.
+    /// A Newton step within the stride, which grows when it is used up: a flat place must not throw
+    /// the search to the end of the numbers, nor short steps keep it on one side.
     fn outward(&mut self, x: E, newton: E) -> E {
         if (newton - x).abs() <= self.stride && self.steps <= PATIENCE {
             return newton;
@@ -64,8 +64,8 @@ impl<E: Real> Search<E> {
         if self.high == x { x - length } else { x + length }
     }
 
-    /// Newton's step within the bracket if it is at most half as long as the last step, or else the
-    /// middle: as long as Newton's steps shrink, one that stays on one side is as good as any.
+    /// A Newton step within the bracket if it is at most half as long as the last step, otherwise
+    /// bisection: as long as Newton steps shrink, they may stay on one side.
     fn inward(&mut self, x: E, newton: E) -> E {
         let two = E::of(2.0);
         let length = (newton - x).abs();
@@ -77,14 +77,14 @@ impl<E: Real> Search<E> {
         self.low + self.stride
     }
 
-    /// Whether `x`, with `residual` at an aim of `y`, is as near to the root as numbers can tell.
+    /// Whether `x`, with `residual` at an aim of `y`, is as near to the root as rounding allows.
     fn settled(&self, x: E, residual: E, y: E, slope: E) -> bool {
         let epsilon = E::epsilon();
         let within = E::of(4.0) * epsilon * (E::one() + x.abs());
         let size = residual.abs();
-        // A map's own rounding is some units of 1 + |y|.
+        // The rounding of a map is some units of 1 + |y|.
         let rounding = E::of(64.0) * epsilon * (E::one() + y.abs());
-        // An infinite slope says nothing: it is that of a cubic root at 0, wherever the root is.
+        // An infinite slope, as of a cubic root at 0, does not locate the root.
         size <= epsilon * y.abs()
             || (slope.is_finite() && size <= within * slope)
             || self.high - self.low <= within
@@ -92,26 +92,25 @@ impl<E: Real> Search<E> {
     }
 }
 
-/// The inverse of a transformer by root search, for a map that has no formula for it.
+/// The inverse of a transformer by root search, for maps without an inverse formula.
 ///
-/// [`Transformer::inverse`] of such a map passes its arguments on to this function. For each of the
+/// [`Transformer::inverse`] of such a map calls this function with its arguments. For each of the
 /// LANES elements it writes x with tau(x) = y, subtracts log tau'(x) from `log_slope`, and returns
-/// how often it evaluated [`forward`](Transformer::forward). The method is Newton's, kept inside a
-/// bracket that starts at y and grows until it holds the root: slopes that vanish, jump or are
-/// infinite at some points only cost steps.
+/// the number of evaluations of [`forward`](Transformer::forward). The method is Newton's, kept
+/// inside a bracket that starts at y and grows until it holds the root: slopes that vanish, jump or
+/// are infinite at some points only cost steps.
 ///
 /// # Accuracy
-/// The error of x is at most 4 epsilon (1 + |x|), as far as Newton's step or the bracket can tell.
-/// Where the rounding of the map hides that, the search ends as soon as tau(x) is y to within this
-/// rounding.
+/// The error of x is at most 4 epsilon (1 + |x|), as estimated by Newton's step or the bracket. If
+/// rounding of the map hides that, the search ends once tau(x) is y to within this rounding.
 ///
 /// # Cost
-/// About ten evaluations for a smooth map, at most 2,000. Each is one of all elements together, so
-/// the element that takes longest decides.
+/// About ten evaluations for a smooth map, at most 2,000. Each evaluates all elements, so the
+/// slowest element decides.
 ///
 /// # Errors
-/// [`Error::NotConverged`] with the element as row, where y is outside the range of the map, or y or
-/// the map is not finite; whatever [`forward`](Transformer::forward) reports.
+/// [`Error::NotConverged`] with the element as row, if y is outside the range of the map, or y or
+/// the map is not finite; errors of [`forward`](Transformer::forward).
 pub fn invert<E: Real>(
     transformer: &dyn Transformer<E>,
     y: &[E],
@@ -124,16 +123,16 @@ pub fn invert<E: Real>(
     })
 }
 
-/// x at which an increasing map is y, for each lane; subtracts the map's log-slope there from
-/// `log_slope` and returns the number of evaluations.
+/// Solves for x at which an increasing map is y, for each lane; subtracts the map's log-slope there
+/// from `log_slope` and returns the number of evaluations.
 ///
-/// `evaluate` writes the value at x and adds the log-slope to zeros; its last call is at the x that
-/// is returned. The search ends at |x - root| <= 4 epsilon (1 + |x|), as Newton's step or the bracket
-/// tells, or where the value equals y to the rounding of the map.
+/// `evaluate` writes the value at x and adds the log-slope to zeros; its last call is at the
+/// returned x. The search ends at |x - root| <= 4 epsilon (1 + |x|), as estimated by Newton's step
+/// or the bracket, or once the value equals y to the rounding of the map.
 ///
 /// # Errors
-/// [`Error::NotConverged`] with the lane as row, where y is outside the range of the map or the map
-/// is not finite.
+/// [`Error::NotConverged`] with the lane as row, if y is outside the range of the map or the map is
+/// not finite.
 pub(crate) fn find<E: Real>(
     method: &'static str,
     y: &[E],

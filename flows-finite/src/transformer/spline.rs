@@ -1,9 +1,9 @@
-//! What all splines share: finding the bin of an element, and the chain rule between the bin and a
-//! curve on the unit square.
+//! Monotone splines: finding the bin of an element, and the chain rule between the bin and a curve
+//! on the unit square.
 //!
-//! All loops run over LANES elements abreast: the bin of each element is found by comparing and
-//! selecting while the knots are summed up, never by a search, so that everything is vector code.
-//! Elements are moved into the interval before any arithmetic, so that those outside cannot leak
+//! All loops run over LANES elements side by side: the bin of each is found by comparison and
+//! selection while the knots are summed, not by a search, so that everything is vector code.
+//! Elements are clamped to the interval before any arithmetic, so that those outside cannot leak
 //! NaN into gradients.
 
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use super::lanes::{Lanes, lanes, rows};
 use super::spline_interval::SplineInterval;
 use super::{Inner, Outer, Transformer};
 
-/// A spline: one kind of curve in every bin of an interval.
+/// A monotone spline: one kind of curve in every bin of an interval.
 ///
 /// In a bin with left knot (x_k, y_k), width w, height h, secant s = h/w and slopes d at its knots
 /// ```text
@@ -26,14 +26,14 @@ use super::{Inner, Outer, Transformer};
 pub(super) trait Spline: Debug + Send + Sync {
     /// The curve f.
     type Curve: Curve;
-    /// The knots, as the parameters say.
+    /// The knots, by the parameters.
     type Knots<'a, E: Real>: Knots<E>;
     /// Name for messages.
     const NAME: &'static str;
 
     fn interval(&self) -> SplineInterval;
 
-    /// Parameters of an element.
+    /// Number of parameters of an element.
     fn rows(&self) -> usize;
 
     /// Parameters at which the spline is the identity.
@@ -42,8 +42,7 @@ pub(super) trait Spline: Debug + Send + Sync {
     fn knots<'a, E: Real>(&self, theta: &'a [E]) -> Self::Knots<'a, E>;
 }
 
-/// The argument of a curve, its slopes at both ends and its shape parameter, where it has one; or
-/// the gradients of these.
+/// Argument, end slopes and, for some curves, shape parameter of a curve; or their gradients.
 #[derive(Clone, Copy)]
 pub(super) struct Unit<E> {
     pub(super) xi: E,
@@ -52,15 +51,15 @@ pub(super) struct Unit<E> {
     pub(super) shape: E,
 }
 
-/// An increasing curve f from (0, 0) to (1, 1) with given slopes there.
+/// An increasing curve f from (0, 0) to (1, 1) with given end slopes.
 pub(super) trait Curve {
     /// f and f' at xi.
     fn at<E: Real>(unit: Unit<E>) -> (E, E);
 
-    /// The xi with f(xi) = `value`; that of `ends` is not read.
+    /// The xi with f(xi) = `value`; the xi of `ends` is not read.
     fn solve<E: Real>(value: E, ends: Unit<E>) -> E;
 
-    /// Gradients from those of f and ln f'.
+    /// Backward pass: gradients from those of f and ln f'.
     fn gradient<E: Real>(unit: Unit<E>, value: E, log_slope: E) -> Unit<E>;
 }
 
@@ -72,16 +71,16 @@ pub(super) trait Knots<E: Real> {
     /// Slopes at a knot, 0 to K.
     fn slopes(&self, knot: usize) -> Lanes<E>;
 
-    /// Shape parameters of a bin's curve, where it has one.
+    /// Shape parameters of a bin's curve, if it has one.
     fn shapes(&self, _bin: usize) -> Option<Lanes<E>> {
         None
     }
 
-    /// Writes the gradients of the parameters, given those of each element's bin.
+    /// Backward pass: writes the gradients of the parameters, from those of each element's bin.
     fn gradient(&self, bin: &Bin<E>, theta: &mut [E]);
 }
 
-/// The bin of each element; or, for the bin of number `index`, the gradients of its fields.
+/// The bin of each element; or the gradients of bin `index`.
 pub(super) struct Bin<E> {
     left: Lanes<E>,
     width: Lanes<E>,
@@ -158,14 +157,14 @@ impl<E: Real> Bin<E> {
         }
     }
 
-    /// Slope of the straight line beyond the end at which an element was put.
+    /// Slope of the tail at which an element lies.
     #[inline(always)]
     fn tail(&self, lane: usize, moved: E) -> E {
         if moved > E::zero() { self.slope_right[lane] } else { self.slope_left[lane] }
     }
 
-    /// As gradients: sets those of lane `lane`, given the gradients of y and of the log-slope on
-    /// the curve of the bin `at`, and returns that of x.
+    /// As gradients: sets those of lane `lane`, from the gradients of y and of the log-slope on the
+    /// curve of the bin `at`, and returns that of x.
     #[inline(always)]
     fn through_curve<C: Curve>(
         &mut self,
@@ -226,7 +225,8 @@ impl<E: Real> Bin<E> {
     }
 }
 
-/// Each bin to the left of an element's own moves the left knot of that one.
+/// The gradient of a bin's size: that of its own elements, and of those to the right, whose left
+/// knot it moves.
 #[inline(always)]
 fn of_size<E: Real>(bin: usize, index: E, size: E, corner: E) -> E {
     let this = E::of(bin as f64);
@@ -273,9 +273,9 @@ fn inverse<E: Real, S: Spline>(spline: &S, y: &[E], theta: &[E], x: &mut [E], lo
     }
 }
 
-/// Both gradients. Those of an inverse, `outer` then being of x and -log slope at x, are the forward
-/// gradients of what the implicit function theorem makes of `outer`
-/// (see [`Transformer::inverse_gradient`]).
+/// Both gradients. For an inverse, `outer` being of x and -log slope at x, they are the forward
+/// gradients for `outer` transformed by the implicit function theorem (see
+/// [`Transformer::inverse_gradient`]).
 #[inline(never)]
 fn gradient<E: Real, S: Spline>(
     spline: &S,
@@ -336,7 +336,7 @@ impl<E: Real, S: Spline> Transformer<E> for S {
         self.rows()
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         self.start()
     }
 

@@ -1,4 +1,4 @@
-//! The interval on which a spline acts, and what happens outside of it.
+//! The interval of a spline, and its tails.
 
 use flows_core::elementwise::clamp;
 use flows_core::operation::LANES;
@@ -39,7 +39,7 @@ pub enum Tails {
     Circular,
 }
 
-/// An interval [-B, B] in K bins.
+/// An interval [-B, B] with K bins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SplineInterval {
     pub(super) bins: usize,
@@ -62,7 +62,7 @@ impl SplineInterval {
         Ok(Self { bins, bound, tails })
     }
 
-    /// Number of slopes that are learned.
+    /// Number of learned slopes.
     pub(super) fn slope_rows(&self) -> usize {
         match self.tails {
             Tails::Identity => self.bins - 1,
@@ -71,7 +71,7 @@ impl SplineInterval {
         }
     }
 
-    /// Which of the learned slopes is that at `knot`; `None` where it is fixed at 1.
+    /// Index of the learned slope at `knot`; `None` if it is fixed at 1.
     #[inline(always)]
     pub(super) fn slope_row(&self, knot: usize) -> Option<usize> {
         match self.tails {
@@ -82,8 +82,8 @@ impl SplineInterval {
         }
     }
 
-    /// Elements as the spline sees them, and the same moved into the interval; where both agree the
-    /// element is inside.
+    /// Elements as the spline takes them, and the same clamped to the interval; they agree for
+    /// elements inside.
     #[inline(always)]
     pub(super) fn place<E: Real>(&self, x: &[E]) -> (Lanes<E>, Lanes<E>) {
         let (mut placed, mut moved) = ([E::zero(); LANES], [E::zero(); LANES]);

@@ -5,7 +5,7 @@ use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite::check_finite;
+use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::quadrature::{Rule, gauss_legendre};
 use super::root::invert;
@@ -27,29 +27,29 @@ impl Default for SumOfSquaresConfig {
     }
 }
 
-/// Spread of the linear coefficients at the start: equal polynomials would have equal gradients and
-/// stay equal.
+/// Spread of the initial linear coefficients: equal polynomials would have equal gradients and stay
+/// equal.
 const SPREAD: f64 = 0.1;
 
-/// The integral of a sum of K squared polynomials of degree L, itself of degree 2L + 1.
+/// The sum-of-squares polynomial: the integral of a sum of K squared polynomials of degree L,
+/// itself of degree 2L + 1.
 ///
 /// ```text
 /// y = c + int_0^x sum_k p_k(u)^2 du,   p_k(u) = sum_l a_kl u^l,   log slope = ln sum_k p_k(x)^2
 /// ```
 /// Parameters of an element: a_10 .. a_1L, .., a_K0 .. a_KL, c. The integral is exact: the
-/// Gauss-Legendre rule of L + 1 nodes integrates degree 2L + 1. Unlike the powers of the expanded
-/// square its terms are all positive, so that nothing cancels between them.
+/// Gauss-Legendre rule of L + 1 nodes integrates degree 2L + 1. Its terms, unlike those of the
+/// expanded square, are all positive, so that nothing cancels.
 ///
 /// With one polynomial the slope vanishes at its real roots; two make every positive slope
 /// possible. It starts as y = x + 0.01 m x^3 / 3 with m <= 1 for K >= 2 and L >= 1, else as the
 /// identity. With L = 0 it is affine, with a closed inverse; else the inverse is a root search.
 ///
-/// # Accuracy
-/// All terms being positive, values are good to some 10 units of rounding of |y - c| and log-slopes
-/// to as many, but near a common root of the p_k; the inverse to as many of |x| and of
-/// the larger of 1 and |y - c|^(1/(2L+1)). Values grow as |x|^(2L+1): beyond what the precision
-/// holds they are an error, not infinite. For coefficients about 1, |x| = 1e6 is within f32 up to
-/// L = 2 and within f64 up to L = 20. A slope of exactly 0 is an error as well.
+/// All terms being positive, values are accurate to some 10 units of rounding of |y - c| and
+/// log-slopes to as many, except near a common root of the p_k; the inverse to as many of |x| and
+/// of the larger of 1 and |y - c|^(1/(2L+1)). Values grow as |x|^(2L+1): overflow is an error. For
+/// coefficients about 1, |x| = 1e6 is within f32 up to L = 2 and within f64 up to L = 20. A slope
+/// of exactly 0 is an error as well.
 ///
 /// # Cost
 /// K (L + 1)^2 multiply-adds forward; as many for each of the inverse's evaluations, about 10.
@@ -81,7 +81,7 @@ impl SumOfSquares {
         Ok(Self { polynomials, degree, rule: gauss_legendre(degree + 1) })
     }
 
-    /// Values of the coefficients of one polynomial.
+    /// Number of values of one polynomial's coefficients.
     fn stride(&self) -> usize {
         (self.degree + 1) * LANES
     }
@@ -91,7 +91,7 @@ impl SumOfSquares {
         theta.split_at(self.polynomials * self.stride())
     }
 
-    /// The closed inverse of degree 0, which adds minus the log-slope.
+    /// The inverse formula for degree 0, which adds minus the log-slope.
     fn affine_inverse<E: Real>(&self, y: &[E], theta: &[E], x: &mut [E], log_slope: &mut [E]) {
         let (coefficients, constant) = self.split(theta);
         vectorised(
@@ -106,7 +106,7 @@ impl SumOfSquares {
         );
     }
 
-    /// Gradients of x and of the coefficients, which come filled with zeros.
+    /// Gradients of x and of the coefficients, which are zero at first.
     #[inline(always)]
     fn gradient<E: Real>(
         &self,
@@ -168,7 +168,7 @@ impl SumOfSquares {
     }
 }
 
-/// The inverse's problem with both sides of order one, so that no power of x overflows on the way.
+/// The inverse's equation with both sides of order one, so that no power of x overflows.
 ///
 /// With R = max(|y - c|, 1)^(1/(2L+1)) and x = R w, dividing tau(x) - c = y - c by R^(2L+1) gives
 /// the same map of w with coefficients a_kl R^(l-L) and no constant; its slope is that at x over
@@ -179,8 +179,8 @@ struct Scaled<E> {
     log_radius: Lanes<E>,
 }
 
-/// sum_k p_k^2 as s^2 sum_k (p_k / s)^2 with s = max |p_k|, which neither overflows nor vanishes on
-/// the way to its logarithm.
+/// sum_k p_k^2 as s^2 sum_k (p_k / s)^2 with s = max |p_k|, which neither overflows nor underflows
+/// before the logarithm.
 struct Slope<E> {
     largest: Lanes<E>,
     squares: Lanes<E>,
@@ -269,7 +269,7 @@ impl<E: Real> Transformer<E> for SumOfSquares {
         self.polynomials * (self.degree + 1) + 1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         let count = self.polynomials as f64;
         let mut theta = vec![0.0; Transformer::<E>::arity(self)];
         for k in 0..self.polynomials {

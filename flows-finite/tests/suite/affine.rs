@@ -19,7 +19,7 @@ fn affine(scale: Scale) -> TransformerConfig {
 
 /// Where training starts.
 fn start(scale: Scale) -> Vec<f64> {
-    affine(scale).build::<f64>().unwrap().identity()
+    affine(scale).build::<f64>().unwrap().initial()
 }
 
 /// The scale by definition.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
-use flows_core::train::{Budget, Checkpoint, Outcome, SamplerSource, TrainConfig, Trainer};
+use flows_core::train::{Budget, Checkpoint, SamplerSource, StopReason, TrainConfig, Trainer};
 use flows_core::{
     Base, Batch, Bijector, Chain, Context, Flow, Inverse, Layer, Mapped, Parameters, Pixelwise,
     Purpose, Real, Role, Stream, Tape, Values, normals, stream,
@@ -290,7 +290,7 @@ fn a_run_moves_the_statistics_and_resumes_bit_for_bit() {
         }
         Ok(ControlFlow::Continue(()))
     });
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
+    assert_eq!(outcome.unwrap(), StopReason::Finished);
     let mut resumed = trainer(2);
     resumed.resume(&path).unwrap();
     resumed.run(&source, None, |_, _| Ok(ControlFlow::Continue(()))).unwrap();

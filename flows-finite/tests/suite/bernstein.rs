@@ -67,7 +67,7 @@ fn couplings_pass_the_check() {
 #[test]
 fn the_start_is_the_identity() {
     for degree in [2, 16, 100] {
-        let raw = map(degree).build::<f64>().unwrap().identity();
+        let raw = map(degree).build::<f64>().unwrap().initial();
         let points: Vec<f64> = (-60..=60).map(|i| f64::from(i) * 0.1).collect();
         for inverse in [false, true] {
             let (values, logs) = at::<f64>(map(degree), &raw, &points, inverse).unwrap();

@@ -235,7 +235,7 @@ fn couplings_with_gaussianization_are_bijective() {
 fn distance_from_identity(map: &dyn Transformer<f64>, limit: f64) -> [f64; 2] {
     let middle = (LANES as f64 - 1.0) / 2.0;
     let points: Vec<f64> = (0..LANES).map(|i| limit * (i as f64 / middle - 1.0)).collect();
-    let (values, slopes, _) = at::<f64>(map, &map.identity(), &points, false).unwrap();
+    let (values, slopes, _) = at::<f64>(map, &map.initial(), &points, false).unwrap();
     let shift = values.iter().zip(&points).map(|(y, x)| (y - x).abs()).fold(0.0, f64::max);
     [shift, slopes.iter().fold(0.0, |largest, slope| slope.abs().max(largest))]
 }

@@ -122,7 +122,7 @@ impl Transformer<f64> for Searched {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

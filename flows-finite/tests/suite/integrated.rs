@@ -148,7 +148,7 @@ fn poles_set_the_rate() {
 #[test]
 fn the_start_is_the_identity() {
     for hidden in [1, 2, 5] {
-        let raw = map(hidden, 20).build::<f64>().unwrap().identity();
+        let raw = map(hidden, 20).build::<f64>().unwrap().initial();
         let points = [-1e6, -2.0, 0.0, 0.3, 1e6];
         for inverse in [false, true] {
             let (values, logs) = at::<f64>(map(hidden, 20), &raw, &points, inverse).unwrap();

@@ -6,7 +6,7 @@ use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
-    Batch, Bijector, Context, Inverse, Layer, LogDet, Parameters, Purpose, Real, Role, Tape,
+    Batch, Bijector, Context, Exactness, Inverse, Layer, Parameters, Purpose, Real, Role, Tape,
     Values, normals, stream,
 };
 use flows_finite::residual::{Constraint, Contractive, Determinant, LipschitzNetwork, Norm};
@@ -224,7 +224,7 @@ fn the_series_of_one_feature_has_the_gradient_of_its_value() {
         let network = LipschitzNetwork::new((1, context), &[6], Activation::Tanh, EXACT);
         let map = Contractive::new(network.unwrap(), series, series).unwrap();
         let layer = Layer::<f64>::new(map, &mut stream(1, "init")).unwrap();
-        assert_eq!(layer.exactness(), LogDet::Estimate);
+        assert_eq!(layer.exactness(), Exactness::Estimated);
         check(layer);
     }
 }

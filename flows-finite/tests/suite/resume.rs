@@ -6,8 +6,8 @@ use std::path::Path;
 
 use flows_core::tensor::batch;
 use flows_core::train::{
-    Budget, Outcome, Progress, SamplerSource, Schedule, Source, TableSource, TrainConfig, Trainer,
-    Validation,
+    Budget, Progress, SamplerSource, Schedule, Source, StopReason, TableSource, TrainConfig,
+    Trainer, Validation,
 };
 use flows_core::{
     Architecture, Base, Context, Flow, Parameters, Real, Stream, Values, normals, stream,
@@ -100,7 +100,7 @@ fn run<E: Real>(
     trainer: &mut Trainer<E>,
     setting: Setting,
     cut: Option<(u64, &Path)>,
-) -> (Outcome, Vec<Report>) {
+) -> (StopReason, Vec<Report>) {
     let (source, validation) = (source::<E>(setting), validation::<E>(setting));
     let mut reports = Vec::new();
     let outcome = trainer.run(&*source, Some(&validation), |trainer, progress| {
@@ -127,7 +127,7 @@ fn resumed_equals_undisturbed<E: Real>(setting: Setting) {
     for cut in [1, 5, 12, STEPS - 1].into_iter().filter(|&cut| cut < reports.len() as u64) {
         let mut first = trainer::<E>(setting, true, 1);
         let (stopped, before) = run(&mut first, setting, Some((cut, &path)));
-        assert_eq!(stopped, Outcome::Interrupted);
+        assert_eq!(stopped, StopReason::Interrupted);
         // Other initial weights: all that matters is in the file.
         let mut second = trainer::<E>(setting, true, 2);
         second.resume(&path).unwrap();
@@ -199,13 +199,13 @@ fn a_finished_run_is_resumed_without_another_step() {
     first.save(&path).unwrap();
     let mut second = trainer::<f32>(setting, true, 2);
     second.resume(&path).unwrap();
-    assert_eq!(run(&mut second, setting, None), (Outcome::Finished, Vec::new()));
+    assert_eq!(run(&mut second, setting, None), (StopReason::Finished, Vec::new()));
     assert_eq!(bits(&second.into_flow().unwrap()), bits(&first.into_flow().unwrap()));
 }
 
 /// Trains on rows near the origin, so that the density shrinks away from the validation rows and the
 /// first validation is the best one.
-fn run_out_of_patience(trainer: &mut Trainer<f64>, path: &Path) -> Outcome {
+fn run_out_of_patience(trainer: &mut Trainer<f64>, path: &Path) -> StopReason {
     let near = |rows: usize, rng: &mut Stream| -> Vec<f64> {
         normals::<f64>(rows * 2, rng).iter().map(|v| 0.1 * v).collect()
     };
@@ -225,12 +225,12 @@ fn a_run_that_ran_out_of_patience_is_resumed_without_another_step() {
     let path = folder.path().join("run.safetensors");
     let setting = Setting { patience: Some(2), ..Setting::default() };
     let mut first = trainer::<f64>(setting, false, 1);
-    assert_eq!(run_out_of_patience(&mut first, &path), Outcome::EarlyStop);
+    assert_eq!(run_out_of_patience(&mut first, &path), StopReason::EarlyStop);
     // The best one at step 5 and two without improvement, five steps each.
     assert_eq!(first.steps(), 15);
     let mut second = trainer::<f64>(setting, false, 2);
     second.resume(&path).unwrap();
-    assert_eq!(run_out_of_patience(&mut second, &path), Outcome::EarlyStop);
+    assert_eq!(run_out_of_patience(&mut second, &path), StopReason::EarlyStop);
     assert_eq!(second.steps(), 15, "training went on after it had stopped early");
     assert_eq!(bits(&second.into_flow().unwrap()), bits(&first.into_flow().unwrap()));
 }

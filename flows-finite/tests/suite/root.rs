@@ -25,7 +25,7 @@ impl<E: Real> Transformer<E> for Bounded {
         1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![1.0]
     }
 
@@ -58,7 +58,7 @@ impl<E: Real> Transformer<E> for Tanh {
         1
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         vec![0.0]
     }
 
@@ -137,7 +137,7 @@ fn kinks_flat_places_and_far_roots_are_found_in_few_steps() {
             0
         }
 
-        fn identity(&self) -> Vec<f64> {
+        fn initial(&self) -> Vec<f64> {
             Vec::new()
         }
 

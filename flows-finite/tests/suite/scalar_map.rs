@@ -7,7 +7,7 @@ use flows_finite::Transformer;
 /// Raw parameters of spread `scale` around the start.
 pub(crate) fn raw(map: &dyn Transformer<f64>, seed: u64, scale: f64) -> Vec<f64> {
     let noise = normals::<f64>(map.arity(), &mut stream(seed, "raw"));
-    map.identity().iter().zip(noise).map(|(start, n)| start + scale * n).collect()
+    map.initial().iter().zip(noise).map(|(start, n)| start + scale * n).collect()
 }
 
 pub(crate) fn repeated<E: Real>(raw: &[f64]) -> Vec<E> {

@@ -29,7 +29,7 @@ fn all<E: Real>() -> Vec<(String, Arc<dyn Transformer<E>>, Tails)> {
 /// One parameter set for all lanes, `scale` N(0, 1) from the identity.
 fn theta<E: Real>(map: &dyn Transformer<E>, seed: u64, scale: f64) -> Vec<E> {
     let noise = normals::<f64>(map.arity(), &mut stream(seed, "raw"));
-    let raw = map.identity().into_iter().zip(noise).map(|(s, n)| s + scale * n);
+    let raw = map.initial().into_iter().zip(noise).map(|(s, n)| s + scale * n);
     raw.flat_map(|p| vec![E::of(p); LANES]).collect()
 }
 

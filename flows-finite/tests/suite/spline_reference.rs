@@ -391,7 +391,7 @@ fn all_parameters_of_the_identity_give_the_identity() {
             points.retain(|x| x.abs() < BOUND);
         }
         for inverse in [false, true] {
-            let (values, logs) = map.double(&map.wide.identity(), &points, inverse);
+            let (values, logs) = map.double(&map.wide.initial(), &points, inverse);
             for ((x, value), log) in points.iter().zip(values).zip(logs) {
                 let what = format!("{name} {tails:?} inverse {inverse} at {x}");
                 // Sums of five widths, about ten roundings of numbers up to the bound.

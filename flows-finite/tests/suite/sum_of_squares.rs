@@ -137,7 +137,7 @@ fn degree_zero_is_an_affine_map() {
 fn the_start_is_near_the_identity_and_tells_polynomials_apart() {
     for (polynomials, degree) in [(1, 0), (1, 3), (2, 0), (2, 1), (3, 2), (5, 4)] {
         let map = map(polynomials, degree);
-        let raw = map.build::<f64>().unwrap().identity();
+        let raw = map.build::<f64>().unwrap().initial();
         let points = [-3.0, -1.0, 0.0, 0.5, 3.0];
         let (values, logs) = at::<f64>(map, &raw, &points, false).unwrap();
         for (i, x) in points.iter().enumerate() {

@@ -30,7 +30,7 @@ pub(crate) struct Image {
 impl ScalarMap {
     /// At the parameters of the transformer's identity.
     pub(crate) fn identity(transformer: impl Both + 'static) -> Self {
-        let theta = Transformer::<f64>::identity(&transformer);
+        let theta = Transformer::<f64>::initial(&transformer);
         Self { transformer: Arc::new(transformer), theta }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
-use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
+use flows_core::train::{AdamConfig, Budget, SamplerSource, StopReason, TrainConfig, Trainer};
 use flows_core::{Base, Bijector, Flow, Stream};
 
 /// How much a training may take, and its seed.
@@ -31,8 +31,8 @@ impl Course {
         let mut trainer = Trainer::new(flow, config, Budget::Steps(self.steps), self.seed)?;
         let source = SamplerSource::new(sample, dim, self.seed);
         match trainer.run(&source, None, |_, _| Ok(ControlFlow::Continue(())))? {
-            Outcome::Finished => Ok(trainer.into_flow()?),
-            Outcome::Diverged { step, reason } => {
+            StopReason::Finished => Ok(trainer.into_flow()?),
+            StopReason::Diverged { step, reason } => {
                 bail!("training stopped at step {step}: {reason}")
             }
             other => bail!("training ended early: {other:?}"),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use flows_bench::toys::Toy;
 use flows_continuous::{Adaptive, Solver};
-use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig, Trainer};
+use flows_core::train::{AdamConfig, Budget, SamplerSource, StopReason, TrainConfig, Trainer};
 use flows_core::{
     Architecture, Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
@@ -175,7 +175,7 @@ fn train(flow: Flow<f64>, learning_rate: f64, setting: &Setting) -> Result<(Flow
     let draw = |rows: usize, rng: &mut Stream| TOY.sample(rows, rng);
     let source = SamplerSource::new(draw, 2, setting.seed);
     let outcome = trainer.run(&source, None, |_, _| Ok(ControlFlow::Continue(())))?;
-    ensure!(outcome == Outcome::Finished, "training ended as {outcome:?}");
+    ensure!(outcome == StopReason::Finished, "training ended as {outcome:?}");
     let steps = trainer.steps();
     Ok((trainer.into_flow()?, steps))
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use flows_continuous::{
-    Accuracy, Continuous, Divergence, FieldGradients, FieldKernel, Hutchinson, Instant, MlpField,
-    ResidualSteps, Solver, TimeInput,
+    Accuracy, Continuous, Divergence, FieldGradients, FieldInput, FieldKernel, Hutchinson,
+    MlpField, ResidualSteps, Solver, TimeInput,
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Context, LastLayer, Layout, Layouts, Network, Scratch, Tape, normals, stream,
+    Bijector, Context, HasLayout, LastLayer, Layout, Network, Scratch, Tape, normals, stream,
 };
 use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
 
@@ -41,7 +41,7 @@ struct Counted {
     products: Arc<AtomicU64>,
 }
 
-impl Layouts for Counted {
+impl HasLayout for Counted {
     fn layout(&self) -> Vec<Layout> {
         self.field.layout()
     }
@@ -58,7 +58,7 @@ impl FieldKernel<f64> for Counted {
 
     fn forward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         velocity: &mut [f64],
@@ -69,7 +69,7 @@ impl FieldKernel<f64> for Counted {
 
     fn backward(
         &self,
-        at: Instant<'_, f64>,
+        at: FieldInput<'_, f64>,
         parameters: &[&[f64]],
         scratch: &mut Scratch,
         gradients: FieldGradients<'_, '_, f64>,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use self::data::{Noise, ROWS, write_arrays};
 use crate::record::{
-    Accuracy, Audit, Comparison, Family, Flow, Host, LogDet, MetricsRow, Problem, ProblemKind,
+    Accuracy, Audit, Comparison, Exactness, Family, Flow, Host, MetricsRow, Problem, ProblemKind,
     RunSummary, Started, Status, summary_csv,
 };
 
@@ -167,7 +167,7 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         normalisation_window: toy(6.0).map(|edge| [-edge, edge, -edge, edge]),
         round_trip_error: known(if slow { 3.1e-5 } else { 2.2e-6 }),
         evaluations: known(if slow { 44_120.0 } else { 5_223.0 }),
-        log_det: Some(LogDet::Exact),
+        log_det: Some(Exactness::Exact),
         precision: Some("f32".into()),
         status: if diverged { Status::Diverged } else { Status::Finished },
         message: diverged.then(|| "the loss is not finite at step 1874".into()),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, LogDet, Status};
+use super::{Exactness, Family, Status};
 
 /// One logged step.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -54,7 +54,7 @@ impl fmt::Display for Status {
     }
 }
 
-impl fmt::Display for LogDet {
+impl fmt::Display for Exactness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exact => "exact",

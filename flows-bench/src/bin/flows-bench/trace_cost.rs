@@ -40,7 +40,7 @@ pub(crate) struct TraceCost {
 /// Times one number of features: each the least of the means of `repetitions` runs.
 ///
 /// # Errors
-/// Never in practice; [`flows_core::Error::Tensor`] is the tensor library's.
+/// Errors of building or evaluating the fields.
 pub(crate) fn trace_cost(dim: usize, repetitions: usize) -> Result<TraceCost> {
     let rng = &mut stream(1, "trace cost");
     let kernel = MlpField::new(dim, 0, &[256, 256], Activation::Tanh, TimeInput::Concat)?;

@@ -1,4 +1,4 @@
-//! Expectation-maximisation for a mixture of normals, in double precision and in a fixed order.
+//! Expectation-maximisation for a Gaussian mixture, in double precision and in a fixed order.
 
 use rand::RngExt;
 use rayon::prelude::*;
@@ -9,13 +9,13 @@ use crate::{Error, Result, Stream, stream};
 /// Iterations from one start.
 const ITERATIONS: usize = 200;
 
-/// An iteration that gains less, in nats a row, is the last.
+/// Gain, in nats a row, below which the iteration ends.
 const GAIN: f64 = 1e-10;
 
-/// Least scale, in standard deviations of the column.
+/// Smallest scale, in standard deviations of the column.
 const LEAST_SCALE: f64 = 1e-3;
 
-/// Least weight, so that its logarithm is finite.
+/// Smallest weight, so that its logarithm is finite.
 const LEAST_WEIGHT: f64 = 1e-14;
 
 /// Rows of one partial sum; a fixed number, because it decides the order of the sums.
@@ -29,7 +29,7 @@ pub(super) struct Components {
     pub(super) log_scale: Vec<f64>,
 }
 
-/// Standardised rows with what stands between them and the given ones.
+/// Standardised rows, with the shift and scale of the standardisation.
 struct Rows {
     values: Vec<f64>,
     dim: usize,
@@ -37,7 +37,7 @@ struct Rows {
     deviation: Vec<f64>,
 }
 
-/// The best of what two starts lead to and of the start itself.
+/// The best of expectation-maximisation from two starts and of `now` itself.
 pub(super) fn fit(values: &[f64], dim: usize, now: Components) -> Result<Components> {
     let rows = standardise(values, dim)?;
     let now = rows.standardised(&now);
@@ -45,7 +45,7 @@ pub(super) fn fit(values: &[f64], dim: usize, now: Components) -> Result<Compone
     let mut best = (rows.expect(&now).likelihood, now.clone());
     for start in [now, spread] {
         let end = climb(&rows, start);
-        // What is not a number is never better.
+        // NaN is never better.
         if end.0 > best.0 || best.0.is_nan() {
             best = end;
         }
@@ -53,7 +53,7 @@ pub(super) fn fit(values: &[f64], dim: usize, now: Components) -> Result<Compone
     Ok(rows.restored(&best.1))
 }
 
-/// Mean log-likelihood and parameters after the last iteration.
+/// Expectation-maximisation from `at`: mean log-likelihood and parameters after the last iteration.
 fn climb(rows: &Rows, mut at: Components) -> (f64, Components) {
     let mut sums = rows.expect(&at);
     for _ in 0..ITERATIONS {
@@ -87,7 +87,7 @@ fn standardise(values: &[f64], dim: usize) -> Result<Rows> {
     Ok(Rows { values: values.iter().enumerate().map(scaled).collect(), dim, mean, deviation })
 }
 
-/// What a pass over the rows finds: N, sums of z and of z^2 for each component, weighted by shares.
+/// Sufficient statistics: N, sums of z and of z^2 for each component, weighted by responsibilities.
 #[derive(Clone)]
 struct Sums {
     likelihood: f64,
@@ -135,7 +135,7 @@ impl Rows {
         result
     }
 
-    /// Shares of every component in every row, summed, and the mean log-likelihood.
+    /// The E step: responsibilities summed over all rows, and the mean log-likelihood.
     fn expect(&self, at: &Components) -> Sums {
         let (components, dim) = (at.log_weights.len(), self.dim);
         let parts: Vec<Sums> = self
@@ -156,7 +156,8 @@ impl Rows {
         total
     }
 
-    /// The parameters of the largest expected likelihood; a component that no row belongs to stays.
+    /// The M step: the parameters of the largest expected likelihood; a component without rows
+    /// stays.
     fn maximise(&self, sums: &Sums, at: &Components) -> Components {
         let (dim, mut next) = (self.dim, at.clone());
         let count = (self.values.len() / dim) as f64;
@@ -219,7 +220,7 @@ fn spread_start(rows: &Rows, components: usize) -> Components {
     Components { log_weights, location, log_scale }
 }
 
-/// A place, drawn in proportion to its value.
+/// An index, drawn in proportion to its value.
 fn in_proportion(values: &[f64], rng: &mut Stream) -> usize {
     let mut left = rng.random::<f64>() * values.iter().sum::<f64>();
     let mut passed = |value: &f64| {

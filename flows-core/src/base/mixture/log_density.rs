@@ -1,4 +1,4 @@
-//! The log-density of a mixture of normals, by log-sum-exp over its components.
+//! The log-density of a Gaussian mixture, by log-sum-exp over its components.
 //!
 //! ```text
 //! L = ln sum_k exp(a_k),   a_k = ln w_k - sum of u^2/2 + s_k + ln(2 pi)/2,   u = e^-s_k (z - m_k)
@@ -86,7 +86,7 @@ pub(super) fn pull<E: Real>(
     }
 }
 
-/// Over components, lane by lane; minus infinity where every term is.
+/// Log-sum-exp over components, lane by lane; minus infinity if every term is.
 fn log_sum_exp<E: Real>(terms: &[E], result: &mut [E]) {
     vectorised(
         #[inline(always)]
@@ -107,7 +107,7 @@ fn log_sum_exp<E: Real>(terms: &[E], result: &mut [E]) {
     );
 }
 
-/// Terms become shares of the outer gradient, r g.
+/// Turns the terms into responsibilities times the outer gradient, r g.
 fn weigh<E: Real>(terms: &mut [E], total: &[E], outer: &[E]) {
     vectorised(
         #[inline(always)]
@@ -119,7 +119,7 @@ fn weigh<E: Real>(terms: &mut [E], total: &[E], outer: &[E]) {
     );
 }
 
-/// What a feature of one component adds to the gradients of z, location and log-scale.
+/// Adds the terms of one feature of one component to the gradients of z, location and log-scale.
 fn component<E: Real>(
     z: &[E],
     shares: &[E],

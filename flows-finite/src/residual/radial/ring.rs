@@ -1,4 +1,4 @@
-//! The map r' = r (gamma + r)/(alpha + r) that a radial flow is along each ray.
+//! The radial flow along a ray: r' = r (gamma + r)/(alpha + r).
 
 use flows_core::Real;
 
@@ -39,7 +39,7 @@ impl<E: Real> Ring<E> {
         self.pull() / (self.base * self.slope * self.scale)
     }
 
-    /// Gradients of the length, alpha and gamma, from that of k, K, and that of the log-det, l:
+    /// Backward pass: gradients of r, alpha and gamma from those of k, K, and of the log-det, l:
     /// ```text
     /// dk/dr = -beta/(alpha+r)^2      d log k/dr = -beta/((alpha+r)(gamma+r))
     /// dk/dalpha = -k/(alpha+r)       d log k/dalpha = -1/(alpha+r)

@@ -1,4 +1,4 @@
-//! The kernels of Sylvester flows over a block of rows.
+//! Formulas of Sylvester flows on a block of rows.
 
 use flows_core::elementwise::{ln, map, tanh, vectorised};
 use flows_core::lanes::{add, add_lane_sums, add_product, lanes, named};
@@ -9,7 +9,7 @@ use flows_core::{Real, Result};
 use crate::linear::factors::{Factor, Triangle, shift};
 use crate::residual::tanh_root;
 
-/// What a pass leaves of z: y = Q^T z, h = tanh(R~ y + b) and r = R h; and buffers.
+/// Values at a point z: y = Q^T z, h = tanh(R~ y + b) and r = R h; and buffers.
 #[derive(Debug, Default)]
 pub(super) struct Point<E> {
     y: Vec<E>,
@@ -61,7 +61,7 @@ impl<'a, E: Real> Parts<'a, E> {
         shift(a, E::one(), self.bias);
     }
 
-    /// x from z, with the point over z.
+    /// x from z, with the values at z.
     pub(super) fn forward(&self, z: &[E], point: &mut Point<E>, x: &mut [E]) {
         let Point { y, h, r, .. } = point;
         self.coordinates(z, y);
@@ -73,7 +73,7 @@ impl<'a, E: Real> Parts<'a, E> {
         self.add_span(r, x);
     }
 
-    /// z from x, with the point over z; returns the evaluations of tanh that it took.
+    /// z from x, with the values at z; returns the number of evaluations of tanh.
     pub(super) fn inverse(&self, x: &[E], point: &mut Point<E>, z: &mut [E]) -> Result<u64> {
         let Point { y, h, r, buffers: [a, ..] } = point;
         self.coordinates(x, y);
@@ -130,8 +130,9 @@ impl<'a, E: Real> Parts<'a, E> {
         slopes
     }
 
-    /// From the gradients g of x and l of the log-det to that of z, in place of g; adds those of the
-    /// parameters, where R and R~ take that of their diagonal but for what it has by the log-det.
+    /// Backward pass: turns the gradient g of x, with l of the log-det, into that of z, and adds
+    /// those of the parameters; R and R~ get that of their diagonal without the term of the
+    /// log-det.
     pub(super) fn pull(
         &self,
         z: &[E],
@@ -164,8 +165,8 @@ impl<'a, E: Real> Parts<'a, E> {
         add_product(d_diagonal_tilde, self.r.diagonal(), &d_slopes);
     }
 
-    /// J^-T g in place of g, by the matrix determinant lemma. With J = I + Q R S R~ Q^T and
-    /// S = diag(s),
+    /// J^-T g, in place, by the matrix determinant lemma. With J = I + Q R S R~ Q^T and S =
+    /// diag(s),
     /// ```text
     /// J^-T g = g - Q R~^T w,   w = S u,   u + R^T R~^T w = R^T Q^T g
     /// ```
@@ -192,11 +193,11 @@ impl<'a, E: Real> Parts<'a, E> {
     }
 }
 
-/// Solves u + F G w = t for w, row by row, where F and G are triangular on the same side and u_i is
-/// a function of w_i; writes w and v = G w.
+/// Solves u + F G w = t with w_i = phi_i(u_i) row by row, phi_i being tanh or a factor, F and G
+/// triangular on the same side; writes w and v = G w.
 ///
-/// For row i, `unit` gets (i, F_ii G_ii, t'), has to write the w_i with u_i + F_ii G_ii w_i = t', and
-/// may keep its own scratch in t'.
+/// For row i, `unit` gets (i, c, t') with c = F_ii G_ii and writes the w_i with u_i + c w_i = t';
+/// it may use t' as scratch space.
 fn eliminate<E: Real>(
     [f, g]: [&Factor<E>; 2],
     t: &mut [E],

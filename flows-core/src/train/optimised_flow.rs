@@ -1,11 +1,11 @@
-//! The flow as its optimiser sees it.
+//! The flow as the optimiser sees it.
 
 use crate::parameters::{Parameters, Role, Visitor, VisitorMut, visit_part, visit_part_mut};
 use crate::{Flow, Real, Result};
 
-/// A flow whose base is `base`: learned by gradient steps, or fixed because it is fitted.
+/// A flow whose base is learned by gradient steps, or fixed because it is fitted.
 #[derive(Debug)]
-pub(super) struct Trained<'a, E: Real> {
+pub(super) struct OptimisedFlow<'a, E: Real> {
     pub(super) flow: &'a mut Flow<E>,
     pub(super) base: Role,
 }
@@ -16,7 +16,7 @@ fn of_base(base: Role, role: Role) -> Role {
 }
 
 /// In the order and under the names of [`Flow`].
-impl<E: Real> Parameters<E> for Trained<'_, E> {
+impl<E: Real> Parameters<E> for OptimisedFlow<'_, E> {
     fn visit(&self, f: &mut Visitor<'_, E>) {
         let base = self.base;
         visit_part(self.flow.base(), "base", &mut |name, role, t| f(name, of_base(base, role), t));

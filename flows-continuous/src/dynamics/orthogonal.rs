@@ -1,10 +1,9 @@
-//! Orthonormal bases of many rows at once, by the modified Gram-Schmidt process.
+//! Orthonormalisation of many rows at once, by the modified Gram-Schmidt process.
 
 use flows_core::Real;
 
-/// Makes the vectors of `basis` orthonormal, in place: `(P dim, lanes)`, vector after vector, one
-/// basis a lane. A vector that depends on those before it becomes zero, so that the result still
-/// spans what it did.
+/// Orthonormalises the vectors of `basis` in place: `(P dim, lanes)`, vector after vector, one
+/// basis a lane. A linearly dependent vector becomes zero, so that the span is preserved.
 ///
 /// Each vector is orthogonalised twice, which leaves a loss of orthogonality of a few roundings
 /// (Giraud, Langou, Rozložník, *The loss of orthogonality in the Gram-Schmidt process*, 2005).
@@ -17,7 +16,7 @@ pub(crate) fn orthonormalise<E: Real>(basis: &mut [E], dim: usize, lanes: usize)
         project_out(before, current, dim, lanes);
         project_out(before, current, dim, lanes);
         let short = lengths(current, lanes);
-        // What is left of a dependent vector is rounding.
+        // The remainder of a dependent vector is rounding.
         let least = E::of(dim as f64 * 8.0) * E::epsilon();
         for row in current.chunks_exact_mut(lanes) {
             for ((value, &short), &long) in row.iter_mut().zip(&short).zip(&long) {

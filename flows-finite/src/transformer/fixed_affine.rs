@@ -1,14 +1,14 @@
-//! A fixed change of units.
+//! Fixed affine maps: a change of units.
 
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 
 use super::{Inner, Outer, Transformer};
 
-/// y = scale x + shift with fixed numbers, scale > 0: no parameters to learn.
+/// A fixed affine map y = scale x + shift, scale > 0. It has no parameters.
 ///
-/// For data in other units than the flow, or to move the interval of another fixed map. log-slope
-/// log scale; one fused multiply-add an element.
+/// For data in other units than the flow, or to move the interval of another fixed map. The
+/// log-slope is log scale; one fused multiply-add an element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedAffine {
     scale: f64,
@@ -16,7 +16,7 @@ pub struct FixedAffine {
 }
 
 impl FixedAffine {
-    /// With the given numbers.
+    /// The map of the given scale and shift.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are normal numbers in single precision (shift may be 0) and
@@ -43,7 +43,7 @@ impl<E: Real> Transformer<E> for FixedAffine {
         0
     }
 
-    fn identity(&self) -> Vec<f64> {
+    fn initial(&self) -> Vec<f64> {
         Vec::new()
     }
 

@@ -1,9 +1,9 @@
-//! The lanes of a block: sums over them, and moving one.
+//! Sums over the lanes of a block, and copies of one lane.
 
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-/// Partial sums that are carried side by side; it divides the number of lanes.
+/// Running sums; it divides the number of lanes.
 const ABREAST: usize = 16;
 
 /// Sum of a product over the lanes.

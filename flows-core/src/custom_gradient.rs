@@ -1,19 +1,18 @@
-//! Tensors computed from parameters once for all rows, such as an orthogonal matrix from its
-//! generator.
+//! Tensors with custom gradients.
 
 use crate::tape::Tape;
 use crate::tensor::{Batch, batch};
 use crate::{Real, Result};
 
-/// Records `values`, `(rows, columns)`, as computed from `parameters`: `backward` turns the gradient
-/// of the result into the gradients of the parameters, one for each, in their order.
+/// Records `values`, `(rows, columns)`, as a function of `parameters` with a custom gradient:
+/// `backward` turns the gradient of the result into one gradient for each of the parameters, in
+/// their order.
 ///
-/// The result is a parameter of whatever operation uses it; it has to be derived on the same tape,
-/// before that operation.
+/// An operation may take the result as a parameter, if both are recorded on the same tape.
 ///
 /// # Errors
 /// [`Error::Tensor`](crate::Error::Tensor) unless there are `rows * columns` values.
-pub fn derive<E: Real>(
+pub fn custom_gradient<E: Real>(
     parameters: &[&Batch<E>],
     (values, rows, columns): (Vec<E>, usize, usize),
     backward: impl FnOnce(&[E]) -> Vec<Vec<E>> + 'static,

@@ -1,4 +1,4 @@
-//! A pass over all rows of a batch, with one entry on the tape.
+//! A pass over all rows of a batch, with one tape entry.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, batch, check_columns, per_row};
 use crate::{Context, Real, Result, Scratch, Tally};
 
-/// Buffers of a bijector's passes in either direction, kept from call to call.
+/// Buffers of a bijector's passes in either direction, reused between calls.
 #[derive(Debug, Default)]
 pub(crate) struct Pools<E> {
     forward: Arc<Pool<E>>,
@@ -26,7 +26,7 @@ impl<E> Pools<E> {
     }
 }
 
-/// A pass over all rows of a batch, with one entry on the tape.
+/// Runs a pass over all rows of a batch, with one tape entry.
 pub(crate) fn run_pass<E: Real>(
     (name, context_dim): (&'static str, usize),
     pass: Arc<dyn Pass<E>>,
@@ -55,7 +55,7 @@ pub(crate) fn run_pass<E: Real>(
     Ok(Mapped::new(value, log_det, work.largest()))
 }
 
-/// A pass as the pipeline sees it: inputs are the rows and their context, outputs value and log-det.
+/// A pass for the block pipeline: inputs are rows and context, outputs value and log-det.
 struct Task<E: Real> {
     name: &'static str,
     pass: Arc<dyn Pass<E>>,
@@ -121,7 +121,7 @@ impl<E: Real> Blockwise<E> for Task<E> {
     }
 }
 
-/// What a pass leaves.
+/// What a pass leaves for the way back.
 #[derive(Debug, Default)]
 struct Kept<E> {
     value: Vec<E>,

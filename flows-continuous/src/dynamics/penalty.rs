@@ -1,13 +1,13 @@
-//! Penalties on the path of a continuous flow, which make it easier to integrate.
+//! Path regularisation of continuous flows, which makes them easier to integrate.
 
 use flows_core::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::dynamics::divergence::Divergence;
 use crate::field::Structure;
-use crate::rates::divergence::Divergence;
 use crate::requirement::require;
 
-/// Weights of the path integrals that are added to the training loss, in nats per unit of each.
+/// Weights of path integrals that are added to the training loss, in nats per unit of each.
 ///
 /// | field | integrand | source |
 /// |---|---|---|
@@ -15,9 +15,9 @@ use crate::requirement::require;
 /// | `frobenius` | \|J\|_F^2, exact or estimated with the probes of the trace | RNODE, eq. 8 |
 /// | `hamilton_jacobi` | \|residual of the Hamilton-Jacobi-Bellman equation\| | OT-Flow, eq. 7 |
 ///
-/// The last one has a kink where its residual changes sign: an adaptive solver's gradient is accurate
-/// to about the root of its tolerance there. All default to 0, which costs nothing; `frobenius` needs tangents, `hamilton_jacobi` a potential
-/// field.
+/// The last one has a kink where its residual changes sign; there the gradient of an adaptive
+/// solver is accurate to about the root of its tolerance. All default to 0, which costs nothing;
+/// `frobenius` needs tangents, `hamilton_jacobi` a potential field.
 ///
 /// # Reference
 /// Finlay, Jacobsen, Nurbekyan, Oberman, *How to Train Your Neural ODE*, ICML 2020.
@@ -34,7 +34,7 @@ pub struct Penalties {
     pub hamilton_jacobi: f64,
 }
 
-/// An integrand beside velocity and trace.
+/// A penalty integrand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
     /// Squared speed.
@@ -46,7 +46,7 @@ pub enum Penalty {
 }
 
 impl Penalties {
-    /// The integrands with a weight, and their weights.
+    /// The penalties with a positive weight, and their weights.
     #[must_use]
     pub fn active(self) -> Vec<(Penalty, f64)> {
         let all = [
@@ -57,7 +57,7 @@ impl Penalties {
         all.into_iter().filter(|(_, weight)| *weight != 0.0).collect()
     }
 
-    /// Whether the weights are sound, and field and divergence can give what they weigh.
+    /// Checks the weights, and that field and divergence can give the penalties.
     ///
     /// # Errors
     /// [`Error::Parameter`](flows_core::Error::Parameter) otherwise.
@@ -70,10 +70,10 @@ impl Penalties {
             require(weight >= 0.0 && weight.is_finite(), name, "finite and not negative", weight)?;
         }
         let fits = self.frobenius == 0.0 || !divergence.is_structural();
-        let requirement = "0 unless the divergence is taken with tangents (exact, hutchinson, ..)";
+        let requirement = "0 unless the divergence uses tangents (exact, hutchinson, ..)";
         require(fits, "weight of the Frobenius norm", requirement, self.frobenius)?;
         let fits = self.hamilton_jacobi == 0.0 || structure == Structure::Potential;
-        let requirement = "0 unless the field is that of a potential";
+        let requirement = "0 unless the field is a potential field";
         require(fits, "weight of the Hamilton-Jacobi residual", requirement, self.hamilton_jacobi)
     }
 }

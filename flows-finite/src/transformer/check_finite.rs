@@ -1,4 +1,4 @@
-//! Overflow as an error, for maps that outgrow the numbers.
+//! A check for overflow.
 
 use flows_core::{Error, Real, Result};
 

@@ -1,7 +1,8 @@
-//! What is integrated: the velocity, the trace of its Jacobian, and penalties, over one block.
+//! The augmented dynamics of a continuous flow: the velocity, the trace of its Jacobian, and
+//! penalties, over one block.
 //!
-//! Rows of the rates are `[velocity (dim) | trace | penalties]`, LANES wide each; without a trace
-//! there is the velocity only.
+//! Rows are `[velocity (dim) | trace | penalties]`, LANES wide each; without a trace, the velocity
+//! only.
 
 pub(crate) mod divergence;
 pub(crate) mod orthogonal;
@@ -12,22 +13,22 @@ use std::sync::Arc;
 use flows_core::operation::LANES;
 use flows_core::{Real, Scratch};
 
-use crate::field::{FieldGradients, FieldKernel, Instant};
-use crate::rates::divergence::{Divergence, Hutchinson, Probe};
-use crate::rates::penalty::Penalty;
+use crate::dynamics::divergence::{Divergence, Hutchinson, Probe};
+use crate::dynamics::penalty::Penalty;
+use crate::field::{FieldGradients, FieldInput, FieldKernel};
 
-/// A field with the integrands asked for.
+/// The augmented dynamics of a vector field.
 #[derive(Clone, Debug)]
-pub(crate) struct Rates<E> {
+pub(crate) struct AugmentedDynamics<E> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
-    /// None where only the velocity is wanted.
+    /// `None` if only the velocity is wanted.
     pub(crate) divergence: Option<Divergence>,
     pub(crate) penalties: Vec<Penalty>,
 }
 
-/// What one block's rows bring along.
+/// Inputs that stay fixed along the solve of a block.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Given<'a, E> {
+pub(crate) struct FixedInputs<'a, E> {
     pub(crate) parameters: &'a [&'a [E]],
     /// `(context dim, LANES)`
     pub(crate) context: &'a [E],
@@ -35,23 +36,23 @@ pub(crate) struct Given<'a, E> {
     pub(crate) probes: &'a [E],
 }
 
-/// The rates at one place, with what their backward pass needs.
+/// An evaluation of the augmented dynamics, with what its backward pass needs.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation<E> {
     /// Time of each row, `(LANES)`.
     pub(crate) time: Vec<E>,
     /// `(width, LANES)`
     pub(crate) rates: Vec<E>,
-    /// State with directions behind it, `(dim, (1 + P) LANES)`.
+    /// State followed by directions, `(dim, (1 + P) LANES)`.
     state: Vec<E>,
     stride: usize,
-    /// What the field wrote and left.
+    /// Output of the field.
     velocity: Vec<E>,
     field: Scratch,
 }
 
 impl<E: Real> Evaluation<E> {
-    /// One with the same directions, to be evaluated.
+    /// Another evaluation, not yet computed, with the same directions.
     pub(crate) fn another(&self) -> Self {
         let (time, rates) = (self.time.clone(), vec![E::zero(); self.rates.len()]);
         let state = self.state.clone();
@@ -69,21 +70,21 @@ impl<E: Real> Evaluation<E> {
         self.velocity.chunks_exact(self.stride).map(move |row| &row[first..first + LANES])
     }
 
-    /// Moves to a state, of which the first `dim` rows are read.
+    /// Sets the state to the first `dim` rows of `values`.
     pub(crate) fn move_to(&mut self, values: &[E]) {
         for (row, values) in self.state().zip(values.chunks_exact(LANES)) {
             row.copy_from_slice(values);
         }
     }
 
-    /// Whether the field has been evaluated here.
+    /// Whether the field has been evaluated.
     pub(crate) fn is_evaluated(&self) -> bool {
         !self.velocity.is_empty()
     }
 
-    /// Takes over one lane of another's directions.
+    /// Copies one lane of the directions of another evaluation.
     pub(crate) fn take_lane(&mut self, other: &Self, from: usize, to: usize) {
-        crate::lanes::move_lane(&other.state, from, &mut self.state, to);
+        crate::lane_sums::move_lane(&other.state, from, &mut self.state, to);
     }
 }
 
@@ -96,7 +97,7 @@ pub(crate) struct Buffers<E> {
 }
 
 impl<E: Real> Buffers<E> {
-    /// The gradient of what the field wrote: that of the velocity, the rest zero.
+    /// The gradient of the field's output: that of the velocity, the rest zero.
     fn start(&mut self, evaluation: &Evaluation<E>, d_values: &[E]) -> &mut [E] {
         self.velocity.clear();
         self.velocity.resize(evaluation.velocity.len(), E::zero());
@@ -108,8 +109,8 @@ impl<E: Real> Buffers<E> {
     }
 }
 
-/// Gradients of one evaluation of the rates.
-pub(crate) struct RateGradients<'a, 'b, E> {
+/// Gradients of an evaluation of the augmented dynamics.
+pub(crate) struct DynamicsGradients<'a, 'b, E> {
     /// Of the state; added to.
     pub(crate) state: &'a mut [E],
     /// Of the time of each row; added to.
@@ -120,13 +121,13 @@ pub(crate) struct RateGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<E: Real> Rates<E> {
+impl<E: Real> AugmentedDynamics<E> {
     /// Without penalties.
     pub(crate) fn new(kernel: &Arc<dyn FieldKernel<E>>, divergence: Option<Divergence>) -> Self {
         Self { kernel: Arc::clone(kernel), divergence, penalties: Vec::new() }
     }
 
-    /// Rows of the rates.
+    /// Number of rows.
     pub(crate) fn width(&self) -> usize {
         self.kernel.dim() + usize::from(self.divergence.is_some()) + self.penalties.len()
     }
@@ -135,7 +136,7 @@ impl<E: Real> Rates<E> {
         self.divergence.map_or(0, |d| d.tangents(self.kernel.dim()))
     }
 
-    /// Rows that the field gives of its own.
+    /// Number of rows from the field's structure.
     fn own_rows(&self) -> usize {
         match self.divergence {
             Some(divergence) if divergence.is_structural() => self.kernel.structure().rows(),
@@ -143,13 +144,13 @@ impl<E: Real> Rates<E> {
         }
     }
 
-    /// A place to evaluate with the directions of a solve that starts at `state`, `(dim, LANES)`, and
-    /// `time`. Returns the evaluations that this took, too.
+    /// An evaluation with the directions for a solve from `state`, `(dim, LANES)`, at `time`, and
+    /// the number of field evaluations that the directions took.
     pub(crate) fn start(
         &self,
         time: f64,
         state: &[E],
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
     ) -> (Evaluation<E>, u64) {
         let dim = self.kernel.dim();
         let stride = (1 + self.tangents()) * LANES;
@@ -164,15 +165,15 @@ impl<E: Real> Rates<E> {
         if let Some(divergence) = self.divergence {
             let sketched = |sketch: &[E]| {
                 evaluations += 1;
-                self.images(sketch, time, state, given)
+                self.images(sketch, time, state, fixed)
             };
-            divergence.write_directions(dim, given.probes, &mut evaluation.state, sketched);
+            divergence.write_directions(dim, fixed.probes, &mut evaluation.state, sketched);
         }
         evaluation.move_to(state);
         (evaluation, evaluations)
     }
 
-    /// Bytes of an evaluation; none where they are not known.
+    /// Bytes of an evaluation; `None` if not known.
     pub(crate) fn bytes(&self) -> Option<usize> {
         let tangents = self.tangents();
         let asked = self.divergence.is_some_and(Divergence::is_structural);
@@ -181,26 +182,32 @@ impl<E: Real> Rates<E> {
         Some((rows * LANES + left) * E::BYTES)
     }
 
-    /// Images of directions, `(P dim, LANES)`, under the Jacobian at a time and a state.
-    fn images(&self, directions: &[E], time: f64, state: &[E], given: Given<'_, E>) -> Vec<E> {
-        // Hutchinson's estimator takes its probes as directions, as they are.
+    /// Jacobian-vector products of directions, `(P dim, LANES)`, at a time and a state.
+    fn images(
+        &self,
+        directions: &[E],
+        time: f64,
+        state: &[E],
+        fixed: FixedInputs<'_, E>,
+    ) -> Vec<E> {
+        // Hutchinson's estimator uses its probes as directions.
         let probes = directions.len() / (self.kernel.dim() * LANES);
         let along = Hutchinson { probes, distribution: Probe::Gaussian };
-        let rates = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
-        let given = Given { probes: directions, ..given };
-        let (mut evaluation, _) = rates.start(time, state, given);
-        rates.evaluate(&mut evaluation, given);
+        let dynamics = Self::new(&self.kernel, Some(Divergence::Hutchinson(along)));
+        let fixed = FixedInputs { probes: directions, ..fixed };
+        let (mut evaluation, _) = dynamics.start(time, state, fixed);
+        dynamics.evaluate(&mut evaluation, fixed);
         (0..probes).flat_map(|p| evaluation.tangent(p)).flatten().copied().collect()
     }
 
-    /// Writes the rates at the time and the state of an evaluation.
-    pub(crate) fn evaluate(&self, evaluation: &mut Evaluation<E>, given: Given<'_, E>) {
+    /// Computes the rows at the time and state of an evaluation.
+    pub(crate) fn evaluate(&self, evaluation: &mut Evaluation<E>, fixed: FixedInputs<'_, E>) {
         let dim = self.kernel.dim();
         let Evaluation { time, rates, state, stride, velocity, field } = evaluation;
         let stride = *stride;
         velocity.resize((dim + self.own_rows()) * stride, E::zero());
-        let at = self.instant(time, state, given);
-        self.kernel.forward(at, given.parameters, field, velocity);
+        let at = self.instant(time, state, fixed);
+        self.kernel.forward(at, fixed.parameters, field, velocity);
         for (row, rate) in
             velocity.chunks_exact(stride).take(dim).zip(rates.chunks_exact_mut(LANES))
         {
@@ -230,17 +237,17 @@ impl<E: Real> Rates<E> {
         }
     }
 
-    /// The backward pass of [`evaluate`](Self::evaluate): with gradients G of velocity, a of the trace
-    /// and b of the penalties, the field's output gets
+    /// Backward pass of [`evaluate`](Self::evaluate): with gradients G of the velocity, a of the
+    /// trace and b of the penalties, the field's output has the gradient
     /// ```text
     /// velocity G + 2 b f,   tangents w (a u + 2 b J u),   own rows a, b sign(residual)
     /// ```
     pub(crate) fn backward(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         d_rates: &[E],
-        gradients: RateGradients<'_, '_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let (dim, stride) = (self.kernel.dim(), evaluation.stride);
@@ -269,17 +276,17 @@ impl<E: Real> Rates<E> {
                 }
             }
         }
-        self.pull(evaluation, given, gradients, buffers);
+        self.pull(evaluation, fixed, gradients, buffers);
     }
 
-    /// The backward pass from the gradients of the velocity, `(dim, LANES)`, and of its tangents along
-    /// all axes, `(dim dim, LANES)`, either of which may be none. The evaluation is spent by that.
+    /// Backward pass from the gradients of the velocity, `(dim, LANES)`, and of its tangents along
+    /// all axes, `(dim dim, LANES)`; either may be empty. It uses up the evaluation.
     pub(crate) fn pull_jacobian(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
+        fixed: FixedInputs<'_, E>,
         (d_velocity, d_jacobian): (&[E], &[E]),
-        gradients: RateGradients<'_, '_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let stride = evaluation.stride;
@@ -288,15 +295,15 @@ impl<E: Real> Rates<E> {
             let outer = d_jacobian.chunks_exact(stride - LANES);
             rows.zip(outer).for_each(|(row, outer)| row[LANES..].copy_from_slice(outer));
         }
-        self.pull(evaluation, given, gradients, buffers);
+        self.pull(evaluation, fixed, gradients, buffers);
     }
 
-    /// The backward pass from the gradient of what the field wrote, in the buffers.
+    /// Backward pass from the gradient of the field's output, in the buffers.
     fn pull(
         &self,
         evaluation: &mut Evaluation<E>,
-        given: Given<'_, E>,
-        gradients: RateGradients<'_, '_, E>,
+        fixed: FixedInputs<'_, E>,
+        gradients: DynamicsGradients<'_, '_, E>,
         buffers: &mut Buffers<E>,
     ) {
         let Evaluation { time, state, stride, field, .. } = evaluation;
@@ -310,16 +317,21 @@ impl<E: Real> Rates<E> {
             parameters: gradients.parameters,
             buffers: field_buffers,
         };
-        let at = self.instant(time, state, given);
-        self.kernel.backward(at, given.parameters, field, field_gradients);
+        let at = self.instant(time, state, fixed);
+        self.kernel.backward(at, fixed.parameters, field, field_gradients);
         let rows = d_state.chunks_exact(*stride).zip(gradients.state.chunks_exact_mut(LANES));
         rows.for_each(|(row, target)| flows_core::lanes::add(target, &row[..LANES]));
     }
 
-    fn instant<'a>(&self, time: &'a [E], state: &'a [E], given: Given<'a, E>) -> Instant<'a, E> {
+    fn instant<'a>(
+        &self,
+        time: &'a [E],
+        state: &'a [E],
+        fixed: FixedInputs<'a, E>,
+    ) -> FieldInput<'a, E> {
         let asked = self.divergence.is_some_and(Divergence::is_structural);
-        let structure = asked.then_some(given.probes);
-        Instant { time, tangents: self.tangents(), state, context: given.context, structure }
+        let structure = asked.then_some(fixed.probes);
+        FieldInput { time, tangents: self.tangents(), state, context: fixed.context, structure }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Couplings: which base draw is paired with which data row.
+//! Pairings of base draws and data rows.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::{Error, Real, Result};
 /// Which base draw x0 meets which data row x1; either way x0 and x1 keep their distributions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Coupling {
+pub enum Pairing {
     /// In the order in which they come.
     #[default]
     Independent,
@@ -19,8 +19,9 @@ pub enum Coupling {
     MinibatchOt(MinibatchOt),
 }
 
-/// In each group of successive rows the base draws are permuted so that the sum of |x1 - x0|^2 is
-/// least: paths cross less, so the regression has less noise and the field runs straighter.
+/// Minibatch optimal transport: in each group of successive rows the base draws are permuted to
+/// minimise the sum of |x1 - x0|^2. Paths cross less, so the regression is less noisy and the field
+/// straighter.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
@@ -28,12 +29,12 @@ pub enum Coupling {
 ///
 /// # Domain
 /// For flows without a context. Rows of any context exchange base draws, so those of one context
-/// are no longer distributed like the base, from which its samples start (Cheng, Schwing, *The
-/// Curse of Conditions*, ICCV 2025, <https://arxiv.org/abs/2503.10636>): unless all rows of a group
-/// share their context, choose `independent`.
+/// are no longer distributed like the base (Cheng, Schwing, *The Curse of Conditions*, ICCV 2025,
+/// <https://arxiv.org/abs/2503.10636>): unless all rows of a group share their context, choose
+/// `independent`.
 ///
 /// # Accuracy
-/// The sum is least up to rounding in double precision.
+/// Optimal up to rounding in double precision.
 ///
 /// # Cost
 /// A group of n takes n^2 values of memory and at most n^3 operations; groups run in parallel.
@@ -57,7 +58,7 @@ impl Default for MinibatchOt {
     }
 }
 
-impl Coupling {
+impl Pairing {
     /// # Errors
     /// [`Error::Parameter`] for a value outside its range.
     pub fn check(self) -> Result<()> {
@@ -70,8 +71,8 @@ impl Coupling {
         }
     }
 
-    /// The rows of `x0` in the order in which they meet the rows of `x1`; both of one length.
-    pub(super) fn couple<'a, E: Real>(
+    /// The rows of `x0` in the order of the rows of `x1` that they are paired with; equal lengths.
+    pub(super) fn pair<'a, E: Real>(
         self,
         x0: &'a [E],
         x1: &[E],
@@ -80,31 +81,31 @@ impl Coupling {
         let Self::MinibatchOt(MinibatchOt { group }) = self else {
             return Ok(Cow::Borrowed(x0));
         };
-        let mut coupled = vec![E::zero(); x0.len()];
+        let mut paired = vec![E::zero(); x0.len()];
         let size = group * dim;
         let groups = x0.par_chunks(size).zip(x1.par_chunks(size));
-        let done: Vec<Result<()>> = coupled
+        let done: Vec<Result<()>> = paired
             .par_chunks_mut(size)
             .zip(groups)
-            .map(|(coupled, (x0, x1))| transport(x0, x1, dim, coupled))
+            .map(|(paired, (x0, x1))| transport(x0, x1, dim, paired))
             .collect();
         for (index, result) in done.into_iter().enumerate() {
             result.map_err(|error| error.shifted(index * group))?;
         }
-        Ok(Cow::Owned(coupled))
+        Ok(Cow::Owned(paired))
     }
 }
 
 /// Writes the rows of `x0` of one group in the order of least cost.
-fn transport<E: Real>(x0: &[E], x1: &[E], dim: usize, coupled: &mut [E]) -> Result<()> {
+fn transport<E: Real>(x0: &[E], x1: &[E], dim: usize, paired: &mut [E]) -> Result<()> {
     let costs = Costs::squared_distances(x1, x0, dim);
     if !costs.are_bounded() {
         let quantity = "sum of the squared distances between base draws and data of a group";
-        let advice = "the row is the group's first; standardise the data";
+        let advice = "standardise the data (the row is the first of the group)";
         return Err(Error::NonFinite { quantity, row: 0, advice });
     }
-    for (coupled, column) in coupled.chunks_exact_mut(dim).zip(assign(&costs)) {
-        coupled.copy_from_slice(&x0[column * dim..(column + 1) * dim]);
+    for (paired, column) in paired.chunks_exact_mut(dim).zip(assign(&costs)) {
+        paired.copy_from_slice(&x0[column * dim..(column + 1) * dim]);
     }
     Ok(())
 }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use flows_core::operation::LANES;
-use flows_core::{Error, LogDet, Real, Result, Stream, normals};
+use flows_core::{Error, Exactness, Real, Result, Stream, normals};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::dynamics::orthogonal::{orthonormalise, project_out};
 use crate::field::Structure;
-use crate::rates::orthogonal::{orthonormalise, project_out};
 use crate::requirement::require;
 
 /// Distribution of probe vectors; all have mean 0 and covariance I.
@@ -45,7 +45,7 @@ pub enum Divergence {
     Bottleneck(Hutchinson),
 }
 
-/// Hutchinson's estimator.
+/// Settings of Hutchinson's estimator.
 ///
 /// # Reference
 /// Hutchinson, *A stochastic estimator of the trace of the influence matrix*, 1989; Grathwohl et
@@ -53,7 +53,7 @@ pub enum Divergence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hutchinson {
-    /// Probes of a row.
+    /// Probes for each row.
     pub probes: usize,
     /// Their distribution.
     pub distribution: Probe,
@@ -66,7 +66,7 @@ impl Default for Hutchinson {
 }
 
 impl Hutchinson {
-    /// Probes that are drawn for vectors of `width` entries.
+    /// Number of probes for vectors of `width` entries.
     fn count(self, width: usize) -> usize {
         match self.distribution {
             Probe::Orthogonal => self.probes.min(width),
@@ -79,9 +79,9 @@ impl Hutchinson {
 /// ```text
 /// tr J ~ tr(Q^T J Q) + mean over probes g of g^T (I - Q Q^T) J (I - Q Q^T) g
 /// ```
-/// unbiased for any Q that does not depend on g. Q is computed where the solve starts and then held
-/// fixed; gradients take it as a constant, which leaves them unbiased for the same reason. With a
-/// sketch of D columns the trace is exact, unless signs happen to be parallel.
+/// unbiased for any Q that does not depend on g. Q is computed at the start of a solve and then
+/// fixed; gradients treat it as a constant, which leaves them unbiased. With a sketch of D columns
+/// the trace is exact, unless sign vectors happen to be parallel.
 ///
 /// # Reference
 /// Meyer, Musco, Musco, Woodruff, *Hutch++: Optimal Stochastic Trace Estimation*, SOSA 2021.
@@ -91,7 +91,7 @@ impl Hutchinson {
 pub struct HutchPlusPlus {
     /// Columns of the sketch; at most D.
     pub sketch: usize,
-    /// Probes off its range.
+    /// Probes off the range of the sketch.
     pub probes: usize,
     /// Distribution of probes and sketch.
     pub distribution: Probe,
@@ -114,11 +114,11 @@ impl HutchPlusPlus {
 const MOST_PROBES: usize = 1_000;
 
 impl Divergence {
-    /// Whether a field of this dimension and structure can be asked.
+    /// Checks that a field of this dimension and structure supports the method.
     ///
     /// # Errors
-    /// [`Error::Parameter`] without probes or with more than are of any use; [`Error::Unavailable`]
-    /// for a field that lacks the structure.
+    /// [`Error::Parameter`] for 0 probes or more than are useful; [`Error::Unavailable`] for a
+    /// field without the structure.
     pub fn check(self, dim: usize, structure: Structure) -> Result<()> {
         let unavailable = |what, advice| Err(Error::Unavailable { what, advice });
         if structure == Structure::Potential && self != Self::Closed {
@@ -150,10 +150,10 @@ impl Divergence {
 
     /// Whether log-dets are exact.
     #[must_use]
-    pub fn log_det(self) -> LogDet {
+    pub fn exactness(self) -> Exactness {
         match self {
-            Self::Exact | Self::Closed => LogDet::Exact,
-            _ => LogDet::Estimate,
+            Self::Exact | Self::Closed => Exactness::Exact,
+            _ => Exactness::Estimated,
         }
     }
 
@@ -162,7 +162,7 @@ impl Divergence {
         matches!(self, Self::Closed | Self::Bottleneck(_))
     }
 
-    /// Tangents behind each value.
+    /// Number of tangents after each value.
     pub(crate) fn tangents(self, dim: usize) -> usize {
         match self {
             Self::Exact => dim,
@@ -181,7 +181,7 @@ impl Divergence {
         }
     }
 
-    /// Random numbers of a row.
+    /// Number of random values for a row.
     pub(crate) fn noise(self, dim: usize, structure: Structure) -> usize {
         match (self, structure) {
             (Self::Bottleneck(h), Structure::Bottleneck(width)) => h.count(width) * width,
@@ -190,7 +190,7 @@ impl Divergence {
         }
     }
 
-    /// The probes of `rows` rows, row by row, probe after probe.
+    /// Draws the probes of `rows` rows, row by row, probe after probe.
     pub(crate) fn draw<E: Real>(
         self,
         rows: usize,
@@ -229,9 +229,9 @@ impl Divergence {
         }
     }
 
-    /// Writes the directions of a block behind the values of `state`, `(dim, (1 + P) LANES)`:
-    /// unit vectors, or `probes`, `(P dim, LANES)`. For Hutch++, `sketched` turns the first
-    /// directions, the sketch, into their images under the Jacobian.
+    /// Writes the directions of a block after the values of `state`, `(dim, (1 + P) LANES)`: unit
+    /// vectors, or `probes`, `(P dim, LANES)`. For Hutch++, `sketched` maps the sketch, the first
+    /// directions, to its image under the Jacobian.
     pub(crate) fn write_directions<E: Real>(
         self,
         dim: usize,
@@ -262,7 +262,7 @@ impl Divergence {
         }
     }
 
-    /// The weight of each tangent of each feature and its place in a block of states or velocities.
+    /// Weight of each tangent of each feature and its place in a block of states or velocities.
     fn tangents_of<E: Real>(self, dim: usize) -> impl Iterator<Item = (E, Range<usize>)> {
         let tangents = self.tangents(dim);
         (0..dim).flat_map(move |feature| {
@@ -273,13 +273,13 @@ impl Divergence {
         })
     }
 
-    /// Those that the trace needs: of unit vectors the diagonal.
+    /// Those of the trace: for unit vectors the diagonal.
     fn traced<E: Real>(self, dim: usize) -> impl Iterator<Item = (E, Range<usize>)> {
         let apart = if self == Self::Exact { dim + 1 } else { 1 };
         self.tangents_of(dim).step_by(apart)
     }
 
-    /// Sum over tangents of direction times velocity tangent, for every lane.
+    /// Writes the trace: the weighted sum of direction times velocity tangent, for every lane.
     pub(crate) fn trace<E: Real>(self, dim: usize, state: &[E], velocity: &[E], trace: &mut [E]) {
         trace.fill(E::zero());
         for (weight, at) in self.traced::<E>(dim) {
@@ -290,7 +290,7 @@ impl Divergence {
         }
     }
 
-    /// Adds the gradient of the velocity's tangents that the gradient of the trace asks for.
+    /// Backward pass of [`trace`](Self::trace): adds to the gradient of the velocity's tangents.
     pub(crate) fn pull<E: Real>(
         self,
         dim: usize,
@@ -315,7 +315,7 @@ impl Divergence {
         }
     }
 
-    /// Adds the gradient of [`frobenius`](Self::frobenius): 2 w times tangent.
+    /// Backward pass of [`frobenius`](Self::frobenius): adds 2 w times tangent.
     pub(crate) fn pull_frobenius<E: Real>(
         self,
         dim: usize,
@@ -337,7 +337,7 @@ fn check_probes(probes: usize) -> Result<()> {
     require(few, "probes", "between 1 and 1000", probes as f64)
 }
 
-/// Puts probes, `(P dim, LANES)`, behind the values of a state.
+/// Writes probes, `(P dim, LANES)`, after the values of a state.
 fn write_probes<E: Copy>(probes: &[E], dim: usize, tangents: usize, state: &mut [E]) {
     for (i, row) in state.chunks_exact_mut((1 + tangents) * LANES).enumerate() {
         for (p, target) in row[LANES..].chunks_exact_mut(LANES).enumerate() {
