@@ -122,8 +122,8 @@ impl<E: Real> Trainer<E> {
             return Err(Error::Dimension { op: "training data", expected, got });
         }
         let judge = match (validation, material) {
-            (Some(validation), _) => Some(Judge::Rows(validation)),
-            (None, Material::Density(target)) => Some(Judge::Density(target)),
+            (Some(validation), _) => Some(ValidationData::Rows(validation)),
+            (None, Material::Density(target)) => Some(ValidationData::Density(target)),
             (None, Material::Rows(_)) => None,
         };
         if self.state.steps == 0 {
@@ -268,18 +268,18 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    fn validate(&mut self, judge: Judge<'_, E>) -> Result<f64> {
+    fn validate(&mut self, judge: ValidationData<'_, E>) -> Result<f64> {
         let latest = self.average.as_ref().map(|_| weights(&self.flow));
         if let Some(average) = &self.average {
             set_weights(&mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let result = match judge {
-            Judge::Rows(rows) => {
+            ValidationData::Rows(rows) => {
                 let log_prob = self.flow.evaluate(&rows.values, &rows.context);
                 log_prob.map(|(v, _)| -v.iter().sum::<f64>() / v.len() as f64)
             }
-            Judge::Density(target) => {
+            ValidationData::Density(target) => {
                 reverse_nats(&self.flow, target, self.config.batch_rows, self.seed)
             }
         };
@@ -371,7 +371,7 @@ fn base_role(config: &TrainConfig) -> Role {
 
 /// What weights are validated on.
 #[derive(Clone, Copy)]
-enum Judge<'a, E: Real> {
+enum ValidationData<'a, E: Real> {
     Rows(&'a Validation<E>),
     Density(&'a dyn Target),
 }
