@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_bench::targets::KnownTarget;
-use flows_core::train::{Checkpoint, Material, StopReason, Trainer, Validation, write_atomically};
+use flows_core::train::{
+    Checkpoint, StopReason, Trainer, TrainingData, Validation, write_atomically,
+};
 use flows_core::{Flow, Real, Target};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -253,12 +255,12 @@ pub fn train<'a, E: Real>(
         Subject::Data(data) => (Some(data.source::<E>()?), Some(validation(data))),
         Subject::Target(_) => (None, None),
     };
-    let material = match (&source, &subject) {
-        (Some(source), _) => Material::Rows(&**source),
-        (None, Subject::Target(target)) => Material::Density(target),
+    let training_data = match (&source, &subject) {
+        (Some(source), _) => TrainingData::Rows(&**source),
+        (None, Subject::Target(target)) => TrainingData::Density(target),
         (None, Subject::Data(_)) => bail!("a problem is a toy or a table"),
     };
-    let outcome = trainer.run(material, validation.as_ref(), |trainer, progress| {
+    let outcome = trainer.run(training_data, validation.as_ref(), |trainer, progress| {
         bar.set_position((progress.fraction * 1000.0) as u64);
         curve
             .note(trainer, progress, bar)
