@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use flows_bench::targets::KnownTarget;
 use flows_core::tensor::cast;
-use flows_core::train::{Checkpoint, Material, StopReason, Trainer, Validation};
+use flows_core::train::{Checkpoint, TrainingData, StopReason, Trainer, Validation};
 use flows_core::{Flow, Real};
 use flows_report::record::MetricsRow;
 use indicatif::ProgressBar;
@@ -62,7 +62,7 @@ pub fn on_rows<E: Real>(
     let validation =
         Validation { values: cast(&data.validation), context: flows_core::Context::none() };
     let offset = data.validation_offset;
-    train(config, flow, (Material::Rows(&*source), Some(&validation)), offset, place)
+    train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), offset, place)
 }
 
 /// Trains a flow on a density, by reverse KL; validations are above the least that it allows.
@@ -76,13 +76,13 @@ pub fn on_density<E: Real>(
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
     let offset = target.log_normaliser().nats;
-    train(config, flow, (Material::Density(&target), None), offset, place)
+    train(config, flow, (TrainingData::Density(&target), None), offset, place)
 }
 
 fn train<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,
-    (material, validation): (Material<'_, E>, Option<&Validation<E>>),
+    (material, validation): (TrainingData<'_, E>, Option<&Validation<E>>),
     offset: f64,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {

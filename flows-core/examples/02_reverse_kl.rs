@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 
 use flows_core::train::{
-    AdamConfig, Annealing, Budget, Material, Objective, ReverseKl, TrainConfig, Trainer,
+    AdamConfig, Annealing, Budget, Objective, ReverseKl, TrainConfig, Trainer, TrainingData,
 };
 use flows_core::{Base, Chain, Estimator, Flow, Result, Target, stream};
 
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         };
         let mut trainer = Trainer::new(flow, config, Budget::Steps(800), 1)?;
         let (mut value, mut noise) = (0.0, 0.0);
-        trainer.run(Material::Density(&TwoModes), None, |_, progress| {
+        trainer.run(TrainingData::Density(&TwoModes), None, |_, progress| {
             value = progress.reverse_nats.unwrap_or(f64::NAN);
             noise = progress.gradient_norm;
             Ok(ControlFlow::Continue(()))

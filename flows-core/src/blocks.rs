@@ -91,11 +91,11 @@ impl<E> fmt::Debug for Pool<E> {
     }
 }
 
-fn taken<T>(from: &Mutex<Vec<T>>) -> Option<T> {
+fn take_buffer<T>(from: &Mutex<Vec<T>>) -> Option<T> {
     from.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }
 
-fn given<T>(to: &Mutex<Vec<T>>, back: T) {
+fn return_buffer<T>(to: &Mutex<Vec<T>>, back: T) {
     to.lock().unwrap_or_else(PoisonError::into_inner).push(back);
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn run<E: Real>(
     let starts: Vec<usize> = (0..rows).step_by(LANES).collect();
     let targets = divided(&mut outputs, &widths, &starts, rows);
     let work = |(first, targets): (usize, Vec<&mut [E]>)| {
-        let mut block = taken(&pool.blocks).unwrap_or_default();
+        let mut block = take_buffer(&pool.blocks).unwrap_or_default();
         forward(&*task, first, &sources, &widths, &mut block)
             .map_err(|error| error.shifted(first))?;
         for (source, target) in block.outputs.iter().zip(targets) {
@@ -147,7 +147,7 @@ pub(crate) fn run<E: Real>(
         if recorded && (first < KEPT * LANES || !task.can_repeat()) {
             return Ok(Some(block));
         }
-        given(&pool.blocks, block);
+        return_buffer(&pool.blocks, block);
         Ok(None)
     };
     let pairs: Vec<_> = starts.iter().copied().zip(targets).collect();

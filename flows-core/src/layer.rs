@@ -21,14 +21,14 @@ pub struct Layer<E: Real> {
     map: Arc<dyn Map<E>>,
     tensors: Tensors<E>,
     /// The prepared values, cached until the tensors change.
-    ready: OnceLock<Arc<Ready<E>>>,
+    ready: OnceLock<Arc<Prepared<E>>>,
     mode: EvalMode,
     pools: Pools<E>,
 }
 
 /// A map with its prepared values.
 #[derive(Debug)]
-struct Ready<E: Real> {
+struct Prepared<E: Real> {
     map: Arc<dyn Map<E>>,
     tensors: Tensors<E>,
     parameters: Vec<Vec<E>>,
@@ -74,13 +74,13 @@ impl<E: Real> Layer<E> {
         Ok(self.ready()?.parameters.clone())
     }
 
-    fn ready(&self) -> Result<Arc<Ready<E>>> {
+    fn ready(&self) -> Result<Arc<Prepared<E>>> {
         if let Some(ready) = self.ready.get() {
             return Ok(Arc::clone(ready));
         }
         let (map, tensors) = (Arc::clone(&self.map), self.tensors.clone());
         let parameters = map.prepare(tensors.values())?;
-        let ready = Ready { map, tensors, parameters };
+        let ready = Prepared { map, tensors, parameters };
         Ok(Arc::clone(self.ready.get_or_init(|| Arc::new(ready))))
     }
 
@@ -103,15 +103,15 @@ impl<E: Real> Layer<E> {
         context: &Context<E>,
         tape: &mut Tape<E>,
     ) -> Result<Mapped<E>> {
-        let pass = Arc::new(self.one(direction, crate::Values::rows(input))?);
+        let pass = Arc::new(self.layer_pass(direction, crate::Values::rows(input))?);
         let name = (self.map.name(), self.map.context_dim());
         run_pass(name, pass, (input, context), (&self.pools, direction), tape)
     }
 
-    fn one(&self, direction: Direction, rows: usize) -> Result<One<E>> {
+    fn layer_pass(&self, direction: Direction, rows: usize) -> Result<LayerPass<E>> {
         let (ready, mode) = (self.ready()?, self.mode);
         let noise = ready.map.noise(mode, rows);
-        Ok(One { ready, direction, mode, noise, rows })
+        Ok(LayerPass { ready, direction, mode, noise, rows })
     }
 }
 
@@ -148,7 +148,7 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 
     fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
-        Ok(Some(Arc::new(self.one(direction, rows)?)))
+        Ok(Some(Arc::new(self.layer_pass(direction, rows)?)))
     }
 
     fn exactness(&self) -> Exactness {
@@ -178,9 +178,9 @@ impl<E: Real> Bijector<E> for Layer<E> {
     }
 }
 
-/// One direction of a layer, as a pass.
-struct One<E: Real> {
-    ready: Arc<Ready<E>>,
+/// LayerPass direction of a layer, as a pass.
+struct LayerPass<E: Real> {
+    ready: Arc<Prepared<E>>,
     direction: Direction,
     mode: EvalMode,
     /// Row by row.
@@ -188,7 +188,7 @@ struct One<E: Real> {
     rows: usize,
 }
 
-impl<E: Real> One<E> {
+impl<E: Real> LayerPass<E> {
     fn parameters(&self) -> Vec<&[E]> {
         self.ready.parameters.iter().map(Vec::as_slice).collect()
     }
@@ -212,7 +212,7 @@ impl<E: Real> One<E> {
     }
 }
 
-impl<E: Real> Pass<E> for One<E> {
+impl<E: Real> Pass<E> for LayerPass<E> {
     fn dim(&self) -> usize {
         self.ready.map.dim()
     }
@@ -262,7 +262,7 @@ impl<E: Real> Pass<E> for One<E> {
     }
 
     fn deliver(&self, sums: &mut [Vec<E>], gradients: &mut Gradients<E>) -> Result<()> {
-        let Ready { map, tensors, parameters } = &*self.ready;
+        let Prepared { map, tensors, parameters } = &*self.ready;
         let mut pulled = map.pull_prepared(tensors, parameters, sums)?;
         if pulled.is_none() && parameters.len() != tensors.all().len() {
             let (what, advice) =

@@ -88,11 +88,11 @@ pub fn apply_with<E: Real>(
     tape: &mut Tape<E>,
 ) -> Result<Vec<Batch<E>>> {
     let (tensors, operation) = (parameters.to_vec(), Box::new(operation));
-    apply_erased(Plain { operation, tensors, values }, inputs, tape)
+    apply_erased(BoundOperation { operation, tensors, values }, inputs, tape)
 }
 
 fn apply_erased<E: Real>(
-    plain: Plain<E>,
+    plain: BoundOperation<E>,
     inputs: &[&Batch<E>],
     tape: &mut Tape<E>,
 ) -> Result<Vec<Batch<E>>> {
@@ -129,19 +129,19 @@ pub fn column<E: Real>(wide: Batch<E>, tape: &mut Tape<E>) -> Result<PerRow<E>> 
 }
 
 /// An operation with its parameters.
-struct Plain<E: Real> {
+struct BoundOperation<E: Real> {
     operation: Box<dyn Operation<E>>,
     tensors: Vec<Batch<E>>,
     values: Arc<Vec<Vec<E>>>,
 }
 
-impl<E: Real> Plain<E> {
+impl<E: Real> BoundOperation<E> {
     fn parameters(&self) -> Vec<&[E]> {
         self.values.iter().map(Vec::as_slice).collect()
     }
 }
 
-impl<E: Real> Blockwise<E> for Plain<E> {
+impl<E: Real> Blockwise<E> for BoundOperation<E> {
     fn name(&self) -> &'static str {
         self.operation.name()
     }

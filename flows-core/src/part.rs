@@ -146,7 +146,7 @@ impl<E: Real> Bijector<E> for Part<E> {
     fn pass(&self, direction: Direction, rows: usize) -> Result<Option<Arc<dyn Pass<E>>>> {
         let Some(inner) = self.inner.pass(direction, rows)? else { return Ok(None) };
         let features = Arc::clone(&self.indices);
-        Ok(Some(Arc::new(OnFeatures { inner, dim: self.dim, features })))
+        Ok(Some(Arc::new(SubsetPass { inner, dim: self.dim, features })))
     }
 
     fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
@@ -162,7 +162,7 @@ impl<E: Real> Bijector<E> for Part<E> {
 }
 
 /// A pass on some of the features.
-struct OnFeatures<E: Real> {
+struct SubsetPass<E: Real> {
     inner: Arc<dyn Pass<E>>,
     dim: usize,
     features: Arc<[usize]>,
@@ -189,7 +189,7 @@ pub(crate) fn scatter<E: Real>(chosen: &[E], features: &[usize], block: &mut [E]
     }
 }
 
-impl<E: Real> Pass<E> for OnFeatures<E> {
+impl<E: Real> Pass<E> for SubsetPass<E> {
     fn dim(&self) -> usize {
         self.dim
     }

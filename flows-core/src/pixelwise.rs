@@ -171,7 +171,7 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
             return Ok(None);
         }
         let Some(inner) = self.inner.pass(direction, rows)? else { return Ok(None) };
-        Ok(Some(Arc::new(EachPlace { inner, places: self.pixels })))
+        Ok(Some(Arc::new(PixelPass { inner, places: self.pixels })))
     }
 
     fn image(&self, z: &Batch<E>, context: &Context<E>) -> Result<(Batch<E>, Work)> {
@@ -191,18 +191,18 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
 }
 
 /// A pass at each place in turn; the features of place p are `p`, `p + places`, ..
-struct EachPlace<E: Real> {
+struct PixelPass<E: Real> {
     inner: Arc<dyn Pass<E>>,
     places: usize,
 }
 
-impl<E: Real> EachPlace<E> {
+impl<E: Real> PixelPass<E> {
     fn features(&self, place: usize) -> Vec<usize> {
         (0..self.inner.dim()).map(|feature| feature * self.places + place).collect()
     }
 }
 
-impl<E: Real> Pass<E> for EachPlace<E> {
+impl<E: Real> Pass<E> for PixelPass<E> {
     fn dim(&self) -> usize {
         self.inner.dim() * self.places
     }

@@ -3,7 +3,6 @@
 mod adam;
 mod checkpoint;
 mod config;
-mod material;
 mod objective;
 mod optimised_flow;
 mod progress;
@@ -11,13 +10,14 @@ mod schedule;
 mod source;
 mod step;
 mod trainer;
+mod training_data;
 
 pub use adam::{Adam, AdamConfig, gradient_norm};
 pub use checkpoint::{Checkpoint, write_atomically};
 pub use config::{BaseUpdate, TrainConfig};
-pub use material::Material;
 pub use objective::{Annealing, MaximumMeanDiscrepancy, Objective, ReverseKl, SimulationFree};
 pub use progress::{Progress, StopReason, Validation};
 pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::Trainer;
+pub use training_data::TrainingData;

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use super::transpose::{from_lanes, gradient_to_lanes};
 use super::{
-    Block, Blockwise, Gradient, Pool, divided, forward, given, on_all_threads, slices, slices_mut,
-    taken,
+    Block, Blockwise, Gradient, Pool, divided, forward, on_all_threads, return_buffer, slices,
+    slices_mut, take_buffer,
 };
 use crate::lanes::{LANES, add};
 use crate::tape::Gradients;
@@ -61,7 +61,7 @@ impl<E: Real> Record<E> {
         };
         let tasks: Vec<Leaf<'_, E>> = leaves.iter().zip(targets).map(leaf).collect();
         let work = |Leaf { start, blocks, mut targets }: Leaf<'_, E>| {
-            let mut sums = taken(&pool.sums).unwrap_or_default();
+            let mut sums = take_buffer(&pool.sums).unwrap_or_default();
             sums.resize_with(lengths.len(), Vec::new);
             for (sum, &length) in sums.iter_mut().zip(&lengths) {
                 sum.resize(length, E::zero());
@@ -73,13 +73,13 @@ impl<E: Real> Record<E> {
                     let mut block = match kept {
                         Some(block) => block,
                         None => {
-                            let mut block = taken(&pool.blocks).unwrap_or_default();
+                            let mut block = take_buffer(&pool.blocks).unwrap_or_default();
                             forward(&*task, first, &sources, &widths, &mut block)?;
                             block
                         }
                     };
                     backward(&*task, first, &mut block, outer, &mut targets, &mut sums)?;
-                    given(&pool.blocks, block);
+                    return_buffer(&pool.blocks, block);
                     Ok(())
                 };
                 way_back().map_err(|error: Error| error.shifted(first))?;
@@ -96,7 +96,7 @@ impl<E: Real> Record<E> {
             }
             task.deliver(total, gradients)?;
         }
-        sums.into_iter().for_each(|sums| given(&pool.sums, sums));
+        sums.into_iter().for_each(|sums| return_buffer(&pool.sums, sums));
         Ok(())
     }
 }

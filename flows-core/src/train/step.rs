@@ -1,9 +1,9 @@
 //! The loss of one step, a function of the flow, the run's seed and the step's number.
 
-use super::material::Material;
 use super::objective::{Objective, ReverseKl};
 use super::progress::Progress;
 use super::source::{Minibatch, Source};
+use super::training_data::TrainingData;
 use crate::objective::{
     Annealed, Divergence, Loss, flow_matching, forward_kl, mean, mmd, reverse_divergence,
 };
@@ -69,21 +69,21 @@ impl Step {
         self,
         flow: &Flow<E>,
         objective: &Objective,
-        material: Material<'_, E>,
+        training_data: TrainingData<'_, E>,
     ) -> Result<(Loss<E>, Measured, u64), Stop> {
-        match (objective, material) {
-            (Objective::ReverseKl(settings), Material::Density(target)) => {
+        match (objective, training_data) {
+            (Objective::ReverseKl(settings), TrainingData::Density(target)) => {
                 self.divergence(flow, settings, target)
             }
-            (Objective::ReverseKl(_), Material::Rows(_)) => {
+            (Objective::ReverseKl(_), TrainingData::Rows(_)) => {
                 let advice = "train on a density, or choose maximum likelihood";
                 Err(Stop::Source(Error::Unavailable { what: "reverse KL to rows", advice }))
             }
-            (_, Material::Density(_)) => {
+            (_, TrainingData::Density(_)) => {
                 let (what, advice) = ("training without rows", "choose reverse KL");
                 Err(Stop::Source(Error::Unavailable { what, advice }))
             }
-            (_, Material::Rows(source)) => self.loss_of_rows(flow, objective, source),
+            (_, TrainingData::Rows(source)) => self.loss_of_rows(flow, objective, source),
         }
     }
 

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::adam::{Adam, gradient_norm};
 use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
-use super::material::Material;
 use super::optimised_flow::OptimisedFlow;
 use super::progress::{Progress, StopReason, Validation};
 use super::schedule::{Budget, Spent};
 use super::step::{Step, Stop, reverse_nats, tensors};
+use super::training_data::TrainingData;
 use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
@@ -104,37 +104,37 @@ impl<E: Real> Trainer<E> {
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
     /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///
-    /// `material` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
+    /// `training_data` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
     /// density without validation rows is validated by the divergence over eight batches of draws.
     ///
     /// # Errors
     /// Errors of the source, of `report`, or of validation; [`Error::Unavailable`] if objective and
-    /// material do not fit. Divergence is a [`StopReason`], not an error.
+    /// training data do not fit. Divergence is a [`StopReason`], not an error.
     pub fn run<'a>(
         &mut self,
-        material: impl Into<Material<'a, E>>,
+        training_data: impl Into<TrainingData<'a, E>>,
         validation: Option<&Validation<E>>,
         mut report: impl FnMut(&Self, &Progress) -> Result<ControlFlow<()>>,
     ) -> Result<StopReason> {
-        let material = material.into();
-        if material.dim() != self.flow.dim() {
-            let (expected, got) = (self.flow.dim(), material.dim());
+        let training_data = training_data.into();
+        if training_data.dim() != self.flow.dim() {
+            let (expected, got) = (self.flow.dim(), training_data.dim());
             return Err(Error::Dimension { op: "training data", expected, got });
         }
-        let judge = match (validation, material) {
-            (Some(validation), _) => Some(Judge::Rows(validation)),
-            (None, Material::Density(target)) => Some(Judge::Density(target)),
-            (None, Material::Rows(_)) => None,
+        let judge = match (validation, training_data) {
+            (Some(validation), _) => Some(ValidationData::Rows(validation)),
+            (None, TrainingData::Density(target)) => Some(ValidationData::Density(target)),
+            (None, TrainingData::Rows(_)) => None,
         };
         if self.state.steps == 0 {
-            self.initialise(material)?;
+            self.initialise(training_data)?;
         }
         if self.is_exhausted() {
             return Ok(StopReason::EarlyStop);
         }
         while self.budget.progress(self.state.spent()) < 1.0 {
             let clock = Instant::now();
-            let mut progress = match self.step(material) {
+            let mut progress = match self.step(training_data) {
                 Ok(progress) => progress,
                 Err(Stop::Source(error)) => return Err(error),
                 Err(Stop::Diverged(error)) => return Ok(self.diverged(&error.to_string())),
@@ -173,15 +173,17 @@ impl<E: Real> Trainer<E> {
 
     /// Data-dependent initialisation on the rows of the first step; without rows, on draws of the
     /// flow, if it can invert them.
-    fn initialise(&mut self, material: Material<'_, E>) -> Result<()> {
-        let (x, context) = match material {
-            Material::Rows(source) => {
+    fn initialise(&mut self, training_data: TrainingData<'_, E>) -> Result<()> {
+        let (x, context) = match training_data {
+            TrainingData::Rows(source) => {
                 tensors(source.minibatch(0, self.config.batch_rows)?, source)?
             }
-            Material::Density(_) if self.flow.bijector().costs().inverse == Cost::Unavailable => {
+            TrainingData::Density(_)
+                if self.flow.bijector().costs().inverse == Cost::Unavailable =>
+            {
                 return Ok(());
             }
-            Material::Density(_) => {
+            TrainingData::Density(_) => {
                 let (rows, mut rng) = (self.config.batch_rows, stream(self.seed, "initial draws"));
                 (self.flow.sample(rows, &Context::none(), &mut rng)?.0, Context::none())
             }
@@ -190,15 +192,16 @@ impl<E: Real> Trainer<E> {
         Ok(())
     }
 
-    fn step(&mut self, material: Material<'_, E>) -> Result<Progress, Stop> {
+    fn step(&mut self, training_data: TrainingData<'_, E>) -> Result<Progress, Stop> {
         let index = self.state.steps;
         let bijector = self.flow.bijector_mut();
         bijector.set_purpose(Purpose::Training)?;
         bijector.begin_step(&mut stream(self.seed, &format!("probes {index}")))?;
-        self.update_base(material)?;
+        self.update_base(training_data)?;
         let fraction = self.budget.progress(self.state.spent());
         let step = Step { seed: self.seed, index, fraction, rows: self.config.batch_rows };
-        let (loss, measured, rows) = step.loss(&self.flow, &self.config.objective, material)?;
+        let (loss, measured, rows) =
+            step.loss(&self.flow, &self.config.objective, training_data)?;
         let Loss { value: loss, gradient: mut gradients, work } = loss;
         let mut trained = OptimisedFlow { flow: &mut self.flow, base: base_role(&self.config) };
         let norm = gradient_norm(&trained, &mut gradients).map_err(Stop::Source)?;
@@ -227,8 +230,9 @@ impl<E: Real> Trainer<E> {
     }
 
     /// Fits the base, where the config asks for it at this step.
-    fn update_base(&mut self, material: Material<'_, E>) -> Result<(), Stop> {
-        let (Some(update), Material::Rows(source)) = (self.config.base_update, material) else {
+    fn update_base(&mut self, training_data: TrainingData<'_, E>) -> Result<(), Stop> {
+        let (Some(update), TrainingData::Rows(source)) = (self.config.base_update, training_data)
+        else {
             return Ok(());
         };
         if !self.state.steps.is_multiple_of(update.every) {
@@ -268,18 +272,18 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    fn validate(&mut self, judge: Judge<'_, E>) -> Result<f64> {
+    fn validate(&mut self, judge: ValidationData<'_, E>) -> Result<f64> {
         let latest = self.average.as_ref().map(|_| weights(&self.flow));
         if let Some(average) = &self.average {
             set_weights(&mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let result = match judge {
-            Judge::Rows(rows) => {
+            ValidationData::Rows(rows) => {
                 let log_prob = self.flow.evaluate(&rows.values, &rows.context);
                 log_prob.map(|(v, _)| -v.iter().sum::<f64>() / v.len() as f64)
             }
-            Judge::Density(target) => {
+            ValidationData::Density(target) => {
                 reverse_nats(&self.flow, target, self.config.batch_rows, self.seed)
             }
         };
@@ -371,7 +375,7 @@ fn base_role(config: &TrainConfig) -> Role {
 
 /// What weights are validated on.
 #[derive(Clone, Copy)]
-enum Judge<'a, E: Real> {
+enum ValidationData<'a, E: Real> {
     Rows(&'a Validation<E>),
     Density(&'a dyn Target),
 }

@@ -6,8 +6,10 @@ use flows_core::{
     Error, HasLayout, Layer, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work,
 };
 
-use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
 use super::permutation::{check_order, gather, order_layout, scatter, shuffled, values_of};
+use super::triangular_matrix::{
+    Triangle, TriangularMatrix, exponentiate, negate, pull_exponentials, shift,
+};
 
 /// A linear layer by its PLU decomposition: x = P L U z + b, with P a fixed permutation, L unit
 /// lower and U upper triangular with positive diagonal exp(s).
@@ -100,8 +102,8 @@ impl HasLayout for LuLinear {
 /// The prepared values: P, L, U, b and the log-det.
 struct Parts<'a, E> {
     order: &'a [E],
-    lower: Factor<'a, E>,
-    upper: Factor<'a, E>,
+    lower: TriangularMatrix<'a, E>,
+    upper: TriangularMatrix<'a, E>,
     bias: &'a [E],
     log_det: &'a [E],
 }
@@ -111,8 +113,8 @@ impl<'a, E: Real> Parts<'a, E> {
         let [order, lower, upper, diagonal, bias, log_det] = named(parameters);
         Self {
             order,
-            lower: Factor::unit(Triangle::Lower, lower, order.len()),
-            upper: Factor::new(Triangle::Upper, upper, diagonal),
+            lower: TriangularMatrix::unit(Triangle::Lower, lower, order.len()),
+            upper: TriangularMatrix::new(Triangle::Upper, upper, diagonal),
             bias,
             log_det,
         }
@@ -121,7 +123,7 @@ impl<'a, E: Real> Parts<'a, E> {
 
 /// Intermediate values of a pass.
 #[derive(Debug, Default)]
-struct Left<E> {
+struct Intermediate<E> {
     /// U z = L^-1 P^T (x - b), between L and U.
     half: Vec<E>,
     /// A buffer.
@@ -163,7 +165,7 @@ impl<E: Real> Map<E> for LuLinear {
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
         let Parts { order, lower, upper, bias, log_det } = Parts::new(at.parameters);
-        let Left { half, rows } = scratch.or_default();
+        let Intermediate { half, rows } = scratch.or_default();
         shift(at.log_det, E::one(), log_det);
         half.clear();
         half.extend_from_slice(at.input);
@@ -178,7 +180,7 @@ impl<E: Real> Map<E> for LuLinear {
 
     fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
         let Parts { order, lower, upper, bias, log_det } = Parts::new(at.parameters);
-        let Left { half, .. } = scratch.or_default();
+        let Intermediate { half, .. } = scratch.or_default();
         shift(at.log_det, -E::one(), log_det);
         at.value.copy_from_slice(at.input);
         shift(at.value, -E::one(), bias);
@@ -192,7 +194,7 @@ impl<E: Real> Map<E> for LuLinear {
 
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         let Parts { order, lower, upper, .. } = Parts::new(at.parameters);
-        let Left { half, .. } = scratch.left();
+        let Intermediate { half, .. } = scratch.left();
         let [_, d_lower, d_upper, _, d_bias, d_log_det] = named_mut(at.gradients);
         add_lane_sums(at.d_log_det, E::one(), d_log_det);
         add_lane_sums(at.d_value, E::one(), d_bias);
@@ -204,7 +206,7 @@ impl<E: Real> Map<E> for LuLinear {
 
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         let Parts { order, lower, upper, .. } = Parts::new(at.parameters);
-        let Left { half, rows } = scratch.left();
+        let Intermediate { half, rows } = scratch.left();
         let [_, d_lower, d_upper, _, d_bias, d_log_det] = named_mut(at.gradients);
         add_lane_sums(at.d_log_det, -E::one(), d_log_det);
         rows.resize(half.len(), E::zero());

@@ -4,7 +4,9 @@ use flows_core::lanes::{add_lane_sums, named, named_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors, Work};
 
-use super::factors::{Factor, Triangle, exponentiate, negate, pull_exponentials, shift};
+use super::triangular_matrix::{
+    Triangle, TriangularMatrix, exponentiate, negate, pull_exponentials, shift,
+};
 
 /// A triangular layer: x = T z + b with T lower or upper triangular, its diagonal exp(s) positive.
 ///
@@ -77,7 +79,7 @@ impl<E: Real> Map<E> for Triangular {
         let [entries, diagonal, bias, log_det] = named(at.parameters);
         shift(at.log_det, E::one(), log_det);
         at.value.copy_from_slice(at.input);
-        Factor::new(self.triangle, entries, diagonal).multiply(at.value);
+        TriangularMatrix::new(self.triangle, entries, diagonal).multiply(at.value);
         shift(at.value, E::one(), bias);
         Ok(Work::default())
     }
@@ -87,7 +89,7 @@ impl<E: Real> Map<E> for Triangular {
         shift(at.log_det, -E::one(), log_det);
         at.value.copy_from_slice(at.input);
         shift(at.value, -E::one(), bias);
-        Factor::new(self.triangle, entries, diagonal).solve(at.value);
+        TriangularMatrix::new(self.triangle, entries, diagonal).solve(at.value);
         Ok(Work::default())
     }
 
@@ -97,7 +99,7 @@ impl<E: Real> Map<E> for Triangular {
         add_lane_sums(at.d_log_det, E::one(), d_log_det);
         add_lane_sums(at.d_value, E::one(), d_bias);
         at.d_input.copy_from_slice(at.d_value);
-        let factor = Factor::new(self.triangle, entries, diagonal);
+        let factor = TriangularMatrix::new(self.triangle, entries, diagonal);
         factor.pull_product(at.input, at.d_input, d_matrix);
         Ok(())
     }
@@ -107,7 +109,7 @@ impl<E: Real> Map<E> for Triangular {
         let [d_matrix, _, d_bias, d_log_det] = named_mut(at.gradients);
         add_lane_sums(at.d_log_det, -E::one(), d_log_det);
         negate(at.d_value, at.d_input);
-        let factor = Factor::new(self.triangle, entries, diagonal);
+        let factor = TriangularMatrix::new(self.triangle, entries, diagonal);
         factor.pull_solution(at.value, at.d_input, d_matrix);
         // Minus the gradient of x is that of b.
         add_lane_sums(at.d_input, E::one(), d_bias);

@@ -54,7 +54,7 @@ const TOLERANCE: f64 = 8.0;
 
 /// Intermediate values at z.
 #[derive(Default)]
-struct Left<E> {
+struct Intermediate<E> {
     pass: Pass<E>,
     log_det: Bilinear<E>,
     /// The exact log-det's, if the other is an estimate.
@@ -133,10 +133,11 @@ impl Contractive {
         &self,
         at: At<'_, E>,
         (mode, probes): (EvalMode, &[E]),
-        left: &mut Left<E>,
+        left: &mut Intermediate<E>,
         log_det: &mut [E],
     ) -> u64 {
-        let (residual, Left { pass, log_det: bilinear, .. }) = (self.network.residual(), left);
+        let (residual, Intermediate { pass, log_det: bilinear, .. }) =
+            (self.network.residual(), left);
         let terms = &mut stream(mode.seed, "terms");
         match self.determinant(mode.purpose).weights(terms) {
             None => {
@@ -211,7 +212,7 @@ impl<E: Real> Map<E> for Contractive {
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
-        let left: &mut Left<E> = scratch.or_default();
+        let left: &mut Intermediate<E> = scratch.or_default();
         let parameters = &at.parameters[..self.slots()];
         let point = At { z: at.input, context: at.context, parameters };
         let mut log_det = [E::zero(); LANES];
@@ -225,7 +226,7 @@ impl<E: Real> Map<E> for Contractive {
     }
 
     fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {
-        let left: &mut Left<E> = scratch.or_default();
+        let left: &mut Intermediate<E> = scratch.or_default();
         let parameters = &at.parameters[..self.slots()];
         let stopping = self.stopping(at.parameters);
         let given = (at.context, parameters);
@@ -242,7 +243,7 @@ impl<E: Real> Map<E> for Contractive {
     /// dz = dx + J^T dx + d log det / dz,   d log det = sum of v^T dJ(z) w      (see `Bilinear`)
     /// ```
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
-        let Left { pass, log_det: Bilinear { directions, cotangents }, buffer, .. } =
+        let Intermediate { pass, log_det: Bilinear { directions, cotangents }, buffer, .. } =
             scratch.left();
         let residual = self.network.residual();
         let parameters = &at.parameters[..self.slots()];
@@ -270,7 +271,7 @@ impl<E: Real> Map<E> for Contractive {
         scratch: &mut Scratch,
         gradient: &mut [E],
     ) -> Result<()> {
-        let Left { pass, log_det, dense, buffer: source } = scratch.left();
+        let Intermediate { pass, log_det, dense, buffer: source } = scratch.left();
         let inverse = if self.determinant(at.mode.purpose) == Determinant::Exact {
             log_det
         } else {

@@ -1,6 +1,6 @@
 //! Radial flows: contraction or expansion around a point (review, Section 3.3.2).
 
-mod ring;
+mod radial_map;
 
 use flows_core::elementwise::{ln, sigmoid, softplus, vectorised};
 use flows_core::lanes::{add_product, named, named_mut};
@@ -10,7 +10,7 @@ use flows_core::{
     Direction, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Tensors, Work, normals,
 };
 
-use ring::{Ring, solve};
+use radial_map::{RadialMap, solve};
 
 /// A radial flow: z' = z + beta / (alpha + r) (z - z0),  r = |z - z0|.
 ///
@@ -83,7 +83,7 @@ impl Radial {
                     if inverse {
                         radius[lane] = solve(radius[lane], radii);
                     }
-                    let ring = Ring::new(radius[lane], radii);
+                    let ring = RadialMap::new(radius[lane], radii);
                     let total = across * ln(ring.scale) + ln(ring.slope);
                     log_det[lane] += if inverse { -total } else { total };
                     let beta = ring.image - ring.base;
@@ -168,7 +168,7 @@ impl<E: Real> Map<E> for Radial {
             || {
                 let [mut factor, mut turn, mut d_alpha, mut d_gamma] = [[E::zero(); LANES]; 4];
                 for lane in 0..LANES {
-                    let ring = Ring::new(radius[lane], radii);
+                    let ring = RadialMap::new(radius[lane], radii);
                     let (d_r, alpha, gamma) = ring.gradient(along[lane], across, d_log_det[lane]);
                     (factor[lane], turn[lane]) = (ring.scale, d_r / divisor(radius[lane]));
                     (d_alpha[lane], d_gamma[lane]) = (alpha, gamma);
@@ -203,7 +203,7 @@ impl<E: Real> Map<E> for Radial {
             || {
                 let mut factor = [E::zero(); LANES];
                 for lane in 0..LANES {
-                    let ring = Ring::new(radius[lane], radii);
+                    let ring = RadialMap::new(radius[lane], radii);
                     factor[lane] = ring.scale.recip();
                     turn[lane] = ring.turn() * (turn[lane] / divisor(radius[lane]));
                 }

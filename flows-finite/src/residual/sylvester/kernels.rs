@@ -6,7 +6,7 @@ use flows_core::matmul::{Destination, Matrix, product};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::linear::factors::{Factor, Triangle, shift};
+use crate::linear::triangular_matrix::{Triangle, TriangularMatrix, shift};
 use crate::residual::tanh_root;
 
 /// Values at a point z: y = Q^T z, h = tanh(R~ y + b) and r = R h; and buffers.
@@ -21,8 +21,8 @@ pub(super) struct Point<E> {
 /// Q^T, R, R~ and b.
 pub(super) struct Parts<'a, E> {
     frame: Matrix<'a, E>,
-    r: Factor<'a, E>,
-    r_tilde: Factor<'a, E>,
+    r: TriangularMatrix<'a, E>,
+    r_tilde: TriangularMatrix<'a, E>,
     bias: &'a [E],
     dim: usize,
     units: usize,
@@ -32,8 +32,8 @@ impl<'a, E: Real> Parts<'a, E> {
     /// From Q^T, R, its diagonal, R~, its diagonal, and b.
     pub(super) fn new((dim, units): (usize, usize), parameters: &[&'a [E]]) -> Self {
         let [frame, r, diagonal, r_tilde, diagonal_tilde, bias] = named(parameters);
-        let r = Factor::new(Triangle::Upper, r, diagonal);
-        let r_tilde = Factor::new(Triangle::Upper, r_tilde, diagonal_tilde);
+        let r = TriangularMatrix::new(Triangle::Upper, r, diagonal);
+        let r_tilde = TriangularMatrix::new(Triangle::Upper, r_tilde, diagonal_tilde);
         Self { frame: Matrix::new(frame, units, dim), r, r_tilde, bias, dim, units }
     }
 
@@ -199,7 +199,7 @@ impl<'a, E: Real> Parts<'a, E> {
 /// For row i, `unit` gets (i, c, t') with c = F_ii G_ii and writes the w_i with u_i + c w_i = t';
 /// it may use t' as scratch space.
 fn eliminate<E: Real>(
-    [f, g]: [&Factor<E>; 2],
+    [f, g]: [&TriangularMatrix<E>; 2],
     t: &mut [E],
     w: &mut Vec<E>,
     v: &mut Vec<E>,

@@ -37,7 +37,7 @@ impl Triangle {
     }
 
     /// The entries of an n x n matrix off the diagonal on this side, zero elsewhere: makes the
-    /// gradient of the entries from that of [`Factor::pull_product`] and [`Factor::pull_solution`].
+    /// gradient of the entries from that of [`TriangularMatrix::pull_product`] and [`TriangularMatrix::pull_solution`].
     pub(crate) fn entries<E: Real>(self, matrix: &[E], n: usize) -> Vec<E> {
         let mut entries = vec![E::zero(); matrix.len()];
         for i in 0..n {
@@ -65,7 +65,7 @@ pub(super) fn pull_exponentials<E: Real>(matrix: &[E], diagonal: &[E], log_det: 
 
 /// A triangular matrix T that acts on the features of a block, as a view.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Factor<'a, E> {
+pub(crate) struct TriangularMatrix<'a, E> {
     triangle: Triangle,
     /// Number of rows.
     n: usize,
@@ -77,7 +77,7 @@ pub(crate) struct Factor<'a, E> {
     diagonal: Option<&'a [E]>,
 }
 
-impl<'a, E: Real> Factor<'a, E> {
+impl<'a, E: Real> TriangularMatrix<'a, E> {
     /// From a full matrix, row by row, of which only the entries off the diagonal are read, and the
     /// diagonal.
     pub(crate) fn new(triangle: Triangle, entries: &'a [E], diagonal: &'a [E]) -> Self {

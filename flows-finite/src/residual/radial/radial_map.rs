@@ -3,7 +3,7 @@
 use flows_core::Real;
 
 /// The map at distance r from the centre.
-pub(super) struct Ring<E> {
+pub(super) struct RadialMap<E> {
     /// alpha + r
     pub(super) base: E,
     /// gamma + r
@@ -16,7 +16,7 @@ pub(super) struct Ring<E> {
     pub(super) slope: E,
 }
 
-impl<E: Real> Ring<E> {
+impl<E: Real> RadialMap<E> {
     #[inline(always)]
     pub(super) fn new(r: E, radii: &[E]) -> Self {
         let (alpha, gamma) = (radii[0], radii[1]);
