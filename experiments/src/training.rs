@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use flows_bench::targets::KnownTarget;
 use flows_core::tensor::cast;
-use flows_core::train::{Checkpoint, TrainingData, StopReason, Trainer, Validation};
+use flows_core::train::{Checkpoint, StopReason, Trainer, TrainingData, Validation};
 use flows_core::{Flow, Real};
 use flows_report::record::MetricsRow;
 use indicatif::ProgressBar;

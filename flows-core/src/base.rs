@@ -28,7 +28,7 @@ use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::tape::Tape;
 use crate::tensor::{Batch, PerRow, Values, batch, check_columns, columns};
 use crate::tensors::Tensors;
-use crate::{Error, Real, Result, Stream, stream};
+use crate::{Error, Real, Result, Space, Stream, stream};
 
 /// A base distribution with its tensors.
 #[derive(Clone, Debug)]
@@ -184,6 +184,11 @@ impl<E: Real> Base<E> {
     #[must_use]
     pub fn dim(&self) -> usize {
         self.distribution.dim()
+    }
+
+    /// Where each feature lies.
+    pub(crate) fn space(&self) -> Vec<Space> {
+        self.distribution.space()
     }
 
     /// Log-density of each row, in nats.

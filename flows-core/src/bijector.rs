@@ -6,7 +6,7 @@ use crate::parameters::Parameters;
 use crate::pass::{Direction, Pass};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow};
-use crate::{Context, Real, Result, Stream, Work};
+use crate::{Context, Real, Result, Space, Stream, Work};
 
 /// The image of a batch under a bijector, with its log-determinants.
 #[derive(Debug)]
@@ -127,6 +127,16 @@ pub trait Bijector<E: Real>: Parameters<E> {
     /// As [`forward`](Self::forward);
     /// [`Error::NotInvertible`](crate::Error::NotInvertible) if the cost is [`Cost::Unavailable`].
     fn inverse(&self, x: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
+
+    /// Spaces of the features of images, if points in base space lie in `from`; by default the real
+    /// line.
+    ///
+    /// # Errors
+    /// [`Error::Space`](crate::Error::Space) where points may lie outside of the space on which the
+    /// bijector is injective.
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        Ok(vec![Space::Line; from.len()])
+    }
 
     /// The parts of a composite bijector.
     fn parts(&self) -> Vec<&dyn Bijector<E>> {

@@ -9,7 +9,7 @@ use crate::rowwise::sum;
 use crate::run_pass::{Pools, run_pass};
 use crate::tape::Tape;
 use crate::tensor::{Batch, Values, check_columns};
-use crate::{Context, Error, Real, Result, Work};
+use crate::{Context, Error, Real, Result, Space, Work};
 
 /// A composition of bijectors; `forward` runs them first to last.
 ///
@@ -150,6 +150,10 @@ impl<E: Real> Parameters<E> for Chain<E> {
 impl<E: Real> Bijector<E> for Chain<E> {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        self.parts.iter().try_fold(from, |from, part| part.image_space(from))
     }
 
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {

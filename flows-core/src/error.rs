@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use dfdx::tensor::CpuError;
 use thiserror::Error;
 
+use crate::Space;
+
 /// Error type of the flow crates: wrong dimensions or parameters, numerical failures, unreadable
 /// files.
 #[derive(Debug, Error)]
@@ -29,6 +31,21 @@ pub enum Error {
         expected: usize,
         /// Rows of the other one.
         got: usize,
+    },
+    /// Points reach a map from outside of the space on which it is injective.
+    #[error(
+        "{op}: feature {feature} (from 0) must lie on {expected}, got {got}; choose a base that lies \
+         there, or a map of the whole line"
+    )]
+    Space {
+        /// The map.
+        op: &'static str,
+        /// Index of the feature.
+        feature: usize,
+        /// Where the map is injective.
+        expected: Space,
+        /// Where the points lie.
+        got: Space,
     },
     /// A setting is outside its range.
     #[error("{name} must be {requirement}, got {value}")]

@@ -46,12 +46,14 @@ impl<E: Real> Flow<E> {
     /// A flow of a base and a bijector.
     ///
     /// # Errors
-    /// [`Error::Dimension`] if base and bijector differ in dimension.
+    /// [`Error::Dimension`] if base and bijector differ in dimension; [`Error::Space`] if the
+    /// bijector is not injective where the base lies.
     pub fn new(base: Base<E>, bijector: Box<dyn Bijector<E>>) -> Result<Self> {
         if base.dim() != bijector.dim() {
             let (expected, got) = (base.dim(), bijector.dim());
             return Err(Error::Dimension { op: "flow", expected, got });
         }
+        bijector.image_space(base.space())?;
         Ok(Self { base, bijector })
     }
 

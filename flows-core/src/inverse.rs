@@ -7,7 +7,7 @@ use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass};
 use crate::tape::Tape;
 use crate::tensor::Batch;
-use crate::{Context, Real, Result};
+use crate::{Context, Real, Result, Space};
 
 /// The inverse of a bijector: its `forward` is the other's `inverse`.
 ///
@@ -40,6 +40,12 @@ impl<E: Real> Bijector<E> for Inverse<E> {
 
     fn costs(&self) -> Costs {
         self.0.costs().flipped()
+    }
+
+    /// A map of a circle has an inverse on the same circle; any other is taken for one of the line.
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let of_circle = |image| if let Space::Circle(_) = image { image } else { Space::Line };
+        Ok(self.0.image_space(from)?.into_iter().map(of_circle).collect())
     }
 
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {

@@ -13,7 +13,7 @@ use crate::run_pass::{Pools, run_pass};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, check_columns};
 use crate::tensors::Tensors;
-use crate::{Context, Error, Real, Result, Scratch, Stream, Work};
+use crate::{Context, Error, Real, Result, Scratch, Space, Stream, Work};
 
 /// A [`Map`] with its tensors, as a [`Bijector`].
 #[derive(Debug)]
@@ -137,6 +137,10 @@ impl<E: Real> Bijector<E> for Layer<E> {
 
     fn costs(&self) -> Costs {
         self.map.costs()
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        self.map.image_space(from)
     }
 
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {

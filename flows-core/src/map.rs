@@ -7,7 +7,7 @@ use crate::lanes::add;
 use crate::layout::HasLayout;
 use crate::tensor::Batch;
 use crate::tensors::Tensors;
-use crate::{Error, Real, Result, Scratch, Stream, Work};
+use crate::{Error, Real, Result, Scratch, Space, Stream, Work};
 
 /// A differentiable bijection of R^d as a formula, with its gradient, on one block of
 /// [`LANES`](crate::operation::LANES) rows, feature by feature.
@@ -39,6 +39,14 @@ pub trait Map<E: Real>: HasLayout {
     /// Whether log-dets are exact for a purpose.
     fn exactness(&self, _purpose: Purpose) -> Exactness {
         Exactness::Exact
+    }
+
+    /// As [`Bijector::image_space`](crate::Bijector::image_space).
+    ///
+    /// # Errors
+    /// [`Error::Space`] where points may lie outside of the space on which the map is injective.
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        Ok(vec![Space::Line; from.len()])
     }
 
     /// Initial values of the tensors; by default those of their [`Layout`](crate::Layout).

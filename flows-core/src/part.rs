@@ -9,7 +9,7 @@ use crate::parameters::{Parameters, Visitor, VisitorMut};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, Values, check_columns, columns};
-use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
+use crate::{Context, Error, Real, Result, Scratch, Space, Work, custom_gradient};
 
 /// A bijector on given features; the others stay as they are.
 ///
@@ -125,6 +125,13 @@ impl<E: Real> Parameters<E> for Part<E> {
 impl<E: Real> Bijector<E> for Part<E> {
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let chosen = self.indices.iter().map(|&index| from[index]).collect();
+        let (images, mut all) = (self.inner.image_space(chosen)?, from);
+        self.indices.iter().zip(images).for_each(|(&index, image)| all[index] = image);
+        Ok(all)
     }
 
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {

@@ -9,7 +9,7 @@ use crate::part::{Chosen, gather, scatter};
 use crate::pass::{Direction, Pass, Rows, RowsBack};
 use crate::tape::{Gradients, Tape};
 use crate::tensor::{Batch, PerRow, Values, check_columns, columns, per_row};
-use crate::{Context, Error, Real, Result, Scratch, Work, custom_gradient};
+use crate::{Context, Error, Real, Result, Scratch, Space, Work, custom_gradient};
 
 /// Applies a bijector of C features to the C channels of each pixel; the log-det is the sum over
 /// pixels. Features are channel-major: pixel p of channel c is feature `c * pixels + p`.
@@ -147,6 +147,17 @@ impl<E: Real> Parameters<E> for Pixelwise<E> {
 impl<E: Real> Bijector<E> for Pixelwise<E> {
     fn dim(&self) -> usize {
         self.inner.dim() * self.pixels
+    }
+
+    /// A place has features p, p + places, ..; all places are mapped alike.
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let mut all = from;
+        for place in 0..self.pixels {
+            let own = all.iter().skip(place).step_by(self.pixels).copied().collect();
+            let images = self.inner.image_space(own)?;
+            all.iter_mut().skip(place).step_by(self.pixels).zip(images).for_each(|(a, b)| *a = b);
+        }
+        Ok(all)
     }
 
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>> {

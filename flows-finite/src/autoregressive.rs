@@ -9,7 +9,8 @@ use flows_core::activation::Activation;
 use flows_core::map::{Block, Pull};
 use flows_core::masked::{Hidden, MaskedKernel, MaskedState};
 use flows_core::{
-    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work, constant_start,
+    Cost, Costs, Error, HasLayout, Layout, Map, Real, Result, Scratch, Space, Stream, Work,
+    constant_start, image_spaces,
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,11 @@ impl<E: Real> Map<E> for Autoregressive<E> {
 
     fn context_dim(&self) -> usize {
         self.kernel.dependencies().context()
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let image = |space| self.transformer.image_space(space);
+        image_spaces(self.transformer.name(), from, 0..self.features.len(), image)
     }
 
     fn costs(&self) -> Costs {

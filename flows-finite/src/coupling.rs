@@ -7,8 +7,8 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{
-    Cost, Costs, Error, HasLayout, Layout, Map, NetworkKernel, Real, Result, Scratch, Stream, Work,
-    constant_start,
+    Cost, Costs, Error, HasLayout, Layout, Map, NetworkKernel, Real, Result, Scratch, Space,
+    Stream, Work, constant_start, image_spaces,
 };
 
 use crate::mask::Mask;
@@ -142,6 +142,11 @@ impl<E: Real> Map<E> for Coupling<E> {
 
     fn context_dim(&self) -> usize {
         self.context
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let image = |space| self.transformer.image_space(space);
+        image_spaces(self.transformer.name(), from, self.transformed.iter().copied(), image)
     }
 
     fn costs(&self) -> Costs {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use flows_core::lanes::{add_lane_sums, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
-use flows_core::{Cost, Costs, Direction, HasLayout, Layout, Map, Real, Result, Scratch, Work};
+use flows_core::{
+    Cost, Costs, Direction, HasLayout, Layout, Map, Real, Result, Scratch, Space, Work,
+    image_spaces,
+};
 
 use crate::transformer::{Inner, Outer, Transformer};
 
@@ -95,6 +98,11 @@ impl<E: Real> Map<E> for Elementwise<E> {
 
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let image = |space| self.transformer.image_space(space);
+        image_spaces(self.transformer.name(), from, 0..self.dim, image)
     }
 
     fn costs(&self) -> Costs {

@@ -9,8 +9,8 @@ use flows_core::lanes::add;
 use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::{
-    Cost, Costs, Direction, Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work,
-    constant_start,
+    Cost, Costs, Direction, Error, HasLayout, Layout, Map, Real, Result, Scratch, Space, Stream,
+    Work, constant_start, image_spaces,
 };
 
 use crate::transformer::{Inner, Outer, Transformer};
@@ -170,6 +170,11 @@ impl<E: Real> Map<E> for Recurrent<E> {
 
     fn context_dim(&self) -> usize {
         self.gru.inputs - 1
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        let image = |space| self.transformer.image_space(space);
+        image_spaces(self.transformer.name(), from, 0..self.dim, image)
     }
 
     fn costs(&self) -> Costs {

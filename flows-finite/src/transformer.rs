@@ -60,7 +60,7 @@ use std::fmt::Debug;
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
-use flows_core::{Real, Result};
+use flows_core::{Real, Result, Space};
 
 /// A strictly increasing scalar map y = tau(x; theta), over [`LANES`] elements at a time.
 ///
@@ -75,6 +75,12 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
 
     /// Number of parameters of an element.
     fn arity(&self) -> usize;
+
+    /// Space of the images of points in `from`; where the map is not injective there, the space in
+    /// which points must lie.
+    fn image_space(&self, _from: Space) -> std::result::Result<Space, Space> {
+        Ok(Space::Line)
+    }
 
     /// Initial parameters, `arity` of them: a conditioner adds them to the bias of its last layer,
     /// so that a network that returns zero gives the identity, or a map as near to it as the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::layout::HasLayout;
 use crate::operation::{Operation, Recorded};
-use crate::{Real, Result, Scratch, Stream};
+use crate::{Real, Result, Scratch, Space, Stream};
 
 /// A base distribution: log-density, draws and maximum-likelihood fit as formulas on a block of
 /// [`LANES`](crate::operation::LANES) rows, feature by feature.
@@ -13,6 +13,11 @@ use crate::{Real, Result, Scratch, Stream};
 pub trait Distribution<E: Real>: HasLayout {
     /// Number of features d.
     fn dim(&self) -> usize;
+
+    /// Where each feature lies; by default on the real line.
+    fn space(&self) -> Vec<Space> {
+        vec![Space::Line; self.dim()]
+    }
 
     /// Initial values of the tensors; by default those of their [`Layout`](crate::Layout).
     fn start(&self, rng: &mut Stream) -> Vec<Vec<f64>> {

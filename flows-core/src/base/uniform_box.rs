@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use crate::layout::{HasLayout, Layout};
 use crate::operation::{LANES, Recorded};
-use crate::{Distribution, Error, Real, Result, Scratch, Stream};
+use crate::{Distribution, Error, Real, Result, Scratch, Space, Stream};
 
 /// Constant inside, minus infinity outside; its gradient is zero.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ impl HasLayout for UniformBox {
 impl<E: Real> Distribution<E> for UniformBox {
     fn dim(&self) -> usize {
         self.low.len()
+    }
+
+    fn space(&self) -> Vec<Space> {
+        self.low.iter().zip(&self.high).map(|(&low, &high)| Space::Interval([low, high])).collect()
     }
 
     fn log_density(&self, z: &[E], _: &[&[E]], _: &mut Scratch, sums: &mut [E]) {

@@ -2,7 +2,7 @@
 
 use flows_core::lanes::{lanes, lanes_mut, named};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Stream, Work};
+use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Space, Stream, Work};
 use rand::seq::SliceRandom;
 
 use crate::image::Shape;
@@ -132,6 +132,10 @@ impl<E: Real> Map<E> for Permutation {
 
     fn dim(&self) -> usize {
         self.order.len()
+    }
+
+    fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
+        Ok(self.order.iter().map(|&source| from[source]).collect())
     }
 
     fn prepare(&self, tensors: Vec<Vec<E>>) -> Result<Vec<Vec<E>>> {

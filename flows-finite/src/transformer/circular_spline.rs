@@ -3,7 +3,7 @@
 
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
-use flows_core::{Real, Result};
+use flows_core::{Real, Result, Space};
 
 use super::spline_interval::{SplineInterval, Tails};
 use super::{Inner, Outer, RationalQuadratic, Transformer};
@@ -64,6 +64,10 @@ impl<E: Real> Transformer<E> for CircularSpline {
 
     fn arity(&self) -> usize {
         1 + Transformer::<E>::arity(&self.spline)
+    }
+
+    fn image_space(&self, from: Space) -> std::result::Result<Space, Space> {
+        self.interval.image_space(from)
     }
 
     fn initial(&self) -> Vec<f64> {

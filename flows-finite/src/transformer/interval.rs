@@ -2,7 +2,7 @@
 
 use flows_core::elementwise::{clamp, ln, sigmoid, softplus, vectorised};
 use flows_core::operation::LANES;
-use flows_core::{Error, Real, Result};
+use flows_core::{Error, Real, Result, Space};
 
 use super::{Inner, Outer, Transformer};
 
@@ -73,6 +73,10 @@ impl<E: Real> Transformer<E> for Interval {
 
     fn arity(&self) -> usize {
         0
+    }
+
+    fn image_space(&self, _: Space) -> std::result::Result<Space, Space> {
+        Ok(Space::Interval([self.low, self.high]))
     }
 
     fn initial(&self) -> Vec<f64> {

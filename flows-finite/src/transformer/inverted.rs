@@ -1,7 +1,7 @@
 //! Inverse transformers.
 
 use flows_core::operation::LANES;
-use flows_core::{Real, Result};
+use flows_core::{Real, Result, Space};
 
 use super::{Inner, Outer, Transformer};
 
@@ -32,6 +32,12 @@ impl<E: Real, T: Transformer<E>> Transformer<E> for Inverted<T> {
 
     fn arity(&self) -> usize {
         self.0.arity()
+    }
+
+    fn image_space(&self, from: Space) -> std::result::Result<Space, Space> {
+        // As an inverse bijector: a circle is mapped onto itself, all else is taken for the line.
+        let image = self.0.image_space(from)?;
+        Ok(if let Space::Circle(_) = image { image } else { Space::Line })
     }
 
     fn initial(&self) -> Vec<f64> {

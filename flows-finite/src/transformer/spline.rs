@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use flows_core::elementwise::{clamp, ln, vectorised};
 use flows_core::operation::LANES;
-use flows_core::{Direction, Real, Result};
+use flows_core::{Direction, Real, Result, Space};
 
 use super::lanes::{Lanes, lanes, rows};
 use super::spline_interval::SplineInterval;
@@ -334,6 +334,10 @@ impl<E: Real, S: Spline> Transformer<E> for S {
 
     fn arity(&self) -> usize {
         self.rows()
+    }
+
+    fn image_space(&self, from: Space) -> std::result::Result<Space, Space> {
+        self.interval().image_space(from)
     }
 
     fn initial(&self) -> Vec<f64> {

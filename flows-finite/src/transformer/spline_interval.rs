@@ -2,7 +2,7 @@
 
 use flows_core::elementwise::clamp;
 use flows_core::operation::LANES;
-use flows_core::{Error, Real, Result};
+use flows_core::{Error, Real, Result, Space};
 use serde::{Deserialize, Serialize};
 
 use super::partition::Lanes;
@@ -79,6 +79,16 @@ impl SplineInterval {
             Tails::Circular => Some(if knot == self.bins { 0 } else { knot }),
             Tails::Identity if knot == 0 || knot == self.bins => None,
             Tails::Identity => Some(knot - 1),
+        }
+    }
+
+    /// As for a transformer.
+    pub(super) fn image_space(&self, from: Space) -> std::result::Result<Space, Space> {
+        let circle = Space::Circle([-self.bound, self.bound]);
+        match self.tails {
+            Tails::Circular if circle.holds(from) => Ok(circle),
+            Tails::Circular => Err(circle),
+            _ => Ok(Space::Line),
         }
     }
 

@@ -47,6 +47,7 @@ mod spline_edges;
 mod spline_golden;
 mod spline_reference;
 mod stick_breaking;
+mod spaces;
 mod sum_of_squares;
 mod sums;
 mod support_edges;
