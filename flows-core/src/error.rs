@@ -168,6 +168,15 @@ impl Error {
         }
         self
     }
+
+    /// The same error, its feature numbered anew.
+    #[must_use]
+    pub(crate) fn of_feature(mut self, number: impl FnOnce(usize) -> usize) -> Self {
+        if let Self::Space { feature, .. } = &mut self {
+            *feature = number(*feature);
+        }
+        self
+    }
 }
 
 fn in_row(row: Option<usize>) -> String {

@@ -129,7 +129,9 @@ impl<E: Real> Bijector<E> for Part<E> {
 
     fn image_space(&self, from: Vec<Space>) -> Result<Vec<Space>> {
         let chosen = self.indices.iter().map(|&index| from[index]).collect();
-        let (images, mut all) = (self.inner.image_space(chosen)?, from);
+        let whole = |part: usize| self.indices[part];
+        let images = self.inner.image_space(chosen).map_err(|e| e.of_feature(whole))?;
+        let mut all = from;
         self.indices.iter().zip(images).for_each(|(&index, image)| all[index] = image);
         Ok(all)
     }

@@ -154,7 +154,8 @@ impl<E: Real> Bijector<E> for Pixelwise<E> {
         let mut all = from;
         for place in 0..self.pixels {
             let own = all.iter().skip(place).step_by(self.pixels).copied().collect();
-            let images = self.inner.image_space(own)?;
+            let whole = |channel: usize| channel * self.pixels + place;
+            let images = self.inner.image_space(own).map_err(|e| e.of_feature(whole))?;
             all.iter_mut().skip(place).step_by(self.pixels).zip(images).for_each(|(a, b)| *a = b);
         }
         Ok(all)
