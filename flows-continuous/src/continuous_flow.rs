@@ -63,7 +63,7 @@ pub struct ContinuousFlow {
     pub act_norm: bool,
 }
 
-/// A vector field by name.
+/// Choice of the vector field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldConfig {
@@ -73,7 +73,7 @@ pub enum FieldConfig {
     Potential(PotentialConfig),
     /// A sum of gated planar fields.
     Planar(PlanarConfig),
-    /// A perceptron with a narrow linear layer, for the divergence `bottleneck`.
+    /// A perceptron with a narrow linear layer, for the divergence estimator `bottleneck`.
     Bottleneck(BottleneckConfig),
     /// Pairwise forces between particles.
     Equivariant(EquivariantConfig),

@@ -24,7 +24,7 @@ use crate::solver::tableau::{
     DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, HEUN, MIDPOINT, RALSTON, RK4, Tableau,
 };
 
-/// How the ODE is solved.
+/// ODE solver.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
@@ -38,12 +38,12 @@ pub enum Solver {
     Ralston(EqualSteps),
     /// Equal steps of the classical method of order 4.
     Rk4(EqualSteps),
-    /// Dormand-Prince 5(4) with steps chosen for the tolerance; one step size for the batch.
+    /// Adaptive Dormand-Prince 5(4) with one step size for the batch.
     Dopri5(Adaptive),
-    /// Dormand-Prince 8(5,3), likewise.
+    /// Adaptive Dormand-Prince 8(5,3) with one step size for the batch.
     Dop853(Adaptive),
-    /// Dormand-Prince 5(4) where each row has its own time and step size, so that its result does
-    /// not depend on its batch.
+    /// Adaptive Dormand-Prince 5(4) where each row has its own time and step size, so that its
+    /// result does not depend on its batch.
     RowWise(Adaptive),
 }
 

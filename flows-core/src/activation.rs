@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Real;
 use crate::elementwise::{sigmoid, softplus, tanh, vectorised};
 
-/// An elementwise nonlinearity.
+/// An elementwise activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {

@@ -47,8 +47,7 @@ impl<E: Real> Layer<E> {
     /// The map with given values of its tensors, a vector for each.
     ///
     /// # Errors
-    /// [`Error::Tensors`](crate::Error::Tensors) if their sizes are not those of the layout; errors
-    /// of [`Map::prepare`].
+    /// [`Error::Tensors`] if their sizes are not those of the layout; errors of [`Map::prepare`].
     pub fn with_values(map: impl Map<E> + 'static, values: Vec<Vec<f64>>) -> Result<Self> {
         let cast = |values: Vec<f64>| values.into_iter().map(E::of).collect();
         let tensors = Tensors::new(map.layout(), values.into_iter().map(cast).collect())?;

@@ -29,16 +29,16 @@ pub struct Loss<E: Real> {
     pub work: Work,
 }
 
-/// How the gradient of an expectation over a flow's draws is estimated; both are unbiased.
+/// Gradient estimator of an expectation over a flow's draws; both are unbiased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimator {
-    /// Through the draws and their log-densities: one traced pass of the flow.
+    /// The reparameterisation gradient, through the draws and their log-densities: one traced pass.
     #[default]
     Reparameterised,
-    /// Through the draws alone, the density being held as it is: without the score of the flow, whose
-    /// mean is zero but whose noise is not. Takes a traced pass in each direction; where the flow
-    /// equals the target its variance is zero.
+    /// The path gradient, through the draws only. It leaves out the score of the flow, which has
+    /// mean zero but adds noise. It takes a traced pass in each direction; where the flow equals
+    /// the target its variance is zero.
     Path,
 }
 

@@ -26,41 +26,40 @@ pub struct MaskedConditioner {
     pub activation: Activation,
 }
 
-/// How data are computed from base values, where feature after feature has to wait for its
-/// predecessors.
+/// Sampling method of an autoregressive layer, whose features depend on earlier ones.
 ///
 /// | | passes of the network | accuracy |
 /// |---|---|---|
 /// | `incremental` | 1 in multiplications: each unit once, when its inputs are known | rounding |
-/// | `sequential` | D (or K parts): the network anew for each feature | rounding |
-/// | `newton` | as many as it takes, at most some D; all features at once | its tolerance |
+/// | `sequential` | D (or K parts): the network again for each feature | rounding |
+/// | `newton` | until it converges, about D at most; all features at once | its tolerance |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
-    /// Degree by degree, keeping what is final.
+    /// Degree by degree; computed units are kept.
     #[default]
     Incremental,
-    /// A whole pass for each part: the textbook's way, to measure others by.
+    /// A whole pass for each part: the textbook method, as a reference.
     Sequential,
-    /// The fixed point iteration of MintNet.
+    /// The fixed-point iteration of MintNet.
     Newton(Newton),
 }
 
-/// x <- x - relaxation diag(J)^-1 (f(x) - z), from x = z.
+/// Newton's method with a diagonal Jacobian: x <- x - relaxation diag(J)^-1 (f(x) - z), from x = z.
 ///
-/// The solution is its only fixed point, and attracts from nearby if 0 < relaxation < 2; outside it
-/// repels. With relaxation 1 and an affine transformer feature i is exact after i + 1 iterations.
+/// The solution is its only fixed point, locally attractive for 0 < relaxation < 2 and otherwise
+/// repelling. With relaxation 1 and an affine transformer feature i is exact after i + 1 iterations.
 ///
 /// # Reference
 /// Song, Meng, Ermon, *MintNet*, NeurIPS 2019, section 3.2. <https://arxiv.org/abs/1907.07945>
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Newton {
-    /// Length of a step relative to Newton's.
+    /// Step length relative to Newton's.
     pub relaxation: f64,
     /// Ends when every |f(x) - z| <= tolerance (1 + |z|).
     pub tolerance: f64,
-    /// Most iterations, after which a row is an error.
+    /// Largest number of iterations; a row that needs more is an error.
     pub iterations: usize,
 }
 

@@ -21,17 +21,17 @@ use crate::solver::runge_kutta::{SolveGradients, Stepper};
 use crate::solver::solution::{RowReport, Status, first_non_finite};
 use crate::solver::{Solver, stopped};
 
-/// How the gradient of a solve is computed.
+/// Gradient method of an ODE solve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GradientMethod {
-    /// Reverse-mode differentiation of the accepted steps: the exact gradient of what was computed.
-    /// Their stages are kept in memory as far as there is room and computed anew from checkpoints
-    /// beyond.
+    /// Discretise-then-optimise: reverse-mode differentiation of the accepted steps, the exact
+    /// gradient of the computed solution. Stages are kept in memory if there is room and otherwise
+    /// recomputed from checkpoints.
     Replay(Checkpoints),
-    /// The continuous adjoint is integrated backwards with the same solver (Dormand-Prince 5 for the
-    /// row-wise one): memory does not depend on the number of steps, and the gradient is accurate to
-    /// about the tolerance. If it cannot be integrated the backward pass is an error.
+    /// The continuous adjoint, integrated backwards with the same solver (Dormand-Prince 5 instead
+    /// of the row-wise one). Memory does not depend on the number of steps, and the gradient is
+    /// accurate to about the tolerance. If the integration fails, so does the backward pass.
     Adjoint,
 }
 

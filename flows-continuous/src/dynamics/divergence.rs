@@ -11,7 +11,7 @@ use crate::dynamics::orthogonal::{orthonormalise, project_out};
 use crate::field::Structure;
 use crate::requirement::require;
 
-/// Distribution of probe vectors; all have mean 0 and covariance I.
+/// Distribution of probe vectors, with mean 0 and covariance I.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
@@ -20,26 +20,26 @@ pub enum Probe {
     Rademacher,
     /// Standard normal: variance 2 |A|_F^2.
     Gaussian,
-    /// The probes of a row are orthogonal, of length sqrt(D) and uniform in direction. No more than D
-    /// are drawn, and with D the trace is exact.
+    /// Orthogonal probes of length sqrt(D), uniform in direction. At most D are drawn; with D the
+    /// trace is exact.
     Orthogonal,
 }
 
-/// How the divergence is computed.
+/// Method for the divergence, the trace of the Jacobian.
 ///
-/// Every way but the last two is a sum of w u^T J u over directions u with weights w, so that one
-/// pass with tangents serves them all; probes are fixed for a whole solve, which keeps the ODE
-/// deterministic and the estimate unbiased.
+/// All but the last two are sums of w u^T J u over directions u with weights w, from one pass with
+/// tangents. Probes are fixed for a whole solve, which keeps the ODE deterministic and the estimate
+/// unbiased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Divergence {
-    /// All D tangents in one widened product.
+    /// Exact, by all D tangents in one widened product.
     Exact,
-    /// The mean of v^T J v over probes v, unbiased.
+    /// Hutchinson's estimator: the mean of v^T J v over probes v; unbiased.
     Hutchinson(Hutchinson),
-    /// Exact on the range of a sketch of the Jacobian, estimated off it; unbiased.
+    /// Hutch++: exact on the range of a sketch of the Jacobian, estimated off it; unbiased.
     HutchPlusPlus(HutchPlusPlus),
-    /// Exact, in closed form: what the field knows by its structure.
+    /// Exact, in closed form, by the structure of the field.
     Closed,
     /// Hutchinson's estimator in the narrow layer of the field: tr(AB) = tr(BA); unbiased.
     Bottleneck(Hutchinson),

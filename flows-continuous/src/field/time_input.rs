@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::requirement::require;
 
-/// How time enters the perceptron.
+/// How time enters a perceptron field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeInput {

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::assignment::{Costs, assign};
 use crate::{Error, Real, Result};
 
-/// Which base draw x0 meets which data row x1; either way x0 and x1 keep their distributions.
+/// The pairing of base draws x0 and data rows x1, which leaves both marginal distributions
+/// unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairing {
-    /// In the order in which they come.
+    /// Independent: in the order in which they come.
     #[default]
     Independent,
-    /// By optimal transport within groups of rows.
+    /// Minibatch optimal transport: within groups of rows.
     MinibatchOt(MinibatchOt),
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Pairs;
 use crate::{Error, Real, Result};
 
-/// How a point runs from a base draw x0 at s = 0 to a data row x1 at s = 1.
+/// The conditional probability path from a base draw x0 at s = 0 to a data row x1 at s = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbabilityPath {

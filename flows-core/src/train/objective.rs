@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::matching::{FlowMatching, Pairing, ProbabilityPath};
 use crate::{Error, Estimator, Result};
 
-/// What a training minimises.
+/// The training objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
-    /// The negative log-likelihood, with the penalties of the bijector.
+    /// Maximum likelihood, with the penalties of the bijector.
     #[default]
     MaximumLikelihood,
-    /// Flow matching, which solves nothing, for the flow of a vector field.
+    /// Flow matching, which solves no ODE, for the flow of a vector field.
     FlowMatching(SimulationFree),
-    /// The divergence from a density that is known up to a constant; needs no rows.
+    /// The reverse KL divergence from an unnormalised density; needs no rows.
     ReverseKl(ReverseKl),
     /// The maximum mean discrepancy between draws and rows; needs neither log-det nor inverse.
     MaximumMeanDiscrepancy(MaximumMeanDiscrepancy),

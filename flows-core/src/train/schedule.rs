@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Factor of the learning rate over the progress of a run, from 0 to 1 of its budget.
+/// Learning-rate schedule: a factor over the progress of a run, from 0 to 1 of its budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -26,16 +26,16 @@ impl Schedule {
     }
 }
 
-/// When training ends. Only the training itself counts: not validation, not checkpoints.
+/// Training budget. Only training counts, not validation or checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
-    /// After this many optimiser steps; the same numbers on every machine of a kind.
+    /// Optimiser steps; reproducible on machines of the same kind.
     Steps(u64),
-    /// After this many seconds of training.
+    /// Seconds of training.
     Seconds(f64),
-    /// After this much counted work: network passes and evaluations of vector fields, forwards, times
-    /// the rows that they acted on. The same numbers on every machine of a kind.
+    /// Counted work: forward network passes and field evaluations, times their rows; reproducible
+    /// on machines of the same kind.
     Work(u64),
 }
 

@@ -1,13 +1,13 @@
 //! The training loop.
 
+mod resume;
+
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, gradient_norm};
-use super::checkpoint::Checkpoint;
 use super::config::TrainConfig;
 use super::optimised_flow::OptimisedFlow;
 use super::progress::{Progress, StopReason, Validation};
@@ -93,7 +93,7 @@ impl<E: Real> Trainer<E> {
     /// The flow with the best validated weights, or else the averaged ones, or else the latest.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
+    /// [`Error::Tensor`] if memory runs out.
     pub fn into_flow(mut self) -> Result<Flow<E>> {
         if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
             set_weights(&mut self.flow, &weights)?;
@@ -121,7 +121,7 @@ impl<E: Real> Trainer<E> {
             let (expected, got) = (self.flow.dim(), training_data.dim());
             return Err(Error::Dimension { op: "training data", expected, got });
         }
-        let judge = match (validation, training_data) {
+        let validation_data = match (validation, training_data) {
             (Some(validation), _) => Some(ValidationData::Rows(validation)),
             (None, TrainingData::Density(target)) => Some(ValidationData::Density(target)),
             (None, TrainingData::Rows(_)) => None,
@@ -148,8 +148,10 @@ impl<E: Real> Trainer<E> {
                 return Err(Error::Unavailable { what, advice });
             }
             let due = self.state.steps.is_multiple_of(self.config.validate_every);
-            if let (Some(judge), true) = (judge, due || progress.fraction >= 1.0) {
-                let nats = match self.validate(judge) {
+            if let (Some(validation_data), true) =
+                (validation_data, due || progress.fraction >= 1.0)
+            {
+                let nats = match self.validate(validation_data) {
                     Ok(nats) => nats,
                     Err(error) => {
                         let (step, advice) = (self.state.steps, "loosen the reporting solver");
@@ -272,13 +274,13 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    fn validate(&mut self, judge: ValidationData<'_, E>) -> Result<f64> {
+    fn validate(&mut self, validation_data: ValidationData<'_, E>) -> Result<f64> {
         let latest = self.average.as_ref().map(|_| weights(&self.flow));
         if let Some(average) = &self.average {
             set_weights(&mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-        let result = match judge {
+        let result = match validation_data {
             ValidationData::Rows(rows) => {
                 let log_prob = self.flow.evaluate(&rows.values, &rows.context);
                 log_prob.map(|(v, _)| -v.iter().sum::<f64>() / v.len() as f64)
@@ -312,59 +314,6 @@ impl<E: Real> Trainer<E> {
     /// Whether validation has not improved for longer than the patience.
     fn is_exhausted(&self) -> bool {
         self.config.patience.is_some_and(|patience| self.state.without_improvement >= patience)
-    }
-
-    /// Writes everything that [`resume`](Self::resume) needs to go on bit for bit.
-    ///
-    /// # Errors
-    /// [`Error::File`] with the system's reason.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let mut file = Checkpoint::new();
-        file.add_model("flow", &self.flow);
-        file.add_vectors("adam.first", &self.adam.first);
-        file.add_vectors("adam.second", &self.adam.second);
-        for (prefix, vectors) in [("average", &self.average), ("best", &self.best)] {
-            if let Some(vectors) = vectors {
-                file.add_vectors(prefix, vectors);
-            }
-        }
-        let state = serde_json::to_string(&self.state).unwrap_or_default();
-        file.metadata.insert("state".into(), state);
-        file.metadata.insert("average".into(), self.average.is_some().to_string());
-        file.metadata.insert("best".into(), self.best.is_some().to_string());
-        file.write(path)
-    }
-
-    /// Takes over what [`save`](Self::save) wrote for the same flow, config and seed.
-    ///
-    /// # Errors
-    /// [`Error::File`], [`Error::Checkpoint`] or [`Error::Tensors`] where the file does not fit.
-    pub fn resume(&mut self, path: &Path) -> Result<()> {
-        let file = Checkpoint::read(path)?;
-        let state = file.metadata.get("state").and_then(|s| serde_json::from_str::<State>(s).ok());
-        let Some(state) = state else {
-            let problem = "expected a training checkpoint, got a file without a training state; \
-                           resume from the checkpoint of a run, not from its model";
-            return Err(Error::Checkpoint { path: path.to_owned(), problem: problem.into() });
-        };
-        // Everything is checked before anything of this trainer changes.
-        let mut adam = self.adam.clone();
-        file.restore_vectors("adam.first", &mut adam.first)?;
-        file.restore_vectors("adam.second", &mut adam.second)?;
-        adam.steps = state.steps;
-        let read = |name: &str| -> Result<Option<Vec<Vec<E>>>> {
-            if file.metadata.get(name).is_none_or(|present| present != "true") {
-                return Ok(None);
-            }
-            let mut vectors = weights(&self.flow);
-            file.restore_vectors(name, &mut vectors)?;
-            Ok(Some(vectors))
-        };
-        let (average, best) = (read("average")?, read("best")?);
-        file.restore_model("flow", &mut self.flow)?;
-        (self.adam, self.average, self.best) = (adam, average, best);
-        self.state = state;
-        Ok(())
     }
 }
 

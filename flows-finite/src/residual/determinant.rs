@@ -4,12 +4,12 @@ use flows_core::{Error, Exactness, Real, Result, Stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// log |det(I + J)| for the Jacobian J of a residual with Lipschitz constant L < 1.
+/// Method for log |det(I + J)|, J the Jacobian of a residual with Lipschitz constant L < 1.
 ///
 /// ```text
 /// log det(I + J) = sum over k >= 1 of (-1)^(k+1) / k tr J^k,   tr A = E[v^T A v]
 /// ```
-/// with probes v of independent signs. The two estimates have [`Exactness::Estimated`].
+/// with Rademacher probes v. The two estimates have [`Exactness::Estimated`].
 ///
 /// # Reference
 /// Behrmann et al., *Invertible Residual Networks*, ICML 2019, section 3,
@@ -18,17 +18,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Determinant {
-    /// From the dense Jacobian: one pass with D tangents, and O(D^3) a row.
+    /// Exact, from the dense Jacobian: one pass with D tangents, and O(D^3) a row.
     Exact,
-    /// The first terms of the series: one pass for each, with one tangent a probe. Biased by at
-    /// most `-D (ln(1 - L) + sum of L^k / k, k <= terms)`.
+    /// The truncated series: one pass for each term, with one tangent a probe. Biased by at most
+    /// `-D (ln(1 - L) + sum of L^k / k, k <= terms)`.
     Series {
         /// Terms n.
         terms: usize,
         /// Probes of a row.
         probes: usize,
     },
-    /// A random number of terms, each divided by the probability that it is reached: unbiased.
+    /// The Russian roulette estimator: a random number of terms, each divided by the probability that
+    /// it is reached; unbiased.
     ///
     /// The number is `exact_terms` + N with P(N >= k) = (1 - probability)^k, one N for all rows of
     /// a call. The variance is finite if L^2 < 1 - probability.

@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use super::spectral::{Norm, Singular};
 use super::tangents::Residual;
 
-/// Bound of the Lipschitz constant of a network and how it is kept.
+/// Lipschitz constraint of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Constraint {
     /// Bound of the whole network, between 0 and 1.
     pub coefficient: f64,
-    /// How the norms of the weights are found.
+    /// Method for the norms of the weights.
     pub norm: Norm,
 }
 
 impl Default for Constraint {
-    /// 0.9 leaves room for what power iteration underestimates in the course of training.
+    /// 0.9 leaves room for the underestimate of power iteration in training.
     fn default() -> Self {
         Self { coefficient: 0.9, norm: Norm::Power { iterations: 5 } }
     }

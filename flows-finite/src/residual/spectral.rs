@@ -5,14 +5,13 @@ use flows_core::{Error, Real, Result};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-/// How the spectral norm of a weight is found.
+/// Method for the spectral norm of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Norm {
-    /// Power iteration that starts from the vectors of the step before and so approaches the norm
-    /// from below: `iterations` a training step, and to convergence (relative error about 1e-8, in
-    /// f32 its rounding) when the bijector is set for reporting. O(n^2) an iteration, and whenever
-    /// the weights have changed.
+    /// Power iteration from the vectors of the step before, a lower bound: `iterations` a training
+    /// step, and to convergence (relative error about 1e-8, in f32 its rounding) when the bijector
+    /// is set for reporting. O(n^2) an iteration, and whenever the weights have changed.
     Power {
         /// Iterations a training step.
         iterations: usize,
@@ -25,8 +24,8 @@ pub enum Norm {
 /// Relative error at which power iteration counts as converged.
 const CONVERGED: f64 = 1e-8;
 
-/// Most iterations to convergence: where the two largest singular values are so close that these
-/// do not tell them apart, they differ by less than the error that is left.
+/// Largest number of iterations to convergence: two largest singular values that these do not
+/// separate differ by less than the remaining error.
 const MOST: usize = 100_000;
 
 /// A singular value with its singular vectors: W v = sigma u.

@@ -25,17 +25,17 @@ impl Default for SplineConfig {
     }
 }
 
-/// What happens outside of the interval [-B, B].
+/// Tails of a spline: the map outside the interval [-B, B].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tails {
     /// The identity; the slope at both ends is 1, so that the map is C1.
     #[default]
     Identity,
-    /// Straight lines that continue the spline with its own learned slopes at both ends.
+    /// Straight lines with the learned slopes of the spline at both ends.
     Linear,
-    /// Nothing is outside: the interval is a circle of circumference 2B. Elements are moved onto it
-    /// by whole turns, and both ends share one learned slope.
+    /// No tails: the interval is a circle of circumference 2B. Elements are moved onto it by whole
+    /// turns, and both ends share one learned slope.
     Circular,
 }
 

@@ -1,0 +1,62 @@
+//! Saving and resuming a training run.
+
+use std::path::Path;
+
+use super::{State, Trainer, weights};
+use crate::train::Checkpoint;
+use crate::{Error, Real, Result};
+
+impl<E: Real> Trainer<E> {
+    /// Writes everything that [`resume`](Self::resume) needs to continue bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the system's reason.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut file = Checkpoint::new();
+        file.add_model("flow", &self.flow);
+        file.add_vectors("adam.first", &self.adam.first);
+        file.add_vectors("adam.second", &self.adam.second);
+        for (prefix, vectors) in [("average", &self.average), ("best", &self.best)] {
+            if let Some(vectors) = vectors {
+                file.add_vectors(prefix, vectors);
+            }
+        }
+        let state = serde_json::to_string(&self.state).unwrap_or_default();
+        file.metadata.insert("state".into(), state);
+        file.metadata.insert("average".into(), self.average.is_some().to_string());
+        file.metadata.insert("best".into(), self.best.is_some().to_string());
+        file.write(path)
+    }
+
+    /// Restores what [`save`](Self::save) wrote for the same flow, config and seed.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Checkpoint`] or [`Error::Tensors`] if the file does not fit.
+    pub fn resume(&mut self, path: &Path) -> Result<()> {
+        let file = Checkpoint::read(path)?;
+        let state = file.metadata.get("state").and_then(|s| serde_json::from_str::<State>(s).ok());
+        let Some(state) = state else {
+            let problem = "expected a training checkpoint, got a file without a training state; \
+                           resume from the checkpoint of a run, not from its model";
+            return Err(Error::Checkpoint { path: path.to_owned(), problem: problem.into() });
+        };
+        // Everything is checked before anything of this trainer changes.
+        let mut adam = self.adam.clone();
+        file.restore_vectors("adam.first", &mut adam.first)?;
+        file.restore_vectors("adam.second", &mut adam.second)?;
+        adam.steps = state.steps;
+        let read = |name: &str| -> Result<Option<Vec<Vec<E>>>> {
+            if file.metadata.get(name).is_none_or(|present| present != "true") {
+                return Ok(None);
+            }
+            let mut vectors = weights(&self.flow);
+            file.restore_vectors(name, &mut vectors)?;
+            Ok(Some(vectors))
+        };
+        let (average, best) = (read("average")?, read("best")?);
+        file.restore_model("flow", &mut self.flow)?;
+        (self.adam, self.average, self.best) = (adam, average, best);
+        self.state = state;
+        Ok(())
+    }
+}
