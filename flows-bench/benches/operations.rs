@@ -44,7 +44,7 @@ fn kernel(inputs: usize, outputs: usize) -> flows_core::Result<MlpKernel> {
 fn bijectors(c: &mut Criterion) {
     bench(c, "affine_coupling", |dim| {
         let mask = Mask::halves(dim, false).unwrap();
-        let affine = Affine::new(Scale::Bounded(3.0)).unwrap();
+        let affine = Affine::new(Scale::Bounded { bound: 3.0 }).unwrap();
         let mut rng = stream(1, "init");
         let coupling = Coupling::new(&mask, 0, Arc::new(affine), kernel).unwrap();
         Box::new(Layer::new(coupling, &mut rng).unwrap())

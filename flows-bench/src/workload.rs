@@ -102,7 +102,7 @@ impl Workload {
                 RealNvp {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![128; 2]),
-                    scale: Scale::Bounded(3.0),
+                    scale: Scale::Bounded { bound: 3.0 },
                     linear: false,
                     act_norm: false,
                 }

@@ -65,7 +65,7 @@ pub struct ContinuousFlow {
 
 /// A vector field by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FieldConfig {
     /// A perceptron on state and time.
     Perceptron(PerceptronField),

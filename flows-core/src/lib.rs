@@ -8,6 +8,7 @@ mod base;
 mod bijector;
 mod blocks;
 mod chain;
+pub mod config;
 mod context;
 mod conv;
 mod derived;

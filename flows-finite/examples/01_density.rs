@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     let config = TrainConfig { optimiser, validate_every: 200, ..TrainConfig::default() };
     let source = TableSource::new(rows(20_000, "train"), 2, 1)?;
     let validation = Validation { values: rows(2_000, "validation"), context: Context::none() };
-    let mut trainer = Trainer::new(flow()?, config, Budget::Steps(600), 1)?;
+    let mut trainer = Trainer::new(flow()?, config, Budget::Steps { steps: 600 }, 1)?;
     trainer.run(&source, Some(&validation), |_, progress| {
         if let Some(nats) = progress.validation_nats {
             println!("step {:4}: validation {nats:.4} nats", progress.step);

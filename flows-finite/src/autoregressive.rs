@@ -34,12 +34,14 @@ pub struct MaskedConditioner {
 /// | `sequential` | D (or K parts): the network anew for each feature | rounding |
 /// | `newton` | as many as it takes, at most some D; all features at once | its tolerance |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Sampling {
     /// Degree by degree, keeping what is final.
     #[default]
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Incremental,
     /// A whole pass for each part: the textbook's way, to measure others by.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Sequential,
     /// The fixed point iteration of MintNet.
     Newton(Newton),

@@ -174,7 +174,7 @@ fn fit(flow: Flow<f64>, objective: Objective, steps: u64, seed: u64) -> Result<F
         optimiser: AdamConfig { learning_rate: 5e-3, ..AdamConfig::default() },
         ..TrainConfig::default()
     };
-    let mut trainer = Trainer::new(flow, config, Budget::Steps(steps), seed)?;
+    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps }, seed)?;
     let draw = |rows: usize, rng: &mut Stream| TARGET.sample(rows, rng);
     let source = SamplerSource::new(draw, 2, seed);
     trainer.run(&source, None, |_: &Trainer<f64>, _: &_| Ok(ControlFlow::Continue(())))?;

@@ -170,7 +170,7 @@ fn train(flow: Flow<f64>, learning_rate: f64, setting: &Setting) -> Result<(Flow
         batch_rows: 256,
         ..TrainConfig::default()
     };
-    let budget = Budget::Seconds(setting.either(1.5, 20.0));
+    let budget = Budget::Seconds { seconds: setting.either(1.5, 20.0) };
     let mut trainer = Trainer::new(flow, config, budget, setting.seed)?;
     let draw = |rows: usize, rng: &mut Stream| TOY.sample(rows, rng);
     let source = SamplerSource::new(draw, 2, setting.seed);

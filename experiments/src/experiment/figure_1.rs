@@ -118,7 +118,7 @@ fn train(setting: &Setting) -> Result<Flow<f32>> {
         ema: Some(0.99),
         ..TrainConfig::default()
     };
-    let budget = Budget::Steps(setting.either(400, 6_000));
+    let budget = Budget::Steps { steps: setting.either(400, 6_000) };
     let mut trainer = Trainer::new(build(STEPS, setting.seed)?, config, budget, setting.seed)?;
     let draw = |rows: usize, rng: &mut Stream| cast(&TARGET.sample(rows, rng));
     let source = SamplerSource::new(draw, 2, setting.seed);

@@ -3,6 +3,7 @@
 
 mod browser;
 mod compare;
+mod config;
 mod configs;
 mod fit;
 mod killed;

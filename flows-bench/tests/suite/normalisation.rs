@@ -32,8 +32,12 @@ fn flows() -> Vec<Case> {
         bound: 3.0,
         ..NsfCoupling::default()
     };
-    let real_nvp =
-        RealNvp { layers: 4, conditioner, scale: Scale::Bounded(1.0), ..RealNvp::default() };
+    let real_nvp = RealNvp {
+        layers: 4,
+        conditioner,
+        scale: Scale::Bounded { bound: 1.0 },
+        ..RealNvp::default()
+    };
     let accuracy = Accuracy {
         solver: Solver::Dopri5(Adaptive::new(SOLVER, SOLVER)),
         divergence: Divergence::Exact,

@@ -23,7 +23,7 @@ use crate::solver::{Solver, stopped};
 
 /// How the gradient of a solve is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GradientMethod {
     /// Reverse-mode differentiation of the accepted steps: the exact gradient of what was computed.
     /// Their stages are kept in memory as far as there is room and computed anew from checkpoints
@@ -32,6 +32,7 @@ pub enum GradientMethod {
     /// The continuous adjoint is integrated backwards with the same solver (Dormand-Prince 5 for the
     /// row-wise one): memory does not depend on the number of steps, and the gradient is accurate to
     /// about the tolerance. If it cannot be integrated the backward pass is an error.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Adjoint,
 }
 

@@ -31,15 +31,17 @@ pub enum Probe {
 /// pass with tangents serves them all; probes are fixed for a whole solve, which keeps the ODE
 /// deterministic and the estimate unbiased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Divergence {
     /// All D tangents in one widened product.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exact,
     /// The mean of v^T J v over probes v, unbiased.
     Hutchinson(Hutchinson),
     /// Exact on the range of a sketch of the Jacobian, estimated off it; unbiased.
     HutchPlusPlus(HutchPlusPlus),
     /// Exact, in closed form: what the field knows by its structure.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Closed,
     /// Hutchinson's estimator in the narrow layer of the field: tr(AB) = tr(BA); unbiased.
     Bottleneck(Hutchinson),

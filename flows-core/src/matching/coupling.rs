@@ -10,10 +10,11 @@ use crate::{Error, Real, Result};
 
 /// Which base draw x0 meets which data row x1; either way x0 and x1 keep their distributions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Coupling {
     /// In the order in which they come.
     #[default]
+    #[serde(deserialize_with = "crate::config::no_settings")]
     Independent,
     /// By optimal transport within groups of rows.
     MinibatchOt(MinibatchOt),

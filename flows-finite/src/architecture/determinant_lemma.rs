@@ -13,12 +13,14 @@ use crate::residual::{Planar, Radial, Sylvester};
 
 /// Which layer, all of them one closed formula in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LemmaLayer {
     /// One unit: Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015.
     /// <https://arxiv.org/abs/1505.05770>
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Planar,
     /// Around a point: the same paper, and Tabak, Turner, 2013.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Radial,
     /// Several units: van den Berg, Hasenclever, Tomczak, Welling, *Sylvester Normalizing Flows for
     /// Variational Inference*, UAI 2018. <https://arxiv.org/abs/1803.05649>

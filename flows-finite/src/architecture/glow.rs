@@ -33,7 +33,7 @@ pub struct Glow {
 
 impl Default for Glow {
     fn default() -> Self {
-        Self { steps: 8, conditioner: Conditioner::default(), scale: Scale::Bounded(3.0) }
+        Self { steps: 8, conditioner: Conditioner::default(), scale: Scale::Bounded { bound: 3.0 } }
     }
 }
 

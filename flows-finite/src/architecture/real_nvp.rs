@@ -45,7 +45,7 @@ impl Default for RealNvp {
         Self {
             layers: 10,
             conditioner: Conditioner::default(),
-            scale: Scale::Bounded(3.0),
+            scale: Scale::Bounded { bound: 3.0 },
             linear: true,
             act_norm: true,
         }

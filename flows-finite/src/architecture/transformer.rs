@@ -19,7 +19,7 @@ use crate::transformer::{
 /// | kind | settings with their defaults | inverse |
 /// |---|---|---|
 /// | `additive` | | formula |
-/// | `affine` | `scale = { bounded = 3 }`, `inverted = false` | formula |
+/// | `affine` | `scale = { kind = "bounded", bound = 3 }`, `inverted = false` | formula |
 /// | `linear_spline`, `quadratic_spline`, `cubic_spline`, `linear_rational`, `rational_quadratic`, `circular_spline` | `bins = 16`, `bound = 4`, `tails = "identity"` | formula |
 /// | `bernstein` | `degree = 16`, `bound = 4` | search inside the bound |
 /// | `deep_sigmoidal` | `units = 16` | search |
@@ -28,7 +28,7 @@ use crate::transformer::{
 /// | `integrated` | `hidden = 16`, `steps = 20` | search |
 /// | `sum_of_squares` | `polynomials = 2`, `degree = 2` | search |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TransformerConfig {
     /// y = x + t.
     Additive(NoSettings),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How the spectral norm of a weight is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Norm {
     /// Power iteration that starts from the vectors of the step before and so approaches the norm
     /// from below: `iterations` a training step, and to convergence (relative error about 1e-8, in
@@ -19,6 +19,7 @@ pub enum Norm {
     },
     /// The singular value decomposition, whenever the weights have changed and for every gradient:
     /// O(n^3), for small layers.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exact,
 }
 

@@ -9,7 +9,8 @@ use crate::elements::{
     at, check_against, check_couplings, close, edges, numbers_at, single_errors,
 };
 
-const SCALES: [Scale; 4] = [Scale::Exp, Scale::Bounded(1.5), Scale::Softplus, Scale::Sigmoid];
+const SCALES: [Scale; 4] =
+    [Scale::Exp, Scale::Bounded { bound: 1.5 }, Scale::Softplus, Scale::Sigmoid];
 
 const ADDITIVE: TransformerConfig = TransformerConfig::Additive(NoSettings {});
 
@@ -26,7 +27,7 @@ fn start(scale: Scale) -> Vec<f64> {
 fn plain_scale(scale: Scale, a: f64) -> f64 {
     match scale {
         Scale::Exp => a.exp(),
-        Scale::Bounded(c) => (c * (a / c).tanh()).exp(),
+        Scale::Bounded { bound: c } => (c * (a / c).tanh()).exp(),
         Scale::Softplus => (a + ((1.0_f64 - 1e-3).exp() - 1.0).ln()).exp().ln_1p() + 1e-3,
         Scale::Sigmoid => 1.0 / (1.0 + (-a - 2.0).exp()) + 1e-3,
     }
@@ -86,7 +87,7 @@ fn the_sigmoid_stays_below_its_documented_bound_and_the_softplus_above_its_floor
 #[test]
 fn a_bound_that_is_no_bound_is_refused() {
     for bound in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(Affine::new(Scale::Bounded(bound)), Err(Error::Parameter { .. })));
+        assert!(matches!(Affine::new(Scale::Bounded { bound }), Err(Error::Parameter { .. })));
     }
 }
 
@@ -94,7 +95,7 @@ fn a_bound_that_is_no_bound_is_refused() {
 fn edges_are_finite() {
     for scale in SCALES {
         // The others' scales outgrow f32 by right: their conditioner sees 1e30.
-        if matches!(scale, Scale::Bounded(_) | Scale::Sigmoid) {
+        if matches!(scale, Scale::Bounded { .. } | Scale::Sigmoid) {
             assert_eq!((edges::<f32>(affine(scale)), edges::<f64>(affine(scale))), (0, 0));
         }
         for a in [-5.0, 5.0] {

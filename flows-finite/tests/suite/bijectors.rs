@@ -61,7 +61,7 @@ fn couplings_with_every_transformer_are_bijective() {
         let rng = &mut stream(7, "init");
         for (transformer, spread) in [
             (affine(Scale::Exp), 1.0),
-            (affine(Scale::Bounded(1.5)), 1.0),
+            (affine(Scale::Bounded { bound: 1.5 }), 1.0),
             // Wide enough that some points fall outside of the interval.
             (spline(5, Tails::Identity), 1.5),
             (spline(2, Tails::Identity), 1.5),

@@ -24,7 +24,7 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let real_nvp = RealNvp {
         layers: 3,
         conditioner: conditioner.clone(),
-        scale: Scale::Bounded(1.0),
+        scale: Scale::Bounded { bound: 1.0 },
         ..RealNvp::default()
     };
     let spline =

@@ -19,7 +19,7 @@ const BOUND: f64 = 3.0;
 /// Every bijector of the crate, as built.
 fn all<E: Real>(dim: usize) -> Vec<(&'static str, Box<dyn Bijector<E>>)> {
     let rng = &mut stream(1, "init");
-    let scale = Scale::Bounded(1.0);
+    let scale = Scale::Bounded { bound: 1.0 };
     let real_nvp = RealNvp {
         layers: 2,
         conditioner: Conditioner::perceptron(vec![6]),

@@ -49,7 +49,7 @@ fn elementwise_maps_are_bijective() {
     for dim in [1, 2, 5] {
         for (transformer, spread) in [
             (affine(Scale::Exp), 1.0),
-            (affine(Scale::Bounded(1.5)), 1.0),
+            (affine(Scale::Bounded { bound: 1.5 }), 1.0),
             (spline(Tails::Identity), 1.5),
             (spline(Tails::Linear), 1.5),
             (interval(-1.0, 4.0), 1.0),
@@ -66,8 +66,12 @@ fn elementwise_maps_are_bijective() {
 fn chains_onto_a_support_are_bijective() {
     for dim in [1, 3] {
         for support in [interval(-2.0, 3.0), above(-1.0)] {
-            let maps =
-                [spline(Tails::Linear), affine(Scale::Bounded(1.0)), support, fixed(2.5, 1.0)];
+            let maps = [
+                spline(Tails::Linear),
+                affine(Scale::Bounded { bound: 1.0 }),
+                support,
+                fixed(2.5, 1.0),
+            ];
             let lift = |map| Box::new(lift(dim, map)) as Box<dyn Bijector<f64>>;
             check(&mut Chain::new(dim, maps.map(lift).into()).unwrap(), 0.7);
         }

@@ -28,7 +28,7 @@ fn transformers() -> Vec<(TransformerConfig, bool)> {
         T::Additive(NoSettings {}),
         affine(Scale::Exp, false),
         affine(Scale::Exp, true),
-        affine(Scale::Bounded(1.5), false),
+        affine(Scale::Bounded { bound: 1.5 }, false),
         affine(Scale::Softplus, false),
         affine(Scale::Sigmoid, true),
         T::LinearSpline(spline(Tails::Identity)),

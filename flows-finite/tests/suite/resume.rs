@@ -54,7 +54,7 @@ fn trainer<E: Real>(setting: Setting, act_norm: bool, seed: u64) -> Trainer<E> {
         validate_every: 5,
         ..TrainConfig::default()
     };
-    Trainer::new(flow, config, Budget::Steps(STEPS), 17).unwrap()
+    Trainer::new(flow, config, Budget::Steps { steps: STEPS }, 17).unwrap()
 }
 
 /// Two correlated features, the second one shifted.

@@ -52,7 +52,7 @@ fn residual<E: Real>(dim: usize) -> Vec<Entry<E>> {
 
 fn all<E: Real>(dim: usize) -> Vec<Entry<E>> {
     let rng = &mut stream(1, "init");
-    let bounded = AffineConfig { scale: Scale::Bounded(1.0), inverted: false };
+    let bounded = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
     let transformers: [(_, Arc<dyn Transformer<E>>, _); 7] = [
         ("unit interval", Arc::new(Interval::new(0.0, 1.0).unwrap()), false),
         ("interval", Arc::new(Interval::new(-2.0, 3.0).unwrap()), false),
