@@ -7,9 +7,8 @@ use flows_core::{
     Architecture, Base, Bijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
     Tape, forward_kl, normals, stream,
 };
-use flows_finite::Scale;
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, NsfCoupling, RealNvp, Residual,
+    AutoregressiveFlow, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Residual,
     SplineConfig, TransformerConfig,
 };
 
@@ -99,38 +98,37 @@ impl Workload {
         let dim = self.dim();
         Ok(match self {
             Self::RealNvpD6 => Box::new(
-                RealNvp {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![128; 2]),
-                    scale: Scale::Bounded { bound: 3.0 },
-                    linear: false,
+                    mixing: Mixing::None,
                     act_norm: false,
+                    ..CouplingFlow::real_nvp()
                 }
                 .build(dim, 0, rng)?,
             ),
             Self::NsfCouplingD6 => Box::new(
-                NsfCoupling {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![256; 4]),
-                    bins: 8,
-                    bound: 3.0,
-                    linear: false,
+                    transformer: spline(8),
+                    mixing: Mixing::None,
                     act_norm: false,
+                    ..CouplingFlow::nsf()
                 }
                 .build(dim, 0, rng)?,
             ),
             Self::NsfCouplingD43 => Box::new(
-                NsfCoupling {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::Residual(Residual {
                         width: 32,
                         blocks: 1,
                         ..Residual::default()
                     }),
-                    bins: 4,
-                    bound: 3.0,
-                    linear: true,
+                    transformer: spline(4),
                     act_norm: false,
+                    ..CouplingFlow::nsf()
                 }
                 .build(dim, 0, rng)?,
             ),
@@ -140,10 +138,7 @@ impl Workload {
                 let naf = TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig::default());
                 masked(naf, (3, 128), dim, rng)?
             }
-            Self::NsfAutoregressiveD6 => {
-                let spline = SplineConfig { bins: 8, bound: 3.0, ..Default::default() };
-                masked(TransformerConfig::RationalQuadratic(spline), (5, 128), dim, rng)?
-            }
+            Self::NsfAutoregressiveD6 => masked(spline(8), (5, 128), dim, rng)?,
             Self::CnfD2 | Self::CnfD6 => {
                 let accuracy = Accuracy {
                     solver: Solver::Dopri5(Adaptive::new(1e-5, 1e-5)),
@@ -173,6 +168,11 @@ impl Workload {
         let data = batch(data(self.rows(), self.dim(), &mut rng), self.rows(), self.dim())?;
         Ok(Prepared { flow, adam, data, rng })
     }
+}
+
+/// A rational-quadratic spline on [-3, 3].
+fn spline(bins: usize) -> TransformerConfig {
+    TransformerConfig::RationalQuadratic(SplineConfig { bins, bound: 3.0, ..Default::default() })
 }
 
 /// Masked layers with two hidden layers of `width` ReLU, the order reversed each layer.

@@ -30,8 +30,6 @@ pub use gaussianization::GaussianizationFlow;
 pub use glow::Glow;
 pub use glow_image::GlowImage;
 pub use mixing::Mixing;
-pub use nsf::NsfCoupling;
-pub use real_nvp::RealNvp;
 pub use recurrent::RecurrentFlow;
 pub use residual_flow::ResidualFlow;
 pub use transformer::TransformerConfig;

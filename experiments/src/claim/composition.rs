@@ -93,8 +93,12 @@ fn parts(repeats: usize, seed: u64) -> Result<Vec<Box<dyn Bijector<f64>>>> {
     let (dim, rng) = (3, &mut stream(seed, "parts"));
     let spline = SplineConfig { bins: 8, ..SplineConfig::default() };
     let kinds = [TransformerConfig::default(), TransformerConfig::RationalQuadratic(spline)];
-    let planar =
-        LemmaFlow { layers: 1, fast: Direction::Sampling, act_norm: false, ..LemmaFlow::default() };
+    let planar = LemmaFlow {
+        layers: 1,
+        formula: Direction::Sampling,
+        act_norm: false,
+        ..LemmaFlow::default()
+    };
     let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for _ in 0..repeats {
         for transformer in kinds {

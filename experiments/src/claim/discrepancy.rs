@@ -14,7 +14,7 @@ use flows_core::{
     Architecture, Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape,
     Values, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
 
 use super::{Check, Claim, Setting};
 use crate::evaluate::{Estimate, KEPT_DRAWS};
@@ -106,8 +106,15 @@ fn demand(findings: &mut Findings, rows: &[[Estimate; 2]]) {
 /// Three small spline couplings.
 fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32]);
-    let config =
-        NsfCoupling { layers: 3, bins: 8, conditioner, act_norm: false, ..NsfCoupling::default() };
+    let transformer =
+        TransformerConfig::RationalQuadratic(SplineConfig { bins: 8, ..SplineConfig::default() });
+    let config = CouplingFlow {
+        layers: 3,
+        conditioner,
+        transformer,
+        act_norm: false,
+        ..CouplingFlow::nsf()
+    };
     let chain = config.build::<f64>(2, 0, &mut stream(seed, "init"))?;
     Ok(Flow::new(Base::standard_normal(2), Box::new(chain))?)
 }

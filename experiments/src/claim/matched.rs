@@ -10,7 +10,7 @@ use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig,
 use flows_core::{
     Architecture, Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
 
 use super::small_field::small_field;
 use super::statistics::largest;
@@ -153,13 +153,15 @@ fn continuous(seed: u64) -> Result<Flow<f64>> {
 
 fn real_nvp(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
-    let config = RealNvp { layers: 8, conditioner, ..RealNvp::default() };
+    let config = CouplingFlow { layers: 8, conditioner, ..CouplingFlow::real_nvp() };
     of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
 fn splines(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
-    let config = NsfCoupling { layers: 4, bins: 8, conditioner, ..NsfCoupling::default() };
+    let transformer =
+        TransformerConfig::RationalQuadratic(SplineConfig { bins: 8, ..SplineConfig::default() });
+    let config = CouplingFlow { layers: 4, conditioner, transformer, ..CouplingFlow::nsf() };
     of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 

@@ -150,13 +150,13 @@ pub(super) fn layers(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
         all.push((name, config.build(dim, 0, rng)?));
     }
     let sylvester = LemmaLayer::Sylvester(SylvesterConfig::default());
-    for (name, layer, fast) in [
+    for (name, layer, formula) in [
         ("planar", LemmaLayer::Planar, Direction::Sampling),
         ("planar, inverted", LemmaLayer::Planar, Direction::Density),
         ("radial", LemmaLayer::Radial, Direction::Sampling),
         ("Sylvester", sylvester, Direction::Sampling),
     ] {
-        let config = LemmaFlow { layers: 1, layer, fast, act_norm: false };
+        let config = LemmaFlow { layers: 1, layer, formula, act_norm: false };
         all.push((name.to_owned(), config.build(dim, 0, rng)?));
     }
     let finished = |(name, layer): (String, Chain<f64>)| {

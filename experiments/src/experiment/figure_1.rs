@@ -6,7 +6,7 @@ use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConfig, Trainer};
 use flows_core::{Architecture, Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
 
 use crate::claim::{Check, Claim, Setting};
 use crate::evaluate::target::{log_densities, log_weights};
@@ -99,9 +99,13 @@ fn best_normal() -> f64 {
     terms.sum::<f64>() * cell
 }
 
-fn config(layers: usize) -> NsfCoupling {
+fn config(layers: usize) -> CouplingFlow {
     let conditioner = Conditioner::perceptron(vec![64, 64]);
-    NsfCoupling { layers, conditioner, act_norm: false, bound: 8.0, ..NsfCoupling::default() }
+    let transformer = TransformerConfig::RationalQuadratic(SplineConfig {
+        bound: 8.0,
+        ..SplineConfig::default()
+    });
+    CouplingFlow { layers, conditioner, transformer, act_norm: false, ..CouplingFlow::nsf() }
 }
 
 fn build(layers: usize, seed: u64) -> Result<Flow<f32>> {

@@ -9,7 +9,7 @@ use experiments::preset::{self, Preset};
 use flows_bench::targets::KnownTarget;
 use flows_core::Architecture;
 use flows_core::train::{Budget, Objective};
-use flows_finite::architecture::RealNvp;
+use flows_finite::architecture::CouplingFlow;
 
 fn parse(text: &str) -> Result<RunConfig> {
     let file = tempfile::NamedTempFile::new()?;
@@ -33,9 +33,10 @@ fn a_file_changes_what_it_names_and_nothing_else() {
     assert_eq!(config.train.optimiser, preset.train.optimiser);
     assert_eq!((config.seed, config.train.batch_rows), (3, 64));
     let config =
-        parse("[flow]\nkind = \"real_nvp\"\nlayers = 2\n[budget]\nkind = \"steps\"\nsteps = 5")
+        parse("[flow]\nkind = \"coupling\"\nlayers = 2\n[budget]\nkind = \"steps\"\nsteps = 5")
             .unwrap();
-    let expected: Arc<dyn Architecture> = Arc::new(RealNvp { layers: 2, ..RealNvp::default() });
+    let expected: Arc<dyn Architecture> =
+        Arc::new(CouplingFlow { layers: 2, ..CouplingFlow::default() });
     assert_eq!(*config.flow, *expected);
     assert_eq!(config.budget, Budget::Steps { steps: 5 });
 }
@@ -91,7 +92,7 @@ fn an_unknown_key_at_any_level_is_refused_by_name() {
         "[train.optimiser]\nrate = 1",
         "[data]\nspilt = 1",
         "[data.split]\nkind = \"every_tenth\"\nfraction = 1",
-        "[flow]\nkind = \"nsf_coupling\"\nbin = 4",
+        "[flow]\nkind = \"coupling\"\nbin = 4",
         "[flow]\nkind = \"wavenet\"",
         "[flow]\nkind = \"continuous\"\n[flow.training]\nsolvr = 1",
         "[flow]\nkind = \"continuous\"\n[flow.reporting.solver]\nkind = \"dopri5\"\nrtol = 1e-3\natol = 1e-3\nx = 1",
@@ -198,4 +199,33 @@ fn an_old_spelling_is_answered_with_the_new_one() {
     }
     let error = parse("base = \"cauchy\"").expect_err("no such base").to_string();
     assert!(error.contains("kind = \"cauchy\"") && error.contains("`laplace`"), "{error}");
+}
+
+/// Kinds that are presets now, and settings that have another name.
+#[test]
+fn what_has_another_name_is_answered_with_it() {
+    for (old, says) in [
+        (
+            "[flow]\nkind = \"real_nvp\"\nscale = { bounded = 2.0 }",
+            "write preset = \"real-nvp\" above all tables, its settings being those of \
+             kind = \"coupling\": mixing = \"lu\", transformer = { kind = \"affine\", \
+             inverted = false, scale = { kind = \"bounded\", bound = 2.0 } }",
+        ),
+        (
+            "[flow]\nkind = \"nsf_coupling\"\nbins = 8\nlinear = false",
+            "mixing = \"none\", transformer = { kind = \"rational_quadratic\", bins = 8, bound = 4.0, \
+             tails = \"identity\" }",
+        ),
+        (
+            "preset = \"maf\"\n[flow]\nfast = \"sampling\"",
+            "flow: fast is called formula now; write formula = \"sampling\"",
+        ),
+        (
+            "preset = \"glow\"\n[flow]\nsteps = 4",
+            "flow: steps is called layers now; write layers = 4",
+        ),
+    ] {
+        let error = parse(old).expect_err(old);
+        assert!(error.is::<Usage>() && error.to_string().ends_with(says), "{old}:\n{error}");
+    }
 }

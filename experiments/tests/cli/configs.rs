@@ -7,8 +7,8 @@ use crate::{Place, assert_says};
 fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_written() {
     let place = Place::new();
     place.gaussian("g.csv", 100);
-    let nvp = "[flow]\nkind = \"real_nvp\"\n";
-    let spline = "[flow]\nkind = \"nsf_coupling\"\n";
+    let nvp = "[flow]\nkind = \"coupling\"\n";
+    let spline = "[flow]\nkind = \"coupling\"\n[flow.transformer]\nkind = \"rational_quadratic\"\n";
     let ode = "preset = \"ffjord\"\n[flow]\n";
     let cases = [
         ("", "seed = -1", "seed"),
@@ -45,8 +45,8 @@ fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_writt
         (nvp, "conditioner = { kind = \"residual\", blocks = 1000000000000 }", "widths"),
         (nvp, "conditioner = { kind = \"perceptron\", hidden = [100000, 100000] }", "widths"),
         (nvp, "conditioner = { kind = \"perceptron\", hidden = [9000000000000000000] }", "widths"),
-        (nvp, "scale = { kind = \"bounded\", bound = 0 }", "bound"),
-        (nvp, "scale = { kind = \"bounded\", bound = nan }", "bound"),
+        (nvp, "transformer.scale = { kind = \"bounded\", bound = 0 }", "bound"),
+        (nvp, "transformer.scale = { kind = \"bounded\", bound = nan }", "bound"),
         (nvp, "conditioner = { kind = \"perceptron\", activation = \"gelu\" }", "flow"),
         (nvp, "bins = 8", "bins"),
         (spline, "bins = 1", "bins"),
@@ -100,8 +100,8 @@ fn an_unknown_key_at_any_level_is_refused_with_the_known_ones() {
         ("[train.optimiser]\nrate = 1", "`rate`", "`learning_rate`"),
         ("[data]\nspilt = 1", "`spilt`", "`split`"),
         ("[data.split]\nkind = \"random\"\nshare = 1", "`share`", "`test`"),
-        ("[flow]\nbin = 4", "`bin`", "`bins`"),
-        ("[flow]\nkind = \"wavenet\"", "`wavenet`", "`real_nvp`"),
+        ("[flow.transformer]\nbin = 4", "`bin`", "`bins`"),
+        ("[flow]\nkind = \"wavenet\"", "`wavenet`", "`coupling`"),
         ("preset = \"ffjord\"\n[flow.training]\nsolvr = 1", "`solvr`", "`solver`"),
         (
             "preset = \"ffjord\"\n[flow.training.solver]\nkind = \"rk5\"\nsteps = 1",

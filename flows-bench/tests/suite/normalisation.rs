@@ -9,7 +9,9 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
 use flows_finite::Scale;
-use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+use flows_finite::architecture::{
+    AffineConfig, Conditioner, CouplingFlow, Perceptron, SplineConfig, TransformerConfig,
+};
 
 /// Tolerance of the solver of the continuous flow.
 const SOLVER: f64 = 1e-7;
@@ -25,18 +27,22 @@ fn flows() -> Vec<Case> {
     let hidden = vec![12, 12];
     let perceptron = Perceptron { hidden: hidden.clone(), activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(perceptron);
-    let spline = NsfCoupling {
+    let spline = CouplingFlow {
         layers: 3,
         conditioner: conditioner.clone(),
-        bins: 6,
-        bound: 3.0,
-        ..NsfCoupling::default()
+        transformer: TransformerConfig::RationalQuadratic(SplineConfig {
+            bins: 6,
+            bound: 3.0,
+            ..SplineConfig::default()
+        }),
+        ..CouplingFlow::nsf()
     };
-    let real_nvp = RealNvp {
+    let affine = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
+    let real_nvp = CouplingFlow {
         layers: 4,
         conditioner,
-        scale: Scale::Bounded { bound: 1.0 },
-        ..RealNvp::default()
+        transformer: TransformerConfig::Affine(affine),
+        ..CouplingFlow::real_nvp()
     };
     let accuracy = Accuracy {
         solver: Solver::Dopri5(Adaptive::new(SOLVER, SOLVER)),

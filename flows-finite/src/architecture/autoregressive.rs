@@ -21,7 +21,7 @@ use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 /// | `order` | alternating | see [`LayerOrder`] | |
 /// | `parts` | none | parts of a layer; none: as many as features | 1 to D |
 /// | `sampling` | incremental | see [`Sampling`] | |
-/// | `fast` | density | which direction is the parallel one | density, sampling |
+/// | `formula` | density | the direction in which the transformer is its own formula, in one pass; the other one is its inverse | density, sampling |
 /// | `mixing` | none | the linear map on the data side of each layer, see [`Mixing`] | |
 /// | `batch_norm` | false | batch norm on the data side of each layer, as in MAF's experiments | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
@@ -38,10 +38,10 @@ pub struct AutoregressiveFlow {
     pub order: LayerOrder,
     /// Parts of each layer; none for as many as there are features.
     pub parts: Option<usize>,
-    /// How the slow direction is computed.
+    /// How the direction that waits is computed.
     pub sampling: Sampling,
-    /// The direction that takes one pass.
-    pub fast: Direction,
+    /// The direction in which the transformer is its own formula, in one pass.
+    pub formula: Direction,
     /// The linear map on the data side of each layer.
     pub mixing: Mixing,
     /// Whether batch norm stands on the data side of each layer.
@@ -72,7 +72,7 @@ impl Default for AutoregressiveFlow {
             order: LayerOrder::default(),
             parts: None,
             sampling: Sampling::default(),
-            fast: Direction::default(),
+            formula: Direction::default(),
             mixing: Mixing::None,
             batch_norm: false,
             act_norm: true,
@@ -107,7 +107,7 @@ impl AutoregressiveFlow {
             let order = self.order(layer, dim, rng)?;
             let map = Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner)?;
             let layer = Box::new(Layer::new(map.with_sampling(self.sampling)?, rng)?);
-            parts.push(match self.fast {
+            parts.push(match self.formula {
                 Direction::Density => layer,
                 Direction::Sampling => Box::new(Inverse::new(layer)),
             });

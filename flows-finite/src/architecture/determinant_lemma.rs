@@ -67,7 +67,7 @@ impl SylvesterConfig {
 /// |---|---|---|---|
 /// | `layers` | 32 | layers | >= 1 |
 /// | `layer` | planar | see [`LemmaLayer`] | |
-/// | `fast` | density | the direction of the formula; the other one is a root search | density, sampling |
+/// | `formula` | density | the direction of the formula; the other one is a root search | density, sampling |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -77,15 +77,15 @@ pub struct LemmaFlow {
     /// Which layer.
     pub layer: LemmaLayer,
     /// The direction of the formula.
-    pub fast: Direction,
+    pub formula: Direction,
     /// Whether act-norm stands on the data side.
     pub act_norm: bool,
 }
 
 impl Default for LemmaFlow {
     fn default() -> Self {
-        let fast = Direction::Density;
-        Self { layers: 32, layer: LemmaLayer::Planar, fast, act_norm: true }
+        let formula = Direction::Density;
+        Self { layers: 32, layer: LemmaLayer::Planar, formula, act_norm: true }
     }
 }
 
@@ -138,7 +138,7 @@ impl LemmaFlow {
                 LemmaLayer::Radial => Layer::new(Radial::new(dim), rng)?,
                 LemmaLayer::Sylvester(config) => Layer::new(config.build(index, dim)?, rng)?,
             };
-            parts.push(match self.fast {
+            parts.push(match self.formula {
                 Direction::Sampling => Box::new(layer),
                 Direction::Density => Box::new(Inverse::new(Box::new(layer))),
             });

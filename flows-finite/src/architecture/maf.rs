@@ -29,6 +29,6 @@ impl AutoregressiveFlow {
     pub fn iaf() -> Self {
         let gate = AffineConfig { scale: Scale::Sigmoid, inverted: false };
         let transformer = TransformerConfig::Affine(gate);
-        Self { layers: 8, transformer, fast: Direction::Sampling, ..Self::default() }
+        Self { layers: 8, transformer, formula: Direction::Sampling, ..Self::default() }
     }
 }

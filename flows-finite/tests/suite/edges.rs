@@ -7,7 +7,7 @@ use flows_core::{
     Architecture, Batch, Bijector, Layer, Real, Result, Tape, Values, normals, stream,
 };
 use flows_finite::architecture::{
-    AffineConfig, Conditioner, NsfCoupling, RealNvp, SplineConfig, TransformerConfig,
+    AffineConfig, Conditioner, CouplingFlow, SplineConfig, TransformerConfig,
 };
 use flows_finite::{ActNorm, LuLinear, Permutation, Scale, Tails};
 
@@ -20,19 +20,15 @@ const BOUND: f64 = 3.0;
 fn all<E: Real>(dim: usize) -> Vec<(&'static str, Box<dyn Bijector<E>>)> {
     let rng = &mut stream(1, "init");
     let scale = Scale::Bounded { bound: 1.0 };
-    let real_nvp = RealNvp {
+    let flow = |transformer| CouplingFlow {
         layers: 2,
         conditioner: Conditioner::perceptron(vec![6]),
-        scale,
-        ..RealNvp::default()
+        transformer,
+        ..CouplingFlow::default()
     };
-    let nsf = NsfCoupling {
-        layers: 2,
-        conditioner: Conditioner::perceptron(vec![6]),
-        bins: 5,
-        bound: BOUND,
-        ..NsfCoupling::default()
-    };
+    let real_nvp = flow(TransformerConfig::Affine(AffineConfig { scale, inverted: false }));
+    let spline = SplineConfig { bins: 5, bound: BOUND, tails: Tails::Identity };
+    let nsf = flow(TransformerConfig::RationalQuadratic(spline));
     let coupling = |transformer| {
         let network = (&[6, 6][..], Activation::Relu);
         Box::new(elements::coupling(transformer, (dim, 0), network, &mut stream(1, "init")))

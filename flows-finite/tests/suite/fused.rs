@@ -13,8 +13,8 @@ use flows_core::{
 use flows_finite::architecture::{
     self, AutoregressiveFlow, BlockNaf, Columns, Conditioner, CouplingFlow, DeepSigmoidalConfig,
     GaussianizationFlow, Glow, GlowImage, LemmaFlow, LemmaLayer, MaskConfig, Mixing, NoSettings,
-    NsfCoupling, RealNvp, RecurrentFlow, Residual, ResidualFlow, SumOfSquaresConfig,
-    SylvesterConfig, TransformerConfig,
+    RecurrentFlow, Residual, ResidualFlow, SplineConfig, SumOfSquaresConfig, SylvesterConfig,
+    TransformerConfig,
 };
 use flows_finite::{ActNorm, LuLinear, Newton, Sampling, Shape};
 
@@ -99,8 +99,8 @@ fn lemmas(rng: &mut Stream) -> Vec<Named> {
         sylvester(Columns::Orthogonal),
         sylvester(Columns::Triangular),
     ] {
-        for fast in [architecture::Direction::Density, architecture::Direction::Sampling] {
-            let flow = LemmaFlow { layers: 3, layer, fast, act_norm: true };
+        for formula in [architecture::Direction::Density, architecture::Direction::Sampling] {
+            let flow = LemmaFlow { layers: 3, layer, formula, act_norm: true };
             all.push((format!("{flow:?}"), flow.build(DIM, CONTEXT, rng).unwrap()));
         }
     }
@@ -109,9 +109,11 @@ fn lemmas(rng: &mut Stream) -> Vec<Named> {
 
 fn others(rng: &mut Stream) -> Vec<Named> {
     let shape = Shape { channels: 1, height: 4, width: 4 };
-    let real_nvp = RealNvp { layers: 3, conditioner: small(), ..RealNvp::default() };
-    let nsf = NsfCoupling { layers: 2, conditioner: small(), bins: 5, ..NsfCoupling::default() };
-    let glow = Glow { steps: 3, conditioner: small(), ..Glow::default() };
+    let real_nvp = CouplingFlow { layers: 3, conditioner: small(), ..CouplingFlow::real_nvp() };
+    let transformer =
+        TransformerConfig::RationalQuadratic(SplineConfig { bins: 5, ..SplineConfig::default() });
+    let nsf = CouplingFlow { layers: 2, conditioner: small(), transformer, ..CouplingFlow::nsf() };
+    let glow = Glow { layers: 3, conditioner: small(), ..Glow::default() };
     let image = GlowImage { shape, levels: 2, depth: 2, hidden: 3, ..GlowImage::default() };
     let gaussianization = GaussianizationFlow { layers: 3, ..GaussianizationFlow::default() };
     let residual = ResidualFlow { layers: 3, hidden: vec![8; 2], ..ResidualFlow::default() };
