@@ -1,5 +1,7 @@
 //! The workloads on which flow libraries are timed against each other, in single precision.
 
+use std::sync::Arc;
+
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Hutchinson, Solver};
 use flows_core::tensor::{Batch, batch};
 use flows_core::train::{Adam, AdamConfig};
@@ -8,8 +10,8 @@ use flows_core::{
     Tape, forward_kl, normals, stream,
 };
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Residual,
-    SplineConfig, TransformerConfig,
+    AffineConfig, AutoregressiveFlow, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing,
+    RationalQuadraticConfig, Residual, SplineConfig, TransformerConfig,
 };
 
 /// One flow with the size of its batch.
@@ -132,10 +134,10 @@ impl Workload {
                 }
                 .build(dim, 0, rng)?,
             ),
-            Self::MafD6 => masked(TransformerConfig::inverted_affine(), (5, 128), dim, rng)?,
-            Self::MafD43 => masked(TransformerConfig::inverted_affine(), (5, 512), dim, rng)?,
+            Self::MafD6 => masked(AffineConfig::inverted().shared(), (5, 128), dim, rng)?,
+            Self::MafD43 => masked(AffineConfig::inverted().shared(), (5, 512), dim, rng)?,
             Self::NafD6 => {
-                let naf = TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig::default());
+                let naf = DeepSigmoidalConfig::default().shared();
                 masked(naf, (3, 128), dim, rng)?
             }
             Self::NsfAutoregressiveD6 => masked(spline(8), (5, 128), dim, rng)?,
@@ -171,13 +173,13 @@ impl Workload {
 }
 
 /// A rational-quadratic spline on [-3, 3].
-fn spline(bins: usize) -> TransformerConfig {
-    TransformerConfig::RationalQuadratic(SplineConfig { bins, bound: 3.0, ..Default::default() })
+fn spline(bins: usize) -> Arc<dyn TransformerConfig> {
+    RationalQuadraticConfig(SplineConfig { bins, bound: 3.0, ..Default::default() }).shared()
 }
 
 /// Masked layers with two hidden layers of `width` ReLU, the order reversed each layer.
 fn masked(
-    transformer: TransformerConfig,
+    transformer: Arc<dyn TransformerConfig>,
     (layers, width): (usize, usize),
     dim: usize,
     rng: &mut Stream,

@@ -31,6 +31,7 @@ pub mod parameters;
 mod part;
 pub mod pass;
 mod pixelwise;
+pub mod precision;
 mod real;
 mod residual_net;
 pub mod rowwise;

@@ -12,7 +12,9 @@ use flows_core::train::{
     AdamConfig, Budget, Checkpoint, TableSource, TrainConfig, Trainer, Validation,
 };
 use flows_core::{Architecture, Base, Context, Flow, Result, Values, normals, stream};
-use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 /// x1 ~ N(0, 1), x2 ~ N(x1^2 - 1, 0.25).
 fn rows(count: usize, name: &str) -> Vec<f64> {
@@ -28,7 +30,7 @@ fn entropy() -> f64 {
 fn flow() -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32, 32]);
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 8, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
     let config = CouplingFlow { layers: 4, conditioner, transformer, ..CouplingFlow::nsf() };
     let chain = config.build(2, 0, &mut stream(1, "init"))?;
     Flow::new(Base::standard_normal(2), Box::new(chain))

@@ -14,7 +14,9 @@ use flows_core::{
     Architecture, Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape,
     Values, stream,
 };
-use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 use super::{Check, Claim, Setting};
 use crate::evaluate::{Estimate, KEPT_DRAWS};
@@ -107,7 +109,7 @@ fn demand(findings: &mut Findings, rows: &[[Estimate; 2]]) {
 fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32]);
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 8, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
     let config = CouplingFlow {
         layers: 3,
         conditioner,

@@ -10,7 +10,9 @@ use flows_core::train::{AdamConfig, Budget, Outcome, SamplerSource, TrainConfig,
 use flows_core::{
     Architecture, Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
-use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 use super::small_field::small_field;
 use super::statistics::largest;
@@ -160,7 +162,7 @@ fn real_nvp(width: usize, seed: u64) -> Result<Flow<f64>> {
 fn splines(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 8, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
     let config = CouplingFlow { layers: 4, conditioner, transformer, ..CouplingFlow::nsf() };
     of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }

@@ -6,7 +6,9 @@ use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConfig, Trainer};
 use flows_core::{Architecture, Base, Batch, Bijector, Context, Flow, Stream, Values, stream};
-use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 use crate::claim::{Check, Claim, Setting};
 use crate::evaluate::target::{log_densities, log_weights};
@@ -101,10 +103,8 @@ fn best_normal() -> f64 {
 
 fn config(layers: usize) -> CouplingFlow {
     let conditioner = Conditioner::perceptron(vec![64, 64]);
-    let transformer = TransformerConfig::RationalQuadratic(SplineConfig {
-        bound: 8.0,
-        ..SplineConfig::default()
-    });
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bound: 8.0, ..SplineConfig::default() }).shared();
     CouplingFlow { layers, conditioner, transformer, act_norm: false, ..CouplingFlow::nsf() }
 }
 

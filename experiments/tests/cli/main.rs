@@ -9,6 +9,7 @@ mod fit;
 mod killed;
 mod matching;
 mod own_architecture;
+mod own_transformer;
 mod resume;
 mod runs;
 mod study;

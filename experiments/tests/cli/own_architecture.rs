@@ -9,6 +9,9 @@ use flows_core::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Its name in files.
+pub(crate) const KIND: &str = "scales";
+
 /// Act-norm, some times over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

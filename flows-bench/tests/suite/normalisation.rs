@@ -10,7 +10,8 @@ use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
 use flows_finite::Scale;
 use flows_finite::architecture::{
-    AffineConfig, Conditioner, CouplingFlow, Perceptron, SplineConfig, TransformerConfig,
+    AffineConfig, Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
 };
 
 /// Tolerance of the solver of the continuous flow.
@@ -30,18 +31,19 @@ fn flows() -> Vec<Case> {
     let spline = CouplingFlow {
         layers: 3,
         conditioner: conditioner.clone(),
-        transformer: TransformerConfig::RationalQuadratic(SplineConfig {
+        transformer: RationalQuadraticConfig(SplineConfig {
             bins: 6,
             bound: 3.0,
             ..SplineConfig::default()
-        }),
+        })
+        .shared(),
         ..CouplingFlow::nsf()
     };
     let affine = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
     let real_nvp = CouplingFlow {
         layers: 4,
         conditioner,
-        transformer: TransformerConfig::Affine(affine),
+        transformer: affine.shared(),
         ..CouplingFlow::real_nvp()
     };
     let accuracy = Accuracy {

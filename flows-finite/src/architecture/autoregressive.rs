@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::mixing::Mixing;
-use super::transformer::TransformerConfig;
 use super::{Direction, layers};
+use crate::transformer::{AffineConfig, TransformerConfig};
 use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 
 /// Masked autoregressive layers; with another transformer another flow of the literature.
@@ -25,13 +25,13 @@ use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 /// | `mixing` | none | the linear map on the data side of each layer, see [`Mixing`] | |
 /// | `batch_norm` | false | batch norm on the data side of each layer, as in MAF's experiments | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoregressiveFlow {
     /// Number of layers.
     pub layers: usize,
     /// The scalar map.
-    pub transformer: TransformerConfig,
+    pub transformer: Arc<dyn TransformerConfig>,
     /// Network that conditions each layer.
     pub conditioner: Conditioner,
     /// In which order each layer takes the features.
@@ -67,7 +67,7 @@ impl Default for AutoregressiveFlow {
     fn default() -> Self {
         Self {
             layers: 5,
-            transformer: TransformerConfig::inverted_affine(),
+            transformer: AffineConfig::inverted().shared(),
             conditioner: Conditioner::default(),
             order: LayerOrder::default(),
             parts: None,

@@ -3,8 +3,7 @@
 use super::autoregressive::AutoregressiveFlow;
 use super::couplings::CouplingFlow;
 use super::mixing::Mixing;
-use super::transformer::TransformerConfig;
-use crate::transformer::SplineConfig;
+use crate::transformer::{RationalQuadraticConfig, SplineConfig, TransformerConfig};
 
 impl CouplingFlow {
     /// RQ-NSF (C): six spline couplings with alternating halves, 16 bins on [-4, 4], an LU linear
@@ -15,7 +14,7 @@ impl CouplingFlow {
     /// <https://arxiv.org/abs/1906.04032>
     #[must_use]
     pub fn nsf() -> Self {
-        let transformer = TransformerConfig::RationalQuadratic(SplineConfig::default());
+        let transformer = RationalQuadraticConfig(SplineConfig::default()).shared();
         Self { layers: 6, transformer, ..Self::default() }
     }
 }
@@ -29,7 +28,7 @@ impl AutoregressiveFlow {
     /// <https://arxiv.org/abs/1906.04032>
     #[must_use]
     pub fn nsf() -> Self {
-        let transformer = TransformerConfig::RationalQuadratic(SplineConfig::default());
+        let transformer = RationalQuadraticConfig(SplineConfig::default()).shared();
         Self { layers: 4, transformer, mixing: Mixing::Lu, ..Self::default() }
     }
 }

@@ -1,11 +1,13 @@
 //! The affine transformer of NICE, Real NVP, MAF and Glow.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{exp, ln, sigmoid, softplus, tanh, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Inverted, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`Affine`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,22 @@ impl Default for AffineConfig {
     fn default() -> Self {
         Self { scale: Scale::Bounded { bound: 3.0 }, inverted: false }
     }
+}
+
+impl AffineConfig {
+    /// The affine map as MAF writes it, its scale bounded.
+    #[must_use]
+    pub fn inverted() -> Self {
+        Self { inverted: true, ..Self::default() }
+    }
+}
+
+#[typetag::serde(name = "affine")]
+impl TransformerConfig for AffineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let affine = Affine::new(self.scale)?;
+        Ok(if self.inverted { Arc::new(Inverted(affine)) } else { Arc::new(affine) })
+    });
 }
 
 /// Smallest scale of [`Scale::Softplus`] and [`Scale::Sigmoid`].

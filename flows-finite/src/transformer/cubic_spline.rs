@@ -1,20 +1,37 @@
 //! The monotone cubic spline, with Steffen's slopes.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::sigmoid;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::cubic_curve::CubicCurve;
 use super::free_knots::{MIN_HEIGHT, MIN_WIDTH};
 use super::partition::{Lanes, Partition};
 use super::spline::{Bin, Knots, Spline};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
 
 /// Range of a learned end slope, over the secant of its bin: beyond 3 a cubic may turn back.
 const END_SLOPE: [f64; 2] = [1e-3, 2.999];
 /// Smallest secant of the first and last bin where the slope at the ends is fixed at 1: above 1/3,
 /// for the same reason.
 const MIN_END_SECANT: f64 = 0.35;
+
+/// Settings of [`CubicSpline`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CubicSplineConfig(pub SplineConfig);
+
+#[typetag::serde(name = "cubic_spline")]
+impl TransformerConfig for CubicSplineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, tails } = self.0;
+        Ok(Arc::new(CubicSpline::new(bins, bound, tails)?))
+    });
+}
 
 /// Monotone cubic spline with K bins on [-B, B].
 ///

@@ -12,7 +12,8 @@ use flows_core::{
 };
 use flows_finite::Scale;
 use flows_finite::architecture::{
-    AffineConfig, Conditioner, CouplingFlow, Perceptron, SplineConfig, TransformerConfig,
+    AffineConfig, Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
 };
 
 /// Raw features that the encoder reads, and features that the flow is conditioned on.
@@ -27,14 +28,12 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let real_nvp = CouplingFlow {
         layers: 3,
         conditioner: conditioner.clone(),
-        transformer: TransformerConfig::Affine(affine),
+        transformer: affine.shared(),
         ..CouplingFlow::real_nvp()
     };
-    let transformer = TransformerConfig::RationalQuadratic(SplineConfig {
-        bins: 4,
-        bound: 3.0,
-        ..SplineConfig::default()
-    });
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 4, bound: 3.0, ..SplineConfig::default() })
+            .shared();
     let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let mut rng = stream(2, "init");
     let chains = [

@@ -8,7 +8,9 @@ use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
     Bijector, Chain, Context, Cost, Costs, Inverse, Layer, Parameters, Result, Tape, Values, stream,
 };
-use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    AffineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_finite::transformer::{Inner, Outer, Transformer};
 use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval, Scale, Tails};
 
@@ -24,12 +26,12 @@ fn check(bijector: &mut dyn Bijector<f64>, spread: f64) {
 }
 
 fn affine(scale: Scale) -> Arc<dyn Transformer<f64>> {
-    TransformerConfig::Affine(AffineConfig { scale, inverted: false }).build().unwrap()
+    AffineConfig { scale, inverted: false }.shared().build().unwrap()
 }
 
 fn spline(tails: Tails) -> Arc<dyn Transformer<f64>> {
     let config = SplineConfig { bins: 4, bound: 2.0, tails };
-    TransformerConfig::RationalQuadratic(config).build().unwrap()
+    RationalQuadraticConfig(config).shared().build().unwrap()
 }
 
 fn interval(low: f64, high: f64) -> Arc<dyn Transformer<f64>> {

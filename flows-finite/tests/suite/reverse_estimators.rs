@@ -8,7 +8,9 @@ use flows_core::{
     Role, Tape, Target, Values, forward_kl, reverse_kl, stream,
 };
 use flows_finite::ActNorm;
-use flows_finite::architecture::{Conditioner, CouplingFlow, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 const ROWS: usize = 20;
 
@@ -37,7 +39,7 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let real_nvp =
         CouplingFlow { layers: 2, conditioner: conditioner.clone(), ..CouplingFlow::real_nvp() };
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 4, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 4, ..SplineConfig::default() }).shared();
     let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let all = [
         ("real-nvp", Base::full_normal(2).unwrap(), real_nvp.build(2, 0, rng).unwrap()),

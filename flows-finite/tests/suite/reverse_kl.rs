@@ -8,7 +8,7 @@ use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Context, Flow, Parameters, Role, Tape, Values, stream};
 use flows_finite::architecture::{
-    Conditioner, CouplingFlow, Perceptron, SplineConfig, TransformerConfig,
+    Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig, TransformerConfig,
 };
 
 const ROWS: usize = 20;
@@ -19,7 +19,7 @@ fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let real_nvp =
         CouplingFlow { layers: 2, conditioner: conditioner.clone(), ..CouplingFlow::real_nvp() };
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 4, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 4, ..SplineConfig::default() }).shared();
     let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let rng = &mut stream(1, "init");
     let chains = [

@@ -8,7 +8,7 @@ use flows_core::{
     forward_kl, normals, stream,
 };
 use flows_finite::architecture::{
-    Conditioner, CouplingFlow, Perceptron, SplineConfig, TransformerConfig,
+    Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig, TransformerConfig,
 };
 
 use crate::elements::move_parameters;
@@ -24,7 +24,7 @@ fn flows<E: Real>() -> Vec<Flow<E>> {
     let silu = Perceptron { hidden, activation: Activation::Silu };
     let conditioner = Conditioner::Perceptron(silu);
     let transformer =
-        TransformerConfig::RationalQuadratic(SplineConfig { bins: 6, ..SplineConfig::default() });
+        RationalQuadraticConfig(SplineConfig { bins: 6, ..SplineConfig::default() }).shared();
     let nsf = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let rng = &mut stream(1, "init");
     let chains = [real_nvp.build(DIM, CODE, rng).unwrap(), nsf.build(DIM, CODE, rng).unwrap()];

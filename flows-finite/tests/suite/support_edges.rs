@@ -60,7 +60,7 @@ fn all<E: Real>(dim: usize) -> Vec<Entry<E>> {
         ("positive", Arc::new(HalfLine::new(0.0).unwrap()), false),
         ("half-line", Arc::new(HalfLine::new(-1.5).unwrap()), false),
         ("scaling", Arc::new(FixedAffine::new(2.5, -1.0).unwrap()), true),
-        ("affine", TransformerConfig::Affine(bounded).build().unwrap(), true),
+        ("affine", bounded.shared().build().unwrap(), true),
     ];
     let mut list: Vec<Entry<E>> = Vec::new();
     for (name, transformer, onto) in transformers {
