@@ -10,6 +10,7 @@ mod killed;
 mod matching;
 mod own_architecture;
 mod own_transformer;
+mod readme;
 mod resume;
 mod runs;
 mod study;
