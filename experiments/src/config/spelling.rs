@@ -27,7 +27,7 @@ pub(super) fn advice(under: &Table, over: &Table) -> Option<String> {
     let mut config = under.clone();
     merge(&mut config, new);
     if let Err(error) = RunConfig::deserialize(config) {
-        advice = format!("{advice}, and then: {}", message(&error));
+        advice = format!("{advice}; what is left: {}", message(&error));
     }
     Some(advice)
 }
@@ -37,19 +37,13 @@ fn retired(over: &Table) -> Option<String> {
     let kind = flow.get("kind")?.as_str()?;
     let (_, name) = RETIRED.iter().find(|(old, _)| *old == kind)?;
     let preset = Preset::named(Some(name)).ok()?;
-    let mut table = Table::try_from(RunConfig::of(preset)).ok()?.remove("flow")?;
+    let base = Table::try_from(RunConfig::of(preset)).ok()?;
+    let mut table = base.get("flow")?.clone();
     let transformer = table.get_mut("transformer")?.as_table_mut()?;
     for (key, value) in flow.iter().filter(|(key, _)| *key != "kind") {
-        // Of the scale, the bound was written as a value.
-        let value = value.as_table().and_then(|old| old.get("bounded")).map_or_else(
-            || value.clone(),
-            |bound| {
-                let bounded = [("kind".into(), "bounded".into()), ("bound".into(), bound.clone())];
-                Value::Table(Table::from_iter(bounded))
-            },
-        );
         if transformer.contains_key(key) {
-            transformer.insert(key.clone(), value);
+            let new = choice(&base, &["flow", "transformer", key], value);
+            transformer.insert(key.clone(), new.unwrap_or_else(|| value.clone()));
         }
     }
     let transformer = inline(table.get("transformer")?);
@@ -94,19 +88,20 @@ fn rewrite(base: &Table, path: &[&str], over: &mut Table, found: &mut Vec<String
     }
 }
 
-/// The new spelling of a choice at `path`: where the config has a kind and the value has none, but a
-/// word, or a key that is not there.
+/// The new spelling of a choice at `path`: where the config has a kind, and the value is a word or has
+/// no kind but a key that is no setting.
 fn choice(base: &Table, path: &[&str], value: &Value) -> Option<Value> {
     let below = at(base, path)?.as_table()?;
-    below.get("kind")?;
+    let below = below.get("kind")?.as_str()?;
+    let put = |value| put(base, path, value);
     let (kind, settings) = match value {
         Value::String(kind) => (kind, Table::new()),
         Value::Table(table) if !table.contains_key("kind") => {
-            let mut unknown = table.iter().filter(|(key, _)| !below.contains_key(*key));
-            let (kind, settings) = unknown.next()?;
+            let known = names(below, put)?;
+            let (kind, settings) = table.iter().find(|(key, _)| !known.contains(*key))?;
             match settings {
                 Value::Table(settings) => (kind, settings.clone()),
-                value => (kind, settings_of(kind, value, |probe| put(base, path, probe))?),
+                value => (kind, settings_of(kind, value, put)?),
             }
         }
         _ => return None,
@@ -148,24 +143,28 @@ fn elements(base: &Table, path: &[&str], items: &[Value]) -> Option<Value> {
     changed.then_some(items)
 }
 
-/// The settings that `kind = value` stood for, by what a config with an unknown setting of that kind
-/// is told; none if there is no such kind.
+/// The settings that `kind = value` stood for; none if there is no such kind.
 fn settings_of(kind: &str, value: &Value, put: impl Fn(Value) -> Option<Table>) -> Option<Table> {
-    let probe = tagged(kind, Table::from_iter([(String::new(), Value::Integer(0))]));
-    let error = RunConfig::deserialize(put(Value::Table(probe))?).err()?.to_string();
-    let (_, expected) = error.split_once("unknown field ``, expected ")?;
-    let line = expected.lines().next()?;
-    let names: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+    let names = names(kind, put)?;
     let one = |name: &str| Table::from_iter([(name.to_owned(), value.clone())]);
     match (names.as_slice(), value) {
-        (names, _) if names.contains(&kind) => Some(one(kind)),
+        (names, _) if names.iter().any(|name| name == kind) => Some(one(kind)),
         ([name], _) => Some(one(name)),
         (names, Value::Array(values)) if names.len() == values.len() => {
-            let names = names.iter().map(|name| (*name).to_owned());
-            Some(names.zip(values.iter().cloned()).collect())
+            Some(names.iter().cloned().zip(values.iter().cloned()).collect())
         }
         _ => None,
     }
+}
+
+/// The settings of a kind at the place where `put` puts it, by what a config with an unknown one is
+/// told; none if there is no such kind.
+fn names(kind: &str, put: impl Fn(Value) -> Option<Table>) -> Option<Vec<String>> {
+    let probe = tagged(kind, Table::from_iter([(String::new(), Value::Integer(0))]));
+    let error = RunConfig::deserialize(put(Value::Table(probe))?).err()?.to_string();
+    let (_, expected) = error.split_once("unknown field ``")?;
+    let line = expected.lines().next().unwrap_or_default();
+    Some(line.split('`').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
 fn tagged(kind: &str, settings: Table) -> Table {

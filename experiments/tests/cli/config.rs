@@ -169,7 +169,7 @@ fn an_old_spelling_is_answered_with_the_new_one() {
             ode,
             "training = { solver = { dopri5 = { rtol = 1e-3, atol = 1e-3 } } }",
             "flow.training.solver",
-            "solver = { kind = \"dopri5\", rtol = 1e-3, atol = 1e-3 }",
+            "solver = { kind = \"dopri5\", atol = 1e-3, rtol = 1e-3 }",
         ),
         (
             ode,
@@ -197,6 +197,12 @@ fn an_old_spelling_is_answered_with_the_new_one() {
         let sentence = format!(": {place}: a choice is written with kind; write {new}");
         assert!(error.to_string().ends_with(&sentence), "{old}:\n{error}\n{sentence}");
     }
+    // A setting that the preset leaves out is none, whatever else is wrong.
+    let text = "target = \"u1\"\nsead = 1\n[flow]\nkind = \"autoregressive\"\nsampling = {}\n\
+                [train.objective]\nannealing = { from = 0.5, until = 0.5 }\n\
+                [train]\nbase_update = { every = 1, rows = 9 }";
+    let error = parse(text).expect_err("sead").to_string();
+    assert!(error.contains("`sead`") && !error.contains("write"), "{error}");
     let error = parse("base = \"cauchy\"").expect_err("no such base").to_string();
     assert!(error.contains("kind = \"cauchy\"") && error.contains("`laplace`"), "{error}");
 }

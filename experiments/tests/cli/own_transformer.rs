@@ -70,10 +70,16 @@ fn read(text: &str) -> anyhow::Result<RunConfig> {
 
 #[test]
 fn a_config_names_it_in_every_wiring() {
-    for wiring in ["coupling", "autoregressive", "recurrent", "gaussianization"] {
+    for (wiring, small) in [
+        ("coupling", "conditioner = { hidden = [6], activation = \"tanh\" }"),
+        ("autoregressive", "conditioner = { hidden = [6], activation = \"tanh\" }"),
+        ("recurrent", "hidden = 3"),
+        ("gaussianization", "reflections = 2"),
+    ] {
         let transformer = "transformer = { kind = \"stretch\", factor = 1.5 }";
-        let text =
-            format!("[flow]\nkind = \"{wiring}\"\nlayers = 2\nact_norm = false\n{transformer}");
+        let text = format!(
+            "[flow]\nkind = \"{wiring}\"\nlayers = 2\nact_norm = false\n{transformer}\n{small}\n"
+        );
         let config = read(&text).unwrap();
         let mut flow = config.flow.build_f64(3, 1, &mut stream(1, "init")).unwrap();
         perturb(&mut flow, 0.1, &mut stream(2, "perturb")).unwrap();
