@@ -1,6 +1,7 @@
 //! The config of a run: what a TOML file may say, merged over a preset.
 
 mod base;
+mod spelling;
 pub mod support;
 
 use std::path::Path;
@@ -119,7 +120,7 @@ impl RunConfig {
         Self {
             seed: 0,
             precision: Precision::default(),
-            budget: Budget::Seconds(60.0),
+            budget: Budget::Seconds { seconds: 60.0 },
             target: None,
             support: Vec::new(),
             data: DataConfig::default(),
@@ -147,7 +148,8 @@ impl RunConfig {
         if ends.iter().all(Option::is_none) {
             return Vec::new();
         }
-        ends.into_iter().map(|ends| ends.map_or(Support::Real, Support::Interval)).collect()
+        let support = |[from, to]: [f64; 2]| Support::Interval { from, to };
+        ends.into_iter().map(|ends| ends.map_or(Support::Real, support)).collect()
     }
 
     /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the one
@@ -187,13 +189,12 @@ impl RunConfig {
                 (target, _) => target,
             };
         let under = target.map_or_else(|| Self::of(preset), |t| Self::of_target(preset, t));
-        let mut config = Table::try_from(under).context("the preset as TOML")?;
-        merge(&mut config, over);
+        let under = Table::try_from(under).context("the preset as TOML")?;
+        let mut config = under.clone();
+        merge(&mut config, over.clone());
         Self::deserialize(config).map_err(|error| {
             let place = if name.is_empty() { "config".to_owned() } else { name };
-            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            // The trait's name is what serde calls an architecture.
-            let message = message.replace("dyn Architecture", "the `kind` of an architecture");
+            let message = spelling::advice(&under, &over).unwrap_or_else(|| message(&error));
             Usage(format!("{place}: {message}")).into()
         })
     }
@@ -238,6 +239,13 @@ impl RunConfig {
     }
 }
 
+/// How to write today what a whole config says in a spelling of earlier releases, if it does.
+pub(crate) fn advice(text: &str) -> Option<String> {
+    let over = text.parse::<Table>().ok()?;
+    let preset = Preset::of_kind(kind(&over)).map_or_else(|| Preset::named(None).ok(), Some)?;
+    spelling::advice(&Table::try_from(RunConfig::of(preset)).ok()?, &over)
+}
+
 /// The architecture that a file names.
 fn kind(over: &Table) -> Option<&str> {
     over.get("flow")?.get("kind")?.as_str()
@@ -260,12 +268,12 @@ pub(crate) fn line_of(error: &toml::de::Error, text: &str) -> usize {
 }
 
 /// Puts the values of `over` over those of `under`, table by table; a table of another `kind`
-/// replaces the whole, so that no setting of one architecture is taken for another's.
+/// replaces the whole, so that no setting of one option is taken for another's.
 fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above))
-                if !replaces(&key, below, &above) =>
+                if !of_other_kind(below, &above) =>
             {
                 merge(below, above);
             }
@@ -274,135 +282,22 @@ fn merge(under: &mut Table, over: Table) {
     }
 }
 
-/// Whether `above` says something of another kind than `below`: another tag, or for an enum that
-/// is written as a table with one key, another key.
-fn replaces(key: &str, below: &Table, above: &Table) -> bool {
-    if above.get("kind").is_some_and(|kind| below.get("kind") != Some(kind)) {
-        return true;
-    }
-    const TAGGED: [&str; 18] = [
-        "base",
-        "budget",
-        "conditioner",
-        "coupling",
-        "field",
-        "gradient",
-        "objective",
-        "path",
-        "time",
-        "solver",
-        "divergence",
-        "scale",
-        "transformer",
-        "sampling",
-        "layer",
-        "norm",
-        "training",
-        "reporting",
-    ];
-    TAGGED.contains(&key) && above.keys().any(|k| !below.contains_key(k))
+fn of_other_kind(below: &Table, above: &Table) -> bool {
+    below.get("kind").zip(above.get("kind")).is_some_and(|(below, above)| below != above)
 }
 
-#[cfg(test)]
-mod tests {
-    use flows_finite::architecture::RealNvp;
-
-    use super::*;
-
-    fn parse(text: &str) -> Result<RunConfig> {
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(file.path(), text)?;
-        RunConfig::read(Some(file.path()), None, None)
-    }
-
-    #[test]
-    fn every_preset_survives_writing_and_reading() {
-        for preset in crate::preset::ALL.iter() {
-            let config = RunConfig::of(preset);
-            let text = toml::to_string(&config).unwrap();
-            assert_eq!(parse(&text).unwrap(), config, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_file_changes_what_it_names_and_nothing_else() {
-        let config = parse("preset = \"ffjord\"\nseed = 3\n[train]\nbatch_rows = 64\n").unwrap();
-        let preset = RunConfig::of(Preset::named(Some("ffjord")).unwrap());
-        assert_eq!(config.train.optimiser, preset.train.optimiser);
-        assert_eq!((config.seed, config.train.batch_rows), (3, 64));
-        let config = parse("[flow]\nkind = \"real_nvp\"\nlayers = 2\n[budget]\nsteps = 5").unwrap();
-        let expected: Arc<dyn Architecture> = Arc::new(RealNvp { layers: 2, ..RealNvp::default() });
-        assert_eq!(*config.flow, *expected);
-        assert_eq!(config.budget, Budget::Steps(5));
-    }
-
-    #[test]
-    fn bases_and_supports_are_read_over_any_preset_and_survive_writing() {
-        let mixture = BaseConfig::Mixture(MixtureBase { components: 8 });
-        let student = BaseConfig::StudentT(StudentTBase { nu: 4.0 });
-        let cases = [
-            ("base = \"standard_normal\"", BaseConfig::StandardNormal),
-            ("base = \"diagonal_normal\"", BaseConfig::DiagonalNormal),
-            ("base = \"full_normal\"", BaseConfig::FullNormal),
-            ("base = { mixture = { components = 8 } }", mixture),
-            ("[base.student_t]\nnu = 4.0", student),
-            ("base = \"laplace\"", BaseConfig::Laplace),
-            ("base = \"logistic\"", BaseConfig::Logistic),
-        ];
-        let support =
-            "support = [\"real\", { interval = [-4, 4] }, { above = 0 }, { below = 1.5 }]";
-        for (text, base) in cases {
-            let config = parse(&format!("{support}\n{text}\n")).unwrap();
-            assert_eq!(config.base, base);
-            let supports = [
-                Support::Real,
-                Support::Interval([-4.0, 4.0]),
-                Support::Above(0.0),
-                Support::Below(1.5),
-            ];
-            assert_eq!(config.support, supports);
-            assert!(config.build::<f64>(4).is_ok(), "{text}");
-            assert!(config.build::<f64>(3).is_err_and(|error| error.is::<Usage>()), "{text}");
-            let written = toml::to_string(&config).unwrap();
-            assert_eq!(parse(&written).unwrap(), config, "{written}");
-        }
-    }
-
-    #[test]
-    fn a_target_brings_its_support_and_objective() {
-        let config = parse("target = \"u3\"\n[train]\nbatch_rows = 64\n").unwrap();
-        assert_eq!(config.target, Some(KnownTarget::U3));
-        assert_eq!(config.support, [Support::Interval([-4.0, 4.0]), Support::Real]);
-        assert!(matches!(config.train.objective, flows_core::train::Objective::ReverseKl(_)));
-        assert_eq!((config.train.batch_rows, config.train.patience), (64, None));
-        let error = parse("target = \"u5\"").expect_err("no such target");
-        assert!(error.is::<Usage>() && error.to_string().contains("u1, u2"), "{error:#}");
-    }
-
-    #[test]
-    fn an_unknown_key_at_any_level_is_refused_by_name() {
-        let files = [
-            "sead = 1",
-            "[train]\nbatch = 1",
-            "[train.optimiser]\nrate = 1",
-            "[data]\nspilt = 1",
-            "[data.split]\nkind = \"every_tenth\"\nfraction = 1",
-            "[flow]\nkind = \"nsf_coupling\"\nbin = 4",
-            "[flow]\nkind = \"wavenet\"",
-            "[flow]\nkind = \"continuous\"\n[flow.training]\nsolvr = 1",
-            "[flow]\nkind = \"continuous\"\n[flow.reporting.solver.dopri5]\nrtol = 1e-3\natol = 1e-3\nx = 1",
-            "[budget]\nhours = 1",
-            "preset = \"wavenet\"",
-            "preset = 3",
-            "seed = ",
-        ];
-        for file in files {
-            let error = parse(file).expect_err(file);
-            assert!(error.is::<Usage>(), "{file}: {error:#}");
-            let wrong =
-                ["sead", "batch", "rate", "spilt", "fraction", "bin", "wavenet", "solvr", "x"];
-            let named = wrong.iter().chain(&["hours", "preset", "TOML"]);
-            assert!(named.into_iter().any(|w| error.to_string().contains(w)), "{error:#}");
+/// What is wrong with a config, on one line and in words of the file.
+fn message(error: &toml::de::Error) -> String {
+    let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    // What serde calls a choice: a trait's or an enum's name.
+    let text = text
+        .replace("dyn Architecture", "the `kind` of an architecture")
+        .replace("dyn TransformerConfig", "the `kind` of a transformer");
+    match text.split_once("internally tagged enum ") {
+        None => text,
+        Some((before, after)) => {
+            let after = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+            format!("{before}a table with its `kind`{after}")
         }
     }
 }

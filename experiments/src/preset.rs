@@ -11,7 +11,7 @@ use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig
 use flows_core::{Architecture, Bijector, Cost, Costs, Estimator, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
-    NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+    RecurrentFlow, ResidualFlow,
 };
 use flows_report::record::Family;
 
@@ -80,7 +80,7 @@ fn couplings() -> Vec<Preset> {
                 "10 affine couplings with halves alternating and an LU linear layer before each, \
                  conditioners of 2 x 128 ReLU (Dinh et al. 2017)",
             ],
-            Arc::new(RealNvp::default()),
+            Arc::new(CouplingFlow::real_nvp()),
             2e-3,
         ),
         finite(
@@ -90,7 +90,7 @@ fn couplings() -> Vec<Preset> {
                 "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU linear layer \
                  before each, conditioners of 2 x 128 ReLU (Durkan et al. 2019)",
             ],
-            Arc::new(NsfCoupling::default()),
+            Arc::new(CouplingFlow::nsf()),
             2e-3,
         ),
         finite(

@@ -9,7 +9,7 @@ use flows_core::{Flow, Real};
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
-use crate::config::{RunConfig, line_of};
+use crate::config::{RunConfig, advice, line_of};
 
 /// The folder of a run and the names of its files.
 #[derive(Clone, Debug)]
@@ -89,7 +89,8 @@ impl RunFolder {
         let text = std::fs::read_to_string(&path).with_context(missing)?;
         toml::from_str(&text).map_err(|error| {
             let line = line_of(&error, &text);
-            Usage(format!("{}, line {line}: {}", path.display(), error.message())).into()
+            let reason = advice(&text).unwrap_or_else(|| error.message().to_owned());
+            Usage(format!("{}, line {line}: {reason}", path.display())).into()
         })
     }
 

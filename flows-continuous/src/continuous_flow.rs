@@ -65,7 +65,7 @@ pub struct ContinuousFlow {
 
 /// Choice of the vector field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FieldConfig {
     /// A perceptron on state and time.
     Perceptron(PerceptronField),

@@ -26,7 +26,7 @@ use crate::solver::tableau::{
 
 /// ODE solver.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Solver {
     /// Equal steps of Euler's method, order 1.
     Euler(EqualSteps),

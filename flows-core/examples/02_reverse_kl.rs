@@ -49,7 +49,7 @@ fn main() -> Result<()> {
             optimiser: AdamConfig { learning_rate: 0.03, ..AdamConfig::default() },
             ..TrainConfig::default()
         };
-        let mut trainer = Trainer::new(flow, config, Budget::Steps(800), 1)?;
+        let mut trainer = Trainer::new(flow, config, Budget::Steps { steps: 800 }, 1)?;
         let (mut value, mut noise) = (0.0, 0.0);
         trainer.run(TrainingData::Density(&TwoModes), None, |_, progress| {
             value = progress.reverse_nats.unwrap_or(f64::NAN);

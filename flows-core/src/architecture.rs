@@ -1,10 +1,11 @@
 //! Architectures: configs from which flows of any size and precision are built.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{Chain, Error, Real, Result, Stream};
+use crate::precision::in_precision;
+use crate::{Chain, Real, Result, Stream};
 
 /// A flow architecture: a config that builds a chain of bijectors for data of a given size.
 ///
@@ -109,46 +110,15 @@ pub fn build<E: Real>(
     context_dim: usize,
     rng: &mut Stream,
 ) -> Result<Chain<E>> {
-    // A trait object has no generic methods, so the chain is built as `Any` and downcast.
-    let chain: Box<dyn Any> = if TypeId::of::<E>() == TypeId::of::<f32>() {
-        Box::new(architecture.build_f32(dim, context_dim, rng)?)
-    } else {
-        Box::new(architecture.build_f64(dim, context_dim, rng)?)
-    };
-    let (what, advice) = ("a precision other than f32 and f64", "use one of them");
-    chain.downcast().map(|chain| *chain).map_err(|_| Error::Unavailable { what, advice })
+    in_precision::<E, _, _, _, _>(
+        rng,
+        |rng| architecture.build_f32(dim, context_dim, rng),
+        |rng| architecture.build_f64(dim, context_dim, rng),
+    )
 }
 
 /// `width` times `factor`, rounded, at least 1.
 #[must_use]
 pub fn scaled_width(width: usize, factor: f64) -> usize {
     ((width as f64 * factor).round() as usize).max(1)
-}
-
-/// Implements both builds of an [`Architecture`] by a generic method `compose::<E>(&self, dim,
-/// context_dim, rng) -> Result<Chain<E>>`.
-///
-/// Generic code is compiled in every crate that calls it; this way all layers of an architecture
-/// are compiled once for each precision, beside the config.
-#[macro_export]
-macro_rules! build_in_both_precisions {
-    () => {
-        fn build_f32(
-            &self,
-            dim: usize,
-            context_dim: usize,
-            rng: &mut $crate::Stream,
-        ) -> $crate::Result<$crate::Chain<f32>> {
-            self.compose(dim, context_dim, rng)
-        }
-
-        fn build_f64(
-            &self,
-            dim: usize,
-            context_dim: usize,
-            rng: &mut $crate::Stream,
-        ) -> $crate::Result<$crate::Chain<f64>> {
-            self.compose(dim, context_dim, rng)
-        }
-    };
 }

@@ -12,7 +12,9 @@ use flows_core::train::{
     AdamConfig, Budget, Checkpoint, TableSource, TrainConfig, Trainer, Validation,
 };
 use flows_core::{Architecture, Base, Context, Flow, Result, Values, normals, stream};
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 /// x1 ~ N(0, 1), x2 ~ N(x1^2 - 1, 0.25).
 fn rows(count: usize, name: &str) -> Vec<f64> {
@@ -27,7 +29,9 @@ fn entropy() -> f64 {
 
 fn flow() -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32, 32]);
-    let config = NsfCoupling { layers: 4, conditioner, bins: 8, ..NsfCoupling::default() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
+    let config = CouplingFlow { layers: 4, conditioner, transformer, ..CouplingFlow::nsf() };
     let chain = config.build(2, 0, &mut stream(1, "init"))?;
     Flow::new(Base::standard_normal(2), Box::new(chain))
 }
@@ -37,7 +41,7 @@ fn main() -> Result<()> {
     let config = TrainConfig { optimiser, validate_every: 200, ..TrainConfig::default() };
     let source = TableSource::new(rows(20_000, "train"), 2, 1)?;
     let validation = Validation { values: rows(2_000, "validation"), context: Context::none() };
-    let mut trainer = Trainer::new(flow()?, config, Budget::Steps(600), 1)?;
+    let mut trainer = Trainer::new(flow()?, config, Budget::Steps { steps: 600 }, 1)?;
     trainer.run(&source, Some(&validation), |_, progress| {
         if let Some(nats) = progress.validation_nats {
             println!("step {:4}: validation {nats:.4} nats", progress.step);

@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use flows_core::{Architecture, Base, Chain, Context, Flow, Result, Values, normals, stream};
-use flows_finite::architecture::{AutoregressiveFlow, RealNvp};
+use flows_finite::architecture::{AutoregressiveFlow, CouplingFlow};
 
 const DIM: usize = 16;
 const ROWS: usize = 2_000;
@@ -40,5 +40,5 @@ fn main() -> Result<()> {
     let rng = &mut stream(1, "init");
     show("MAF", AutoregressiveFlow::maf().build(DIM, 0, rng)?)?;
     show("IAF", AutoregressiveFlow::iaf().build(DIM, 0, rng)?)?;
-    show("Real NVP", RealNvp::default().build(DIM, 0, rng)?)
+    show("Real NVP", CouplingFlow::real_nvp().build(DIM, 0, rng)?)
 }

@@ -16,7 +16,6 @@ mod nsf;
 mod real_nvp;
 mod recurrent;
 mod residual_flow;
-mod transformer;
 
 use flows_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -30,15 +29,15 @@ pub use gaussianization::GaussianizationFlow;
 pub use glow::Glow;
 pub use glow_image::GlowImage;
 pub use mixing::Mixing;
-pub use nsf::NsfCoupling;
-pub use real_nvp::RealNvp;
 pub use recurrent::RecurrentFlow;
 pub use residual_flow::ResidualFlow;
-pub use transformer::TransformerConfig;
 
 pub use crate::transformer::{
-    AffineConfig, BernsteinConfig, DeepSigmoidalConfig, DenseSigmoidalConfig, IntegratedConfig,
-    MixtureConfig, NoSettings, SplineConfig, SumOfSquaresConfig,
+    AdditiveConfig, AffineConfig, BernsteinConfig, CircularSplineConfig, CubicSplineConfig,
+    DeepSigmoidalConfig, DenseSigmoidalConfig, GaussianizationConfig, IntegratedConfig,
+    LinearRationalConfig, LinearSplineConfig, LogisticMixtureConfig, MixtureConfig,
+    QuadraticSplineConfig, RationalQuadraticConfig, SplineConfig, SumOfSquaresConfig,
+    TransformerConfig,
 };
 
 /// A direction of a flow by its use.

@@ -34,12 +34,14 @@ pub struct MaskedConditioner {
 /// | `sequential` | D (or K parts): the network again for each feature | rounding |
 /// | `newton` | until it converges, about D at most; all features at once | its tolerance |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Sampling {
     /// Degree by degree; computed units are kept.
     #[default]
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Incremental,
     /// A whole pass for each part: the textbook method, as a reference.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Sequential,
     /// The fixed-point iteration of MintNet.
     Newton(Newton),

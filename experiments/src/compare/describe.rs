@@ -25,13 +25,13 @@ pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
         version: env!("CARGO_PKG_VERSION").into(),
         command: format!("cargo run --release -p experiments -- {}", arguments.join(" ")),
         budget: match plan.matching.budget {
-            Budget::Seconds(_) => plan.name.into(),
-            Budget::Steps(steps) => format!("{steps} steps"),
-            Budget::Work(work) => format!("{work} row passes"),
+            Budget::Seconds { .. } => plan.name.into(),
+            Budget::Steps { steps } => format!("{steps} steps"),
+            Budget::Work { work } => format!("{work} row passes"),
         },
         seconds_per_run: match plan.matching.budget {
-            Budget::Seconds(seconds) => seconds,
-            Budget::Steps(_) | Budget::Work(_) => 0.0,
+            Budget::Seconds { seconds } => seconds,
+            Budget::Steps { .. } | Budget::Work { .. } => 0.0,
         },
         matched: Some(plan.matching),
         about: None,

@@ -87,9 +87,9 @@ fn matching(arguments: &Compare, seconds: f64) -> Result<Matching> {
         }
     }
     let budget = match (arguments.work, arguments.steps) {
-        (Some(work), _) => Budget::Work(work),
-        (None, Some(steps)) => Budget::Steps(steps),
-        (None, None) => Budget::Seconds(arguments.seconds.unwrap_or(seconds)),
+        (Some(work), _) => Budget::Work { work },
+        (None, Some(steps)) => Budget::Steps { steps },
+        (None, None) => Budget::Seconds { seconds: arguments.seconds.unwrap_or(seconds) },
     };
     budget.check().map_err(|error| Usage(error.to_string()))?;
     if arguments.parameters == Some(0) {

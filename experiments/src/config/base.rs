@@ -5,22 +5,27 @@ use serde::{Deserialize, Serialize};
 
 /// The base distribution; all but the first have learned parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum BaseConfig {
     /// N(0, I).
     #[default]
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     StandardNormal,
     /// Location and scale of each feature.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     DiagonalNormal,
     /// A normal with any covariance.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     FullNormal,
     /// A mixture of normals.
     Mixture(MixtureBase),
     /// Independent t distributions.
     StudentT(StudentTBase),
     /// Independent Laplace distributions.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Laplace,
     /// Independent logistic distributions.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Logistic,
 }
 

@@ -12,16 +12,28 @@ use crate::Usage;
 
 /// Where a column lies, in its own units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Support {
     /// On the real line.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Real,
     /// Between two numbers.
-    Interval([f64; 2]),
+    Interval {
+        /// The low end.
+        from: f64,
+        /// The high end.
+        to: f64,
+    },
     /// Above a number.
-    Above(f64),
+    Above {
+        /// The low end.
+        from: f64,
+    },
     /// Below a number.
-    Below(f64),
+    Below {
+        /// The high end.
+        to: f64,
+    },
 }
 
 impl Support {
@@ -30,18 +42,18 @@ impl Support {
     pub fn ends(self) -> [f64; 2] {
         match self {
             Self::Real => [f64::NEG_INFINITY, f64::INFINITY],
-            Self::Interval(ends) => ends,
-            Self::Above(low) => [low, f64::INFINITY],
-            Self::Below(high) => [f64::NEG_INFINITY, high],
+            Self::Interval { from, to } => [from, to],
+            Self::Above { from } => [from, f64::INFINITY],
+            Self::Below { to } => [f64::NEG_INFINITY, to],
         }
     }
 
     fn map(self, f: impl Fn(f64) -> f64) -> Self {
         match self {
             Self::Real => Self::Real,
-            Self::Interval(ends) => Self::Interval(ends.map(f)),
-            Self::Above(low) => Self::Above(f(low)),
-            Self::Below(high) => Self::Below(f(high)),
+            Self::Interval { from, to } => Self::Interval { from: f(from), to: f(to) },
+            Self::Above { from } => Self::Above { from: f(from) },
+            Self::Below { to } => Self::Below { to: f(to) },
         }
     }
 
@@ -49,9 +61,9 @@ impl Support {
     fn layer<E: Real>(self) -> flows_core::Result<Option<Box<dyn Bijector<E>>>> {
         let transformer: Arc<dyn Transformer<E>> = match self {
             Self::Real => return Ok(None),
-            Self::Interval([low, high]) => Arc::new(Interval::new(low, high)?),
-            Self::Above(low) => Arc::new(HalfLine::new(low)?),
-            Self::Below(high) => Arc::new(HalfLine::below(high)?),
+            Self::Interval { from, to } => Arc::new(Interval::new(from, to)?),
+            Self::Above { from } => Arc::new(HalfLine::new(from)?),
+            Self::Below { to } => Arc::new(HalfLine::below(to)?),
         };
         // Without parameters there is nothing to start.
         let layer = Layer::with_values(Elementwise::new(1, transformer), Vec::new())?;

@@ -9,7 +9,9 @@ use flows_core::train::{AdamConfig, Budget, Checkpoint, SamplerSource, TrainConf
 use flows_core::{
     Architecture, Base, Batch, Bijector, Context, Flow, Stream, Target, Values, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_report::Estimate;
 use flows_report::finding::{Content, Criterion, Findings, Panel, Panels, Table};
 use flows_report::grid::IMAGE_CELLS;
@@ -103,9 +105,11 @@ fn best_normal() -> f64 {
     terms.sum::<f64>() * cell
 }
 
-fn config(layers: usize) -> NsfCoupling {
+fn config(layers: usize) -> CouplingFlow {
     let conditioner = Conditioner::perceptron(vec![64, 64]);
-    NsfCoupling { layers, conditioner, act_norm: false, bound: 8.0, ..NsfCoupling::default() }
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bound: 8.0, ..SplineConfig::default() }).shared();
+    CouplingFlow { layers, conditioner, transformer, act_norm: false, ..CouplingFlow::nsf() }
 }
 
 fn build(layers: usize, seed: u64) -> Result<Flow<f32>> {
@@ -122,7 +126,7 @@ fn train(setting: &Setting) -> Result<Flow<f32>> {
         ema: Some(0.99),
         ..TrainConfig::default()
     };
-    let budget = Budget::Steps(setting.either(400, 6_000));
+    let budget = Budget::Steps { steps: setting.either(400, 6_000) };
     let mut trainer = Trainer::new(build(STEPS, setting.seed)?, config, budget, setting.seed)?;
     let draw = |rows: usize, rng: &mut Stream| cast(&TARGET.sample(rows, rng));
     let source = SamplerSource::new(draw, 2, setting.seed);

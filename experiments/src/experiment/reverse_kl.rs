@@ -140,7 +140,7 @@ impl Fit {
         if let Objective::ReverseKl(settings) = &mut config.train.objective {
             settings.estimator = estimator;
         }
-        let budget = Budget::Seconds(setting.either(1.5, 20.0));
+        let budget = Budget::Seconds { seconds: setting.either(1.5, 20.0) };
         let flow = config.build::<f32>(target.dim())?;
         let mut trainer = Trainer::new(flow, config.train.clone(), budget, setting.seed)?;
         let (mut curve, mut spreads, mut due) = (Vec::new(), Vec::new(), 0.0);

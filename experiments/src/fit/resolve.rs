@@ -42,8 +42,8 @@ pub(super) fn place(arguments: &Fit) -> String {
 
 fn budget(arguments: &Fit) -> Result<Option<Budget>> {
     let budget = match (arguments.seconds, arguments.steps) {
-        (Some(seconds), _) => Budget::Seconds(seconds),
-        (None, Some(steps)) => Budget::Steps(steps),
+        (Some(seconds), _) => Budget::Seconds { seconds },
+        (None, Some(steps)) => Budget::Steps { steps },
         (None, None) => return Ok(None),
     };
     budget.check().map_err(|error| Usage(error.to_string()))?;

@@ -7,18 +7,18 @@ use crate::{Place, assert_says};
 fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_written() {
     let place = Place::new();
     place.gaussian("g.csv", 100);
-    let nvp = "[flow]\nkind = \"real_nvp\"\n";
-    let spline = "[flow]\nkind = \"nsf_coupling\"\n";
+    let nvp = "[flow]\nkind = \"coupling\"\n";
+    let spline = "[flow]\nkind = \"coupling\"\n[flow.transformer]\nkind = \"rational_quadratic\"\n";
     let ode = "preset = \"ffjord\"\n[flow]\n";
     let cases = [
         ("", "seed = -1", "seed"),
         ("", "seed = 1.5", "seed"),
         ("", "precision = \"f16\"", "precision"),
         ("", "preset = \"wavenet\"", "preset"),
-        ("", "base = \"cauchy\"", "base"),
+        ("", "base = { kind = \"cauchy\" }", "base"),
         ("", "train = 1", "train"),
-        ("", "[budget]\nhours = 1", "budget"),
-        ("", "[budget]\nsteps = 0", "steps"),
+        ("", "[budget]\nkind = \"hours\"\nhours = 1", "budget"),
+        ("", "[budget]\nkind = \"steps\"\nsteps = 0", "steps"),
         ("", "[budget]\nseconds = nan", "seconds"),
         ("", "[train]\nbatch_rows = 0", "batch_rows"),
         ("", "[train]\nbatch_rows = -1", "batch_rows"),
@@ -39,15 +39,15 @@ fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_writt
         (nvp, "layers = 0", "layers"),
         (nvp, "layers = -1", "flow"),
         (nvp, "layers = 1000000000000", "layers"),
-        (nvp, "conditioner = { perceptron = { hidden = [0] } }", "width"),
-        (nvp, "conditioner = { perceptron = { hidden = 64 } }", "flow"),
-        (nvp, "conditioner = { residual = { width = 0 } }", "width"),
-        (nvp, "conditioner = { residual = { blocks = 1000000000000 } }", "widths"),
-        (nvp, "conditioner = { perceptron = { hidden = [100000, 100000] } }", "widths"),
-        (nvp, "conditioner = { perceptron = { hidden = [9000000000000000000] } }", "widths"),
-        (nvp, "scale = { bounded = 0 }", "bound"),
-        (nvp, "scale = { bounded = nan }", "bound"),
-        (nvp, "conditioner = { perceptron = { activation = \"gelu\" } }", "flow"),
+        (nvp, "conditioner = { kind = \"perceptron\", hidden = [0] }", "width"),
+        (nvp, "conditioner = { kind = \"perceptron\", hidden = 64 }", "flow"),
+        (nvp, "conditioner = { kind = \"residual\", width = 0 }", "width"),
+        (nvp, "conditioner = { kind = \"residual\", blocks = 1000000000000 }", "widths"),
+        (nvp, "conditioner = { kind = \"perceptron\", hidden = [100000, 100000] }", "widths"),
+        (nvp, "conditioner = { kind = \"perceptron\", hidden = [9000000000000000000] }", "widths"),
+        (nvp, "transformer.scale = { kind = \"bounded\", bound = 0 }", "bound"),
+        (nvp, "transformer.scale = { kind = \"bounded\", bound = nan }", "bound"),
+        (nvp, "conditioner = { kind = \"perceptron\", activation = \"gelu\" }", "flow"),
         (nvp, "bins = 8", "bins"),
         (spline, "bins = 1", "bins"),
         (spline, "bound = 0", "bound"),
@@ -55,25 +55,29 @@ fn a_config_out_of_range_is_refused_by_file_and_setting_before_anything_is_writt
         (ode, "end_time = 0", "end_time"),
         (ode, "end_time = -1", "end_time"),
         (ode, "end_time = nan", "end_time"),
-        (ode, "[flow.field.perceptron]\nhidden = [9000000000000000000]", "widths"),
-        (ode, "[flow.training.solver.rk4]\nsteps = 0", "flow"),
-        (ode, "[flow.training.solver.rk4]\nsteps = 1000000000000", "steps"),
-        (ode, "[flow.training.solver.dopri5]\nrtol = 0\natol = 1e-4", "rtol"),
-        (ode, "[flow.training.solver.dopri5]\nrtol = 1e-4\natol = -1", "atol"),
-        (ode, "[flow.reporting.solver.dopri5]\nrtol = nan\natol = 1e-4", "rtol"),
-        (ode, "[flow.reporting.solver.dopri5]\nrtol = 1e-12\natol = 1e-4", "rtol"),
+        (ode, "[flow.field]\nkind = \"perceptron\"\nhidden = [9000000000000000000]", "widths"),
+        (ode, "[flow.training.solver]\nkind = \"rk4\"\nsteps = 0", "flow"),
+        (ode, "[flow.training.solver]\nkind = \"rk4\"\nsteps = 1000000000000", "steps"),
+        (ode, "[flow.training.solver]\nkind = \"dopri5\"\nrtol = 0\natol = 1e-4", "rtol"),
+        (ode, "[flow.training.solver]\nkind = \"dopri5\"\nrtol = 1e-4\natol = -1", "atol"),
+        (ode, "[flow.reporting.solver]\nkind = \"dopri5\"\nrtol = nan\natol = 1e-4", "rtol"),
+        (ode, "[flow.reporting.solver]\nkind = \"dopri5\"\nrtol = 1e-12\natol = 1e-4", "rtol"),
         (
             ode,
-            "[flow.reporting.solver.dopri5]\nrtol = 1e-4\natol = 1e-4\nmax_evaluations = 0",
+            "[flow.reporting.solver]\nkind = \"dopri5\"\nrtol = 1e-4\natol = 1e-4\nmax_evaluations = 0",
             "max_evaluations",
         ),
         (
             ode,
-            "[flow.reporting.solver.dopri5]\nrtol = 1e-4\natol = 1e-4\nfirst_step = -1",
+            "[flow.reporting.solver]\nkind = \"dopri5\"\nrtol = 1e-4\natol = 1e-4\nfirst_step = -1",
             "first_step",
         ),
-        (ode, "[flow.training.divergence.hutchinson]\nprobes = 0", "probes"),
-        (ode, "[flow.training.divergence.hutchinson]\nprobes = 1000000000000", "probes"),
+        (ode, "[flow.training.divergence]\nkind = \"hutchinson\"\nprobes = 0", "probes"),
+        (
+            ode,
+            "[flow.training.divergence]\nkind = \"hutchinson\"\nprobes = 1000000000000",
+            "probes",
+        ),
     ];
     for (before, setting, name) in cases {
         place.write("c.toml", format!("{before}{setting}\n"));
@@ -96,11 +100,19 @@ fn an_unknown_key_at_any_level_is_refused_with_the_known_ones() {
         ("[train.optimiser]\nrate = 1", "`rate`", "`learning_rate`"),
         ("[data]\nspilt = 1", "`spilt`", "`split`"),
         ("[data.split]\nkind = \"random\"\nshare = 1", "`share`", "`test`"),
-        ("[flow]\nbin = 4", "`bin`", "`bins`"),
-        ("[flow]\nkind = \"wavenet\"", "`wavenet`", "`real_nvp`"),
+        ("[flow.transformer]\nbin = 4", "`bin`", "`bins`"),
+        ("[flow]\nkind = \"wavenet\"", "`wavenet`", "`coupling`"),
         ("preset = \"ffjord\"\n[flow.training]\nsolvr = 1", "`solvr`", "`solver`"),
-        ("preset = \"ffjord\"\n[flow.training.solver.rk5]\nsteps = 1", "`rk5`", "`rk4`"),
-        ("preset = \"ffjord\"\n[flow.training.solver.rk4]\nstep = 1", "`step`", "`steps`"),
+        (
+            "preset = \"ffjord\"\n[flow.training.solver]\nkind = \"rk5\"\nsteps = 1",
+            "`rk5`",
+            "`rk4`",
+        ),
+        (
+            "preset = \"ffjord\"\n[flow.training.solver]\nkind = \"rk4\"\nstep = 1",
+            "`step`",
+            "`steps`",
+        ),
     ] {
         place.write("c.toml", text);
         let message = place.fails(2, "fit c.toml --steps 3 --data g.csv --out run");

@@ -18,7 +18,7 @@ fn repeatable(place: &Place, run: &str) -> serde_json::Value {
 fn a_run_holds_the_promised_files_and_its_numbers() {
     let place = Place::new();
     place.gaussian("g.csv", 600);
-    place.write("small.toml", "preset = \"real-nvp\"\n[flow]\nlayers = 2\nconditioner = { perceptron = { hidden = [8] } }\n");
+    place.write("small.toml", "preset = \"real-nvp\"\n[flow]\nlayers = 2\nconditioner = { kind = \"perceptron\", hidden = [8] }\n");
     let line = "fit small.toml --steps 40 --seed 7 --precision f64 --data g.csv --out a/run";
     let shown = place.succeeds(line);
     assert_says(&shown, &["negative log-likelihood", "40 steps", "a/run"]);

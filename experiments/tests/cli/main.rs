@@ -3,11 +3,14 @@
 
 mod browser;
 mod compare;
+mod config;
 mod configs;
 mod fit;
 mod killed;
 mod matching;
 mod own_architecture;
+mod own_transformer;
+mod readme;
 mod resume;
 mod runs;
 mod study;

@@ -9,6 +9,9 @@ use flows_core::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Its name in files.
+pub(crate) const KIND: &str = "scales";
+
 /// Act-norm, some times over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,9 +72,12 @@ fn a_kind_that_is_not_there_is_refused_with_those_that_are() {
     }
     let error = read("[flow]\nkind = \"scales\"\nlayer = 3\n").unwrap_err();
     assert!(error.to_string().contains("unknown field `layer`"), "{error:#}");
-    for text in ["[flow]\nkind = 3\n", "flow = \"coupling\"\n"] {
+    let wrong = [
+        ("[flow]\nkind = 3\n", "expected the `kind` of an architecture"),
+        ("flow = \"coupling\"\n", "write flow = { kind = \"coupling\" }"),
+    ];
+    for (text, says) in wrong {
         let message = read(text).unwrap_err().to_string();
-        assert!(message.contains("expected the `kind` of an architecture"), "{message}");
-        assert!(!message.contains("dyn"), "{message}");
+        assert!(message.contains(says) && !message.contains("dyn"), "{message}");
     }
 }

@@ -5,7 +5,7 @@ use flows_bench::table::{self, Table};
 use crate::{Place, assert_says};
 
 const SMALL: &str = "preset = \"nsf-coupling\"\n[flow]\nlayers = 2\nbins = 4\n\
-                     conditioner = { perceptron = { hidden = [8] } }\n";
+                     conditioner = { kind = \"perceptron\", hidden = [8] }\n";
 
 #[test]
 fn a_density_is_fitted_and_the_run_is_used_like_any_other() {
@@ -144,8 +144,8 @@ fn every_base_trains_on_a_table() {
     place.gaussian("g.csv", 300);
     for (name, base) in [
         ("full", "\"full_normal\""),
-        ("mixture", "{ mixture = { components = 3 } }"),
-        ("student", "{ student_t = { nu = 4.0 } }"),
+        ("mixture", "{ kind = \"mixture\", components = 3 }"),
+        ("student", "{ kind = \"student_t\", nu = 4.0 }"),
         ("laplace", "\"laplace\""),
         ("logistic", "\"logistic\""),
     ] {
@@ -154,8 +154,8 @@ fn every_base_trains_on_a_table() {
         place.succeeds(&format!("log-prob {name} --data g.csv --out {name}.csv"));
     }
     for (base, word) in [
-        ("{ mixture = { components = 0 } }", "component"),
-        ("{ student_t = { nu = -1.0 } }", "degrees of freedom"),
+        ("{ kind = \"mixture\", components = 0 }", "component"),
+        ("{ kind = \"student_t\", nu = -1.0 }", "degrees of freedom"),
     ] {
         place.write("c.toml", format!("base = {base}\n{SMALL}"));
         let message = place.fails(2, "fit c.toml --steps 3 --data g.csv --out wrong");

@@ -9,7 +9,10 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Bijector, Context, Flow, Purpose, Tape, Values, stream};
 use flows_finite::Scale;
-use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+use flows_finite::architecture::{
+    AffineConfig, Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
+};
 
 /// Tolerance of the solver of the continuous flow.
 const SOLVER: f64 = 1e-7;
@@ -25,15 +28,24 @@ fn flows() -> Vec<Case> {
     let hidden = vec![12, 12];
     let perceptron = Perceptron { hidden: hidden.clone(), activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(perceptron);
-    let spline = NsfCoupling {
+    let spline = CouplingFlow {
         layers: 3,
         conditioner: conditioner.clone(),
-        bins: 6,
-        bound: 3.0,
-        ..NsfCoupling::default()
+        transformer: RationalQuadraticConfig(SplineConfig {
+            bins: 6,
+            bound: 3.0,
+            ..SplineConfig::default()
+        })
+        .shared(),
+        ..CouplingFlow::nsf()
     };
-    let real_nvp =
-        RealNvp { layers: 4, conditioner, scale: Scale::Bounded(1.0), ..RealNvp::default() };
+    let affine = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
+    let real_nvp = CouplingFlow {
+        layers: 4,
+        conditioner,
+        transformer: affine.shared(),
+        ..CouplingFlow::real_nvp()
+    };
     let accuracy = Accuracy {
         solver: Solver::Dopri5(Adaptive::new(SOLVER, SOLVER)),
         divergence: Divergence::Exact,

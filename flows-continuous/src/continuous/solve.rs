@@ -23,7 +23,7 @@ use crate::solver::{Solver, stopped};
 
 /// Gradient method of an ODE solve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GradientMethod {
     /// Discretise-then-optimise: reverse-mode differentiation of the accepted steps, the exact
     /// gradient of the computed solution. Stages are kept in memory if there is room and otherwise
@@ -32,6 +32,7 @@ pub enum GradientMethod {
     /// The continuous adjoint, integrated backwards with the same solver (Dormand-Prince 5 instead
     /// of the row-wise one). Memory does not depend on the number of steps, and the gradient is
     /// accurate to about the tolerance. If the integration fails, so does the backward pass.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Adjoint,
 }
 

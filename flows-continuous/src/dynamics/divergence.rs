@@ -31,15 +31,17 @@ pub enum Probe {
 /// tangents. Probes are fixed for a whole solve, which keeps the ODE deterministic and the estimate
 /// unbiased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Divergence {
     /// Exact, by all D tangents in one widened product.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exact,
     /// Hutchinson's estimator: the mean of v^T J v over probes v; unbiased.
     Hutchinson(Hutchinson),
     /// Hutch++: exact on the range of a sketch of the Jacobian, estimated off it; unbiased.
     HutchPlusPlus(HutchPlusPlus),
     /// Exact, in closed form, by the structure of the field.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Closed,
     /// Hutchinson's estimator in the narrow layer of the field: tr(AB) = tr(BA); unbiased.
     Bottleneck(Hutchinson),

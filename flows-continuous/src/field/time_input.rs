@@ -8,14 +8,17 @@ use crate::requirement::require;
 
 /// How time enters a perceptron field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TimeInput {
     /// Not at all: the field is autonomous.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     None,
     /// As one more input feature.
     #[default]
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Concat,
     /// In every layer: (W h + b) * sigmoid(g t + c) + d t.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     ConcatSquash,
     /// As input features t, sin(2 pi k t) and cos(2 pi k t).
     Fourier(Fourier),

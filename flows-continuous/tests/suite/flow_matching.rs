@@ -63,7 +63,7 @@ fn divergence(objective: Objective, steps: u64) -> f64 {
         optimiser: AdamConfig { learning_rate: 1e-2, ..AdamConfig::default() },
         ..TrainConfig::default()
     };
-    let mut trainer = Trainer::new(flow(0), train, Budget::Steps(steps), 5).unwrap();
+    let mut trainer = Trainer::new(flow(0), train, Budget::Steps { steps }, 5).unwrap();
     let mut kinds = [0_u64; 2];
     trainer
         .run(&SamplerSource::new(draw, 2, 5), None, |_, progress| {

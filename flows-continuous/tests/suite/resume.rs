@@ -22,7 +22,7 @@ fn trainer(seed: u64) -> Trainer<f32> {
         validate_every: 3,
         ..TrainConfig::default()
     };
-    Trainer::new(flow, config, Budget::Steps(STEPS), 9).unwrap()
+    Trainer::new(flow, config, Budget::Steps { steps: STEPS }, 9).unwrap()
 }
 
 fn draw(rows: usize, rng: &mut Stream) -> Vec<f32> {

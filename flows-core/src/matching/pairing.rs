@@ -11,10 +11,11 @@ use crate::{Error, Real, Result};
 /// The pairing of base draws x0 and data rows x1, which leaves both marginal distributions
 /// unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Pairing {
     /// Independent: in the order in which they come.
     #[default]
+    #[serde(deserialize_with = "crate::config::no_settings")]
     Independent,
     /// Minibatch optimal transport: within groups of rows.
     MinibatchOt(MinibatchOt),

@@ -7,7 +7,7 @@ use crate::{Error, Real, Result};
 
 /// The conditional probability path from a base draw x0 at s = 0 to a data row x1 at s = 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ProbabilityPath {
     /// A straight line at constant speed.
     OptimalTransport(OptimalTransport),

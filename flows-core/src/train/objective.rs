@@ -7,10 +7,11 @@ use crate::{Error, Estimator, Result};
 
 /// The training objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Objective {
     /// Maximum likelihood, with the penalties of the bijector.
     #[default]
+    #[serde(deserialize_with = "crate::config::no_settings")]
     MaximumLikelihood,
     /// Flow matching, which solves no ODE, for the flow of a vector field.
     FlowMatching(SimulationFree),

@@ -28,15 +28,24 @@ impl Schedule {
 
 /// Training budget. Only training counts, not validation or checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Budget {
     /// Optimiser steps; reproducible on machines of the same kind.
-    Steps(u64),
+    Steps {
+        /// Optimiser steps.
+        steps: u64,
+    },
     /// Seconds of training.
-    Seconds(f64),
-    /// Counted work: forward network passes and field evaluations, times their rows; reproducible
-    /// on machines of the same kind.
-    Work(u64),
+    Seconds {
+        /// Seconds of training.
+        seconds: f64,
+    },
+    /// After this much counted work: network passes and evaluations of vector fields, forwards, times
+    /// the rows that they acted on. The same numbers on every machine of a kind.
+    Work {
+        /// Network passes and evaluations of vector fields times their rows.
+        work: u64,
+    },
 }
 
 /// The budget used so far.
@@ -55,9 +64,9 @@ impl Budget {
     #[must_use]
     pub fn progress(self, spent: Spent) -> f64 {
         match self {
-            Self::Steps(budget) => spent.steps as f64 / budget as f64,
-            Self::Seconds(budget) => spent.seconds / budget,
-            Self::Work(budget) => spent.work as f64 / budget as f64,
+            Self::Steps { steps: budget } => spent.steps as f64 / budget as f64,
+            Self::Seconds { seconds: budget } => spent.seconds / budget,
+            Self::Work { work: budget } => spent.work as f64 / budget as f64,
         }
     }
 
@@ -65,9 +74,9 @@ impl Budget {
     /// [`Error::Parameter`] unless the budget is positive.
     pub fn check(self) -> Result<()> {
         let (name, value) = match self {
-            Self::Steps(steps) => ("steps", steps as f64),
-            Self::Seconds(seconds) => ("seconds", seconds),
-            Self::Work(work) => ("work", work as f64),
+            Self::Steps { steps } => ("steps", steps as f64),
+            Self::Seconds { seconds } => ("seconds", seconds),
+            Self::Work { work } => ("work", work as f64),
         };
         if value > 0.0 && value.is_finite() {
             return Ok(());

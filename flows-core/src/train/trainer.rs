@@ -142,7 +142,7 @@ impl<E: Real> Trainer<E> {
             self.state.seconds += clock.elapsed().as_secs_f64();
             progress.seconds = self.state.seconds;
             progress.fraction = self.budget.progress(self.state.spent());
-            if matches!(self.budget, Budget::Work(_)) && self.state.work == 0 {
+            if matches!(self.budget, Budget::Work { .. }) && self.state.work == 0 {
                 let what = "a budget of work for a flow without networks";
                 let advice = "there are no passes to count; give seconds or steps";
                 return Err(Error::Unavailable { what, advice });

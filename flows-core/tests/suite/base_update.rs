@@ -43,7 +43,7 @@ fn weights(flow: &Flow<f64>) -> Vec<u64> {
 #[test]
 fn the_base_is_the_fit_of_fresh_rows_and_takes_no_steps() {
     let start = flow(Base::full_normal(2).unwrap());
-    let mut trainer = Trainer::new(start, config(), Budget::Steps(10), 1).unwrap();
+    let mut trainer = Trainer::new(start, config(), Budget::Steps { steps: 10 }, 1).unwrap();
     let source = source();
     let check = |trainer: &Trainer<f64>, progress: &Progress| {
         let rows = source.minibatch(u64::MAX - (progress.step - 1) / 4, 50)?.values;
@@ -66,7 +66,7 @@ fn a_resumed_run_fits_the_base_as_the_undisturbed_one() {
     let path = folder.path().join("run");
     let start = |seed| {
         let mixture = Base::mixture(2, 3, &mut stream(seed, "init")).unwrap();
-        Trainer::new(flow(mixture), config(), Budget::Steps(11), 1).unwrap()
+        Trainer::new(flow(mixture), config(), Budget::Steps { steps: 11 }, 1).unwrap()
     };
     let run = |mut trainer: Trainer<f64>, cut: Option<(u64, &Path)>| {
         let mut seen = Vec::new();
@@ -108,7 +108,7 @@ fn training_by_discrepancy_comes_close_to_the_likelihood() {
         ..TrainConfig::default()
     };
     let start = flow(Base::full_normal(2).unwrap());
-    let mut trainer = Trainer::new(start, config, Budget::Steps(600), 1).unwrap();
+    let mut trainer = Trainer::new(start, config, Budget::Steps { steps: 600 }, 1).unwrap();
     let mut last = f64::NAN;
     let note = |_: &_, progress: &Progress| {
         assert!(progress.discrepancy.is_some() && progress.train_nats.is_none());
@@ -128,7 +128,7 @@ fn training_by_discrepancy_comes_close_to_the_likelihood() {
 #[test]
 fn settings_that_do_not_go_together_are_refused() {
     let refused = |base: Base<f64>, config: TrainConfig| {
-        Trainer::new(flow(base), config, Budget::Steps(5), 0).unwrap_err()
+        Trainer::new(flow(base), config, Budget::Steps { steps: 5 }, 0).unwrap_err()
     };
     let normal = || Base::full_normal(2).unwrap();
     let error = refused(Base::standard_normal(2), config());

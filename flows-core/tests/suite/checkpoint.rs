@@ -219,7 +219,7 @@ fn trainer(seed: u64) -> Trainer<f64> {
     let chain = Box::new(Chain::new(2, Vec::new()).unwrap());
     let flow = Flow::new(Base::diagonal_normal(2).unwrap(), chain).unwrap();
     let config = TrainConfig { ema: Some(0.9), ..TrainConfig::default() };
-    let mut trainer = Trainer::new(flow, config, Budget::Steps(10), seed).unwrap();
+    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps: 10 }, seed).unwrap();
     let source = SamplerSource::new(|rows, rng: &mut _| normals::<f64>(rows * 2, rng), 2, seed);
     let few = |_: &_, p: &flows_core::train::Progress| {
         Ok(if p.step < seed { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

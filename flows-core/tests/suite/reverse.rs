@@ -156,7 +156,8 @@ fn config(estimator: Estimator) -> TrainConfig {
 fn training_on_a_density_finds_it() {
     for estimator in [Estimator::Reparameterised, Estimator::Path] {
         let start = flow::<f64>([-2.0, 2.0], [-1.0, 1.0]);
-        let mut trainer = Trainer::new(start, config(estimator), Budget::Steps(400), 3).unwrap();
+        let mut trainer =
+            Trainer::new(start, config(estimator), Budget::Steps { steps: 400 }, 3).unwrap();
         let mut last = f64::NAN;
         let note = |_: &_, progress: &Progress| {
             assert!(progress.reverse_nats.is_some() && progress.train_nats.is_none());
@@ -175,10 +176,12 @@ fn an_objective_without_its_material_is_refused() {
     let rows = SamplerSource::new(|rows, rng: &mut _| normals::<f64>(rows * 2, rng), 2, 0);
     let start = || flow::<f64>([0.0; 2], [0.0; 2]);
     let go = |_: &Trainer<f64>, _: &Progress| Ok(ControlFlow::Continue(()));
-    let mut reverse = Trainer::new(start(), config(Estimator::Path), Budget::Steps(5), 0).unwrap();
+    let mut reverse =
+        Trainer::new(start(), config(Estimator::Path), Budget::Steps { steps: 5 }, 0).unwrap();
     let error = reverse.run(&rows, None, go).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-    let mut forward = Trainer::new(start(), TrainConfig::default(), Budget::Steps(5), 0).unwrap();
+    let mut forward =
+        Trainer::new(start(), TrainConfig::default(), Budget::Steps { steps: 5 }, 0).unwrap();
     let target: &dyn Target = &TARGET;
     let error = forward.run(target, None, go).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
@@ -187,7 +190,10 @@ fn an_objective_without_its_material_is_refused() {
         let reverse = ReverseKl { annealing, ..ReverseKl::default() };
         let config =
             TrainConfig { objective: Objective::ReverseKl(reverse), ..TrainConfig::default() };
-        assert!(Trainer::new(start(), config, Budget::Steps(5), 0).is_err(), "{from} {until}");
+        assert!(
+            Trainer::new(start(), config, Budget::Steps { steps: 5 }, 0).is_err(),
+            "{from} {until}"
+        );
     }
 }
 
@@ -303,7 +309,7 @@ fn a_resumed_run_on_a_density_is_the_undisturbed_one() {
                 ema: Some(0.9),
                 ..config(estimator)
             };
-            Trainer::new(flow_of(mixture), config, Budget::Steps(10), 3).unwrap()
+            Trainer::new(flow_of(mixture), config, Budget::Steps { steps: 10 }, 3).unwrap()
         };
         let (whole, undisturbed) = trained(start(1), None);
         for cut in [1, 3, 7] {

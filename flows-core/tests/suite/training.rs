@@ -90,7 +90,8 @@ fn steps_are_those_of_adam_on_the_clipped_gradient_under_the_schedule() {
         let optimiser =
             AdamConfig { learning_rate: 0.1, weight_decay: decay, ..AdamConfig::default() };
         let config = TrainConfig { optimiser, schedule, clip_norm: clip, ..TrainConfig::default() };
-        let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(total), 0).unwrap();
+        let mut trainer =
+            Trainer::new(normal::<f64>(), config, Budget::Steps { steps: total }, 0).unwrap();
         let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
         assert_eq!((outcome, steps.len() as u64), (StopReason::Finished, total));
 
@@ -144,7 +145,8 @@ fn early_stopping_keeps_the_weights_of_the_best_validation() {
         schedule: Schedule::Constant,
         ..config(0.1)
     };
-    let mut trainer = Trainer::new(normal::<f64>(), config, Budget::Steps(1000), 0).unwrap();
+    let mut trainer =
+        Trainer::new(normal::<f64>(), config, Budget::Steps { steps: 1000 }, 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &repeated(&rows), Some(&validation)).unwrap();
     assert_eq!(outcome, StopReason::EarlyStop);
     let validated: Vec<_> =
@@ -162,7 +164,8 @@ fn early_stopping_keeps_the_weights_of_the_best_validation() {
 /// Trains with one minibatch that spoils the loss and looks at what is left.
 fn diverges<E: Real>(odd: E) {
     let source = Repeated { odd_step: 7, odd_rows: vec![E::one(), odd], ..repeated(&[1.0, 2.0]) };
-    let mut trainer = Trainer::new(normal::<E>(), config(0.1), Budget::Steps(20), 0).unwrap();
+    let mut trainer =
+        Trainer::new(normal::<E>(), config(0.1), Budget::Steps { steps: 20 }, 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &source, None).unwrap();
     let StopReason::Diverged { step, reason } = outcome else { panic!("{outcome:?}") };
     assert_eq!((step, steps.len(), trainer.steps()), (7, 7, 7));
@@ -183,21 +186,27 @@ fn a_loss_that_is_not_finite_leaves_the_weights_of_the_last_good_step() {
 
 #[test]
 fn a_run_that_cannot_start_says_why() {
-    let mut trainer = Trainer::new(normal::<f64>(), config(0.1), Budget::Steps(5), 0).unwrap();
+    let mut trainer =
+        Trainer::new(normal::<f64>(), config(0.1), Budget::Steps { steps: 5 }, 0).unwrap();
     let wide = TableSource::new(vec![1.0; 6], 2, 0).unwrap();
     let error = run(&mut trainer, &wide, None).unwrap_err();
     assert!(matches!(error, Error::Dimension { expected: 1, got: 2, .. }), "{error}");
     let bad = [config(0.0), config(f64::NAN), TrainConfig { batch_rows: 0, ..config(0.1) }];
     for config in bad {
-        assert!(Trainer::new(normal::<f64>(), config, Budget::Steps(5), 0).is_err());
+        assert!(Trainer::new(normal::<f64>(), config, Budget::Steps { steps: 5 }, 0).is_err());
     }
-    let nothing =
-        [Budget::Steps(0), Budget::Seconds(0.0), Budget::Seconds(f64::INFINITY), Budget::Work(0)];
+    let nothing = [
+        Budget::Steps { steps: 0 },
+        Budget::Seconds { seconds: 0.0 },
+        Budget::Seconds { seconds: f64::INFINITY },
+        Budget::Work { work: 0 },
+    ];
     for budget in nothing {
         assert!(Trainer::new(normal::<f64>(), config(0.1), budget, 0).is_err());
     }
     // This flow has no network whose passes could be counted.
-    let mut trainer = Trainer::new(normal::<f64>(), config(0.1), Budget::Work(100), 0).unwrap();
+    let mut trainer =
+        Trainer::new(normal::<f64>(), config(0.1), Budget::Work { work: 100 }, 0).unwrap();
     let error = run(&mut trainer, &repeated(&[1.0, 2.0]), None).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
 }
@@ -206,7 +215,8 @@ fn a_run_that_cannot_start_says_why() {
 fn a_large_but_finite_gradient_is_clipped_and_not_taken_for_divergence() {
     // The loss is 1e20 / 2 and the slope of the log-scale 1 - 1e20: single precision holds both.
     let rows = [1e10, -1e10];
-    let mut trainer = Trainer::new(normal::<f32>(), config(0.1), Budget::Steps(3), 0).unwrap();
+    let mut trainer =
+        Trainer::new(normal::<f32>(), config(0.1), Budget::Steps { steps: 3 }, 0).unwrap();
     let (outcome, steps) = run(&mut trainer, &repeated(&rows), None).unwrap();
     assert_eq!((outcome, steps.len()), (StopReason::Finished, 3));
     assert!((steps[0].0.gradient_norm / 1e20 - 1.0).abs() < 1e-5);

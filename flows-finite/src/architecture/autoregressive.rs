@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::mixing::Mixing;
-use super::transformer::TransformerConfig;
 use super::{Direction, layers};
+use crate::transformer::{AffineConfig, TransformerConfig};
 use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 
 /// Masked autoregressive layers; with another transformer another flow of the literature.
@@ -21,27 +21,27 @@ use crate::{ActNorm, Autoregressive, BatchNorm, Order, Sampling};
 /// | `order` | alternating | see [`LayerOrder`] | |
 /// | `parts` | none | parts of a layer; none: as many as features | 1 to D |
 /// | `sampling` | incremental | see [`Sampling`] | |
-/// | `fast` | density | which direction is the parallel one | density, sampling |
+/// | `formula` | density | the direction in which the transformer is its own formula, in one pass; the other one is its inverse | density, sampling |
 /// | `mixing` | none | the linear map on the data side of each layer, see [`Mixing`] | |
 /// | `batch_norm` | false | batch norm on the data side of each layer, as in MAF's experiments | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoregressiveFlow {
     /// Number of layers.
     pub layers: usize,
     /// The scalar map.
-    pub transformer: TransformerConfig,
+    pub transformer: Arc<dyn TransformerConfig>,
     /// Network that conditions each layer.
     pub conditioner: Conditioner,
     /// In which order each layer takes the features.
     pub order: LayerOrder,
     /// Parts of each layer; none for as many as there are features.
     pub parts: Option<usize>,
-    /// How the slow direction is computed.
+    /// How the direction that waits is computed.
     pub sampling: Sampling,
-    /// The direction that takes one pass.
-    pub fast: Direction,
+    /// The direction in which the transformer is its own formula, in one pass.
+    pub formula: Direction,
     /// The linear map on the data side of each layer.
     pub mixing: Mixing,
     /// Whether batch norm stands on the data side of each layer.
@@ -67,12 +67,12 @@ impl Default for AutoregressiveFlow {
     fn default() -> Self {
         Self {
             layers: 5,
-            transformer: TransformerConfig::inverted_affine(),
+            transformer: AffineConfig::inverted().shared(),
             conditioner: Conditioner::default(),
             order: LayerOrder::default(),
             parts: None,
             sampling: Sampling::default(),
-            fast: Direction::default(),
+            formula: Direction::default(),
             mixing: Mixing::None,
             batch_norm: false,
             act_norm: true,
@@ -107,7 +107,7 @@ impl AutoregressiveFlow {
             let order = self.order(layer, dim, rng)?;
             let map = Autoregressive::new(&order, context_dim, transformer.clone(), &conditioner)?;
             let layer = Box::new(Layer::new(map.with_sampling(self.sampling)?, rng)?);
-            parts.push(match self.fast {
+            parts.push(match self.formula {
                 Direction::Density => layer,
                 Direction::Sampling => Box::new(Inverse::new(layer)),
             });

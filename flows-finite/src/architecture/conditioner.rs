@@ -12,7 +12,7 @@ use crate::{Coupling, Mask, MaskedConditioner, Transformer};
 
 /// Which network conditions each layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Conditioner {
     /// A multilayer perceptron.
     Perceptron(Perceptron),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::mixing::Mixing;
-use super::transformer::TransformerConfig;
 use super::{Direction, layers};
+use crate::transformer::{AffineConfig, TransformerConfig};
 use crate::{ActNorm, Mask};
 
 /// Coupling layers with any transformer, mask and conditioner.
@@ -22,13 +22,13 @@ use crate::{ActNorm, Mask};
 /// | `formula` | sampling | the direction in which the transformer is its own formula; the other one is its inverse | density, sampling |
 /// | `mixing` | lu | the linear map on the base side of each coupling, see [`Mixing`] | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CouplingFlow {
     /// Number of couplings.
     pub layers: usize,
     /// The scalar map.
-    pub transformer: TransformerConfig,
+    pub transformer: Arc<dyn TransformerConfig>,
     /// Network that conditions each layer.
     pub conditioner: Conditioner,
     /// Which features each layer transforms.
@@ -58,7 +58,7 @@ impl Default for CouplingFlow {
     fn default() -> Self {
         Self {
             layers: 6,
-            transformer: TransformerConfig::default(),
+            transformer: AffineConfig::default().shared(),
             conditioner: Conditioner::default(),
             mask: MaskConfig::default(),
             formula: Direction::Sampling,

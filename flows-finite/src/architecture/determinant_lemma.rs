@@ -13,12 +13,14 @@ use crate::residual::{Planar, Radial, Sylvester};
 
 /// Which layer, all of them one closed formula in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LemmaLayer {
     /// One unit: Rezende, Mohamed, *Variational Inference with Normalizing Flows*, ICML 2015.
     /// <https://arxiv.org/abs/1505.05770>
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Planar,
     /// Around a point: the same paper, and Tabak, Turner, 2013.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Radial,
     /// Several units: van den Berg, Hasenclever, Tomczak, Welling, *Sylvester Normalizing Flows for
     /// Variational Inference*, UAI 2018. <https://arxiv.org/abs/1803.05649>
@@ -65,7 +67,7 @@ impl SylvesterConfig {
 /// |---|---|---|---|
 /// | `layers` | 32 | layers | >= 1 |
 /// | `layer` | planar | see [`LemmaLayer`] | |
-/// | `fast` | density | the direction of the formula; the other one is a root search | density, sampling |
+/// | `formula` | density | the direction of the formula; the other one is a root search | density, sampling |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,15 +77,15 @@ pub struct LemmaFlow {
     /// Which layer.
     pub layer: LemmaLayer,
     /// The direction of the formula.
-    pub fast: Direction,
+    pub formula: Direction,
     /// Whether act-norm stands on the data side.
     pub act_norm: bool,
 }
 
 impl Default for LemmaFlow {
     fn default() -> Self {
-        let fast = Direction::Density;
-        Self { layers: 32, layer: LemmaLayer::Planar, fast, act_norm: true }
+        let formula = Direction::Density;
+        Self { layers: 32, layer: LemmaLayer::Planar, formula, act_norm: true }
     }
 }
 
@@ -136,7 +138,7 @@ impl LemmaFlow {
                 LemmaLayer::Radial => Layer::new(Radial::new(dim), rng)?,
                 LemmaLayer::Sylvester(config) => Layer::new(config.build(index, dim)?, rng)?,
             };
-            parts.push(match self.fast {
+            parts.push(match self.formula {
                 Direction::Sampling => Box::new(layer),
                 Direction::Density => Box::new(Inverse::new(Box::new(layer))),
             });

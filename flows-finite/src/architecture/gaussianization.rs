@@ -7,9 +7,8 @@ use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, St
 use serde::{Deserialize, Serialize};
 
 use super::layers;
-use super::transformer::TransformerConfig;
 use crate::linear::{Generator, Orthogonal};
-use crate::transformer::MixtureConfig;
+use crate::transformer::{GaussianizationConfig, MixtureConfig, TransformerConfig};
 use crate::{ActNorm, Elementwise};
 
 /// Layers of a rotation and an elementwise map each; no network conditions anything.
@@ -24,13 +23,13 @@ use crate::{ActNorm, Elementwise};
 /// # Reference
 /// Meng, Song, Song, Ermon, *Gaussianization Flows*, AISTATS 2020.
 /// <https://arxiv.org/abs/2003.01941>; the idea: Chen, Gopinath, *Gaussianization*, NeurIPS 2000.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GaussianizationFlow {
     /// Number of layers.
     pub layers: usize,
     /// The elementwise map.
-    pub transformer: TransformerConfig,
+    pub transformer: Arc<dyn TransformerConfig>,
     /// Reflections of each rotation.
     pub reflections: Option<usize>,
     /// Whether act-norm stands on the data side.
@@ -39,7 +38,7 @@ pub struct GaussianizationFlow {
 
 impl Default for GaussianizationFlow {
     fn default() -> Self {
-        let transformer = TransformerConfig::Gaussianization(MixtureConfig { components: 20 });
+        let transformer = GaussianizationConfig(MixtureConfig { components: 20 }).shared();
         Self { layers: 8, transformer, reflections: None, act_norm: true }
     }
 }
@@ -55,15 +54,10 @@ impl Architecture for GaussianizationFlow {
     }
 
     fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
-        let mut scaled = self.clone();
-        match &mut scaled.transformer {
-            TransformerConfig::LogisticMixture(MixtureConfig { components })
-            | TransformerConfig::Gaussianization(MixtureConfig { components }) => {
-                *components = scaled_width(*components, factor);
-            }
-            _ => scaled.layers = scaled_width(self.layers, factor),
-        }
-        Arc::new(scaled)
+        Arc::new(match self.transformer.scaled(factor) {
+            Some(transformer) => Self { transformer, ..self.clone() },
+            None => Self { layers: scaled_width(self.layers, factor), ..self.clone() },
+        })
     }
 }
 

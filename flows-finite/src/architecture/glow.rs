@@ -13,7 +13,7 @@ use crate::{ActNorm, Affine, LuLinear, Mask, Scale, Transformer};
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `steps` | 8 | steps | >= 1 |
+/// | `layers` | 8 | steps | >= 1 |
 /// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
 /// | `scale` | bounded 3 | map of the raw log-scale (the original: sigmoid) | see [`Scale`] |
 ///
@@ -24,7 +24,7 @@ use crate::{ActNorm, Affine, LuLinear, Mask, Scale, Transformer};
 #[serde(deny_unknown_fields, default)]
 pub struct Glow {
     /// Number of steps.
-    pub steps: usize,
+    pub layers: usize,
     /// Network that conditions each coupling.
     pub conditioner: Conditioner,
     /// Map of the raw log-scale.
@@ -33,7 +33,11 @@ pub struct Glow {
 
 impl Default for Glow {
     fn default() -> Self {
-        Self { steps: 8, conditioner: Conditioner::default(), scale: Scale::Bounded(3.0) }
+        Self {
+            layers: 8,
+            conditioner: Conditioner::default(),
+            scale: Scale::Bounded { bound: 3.0 },
+        }
     }
 }
 
@@ -43,7 +47,7 @@ impl Architecture for Glow {
 
     fn weights(&self, dim: usize) -> Result<f64> {
         let linear = 2.0 * (dim as f64).powi(2);
-        Ok(self.steps as f64 * (self.conditioner.weights(dim, 2 * dim) + linear))
+        Ok(self.layers as f64 * (self.conditioner.weights(dim, 2 * dim) + linear))
     }
 
     fn scaled(&self, factor: f64) -> Arc<dyn Architecture> {
@@ -60,7 +64,7 @@ impl Glow {
     ) -> Result<Chain<E>> {
         let affine: Arc<dyn Transformer<E>> = Arc::new(Affine::new(self.scale)?);
         let mut parts = Vec::new();
-        for _ in 0..layers(self.steps)? {
+        for _ in 0..layers(self.layers)? {
             let mask = Mask::halves(dim, false)?;
             parts.push(self.conditioner.coupling(&mask, context_dim, affine.clone(), rng)?);
             // Halves that never change need mixing from the start.

@@ -62,7 +62,7 @@ impl Default for GlowImage {
             depth: 4,
             hidden: 32,
             activation: Activation::Relu,
-            scale: Scale::Bounded(2.0),
+            scale: Scale::Bounded { bound: 2.0 },
         }
     }
 }

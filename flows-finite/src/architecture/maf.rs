@@ -2,9 +2,8 @@
 
 use super::Direction;
 use super::autoregressive::AutoregressiveFlow;
-use super::transformer::TransformerConfig;
 use crate::Scale;
-use crate::transformer::AffineConfig;
+use crate::transformer::{AffineConfig, TransformerConfig};
 
 impl AutoregressiveFlow {
     /// MAF: ten masked affine layers, the order reversed each layer; one pass for a density (the
@@ -28,7 +27,7 @@ impl AutoregressiveFlow {
     #[must_use]
     pub fn iaf() -> Self {
         let gate = AffineConfig { scale: Scale::Sigmoid, inverted: false };
-        let transformer = TransformerConfig::Affine(gate);
-        Self { layers: 8, transformer, fast: Direction::Sampling, ..Self::default() }
+        let transformer = gate.shared();
+        Self { layers: 8, transformer, formula: Direction::Sampling, ..Self::default() }
     }
 }

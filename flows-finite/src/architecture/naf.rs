@@ -2,8 +2,9 @@
 
 use super::autoregressive::AutoregressiveFlow;
 use super::conditioner::Conditioner;
-use super::transformer::TransformerConfig;
-use crate::transformer::{DeepSigmoidalConfig, IntegratedConfig, SumOfSquaresConfig};
+use crate::transformer::{
+    DeepSigmoidalConfig, IntegratedConfig, SumOfSquaresConfig, TransformerConfig,
+};
 
 impl AutoregressiveFlow {
     /// NAF: deep sigmoidal maps of 16 units, as in the original (which has 5 layers, each with a
@@ -14,7 +15,7 @@ impl AutoregressiveFlow {
     /// <https://arxiv.org/abs/1804.00779>
     #[must_use]
     pub fn naf() -> Self {
-        let transformer = TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig::default());
+        let transformer = DeepSigmoidalConfig::default().shared();
         Self { layers: 5, transformer, ..Self::default() }
     }
 
@@ -26,7 +27,7 @@ impl AutoregressiveFlow {
     /// <https://arxiv.org/abs/1908.05164>
     #[must_use]
     pub fn umnn() -> Self {
-        let transformer = TransformerConfig::Integrated(IntegratedConfig::default());
+        let transformer = IntegratedConfig::default().shared();
         Self { layers: 5, transformer, ..Self::default() }
     }
 
@@ -39,7 +40,7 @@ impl AutoregressiveFlow {
     /// <https://arxiv.org/abs/1905.02325>
     #[must_use]
     pub fn sum_of_squares() -> Self {
-        let transformer = TransformerConfig::SumOfSquares(SumOfSquaresConfig::default());
+        let transformer = SumOfSquaresConfig::default().shared();
         let conditioner = Conditioner::default();
         Self { layers: 2, transformer, conditioner, ..Self::default() }
     }

@@ -3,8 +3,7 @@
 use super::conditioner::Conditioner;
 use super::couplings::{CouplingFlow, MaskConfig};
 use super::mixing::Mixing;
-use super::transformer::TransformerConfig;
-use crate::transformer::NoSettings;
+use crate::transformer::{AdditiveConfig, TransformerConfig};
 
 impl CouplingFlow {
     /// Four additive couplings on alternating features, their conditioners of 5 hidden layers; the
@@ -17,7 +16,7 @@ impl CouplingFlow {
     pub fn nice() -> Self {
         Self {
             layers: 4,
-            transformer: TransformerConfig::Additive(NoSettings {}),
+            transformer: AdditiveConfig {}.shared(),
             conditioner: Conditioner::perceptron(vec![128; 5]),
             mask: MaskConfig::Alternating,
             mixing: Mixing::None,

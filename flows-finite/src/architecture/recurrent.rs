@@ -7,7 +7,7 @@ use flows_core::{Architecture, Bijector, Chain, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::layers;
-use super::transformer::TransformerConfig;
+use crate::transformer::{AffineConfig, TransformerConfig};
 use crate::{ActNorm, LuLinear, Recurrent};
 
 /// Layers in which one gated recurrent unit reads the features in turn, an LU linear layer on the
@@ -23,13 +23,13 @@ use crate::{ActNorm, LuLinear, Recurrent};
 /// # Reference
 /// Oliva et al., *Transformation Autoregressive Networks*, ICML 2018.
 /// <https://arxiv.org/abs/1801.09819>
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecurrentFlow {
     /// Number of layers.
     pub layers: usize,
     /// The scalar map.
-    pub transformer: TransformerConfig,
+    pub transformer: Arc<dyn TransformerConfig>,
     /// Units of the recurrent state.
     pub hidden: usize,
     /// Whether act-norm stands on the data side.
@@ -38,7 +38,12 @@ pub struct RecurrentFlow {
 
 impl Default for RecurrentFlow {
     fn default() -> Self {
-        Self { layers: 4, transformer: TransformerConfig::default(), hidden: 32, act_norm: true }
+        Self {
+            layers: 4,
+            transformer: AffineConfig::default().shared(),
+            hidden: 32,
+            act_norm: true,
+        }
     }
 }
 

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 /// <https://arxiv.org/abs/1811.00995>; Chen et al., *Residual Flows for Invertible Generative
 /// Modeling*, NeurIPS 2019, section 3, <https://arxiv.org/abs/1906.02735>.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Determinant {
     /// Exact, from the dense Jacobian: one pass with D tangents, and O(D^3) a row.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exact,
     /// The truncated series: one pass for each term, with one tangent a probe. Biased by at most
     /// `-D (ln(1 - L) + sum of L^k / k, k <= terms)`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Method for the spectral norm of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Norm {
     /// Power iteration from the vectors of the step before, a lower bound: `iterations` a training
     /// step, and to convergence (relative error about 1e-8, in f32 its rounding) when the bijector
@@ -18,6 +18,7 @@ pub enum Norm {
     },
     /// The singular value decomposition, whenever the weights have changed and for every gradient:
     /// O(n^3), for small layers.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exact,
 }
 

@@ -1,16 +1,23 @@
 //! The additive transformer of NICE.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
-/// Nothing to be set.
+/// Settings of [`Additive`]: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NoSettings {}
+pub struct AdditiveConfig {}
+
+#[typetag::serde(name = "additive")]
+impl TransformerConfig for AdditiveConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer { Ok(Arc::new(Additive)) });
+}
 
 /// The additive transformer y = x + t: log-slope 0, so that a stack of them preserves volume.
 ///

@@ -1,11 +1,13 @@
 //! The affine transformer of NICE, Real NVP, MAF and Glow.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{exp, ln, sigmoid, softplus, tanh, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Inverted, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`Affine`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +21,24 @@ pub struct AffineConfig {
 
 impl Default for AffineConfig {
     fn default() -> Self {
-        Self { scale: Scale::Bounded(3.0), inverted: false }
+        Self { scale: Scale::Bounded { bound: 3.0 }, inverted: false }
     }
+}
+
+impl AffineConfig {
+    /// The affine map as MAF writes it, its scale bounded.
+    #[must_use]
+    pub fn inverted() -> Self {
+        Self { inverted: true, ..Self::default() }
+    }
+}
+
+#[typetag::serde(name = "affine")]
+impl TransformerConfig for AffineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let affine = Affine::new(self.scale)?;
+        Ok(if self.inverted { Arc::new(Inverted(affine)) } else { Arc::new(affine) })
+    });
 }
 
 /// Smallest scale of [`Scale::Softplus`] and [`Scale::Sigmoid`].
@@ -30,14 +48,19 @@ const SIGMOID_OFFSET: f64 = 2.0;
 
 /// How the raw parameter a becomes the scale; its logarithm is exact to rounding in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scale {
     /// log scale = a: unbounded, as in the original papers; deep stacks can overflow `f32`.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Exp,
     /// log scale = c tanh(a / c): within e^-c and e^c, and equal to `Exp` near 0.
-    Bounded(f64),
+    Bounded {
+        /// The bound c of the log-scale.
+        bound: f64,
+    },
     /// scale = softplus(a + o) + 1e-3 with o = ln(e^(1 - 1e-3) - 1), so that it is 1 at a = 0: from
     /// 1e-3 up, and linear in a where it is large.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Softplus,
     /// scale = sigmoid(a + 2) + 1e-3, as in nflows and, without the floor, Glow: within 1e-3 and
     /// 1.001.
@@ -45,6 +68,7 @@ pub enum Scale {
     /// Forward it cannot stretch by more than 1.001, whatever the data ask for, so standardise them
     /// and put act-norm or a linear layer beside it. Its scale is 1 at a = 4.907, where the sigmoid
     /// is nearly flat (d log scale / da = 1e-3): training leaves the identity slowly.
+    #[serde(deserialize_with = "flows_core::config::no_settings")]
     Sigmoid,
 }
 
@@ -52,7 +76,7 @@ impl Scale {
     /// Raw parameter at which the scale is 1.
     fn identity(self) -> f64 {
         match self {
-            Self::Exp | Self::Bounded(_) | Self::Softplus => 0.0,
+            Self::Exp | Self::Bounded { .. } | Self::Softplus => 0.0,
             Self::Sigmoid => ((1.0 - MIN_SCALE) / MIN_SCALE).ln() - SIGMOID_OFFSET,
         }
     }
@@ -83,7 +107,7 @@ impl Affine {
     /// # Errors
     /// [`Error::Parameter`] for a bound that is not positive and finite.
     pub fn new(scale: Scale) -> Result<Self> {
-        if let Scale::Bounded(value) = scale
+        if let Scale::Bounded { bound: value } = scale
             && !(value > 0.0 && value.is_finite())
         {
             let (name, requirement) = ("bound of the scale", "positive and finite");
@@ -96,7 +120,7 @@ impl Affine {
     fn log_scale<E: Real>(&self, raw: &[E]) -> LogScale<E> {
         match self.scale {
             Scale::Exp => each(raw, |a| (a, E::one())),
-            Scale::Bounded(bound) => {
+            Scale::Bounded { bound } => {
                 let (bound, inverse) = (E::of(bound), E::of(1.0 / bound));
                 each(raw, |a| {
                     let t = tanh(a * inverse);

@@ -1,5 +1,7 @@
 //! The monotone Bernstein polynomial transformer.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{clamp, ln, sigmoid, softplus, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`Bernstein`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,13 @@ impl Default for BernsteinConfig {
     fn default() -> Self {
         Self { degree: 16, bound: 4.0 }
     }
+}
+
+#[typetag::serde(name = "bernstein")]
+impl TransformerConfig for BernsteinConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(Bernstein::new(self.degree, self.bound)?))
+    });
 }
 
 /// Smallest slope.

@@ -1,12 +1,28 @@
 //! The circular spline: a rational-quadratic spline of the circle onto itself, followed by a
 //! rotation.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result, Space};
+use serde::{Deserialize, Serialize};
 
-use super::spline_interval::{SplineInterval, Tails};
-use super::{Inner, Outer, RationalQuadratic, Transformer};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{Inner, Outer, RationalQuadratic, SharedTransformer, Transformer, TransformerConfig};
+
+/// Settings of [`CircularSpline`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CircularSplineConfig(pub SplineConfig);
+
+#[typetag::serde(name = "circular_spline")]
+impl TransformerConfig for CircularSplineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, .. } = self.0;
+        Ok(Arc::new(CircularSpline::new(bins, bound)?))
+    });
+}
 
 /// The circular spline y = tau(x) + phi on the circle of circumference 2B, tau rational-quadratic
 /// with K bins.

@@ -1,14 +1,18 @@
 //! The monotone cubic spline, with Steffen's slopes.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::sigmoid;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::cubic_curve::CubicCurve;
 use super::free_knots::{MIN_HEIGHT, MIN_WIDTH};
 use super::partition::{Lanes, Partition};
 use super::spline::{Bin, Knots, Spline};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
 
 /// Range of a learned end slope, in secants of its bin: beyond 3 a cubic may decrease.
 const END_SLOPE: [f64; 2] = [1e-3, 2.999];
@@ -17,6 +21,19 @@ const END_SLOPE: [f64; 2] = [1e-3, 2.999];
 const MIN_END_SECANT: f64 = 0.35;
 
 /// The monotone cubic spline with K bins on [-B, B].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CubicSplineConfig(pub SplineConfig);
+
+#[typetag::serde(name = "cubic_spline")]
+impl TransformerConfig for CubicSplineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, tails } = self.0;
+        Ok(Arc::new(CubicSpline::new(bins, bound, tails)?))
+    });
+}
+
+/// Monotone cubic spline with K bins on [-B, B].
 ///
 /// In bin k, with a and b the slopes at its ends over its secant,
 /// ```text

@@ -1,5 +1,7 @@
 //! The deep sigmoidal transformer of neural autoregressive flows.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::lanes::{Lanes, lanes, lns, rows, rows_mut, sigmoids, softpluses};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`DeepSigmoidal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,13 @@ impl Default for DeepSigmoidalConfig {
     fn default() -> Self {
         Self { units: 16 }
     }
+}
+
+#[typetag::serde(name = "deep_sigmoidal")]
+impl TransformerConfig for DeepSigmoidalConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(DeepSigmoidal::new(self.units)?))
+    });
 }
 
 /// Smallest slope of a unit, which bounds the slope of the map far out.

@@ -1,5 +1,7 @@
 //! The deep dense sigmoidal transformer of neural autoregressive flows.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
@@ -10,7 +12,7 @@ use super::deep_sigmoidal::{raw_unit_slope, slopes};
 use super::lanes::{Lanes, LogSum, exps, lanes, lns, rows, rows_mut, sigmoids};
 use super::mixture::{Mixture, Unit, UnitGradient, check_count, spread};
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`DenseSigmoidal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,13 @@ impl Default for DenseSigmoidalConfig {
     fn default() -> Self {
         Self { layers: 2, units: 8 }
     }
+}
+
+#[typetag::serde(name = "dense_sigmoidal")]
+impl TransformerConfig for DenseSigmoidalConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(DenseSigmoidal::new(self.layers, self.units)?))
+    });
 }
 
 /// The deep dense sigmoidal transformer: L layers of K sigmoidal units with dense positive weights

@@ -1,14 +1,33 @@
 //! The trainable kernel layer of Gaussianization flows.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::lanes::{exps, lanes, rows, sigmoids};
-use super::logistic_cdf::LogisticCdf;
+use super::logistic_cdf::{LogisticCdf, MixtureConfig};
 use super::normal_tail::normal_of_logit;
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
+
+/// Settings of [`Gaussianization`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GaussianizationConfig(pub MixtureConfig);
+
+#[typetag::serde(name = "gaussianization")]
+impl TransformerConfig for GaussianizationConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(Gaussianization::new(self.0.components)?))
+    });
+
+    fn scaled(&self, factor: f64) -> Option<Arc<dyn TransformerConfig>> {
+        Some(Self(self.0.scaled(factor)).shared())
+    }
+}
 
 /// The Gaussianization transformer y = Phi^-1(F(x)) with the logistic mixture F(x) = sum_k pi_k
 /// sigmoid((x - mu_k) exp(-s_k)), K components: it maps a variable with distribution function F to

@@ -1,5 +1,7 @@
 //! The integration-based transformer: the integral of a positive network.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{exp, ln, tanh, vectorised};
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
@@ -10,7 +12,7 @@ use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes, rows, rows_mut};
 use super::quadrature::{Rule, clenshaw_curtis};
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`Integrated`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,13 @@ impl Default for IntegratedConfig {
     fn default() -> Self {
         Self { hidden: 16, steps: 20 }
     }
+}
+
+#[typetag::serde(name = "integrated")]
+impl TransformerConfig for IntegratedConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(Integrated::new(self.hidden, self.steps)?))
+    });
 }
 
 /// The integral of a positive network of one hidden layer of H units (UMNN).

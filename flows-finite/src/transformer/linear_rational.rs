@@ -1,18 +1,35 @@
 //! The monotone linear-rational spline.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::sigmoid;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::free_knots::{self, FreeKnots};
 use super::lanes::{Lanes, rows};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
 
 /// Smallest width of a piece, as a fraction of its bin.
 const MIN_PIECE: f64 = 0.025;
 
 /// The monotone linear-rational spline with K bins on [-B, B].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LinearRationalConfig(pub SplineConfig);
+
+#[typetag::serde(name = "linear_rational")]
+impl TransformerConfig for LinearRationalConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, tails } = self.0;
+        Ok(Arc::new(LinearRational::new(bins, bound, tails)?))
+    });
+}
+
+/// Linear-rational spline with K bins on [-B, B].
 ///
 /// A bin is cut at the fraction lambda of its width. With xi = (x - x_k)/w_k, a and b the slopes at
 /// its ends over its secant h_k/w_k, and N = lambda sqrt(a) + (1 - lambda) sqrt(b),

@@ -1,12 +1,29 @@
 //! The linear spline of neural importance sampling.
 
+use std::sync::Arc;
+
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::free_knots::MIN_HEIGHT;
 use super::partition::{Lanes, Partition};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
+
+/// Settings of [`LinearSpline`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LinearSplineConfig(pub SplineConfig);
+
+#[typetag::serde(name = "linear_spline")]
+impl TransformerConfig for LinearSplineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, .. } = self.0;
+        Ok(Arc::new(LinearSpline::new(bins, bound)?))
+    });
+}
 
 /// The linear spline: straight lines over K equal bins of [-B, B], the identity outside. It is the
 /// distribution function of a histogram.

@@ -1,5 +1,6 @@
 //! The logit of a logistic mixture's distribution function.
 
+use flows_core::architecture::scaled_width;
 use flows_core::elementwise::vectorised;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
@@ -20,6 +21,13 @@ pub struct MixtureConfig {
 impl Default for MixtureConfig {
     fn default() -> Self {
         Self { components: 16 }
+    }
+}
+
+impl MixtureConfig {
+    /// The same with its components times `factor`.
+    pub(super) fn scaled(self, factor: f64) -> Self {
+        Self { components: scaled_width(self.components, factor) }
     }
 }
 

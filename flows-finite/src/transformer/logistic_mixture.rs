@@ -1,15 +1,34 @@
 //! The logistic-mixture transformer of Flow++.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::vectorised;
 use flows_core::lanes::add;
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, exps, lanes, rows};
-use super::logistic_cdf::{LogisticCdf, log_scales};
+use super::logistic_cdf::{LogisticCdf, MixtureConfig, log_scales};
 use super::mixture::Mixture;
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
+
+/// Settings of [`LogisticMixture`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogisticMixtureConfig(pub MixtureConfig);
+
+#[typetag::serde(name = "logistic_mixture")]
+impl TransformerConfig for LogisticMixtureConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(LogisticMixture::new(self.0.components)?))
+    });
+
+    fn scaled(&self, factor: f64) -> Option<Arc<dyn TransformerConfig>> {
+        Some(Self(self.0.scaled(factor)).shared())
+    }
+}
 
 /// The logistic-mixture transformer y = exp(a) logit(sum_k pi_k sigmoid((x - mu_k) exp(-s_k))) + b,
 /// K components.

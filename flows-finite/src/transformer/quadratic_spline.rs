@@ -1,20 +1,37 @@
 //! The monotone quadratic spline, whose density is piecewise linear.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{clamp, exp};
 use flows_core::lanes::{add, lanes_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::free_knots::MIN_WIDTH;
 use super::partition::{Lanes, Partition, largest};
 use super::spline::{Bin, Curve, Knots, Spline, Unit};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
 
 /// Smallest slope at a knot.
 const MIN_DENSITY: f64 = 1e-3;
 
 /// The monotone quadratic spline with K bins on [-B, B]: its slope is linear between values V_k at
 /// the knots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct QuadraticSplineConfig(pub SplineConfig);
+
+#[typetag::serde(name = "quadratic_spline")]
+impl TransformerConfig for QuadraticSplineConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, tails } = self.0;
+        Ok(Arc::new(QuadraticSpline::new(bins, bound, tails)?))
+    });
+}
+
+/// Quadratic spline with K bins on [-B, B]: its slope is linear between values V_k at the knots.
 ///
 /// ```text
 /// y = y_k + w_k xi (V_k + (V_k+1 - V_k) xi / 2),   log slope = ln(V_k + (V_k+1 - V_k) xi)

@@ -1,11 +1,28 @@
 //! The monotone rational-quadratic spline of neural spline flows.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::clamp;
 use flows_core::{Real, Result};
+use serde::{Deserialize, Serialize};
 
 use super::free_knots::{self, FreeKnots};
 use super::spline::{Curve, Spline, Unit};
-use super::spline_interval::{SplineInterval, Tails};
+use super::spline_interval::{SplineConfig, SplineInterval, Tails};
+use super::{SharedTransformer, TransformerConfig};
+
+/// Settings of [`RationalQuadratic`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RationalQuadraticConfig(pub SplineConfig);
+
+#[typetag::serde(name = "rational_quadratic")]
+impl TransformerConfig for RationalQuadraticConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        let SplineConfig { bins, bound, tails } = self.0;
+        Ok(Arc::new(RationalQuadratic::new(bins, bound, tails)?))
+    });
+}
 
 /// The monotone rational-quadratic spline with K bins on [-B, B].
 ///

@@ -1,5 +1,7 @@
 //! The sum-of-squares polynomial transformer.
 
+use std::sync::Arc;
+
 use flows_core::elementwise::{exp, ln, vectorised};
 use flows_core::operation::LANES;
 use flows_core::{Error, Real, Result};
@@ -9,7 +11,7 @@ use super::check_finite::check_finite;
 use super::lanes::{Lanes, lanes};
 use super::quadrature::{Rule, gauss_legendre};
 use super::root::invert;
-use super::{Inner, Outer, Transformer};
+use super::{Inner, Outer, SharedTransformer, Transformer, TransformerConfig};
 
 /// Settings of [`SumOfSquares`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,13 @@ impl Default for SumOfSquaresConfig {
     fn default() -> Self {
         Self { polynomials: 2, degree: 2 }
     }
+}
+
+#[typetag::serde(name = "sum_of_squares")]
+impl TransformerConfig for SumOfSquaresConfig {
+    flows_core::build_in_both_precisions!(|self| -> SharedTransformer {
+        Ok(Arc::new(SumOfSquares::new(self.polynomials, self.degree)?))
+    });
 }
 
 /// Spread of the initial linear coefficients: equal polynomials would have equal gradients and stay

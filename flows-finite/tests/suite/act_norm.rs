@@ -8,7 +8,7 @@ use flows_core::{
     normals, stream,
 };
 use flows_finite::ActNorm;
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{Conditioner, CouplingFlow};
 
 const DIM: usize = 3;
 
@@ -104,10 +104,10 @@ fn data_that_are_not_numbers_are_refused_and_change_nothing() {
 
 #[test]
 fn a_chain_ends_standardised_whatever_comes_first() {
-    let config = NsfCoupling {
+    let config = CouplingFlow {
         layers: 2,
         conditioner: Conditioner::perceptron(vec![8]),
-        ..NsfCoupling::default()
+        ..CouplingFlow::nsf()
     };
     let mut chain = config.build::<f64>(DIM, 0, &mut stream(1, "init")).unwrap();
     // Behind act-norm stand identities, so that its batch is the batch of the base.

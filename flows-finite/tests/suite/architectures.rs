@@ -9,7 +9,7 @@ use flows_core::{
 use flows_finite::Shape;
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
-    LemmaFlow, NsfCoupling, RealNvp, RecurrentFlow, ResidualFlow,
+    LemmaFlow, RecurrentFlow, ResidualFlow,
 };
 
 use crate::elements::move_parameters;
@@ -39,11 +39,11 @@ fn all<E: Real>(dim: usize, width: usize) -> Vec<(&'static str, Chain<E>)> {
     let nice =
         CouplingFlow { layers: 10, conditioner: conditioner.clone(), ..CouplingFlow::nice() };
     add("nice", nice.build(dim, 0, rng));
-    let real_nvp = RealNvp { conditioner: conditioner.clone(), ..RealNvp::default() };
+    let real_nvp = CouplingFlow { conditioner: conditioner.clone(), ..CouplingFlow::real_nvp() };
     add("real-nvp", real_nvp.build(dim, 0, rng));
-    let nsf = NsfCoupling { layers: 10, conditioner: conditioner.clone(), ..Default::default() };
+    let nsf = CouplingFlow { layers: 10, conditioner: conditioner.clone(), ..CouplingFlow::nsf() };
     add("nsf-coupling", nsf.build(dim, 0, rng));
-    add("glow", Glow { steps: 10, conditioner, ..Glow::default() }.build(dim, 0, rng));
+    add("glow", Glow { layers: 10, conditioner, ..Glow::default() }.build(dim, 0, rng));
     let block = BlockNaf { layers: 10, hidden: vec![4, 4], act_norm: true };
     add("b-naf", block.build(dim, 0, rng));
     add("tan", RecurrentFlow { layers: 10, hidden: 8, ..Default::default() }.build(dim, 0, rng));

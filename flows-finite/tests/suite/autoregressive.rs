@@ -67,7 +67,7 @@ fn layer(
 }
 
 fn affine(bound: f64) -> Arc<dyn Transformer<f64>> {
-    Arc::new(Affine::new(Scale::Bounded(bound)).unwrap())
+    Arc::new(Affine::new(Scale::Bounded { bound }).unwrap())
 }
 
 #[test]

@@ -6,15 +6,18 @@ use flows_core::testing::perturb;
 use flows_core::{
     Architecture, Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, normals, stream,
 };
-use flows_finite::architecture::{Conditioner, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow};
 
 const ROWS: usize = 400;
 const DIM: usize = 3;
 
 /// A flow away from the identity, its base away from N(0, I).
 fn flow(seed: u64) -> Flow<f64> {
-    let config =
-        RealNvp { layers: 4, conditioner: Conditioner::perceptron(vec![8]), ..RealNvp::default() };
+    let config = CouplingFlow {
+        layers: 4,
+        conditioner: Conditioner::perceptron(vec![8]),
+        ..CouplingFlow::real_nvp()
+    };
     let chain = config.build(DIM, 0, &mut stream(seed, "init")).unwrap();
     let mut flow = Flow::new(Base::diagonal_normal(DIM).unwrap(), Box::new(chain)).unwrap();
     perturb(&mut flow, 0.3, &mut stream(seed, "perturb")).unwrap();

@@ -264,7 +264,7 @@ fn trainer(seed: u64) -> Trainer<f32> {
     let base = Base::diagonal_normal(DIM).unwrap();
     let config = TrainConfig { batch_rows: 100, ..TrainConfig::default() };
     let flow = Flow::new(base, Box::new(chain)).unwrap();
-    Trainer::new(flow, config, Budget::Steps(60), 1).unwrap()
+    Trainer::new(flow, config, Budget::Steps { steps: 60 }, 1).unwrap()
 }
 
 fn all_bits(flow: &Flow<f32>) -> Vec<u32> {

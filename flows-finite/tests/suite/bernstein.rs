@@ -1,6 +1,8 @@
 //! Bernstein polynomials: against the definition with binomials, C1 at the bounds, edges.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::Error;
 use flows_finite::architecture::{BernsteinConfig, TransformerConfig};
 use flows_finite::transformer::Bernstein;
@@ -11,8 +13,8 @@ use crate::elements::{
 
 const BOUND: f64 = 2.5;
 
-fn map(degree: usize) -> TransformerConfig {
-    TransformerConfig::Bernstein(BernsteinConfig { degree, bound: BOUND })
+fn map(degree: usize) -> Arc<dyn TransformerConfig> {
+    BernsteinConfig { degree, bound: BOUND }.shared()
 }
 
 fn raw(degree: usize, seed: u64, scale: f64) -> Vec<f64> {
@@ -51,7 +53,7 @@ fn values_and_gradients_are_those_of_the_definition() {
     let points = [-7.0, -2.6, -2.4, -1.0, 0.0, 0.3, 2.0, 2.49, 2.6, 30.0];
     for degree in [2, 3, 8, 20] {
         for (seed, scale) in [(0, 0.5), (1, 1.0), (2, 3.0)] {
-            check_against(map(degree), &plain, &raw(degree, seed, scale), &points, 1e-12);
+            check_against(&map(degree), &plain, &raw(degree, seed, scale), &points, 1e-12);
         }
     }
 }
@@ -60,7 +62,7 @@ fn values_and_gradients_are_those_of_the_definition() {
 fn couplings_pass_the_check() {
     // Wide enough that some points fall outside of the interval.
     for degree in [2, 7] {
-        check_couplings(map(degree), &[], (0.4, 1.5), &[1, 2, 3]);
+        check_couplings(&map(degree), &[], (0.4, 1.5), &[1, 2, 3]);
     }
 }
 
@@ -70,8 +72,8 @@ fn the_start_is_the_identity() {
         let raw = map(degree).build::<f64>().unwrap().initial();
         let points: Vec<f64> = (-60..=60).map(|i| f64::from(i) * 0.1).collect();
         for inverse in [false, true] {
-            let (values, logs) = at::<f64>(map(degree), &raw, &points, inverse).unwrap();
-            let (narrow, narrow_logs) = at::<f32>(map(degree), &raw, &points, inverse).unwrap();
+            let (values, logs) = at::<f64>(&map(degree), &raw, &points, inverse).unwrap();
+            let (narrow, narrow_logs) = at::<f32>(&map(degree), &raw, &points, inverse).unwrap();
             // The documented units of rounding; the search adds 4 of its own.
             let (unit, size) = (degree as f64 + 4.0, 3.0 * BOUND);
             let single = f64::from(f32::EPSILON);
@@ -94,7 +96,7 @@ fn value_and_slope_are_continuous_at_the_bounds() {
         for end in [-BOUND, BOUND] {
             let h = 1e-9;
             let points = [end - h, end, end + h];
-            let (values, logs) = at::<f64>(map(7), &raw, &points, false).unwrap();
+            let (values, logs) = at::<f64>(&map(7), &raw, &points, false).unwrap();
             let slope = logs[1].exp();
             for side in [0, 1] {
                 // Rounding of values of order 5 over h: 1e-6.
@@ -113,9 +115,9 @@ fn the_inverse_comes_back_inside_and_outside() {
     for degree in [2, 7, 30] {
         for (seed, scale) in [(0, 0.3), (1, 1.0), (2, 3.0)] {
             let raw = raw(degree, seed, scale);
-            let (values, logs) = at::<f64>(map(degree), &raw, &points, false).unwrap();
+            let (values, logs) = at::<f64>(&map(degree), &raw, &points, false).unwrap();
             assert!(values.windows(2).all(|w| w[0] < w[1]), "not increasing");
-            let (back, negated) = at::<f64>(map(degree), &raw, &values, true).unwrap();
+            let (back, negated) = at::<f64>(&map(degree), &raw, &values, true).unwrap();
             let negated: Vec<f64> = negated.iter().map(|l| -l).collect();
             let (error, log_error) = (worst(&back, &points), worst(&negated, &logs));
             // Measured 7e-14 and 1e-11. Slopes of 1e-3 turn 10 roundings of 10 into 2e-11 of x, and
@@ -129,21 +131,21 @@ fn the_inverse_comes_back_inside_and_outside() {
 fn edges_are_finite() {
     let ends = [0.0, BOUND, -BOUND, 1e6, -1e6];
     for degree in [2, 9, 60] {
-        assert_eq!((edges::<f32>(map(degree)), edges::<f64>(map(degree))), (0, 0));
+        assert_eq!((edges::<f32>(&map(degree)), edges::<f64>(&map(degree))), (0, 0));
         for (seed, scale) in [(0, 1.0), (1, 5.0)] {
             let raw = raw(degree, seed, scale);
-            numbers_at::<f32>(map(degree), &raw, &[&ends[..], &[1e30, 1e-40]].concat());
-            numbers_at::<f64>(map(degree), &raw, &[&ends[..], &[1e30, 1e-310]].concat());
+            numbers_at::<f32>(&map(degree), &raw, &[&ends[..], &[1e30, 1e-40]].concat());
+            numbers_at::<f64>(&map(degree), &raw, &[&ends[..], &[1e30, 1e-310]].concat());
         }
         // Slopes as flat and as steep as raw values of a million make them.
         for raw in [vec![-1e6; degree + 1], vec![1e6; degree + 1]] {
-            numbers_at::<f32>(map(degree), &raw, &ends);
-            numbers_at::<f64>(map(degree), &raw, &ends);
+            numbers_at::<f32>(&map(degree), &raw, &ends);
+            numbers_at::<f64>(&map(degree), &raw, &ends);
         }
     }
     let steep = vec![1e30; 6];
     assert!(matches!(
-        at::<f32>(map(5), &steep, &[1.0, 1e30], false),
+        at::<f32>(&map(5), &steep, &[1.0, 1e30], false),
         Err(Error::NonFinite { row: 1, .. })
     ));
 }
@@ -161,7 +163,7 @@ fn single_precision_is_as_accurate_as_documented() {
     let points: Vec<f64> = (0..101).map(|i| f64::from(i) * 0.08 - 4.0).collect();
     for degree in [4, 16, 60] {
         for scale in [0.5, 1.0] {
-            let errors = single_errors(map(degree), &raw(degree, 3, scale), &points);
+            let errors = single_errors(&map(degree), &raw(degree, 3, scale), &points);
             let unit = degree as f64 * f64::from(f32::EPSILON);
             // Value and slope as documented (measured a quarter of that); the inverse takes the
             // slope in, and its log-slope how fast slopes change, by some ten a unit.

@@ -1,10 +1,14 @@
 //! Every finite bijector passes the one check of the workspace.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{Bijector, Chain, Inverse, Layer, Map, MlpKernel, ResidualKernel, Stream, stream};
-use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    AffineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_finite::{ActNorm, Coupling, LuLinear, Mask, Permutation, Scale, Tails};
 
 fn layer(map: impl Map<f64> + 'static, rng: &mut Stream) -> Box<dyn Bijector<f64>> {
@@ -14,7 +18,7 @@ fn layer(map: impl Map<f64> + 'static, rng: &mut Stream) -> Box<dyn Bijector<f64
 fn coupling(
     dim: usize,
     context: usize,
-    transformer: TransformerConfig,
+    transformer: Arc<dyn TransformerConfig>,
     rng: &mut Stream,
 ) -> Box<dyn Bijector<f64>> {
     let mask = Mask::halves(dim, false).unwrap();
@@ -28,12 +32,12 @@ fn check(bijector: &mut dyn Bijector<f64>, spread: f64) {
     check_bijector(bijector, normal_point(spread), Tolerance::default());
 }
 
-fn affine(scale: Scale) -> TransformerConfig {
-    TransformerConfig::Affine(AffineConfig { scale, inverted: false })
+fn affine(scale: Scale) -> Arc<dyn TransformerConfig> {
+    AffineConfig { scale, inverted: false }.shared()
 }
 
-fn spline(bins: usize, tails: Tails) -> TransformerConfig {
-    TransformerConfig::RationalQuadratic(SplineConfig { bins, bound: 2.0, tails })
+fn spline(bins: usize, tails: Tails) -> Arc<dyn TransformerConfig> {
+    RationalQuadraticConfig(SplineConfig { bins, bound: 2.0, tails }).shared()
 }
 
 #[test]
@@ -61,7 +65,7 @@ fn couplings_with_every_transformer_are_bijective() {
         let rng = &mut stream(7, "init");
         for (transformer, spread) in [
             (affine(Scale::Exp), 1.0),
-            (affine(Scale::Bounded(1.5)), 1.0),
+            (affine(Scale::Bounded { bound: 1.5 }), 1.0),
             // Wide enough that some points fall outside of the interval.
             (spline(5, Tails::Identity), 1.5),
             (spline(2, Tails::Identity), 1.5),

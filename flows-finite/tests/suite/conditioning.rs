@@ -11,7 +11,10 @@ use flows_core::{
     forward_kl, normals, stream,
 };
 use flows_finite::Scale;
-use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+use flows_finite::architecture::{
+    AffineConfig, Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
+};
 
 /// Raw features that the encoder reads, and features that the flow is conditioned on.
 const RAW: usize = 3;
@@ -21,14 +24,17 @@ const ROWS: usize = 5;
 fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let perceptron = Perceptron { hidden: vec![6, 6], activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(perceptron);
-    let real_nvp = RealNvp {
+    let affine = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
+    let real_nvp = CouplingFlow {
         layers: 3,
         conditioner: conditioner.clone(),
-        scale: Scale::Bounded(1.0),
-        ..RealNvp::default()
+        transformer: affine.shared(),
+        ..CouplingFlow::real_nvp()
     };
-    let spline =
-        NsfCoupling { layers: 2, conditioner, bins: 4, bound: 3.0, ..NsfCoupling::default() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 4, bound: 3.0, ..SplineConfig::default() })
+            .shared();
+    let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let mut rng = stream(2, "init");
     let chains = [
         ("real-nvp", real_nvp.build::<f64>(2, CODE, &mut rng).unwrap()),
@@ -227,7 +233,7 @@ fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
 
 #[test]
 fn an_unconditional_flow_refuses_a_context() {
-    let chain = RealNvp::default().build::<f64>(2, 0, &mut stream(1, "init")).unwrap();
+    let chain = CouplingFlow::real_nvp().build::<f64>(2, 0, &mut stream(1, "init")).unwrap();
     let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
     let (x, context) = (matrix(1, ROWS, 2), Context::of(matrix(2, ROWS, 1)));
     assert!(flow.log_prob(&x, &context, &mut Tape::none()).is_err());

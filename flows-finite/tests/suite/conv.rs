@@ -201,7 +201,7 @@ fn coupling<E: Real>(
         let split = ImageSplit { height, width, kept: &kept, transformed: &transformed };
         ConvKernel::new(inputs, split, HIDDEN, outputs, activation)
     };
-    let affine = Arc::new(Affine::new(Scale::Bounded(1.5)).unwrap());
+    let affine = Arc::new(Affine::new(Scale::Bounded { bound: 1.5 }).unwrap());
     let map = Coupling::new(mask, context, affine, make).unwrap();
     Layer::new(map, &mut stream(1, "init")).unwrap()
 }

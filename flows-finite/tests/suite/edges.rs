@@ -7,7 +7,8 @@ use flows_core::{
     Architecture, Batch, Bijector, Layer, Real, Result, Tape, Values, normals, stream,
 };
 use flows_finite::architecture::{
-    AffineConfig, Conditioner, NsfCoupling, RealNvp, SplineConfig, TransformerConfig,
+    AffineConfig, Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
 };
 use flows_finite::{ActNorm, LuLinear, Permutation, Scale, Tails};
 
@@ -19,35 +20,31 @@ const BOUND: f64 = 3.0;
 /// Every bijector of the crate, as built.
 fn all<E: Real>(dim: usize) -> Vec<(&'static str, Box<dyn Bijector<E>>)> {
     let rng = &mut stream(1, "init");
-    let scale = Scale::Bounded(1.0);
-    let real_nvp = RealNvp {
+    let scale = Scale::Bounded { bound: 1.0 };
+    let flow = |transformer| CouplingFlow {
         layers: 2,
         conditioner: Conditioner::perceptron(vec![6]),
-        scale,
-        ..RealNvp::default()
+        transformer,
+        ..CouplingFlow::default()
     };
-    let nsf = NsfCoupling {
-        layers: 2,
-        conditioner: Conditioner::perceptron(vec![6]),
-        bins: 5,
-        bound: BOUND,
-        ..NsfCoupling::default()
-    };
+    let real_nvp = flow(AffineConfig { scale, inverted: false }.shared());
+    let spline = SplineConfig { bins: 5, bound: BOUND, tails: Tails::Identity };
+    let nsf = flow(RationalQuadraticConfig(spline).shared());
     let coupling = |transformer| {
         let network = (&[6, 6][..], Activation::Relu);
         Box::new(elements::coupling(transformer, (dim, 0), network, &mut stream(1, "init")))
     };
-    let affine = |scale| TransformerConfig::Affine(AffineConfig { scale, inverted: false });
+    let affine = |scale| AffineConfig { scale, inverted: false }.shared();
     let spline =
-        |tails| TransformerConfig::RationalQuadratic(SplineConfig { bins: 5, bound: BOUND, tails });
+        |tails| RationalQuadraticConfig(SplineConfig { bins: 5, bound: BOUND, tails }).shared();
     vec![
         ("act-norm", Box::new(Layer::new(ActNorm::new(dim), rng).unwrap())),
         ("lu", Box::new(Layer::new(LuLinear::new(dim).unwrap(), rng).unwrap())),
         ("reverse", Box::new(Layer::new(Permutation::reverse(dim).unwrap(), rng).unwrap())),
-        ("affine", coupling(affine(scale))),
-        ("exp", coupling(affine(Scale::Exp))),
-        ("spline", coupling(spline(Tails::Identity))),
-        ("linear tails", coupling(spline(Tails::Linear))),
+        ("affine", coupling(&affine(scale))),
+        ("exp", coupling(&affine(Scale::Exp))),
+        ("spline", coupling(&spline(Tails::Identity))),
+        ("linear tails", coupling(&spline(Tails::Linear))),
         ("real-nvp", Box::new(real_nvp.build(dim, 0, rng).unwrap())),
         ("nsf-coupling", Box::new(nsf.build(dim, 0, rng).unwrap())),
     ]

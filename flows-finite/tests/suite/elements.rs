@@ -3,7 +3,10 @@
 //! Transformers come by config: so they are compiled in the library and not here once more.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::activation::Activation;
+use flows_core::config::kinds;
 use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
@@ -13,27 +16,42 @@ use flows_core::{
 };
 use flows_finite::Tails;
 use flows_finite::architecture::{
-    Conditioner, CouplingFlow, Mixing, Perceptron, SplineConfig, TransformerConfig,
+    CircularSplineConfig, Conditioner, CouplingFlow, CubicSplineConfig, LinearRationalConfig,
+    LinearSplineConfig, Mixing, Perceptron, QuadraticSplineConfig, RationalQuadraticConfig,
+    SplineConfig, TransformerConfig,
 };
 use flows_finite::transformer::{Inner, Outer, Transformer};
 use serde_json::Value;
 
+/// A transformer by config.
+pub(crate) type Config = Arc<dyn TransformerConfig>;
+
+/// Of every kind that is registered, the default.
+pub(crate) fn registered() -> Vec<Config> {
+    let of_kind = |kind| serde_json::from_value(serde_json::json!({ "kind": kind })).unwrap();
+    kinds::<Config>().into_iter().map(of_kind).collect()
+}
+
 /// Every spline that has such tails.
-pub(crate) fn splines(bins: usize, bound: f64, tails: Tails) -> Vec<TransformerConfig> {
-    use TransformerConfig as T;
-    let mut kinds: Vec<fn(SplineConfig) -> T> =
-        vec![T::QuadraticSpline, T::CubicSpline, T::RationalQuadratic, T::LinearRational];
+pub(crate) fn splines(bins: usize, bound: f64, tails: Tails) -> Vec<Config> {
+    let config = SplineConfig { bins, bound, tails };
+    let mut all = vec![
+        QuadraticSplineConfig(config).shared(),
+        CubicSplineConfig(config).shared(),
+        RationalQuadraticConfig(config).shared(),
+        LinearRationalConfig(config).shared(),
+    ];
     match tails {
-        Tails::Identity => kinds.push(T::LinearSpline),
-        Tails::Circular => kinds.push(T::CircularSpline),
+        Tails::Identity => all.push(LinearSplineConfig(config).shared()),
+        Tails::Circular => all.push(CircularSplineConfig(config).shared()),
         Tails::Linear => {}
     }
-    kinds.into_iter().map(|kind| kind(SplineConfig { bins, bound, tails })).collect()
+    all
 }
 
 /// A coupling that transforms the second half of `dim` features, its conditioner a perceptron.
 pub(crate) fn coupling<E: Real>(
-    transformer: TransformerConfig,
+    transformer: &Config,
     (dim, context): (usize, usize),
     (hidden, activation): (&[usize], Activation),
     rng: &mut Stream,
@@ -42,7 +60,7 @@ pub(crate) fn coupling<E: Real>(
     let (layers, mixing, act_norm) = (1, Mixing::None, false);
     let flow = CouplingFlow {
         layers,
-        transformer,
+        transformer: Arc::clone(transformer),
         conditioner,
         mixing,
         act_norm,
@@ -72,7 +90,7 @@ pub(crate) fn spread<E: Real>(values: &[f64]) -> Vec<E> {
 
 /// Values and log-slopes at points under one set of parameters.
 pub(crate) fn at<E: Real>(
-    map: TransformerConfig,
+    map: &Config,
     raw: &[f64],
     points: &[f64],
     inverse: bool,
@@ -149,7 +167,7 @@ pub(crate) type Formula<'a> = dyn Fn(&[f64], f64) -> (f64, f64) + 'a;
 
 /// Holds value, log-slope and gradients against a plain version and its central differences.
 pub(crate) fn check_against(
-    map: TransformerConfig,
+    map: &Config,
     plain: &Formula<'_>,
     raw: &[f64],
     points: &[f64],
@@ -189,7 +207,7 @@ pub(crate) fn check_against(
 /// Passes the transformer through the workspace's check within couplings of 1 to 3 features, its
 /// parameters moved by `scale` N(0, 1) and by `offset`.
 pub(crate) fn check_couplings(
-    transformer: TransformerConfig,
+    transformer: &Config,
     offset: &[f64],
     (scale, spread): (f64, f64),
     dims: &[usize],
@@ -197,7 +215,7 @@ pub(crate) fn check_couplings(
     for &dim in dims {
         let sizes = (dim, usize::from(dim == 2));
         let rng = &mut stream(7, "init");
-        let mut coupling = coupling(transformer, sizes, (&[3], Activation::Tanh), rng);
+        let mut coupling = coupling(&transformer, sizes, (&[3], Activation::Tanh), rng);
         perturb(&mut coupling, scale, &mut stream(3, "perturb")).unwrap();
         let shift = coupling.visit_mut(&mut |name, _, tensor| {
             let mut values = tensor.values();
@@ -212,16 +230,16 @@ pub(crate) fn check_couplings(
 }
 
 /// Errors of value, log-slope, inverse and its log-slope in f32 against f64 at single points.
-pub(crate) fn single_errors(map: TransformerConfig, raw: &[f64], points: &[f64]) -> [f64; 4] {
+pub(crate) fn single_errors(map: &Config, raw: &[f64], points: &[f64]) -> [f64; 4] {
     // Both precisions see the same numbers.
     let single = |v: &f64| f64::from(*v as f32);
     let raw: Vec<f64> = raw.iter().map(single).collect();
     let points: Vec<f64> = points.iter().map(single).collect();
-    let wide = at::<f64>(map, &raw, &points, false).unwrap();
-    let narrow = at::<f32>(map, &raw, &points, false).unwrap();
+    let wide = at::<f64>(&map, &raw, &points, false).unwrap();
+    let narrow = at::<f32>(&map, &raw, &points, false).unwrap();
     let images: Vec<f64> = wide.0.iter().map(single).collect();
-    let back = at::<f64>(map, &raw, &images, true).unwrap();
-    let narrow_back = at::<f32>(map, &raw, &images, true).unwrap();
+    let back = at::<f64>(&map, &raw, &images, true).unwrap();
+    let narrow_back = at::<f32>(&map, &raw, &images, true).unwrap();
     [
         worst(&narrow.0, &wide.0),
         worst(&narrow.1, &wide.1),
@@ -232,13 +250,13 @@ pub(crate) fn single_errors(map: TransformerConfig, raw: &[f64], points: &[f64])
 
 /// A coupling, as it starts and moved, answers with finite numbers or an error whatever it is
 /// given; returns the count of errors of the fresh one for inputs up to a million.
-pub(crate) fn edges<E: Real>(transformer: TransformerConfig) -> usize {
+pub(crate) fn edges<E: Real>(transformer: &Config) -> usize {
     let tiny = E::min_positive_value().as_f64() / 8.0;
     let mut errors = 0;
     for (dim, moved) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
         let mut rng = stream(1, "init");
         let network = (&[4][..], Activation::Relu);
-        let mut coupling = coupling::<E>(transformer, (dim, 0), network, &mut rng);
+        let mut coupling = coupling::<E>(&transformer, (dim, 0), network, &mut rng);
         let shift = coupling.visit_mut(&mut |_, _, tensor| {
             let size = E::of(if moved { 0.3 } else { 0.0 });
             let noise = normals::<E>(tensor.values().len(), &mut rng);
@@ -271,7 +289,7 @@ pub(crate) fn edges<E: Real>(transformer: TransformerConfig) -> usize {
 }
 
 /// Values, slopes and gradients at points are numbers; infinite gradients are honest, NaN are not.
-pub(crate) fn numbers_at<E: Real>(map: TransformerConfig, raw: &[f64], points: &[f64]) {
+pub(crate) fn numbers_at<E: Real>(map: &Config, raw: &[f64], points: &[f64]) {
     let map = &*map.build::<E>().unwrap();
     for &x in points {
         for inverse in [false, true] {

@@ -8,7 +8,9 @@ use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{
     Bijector, Chain, Context, Cost, Costs, Inverse, Layer, Parameters, Result, Tape, Values, stream,
 };
-use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    AffineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_finite::transformer::{Inner, Outer, Transformer};
 use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval, Scale, Tails};
 
@@ -24,12 +26,12 @@ fn check(bijector: &mut dyn Bijector<f64>, spread: f64) {
 }
 
 fn affine(scale: Scale) -> Arc<dyn Transformer<f64>> {
-    TransformerConfig::Affine(AffineConfig { scale, inverted: false }).build().unwrap()
+    AffineConfig { scale, inverted: false }.shared().build().unwrap()
 }
 
 fn spline(tails: Tails) -> Arc<dyn Transformer<f64>> {
     let config = SplineConfig { bins: 4, bound: 2.0, tails };
-    TransformerConfig::RationalQuadratic(config).build().unwrap()
+    RationalQuadraticConfig(config).shared().build().unwrap()
 }
 
 fn interval(low: f64, high: f64) -> Arc<dyn Transformer<f64>> {
@@ -49,7 +51,7 @@ fn elementwise_maps_are_bijective() {
     for dim in [1, 2, 5] {
         for (transformer, spread) in [
             (affine(Scale::Exp), 1.0),
-            (affine(Scale::Bounded(1.5)), 1.0),
+            (affine(Scale::Bounded { bound: 1.5 }), 1.0),
             (spline(Tails::Identity), 1.5),
             (spline(Tails::Linear), 1.5),
             (interval(-1.0, 4.0), 1.0),
@@ -66,8 +68,12 @@ fn elementwise_maps_are_bijective() {
 fn chains_onto_a_support_are_bijective() {
     for dim in [1, 3] {
         for support in [interval(-2.0, 3.0), above(-1.0)] {
-            let maps =
-                [spline(Tails::Linear), affine(Scale::Bounded(1.0)), support, fixed(2.5, 1.0)];
+            let maps = [
+                spline(Tails::Linear),
+                affine(Scale::Bounded { bound: 1.0 }),
+                support,
+                fixed(2.5, 1.0),
+            ];
             let lift = |map| Box::new(lift(dim, map)) as Box<dyn Bijector<f64>>;
             check(&mut Chain::new(dim, maps.map(lift).into()).unwrap(), 0.7);
         }

@@ -11,10 +11,10 @@ use flows_core::{
     Part, Pixelwise, Purpose, Role, Stream, Tape, Values, Work, normals, stream,
 };
 use flows_finite::architecture::{
-    self, AutoregressiveFlow, BlockNaf, Columns, Conditioner, CouplingFlow, DeepSigmoidalConfig,
-    GaussianizationFlow, Glow, GlowImage, LemmaFlow, LemmaLayer, MaskConfig, Mixing, NoSettings,
-    NsfCoupling, RealNvp, RecurrentFlow, Residual, ResidualFlow, SumOfSquaresConfig,
-    SylvesterConfig, TransformerConfig,
+    self, AdditiveConfig, AffineConfig, AutoregressiveFlow, BlockNaf, Columns, Conditioner,
+    CouplingFlow, DeepSigmoidalConfig, GaussianizationFlow, Glow, GlowImage, LemmaFlow, LemmaLayer,
+    MaskConfig, Mixing, RationalQuadraticConfig, RecurrentFlow, Residual, ResidualFlow,
+    SplineConfig, SumOfSquaresConfig, SylvesterConfig, TransformerConfig,
 };
 use flows_finite::{ActNorm, LuLinear, Newton, Sampling, Shape};
 
@@ -38,12 +38,11 @@ fn residual() -> Conditioner {
 
 /// Every map between layers, every mask and a transformer of each kind.
 fn couplings(rng: &mut Stream) -> Vec<Named> {
-    use TransformerConfig as T;
     let mut transformers = vec![
-        T::Additive(NoSettings {}),
-        T::inverted_affine(),
-        T::DeepSigmoidal(DeepSigmoidalConfig { units: 3 }),
-        T::SumOfSquares(SumOfSquaresConfig { polynomials: 2, degree: 1 }),
+        AdditiveConfig {}.shared(),
+        AffineConfig::inverted().shared(),
+        DeepSigmoidalConfig { units: 3 }.shared(),
+        SumOfSquaresConfig { polynomials: 2, degree: 1 }.shared(),
     ];
     transformers.extend(splines(4, 3.0, flows_finite::Tails::Linear));
     let mixings = [
@@ -99,8 +98,8 @@ fn lemmas(rng: &mut Stream) -> Vec<Named> {
         sylvester(Columns::Orthogonal),
         sylvester(Columns::Triangular),
     ] {
-        for fast in [architecture::Direction::Density, architecture::Direction::Sampling] {
-            let flow = LemmaFlow { layers: 3, layer, fast, act_norm: true };
+        for formula in [architecture::Direction::Density, architecture::Direction::Sampling] {
+            let flow = LemmaFlow { layers: 3, layer, formula, act_norm: true };
             all.push((format!("{flow:?}"), flow.build(DIM, CONTEXT, rng).unwrap()));
         }
     }
@@ -109,9 +108,11 @@ fn lemmas(rng: &mut Stream) -> Vec<Named> {
 
 fn others(rng: &mut Stream) -> Vec<Named> {
     let shape = Shape { channels: 1, height: 4, width: 4 };
-    let real_nvp = RealNvp { layers: 3, conditioner: small(), ..RealNvp::default() };
-    let nsf = NsfCoupling { layers: 2, conditioner: small(), bins: 5, ..NsfCoupling::default() };
-    let glow = Glow { steps: 3, conditioner: small(), ..Glow::default() };
+    let real_nvp = CouplingFlow { layers: 3, conditioner: small(), ..CouplingFlow::real_nvp() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 5, ..SplineConfig::default() }).shared();
+    let nsf = CouplingFlow { layers: 2, conditioner: small(), transformer, ..CouplingFlow::nsf() };
+    let glow = Glow { layers: 3, conditioner: small(), ..Glow::default() };
     let image = GlowImage { shape, levels: 2, depth: 2, hidden: 3, ..GlowImage::default() };
     let gaussianization = GaussianizationFlow { layers: 3, ..GaussianizationFlow::default() };
     let residual = ResidualFlow { layers: 3, hidden: vec![8; 2], ..ResidualFlow::default() };
@@ -132,9 +133,9 @@ fn others(rng: &mut Stream) -> Vec<Named> {
 
 /// Composites, each of which runs what is inside it in another way by itself than within a chain.
 fn composites(rng: &mut Stream) -> Named {
-    let affine = TransformerConfig::default();
+    let affine = AffineConfig::default().shared();
     let mut coupling = |dim| -> Box<dyn Bijector<f64>> {
-        Box::new(coupling(affine, (dim, CONTEXT), (&[3], Activation::Tanh), rng))
+        Box::new(coupling(&affine, (dim, CONTEXT), (&[3], Activation::Tanh), rng))
     };
     let (chosen, channels, all) = (coupling(3), coupling(2), coupling(6));
     let pixel: Vec<Box<dyn Bijector<f64>>> = vec![

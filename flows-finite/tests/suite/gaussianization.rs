@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::Real;
-use flows_finite::architecture::{MixtureConfig, TransformerConfig};
+use flows_finite::architecture::{GaussianizationConfig, MixtureConfig, TransformerConfig};
 
 use crate::elements;
 
@@ -38,8 +38,8 @@ fn quantile(log: f64) -> f64 {
 
 /// y and log dy/dx of one component of mean 0 and scale 1, where y = Phi^-1(sigmoid(x)).
 fn at<E: Real>(points: &[f64]) -> Vec<(f64, f64)> {
-    let map = TransformerConfig::Gaussianization(MixtureConfig { components: 1 });
-    let (y, slope) = elements::at::<E>(map, &[0.0; 3], points, false).unwrap();
+    let map = GaussianizationConfig(MixtureConfig { components: 1 }).shared();
+    let (y, slope) = elements::at::<E>(&map, &[0.0; 3], points, false).unwrap();
     y.into_iter().zip(slope).collect()
 }
 

@@ -19,7 +19,7 @@ fn shape(channels: usize, height: usize, width: usize) -> Shape {
 }
 
 fn small(levels: usize, activation: Activation) -> GlowImage {
-    let scale = Scale::Bounded(1.5);
+    let scale = Scale::Bounded { bound: 1.5 };
     GlowImage { levels, depth: 1, hidden: 2, activation, scale, ..GlowImage::default() }
 }
 
@@ -102,7 +102,7 @@ fn sizes_and_settings_that_do_not_fit_are_errors() {
     refused(&GlowImage { depth: 0, ..default.clone() }, fits);
     refused(&GlowImage { hidden: 0, ..default.clone() }, fits);
     for bound in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        refused(&GlowImage { scale: Scale::Bounded(bound), ..default.clone() }, fits);
+        refused(&GlowImage { scale: Scale::Bounded { bound }, ..default.clone() }, fits);
     }
     let text = serde_json::to_string(&default).unwrap();
     assert_eq!(serde_json::from_str::<GlowImage>(&text).unwrap(), default);

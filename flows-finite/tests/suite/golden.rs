@@ -6,7 +6,9 @@ use flows_core::activation::Activation;
 use flows_core::masked::Hidden;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, stream};
-use flows_finite::architecture::{AffineConfig, SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    AffineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_finite::{Autoregressive, MaskedConditioner, Order, Scale, Tails};
 
 use crate::elements::{at, flat, golden};
@@ -21,13 +23,13 @@ fn golden_rational_quadratic_spline() {
         let widths = flat(&raw["widths"]);
         let bound = case["parameters"]["bound"].as_f64().unwrap();
         let config = SplineConfig { bins: widths.len(), bound, tails: Tails::Linear };
-        let spline = TransformerConfig::RationalQuadratic(config);
+        let spline = RationalQuadraticConfig(config).shared();
         let parameters = [widths, flat(&raw["heights"]), flat(&raw["derivatives"])].concat();
         let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|k| flat(&case[k]));
-        let (y, slope) = at::<f64>(spline, &parameters, &inputs, false).unwrap();
+        let (y, slope) = at::<f64>(&spline, &parameters, &inputs, false).unwrap();
         close("outputs", &y, &outputs, TOLERANCE);
         close("log-det", &slope, &log_det, TOLERANCE);
-        let (x, slope) = at::<f64>(spline, &parameters, &outputs, true).unwrap();
+        let (x, slope) = at::<f64>(&spline, &parameters, &outputs, true).unwrap();
         close("inverse", &x, &inputs, TOLERANCE);
         let negated: Vec<f64> = slope.iter().map(|s| -s).collect();
         close("inverse log-det", &negated, &log_det, TOLERANCE);
@@ -48,7 +50,7 @@ fn golden_masked_autoregressive_affine() {
             hidden: Hidden::Perceptron(vec![width]),
             activation: Activation::Tanh,
         };
-        let affine = TransformerConfig::Affine(AffineConfig { scale: Scale::Exp, inverted: true });
+        let affine = AffineConfig { scale: Scale::Exp, inverted: true }.shared();
         let (order, affine) = (Order::natural(dim), affine.build::<f64>().unwrap());
         let map = Autoregressive::new(&order, 0, affine, &conditioner).unwrap();
         let mut layer = Layer::new(map, &mut stream(0, "init")).unwrap();

@@ -25,7 +25,7 @@ fn layer<E: Real>(map: impl Map<E> + 'static) -> Layer<E> {
 fn coupling<E: Real>(dim: usize, context: usize, rng: &mut Stream) -> Layer<E> {
     let mask = Mask::halves(dim, false).unwrap();
     let kernel = |inputs, outputs| MlpKernel::new(inputs, &[4], outputs, Activation::Tanh);
-    let affine = Arc::new(Affine::new(Scale::Bounded(1.5)).unwrap());
+    let affine = Arc::new(Affine::new(Scale::Bounded { bound: 1.5 }).unwrap());
     Layer::new(Coupling::new(&mask, context, affine, kernel).unwrap(), rng).unwrap()
 }
 

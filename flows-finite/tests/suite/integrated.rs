@@ -1,6 +1,8 @@
 //! Integrated networks: against Simpson's rule, the golden values for several numbers of steps.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use std::f64::consts::PI;
 
 use flows_core::Error;
@@ -12,8 +14,8 @@ use crate::elements::{
     single_errors, worst,
 };
 
-fn map(hidden: usize, steps: usize) -> TransformerConfig {
-    TransformerConfig::Integrated(IntegratedConfig { hidden, steps })
+fn map(hidden: usize, steps: usize) -> Arc<dyn TransformerConfig> {
+    IntegratedConfig { hidden, steps }.shared()
 }
 
 fn integrand(raw: &[f64], u: f64) -> f64 {
@@ -46,12 +48,12 @@ fn values_and_gradients_are_those_of_simpsons_rule() {
     for (seed, level) in [(0, 8.0), (1, -8.0)] {
         // s keeps its sign: 50 steps are exact to rounding.
         let raw = raw(3, seed, level);
-        check_against(map(3, 50), &|raw, x| plain(400, raw, x), &raw, &points, 1e-9);
+        check_against(&map(3, 50), &|raw, x| plain(400, raw, x), &raw, &points, 1e-9);
     }
     for seed in 0..3 {
         // Gradients of parameters have a kink where s changes its sign: 1 / N^2.
         let raw = raw(3, seed, 0.3);
-        check_against(map(3, 2_000), &|raw, x| plain(2_000, raw, x), &raw, &points, 1e-8);
+        check_against(&map(3, 2_000), &|raw, x| plain(2_000, raw, x), &raw, &points, 1e-8);
     }
 }
 
@@ -77,7 +79,7 @@ fn the_quadrature_is_that_of_the_interpolating_polynomial_for_every_number_of_st
     for steps in (2..=30).chain([51, 1000]) {
         for (seed, level) in [(0, 8.0), (1, -8.0), (2, 0.3), (3, 0.3)] {
             let raw = raw(3, seed, level);
-            let (values, _) = at::<f64>(map(3, steps), &raw, &points, false).unwrap();
+            let (values, _) = at::<f64>(&map(3, steps), &raw, &points, false).unwrap();
             for (value, x) in values.into_iter().zip(points) {
                 // Weights are positive with sum 1: some roundings of s, of which tanh has four.
                 let what = format!("{steps} steps, seed {seed}, at {x}");
@@ -91,10 +93,10 @@ fn the_quadrature_is_that_of_the_interpolating_polynomial_for_every_number_of_st
 fn couplings_pass_the_check() {
     // b2 moved so that s keeps its sign.
     let lifted = |level| [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, level, 0.0];
-    check_couplings(map(2, 30), &lifted(4.0), (0.4, 1.0), &[1, 2, 3]);
-    check_couplings(map(2, 30), &lifted(-4.0), (0.4, 1.0), &[1]);
+    check_couplings(&map(2, 30), &lifted(4.0), (0.4, 1.0), &[1, 2, 3]);
+    check_couplings(&map(2, 30), &lifted(-4.0), (0.4, 1.0), &[1]);
     // s changes its sign: the slope of the sum is g to 0.1 / N^2.
-    check_couplings(map(2, 400), &[], (0.4, 1.0), &[1]);
+    check_couplings(&map(2, 400), &[], (0.4, 1.0), &[1]);
 }
 
 #[test]
@@ -118,8 +120,8 @@ fn golden_values_within_the_documented_error() {
                 (true, 20) => 1e-10,
                 (true, _) => 1e-13,
             };
-            let (values, logs) = at::<f64>(map, &raw, &inputs, false).unwrap();
-            let (back, _) = at::<f64>(map, &raw, &outputs, true).unwrap();
+            let (values, logs) = at::<f64>(&map, &raw, &inputs, false).unwrap();
+            let (back, _) = at::<f64>(&map, &raw, &outputs, true).unwrap();
             for i in 0..inputs.len() {
                 close("output", values[i], outputs[i], allowed);
                 close("log-det", logs[i], log_det[i], 1e-14);
@@ -139,7 +141,7 @@ fn poles_set_the_rate() {
         [(5.0, 50, 1e-13, 0.0), (20.0, 50, 1e-6, 1e-9), (20.0, 200, 1e-12, 0.0)]
     {
         let raw = [w1, -0.5 * w1 + 0.1, 1.0, 3.0, 0.0];
-        let value = at::<f64>(map(1, steps), &raw, &[1.0], false).unwrap().0[0];
+        let value = at::<f64>(&map(1, steps), &raw, &[1.0], false).unwrap().0[0];
         let error = (value - plain(20_000, &raw, 1.0).0).abs();
         assert!(error < most && error >= least, "{w1} {steps}: {error:e}");
     }
@@ -151,7 +153,7 @@ fn the_start_is_the_identity() {
         let raw = map(hidden, 20).build::<f64>().unwrap().initial();
         let points = [-1e6, -2.0, 0.0, 0.3, 1e6];
         for inverse in [false, true] {
-            let (values, logs) = at::<f64>(map(hidden, 20), &raw, &points, inverse).unwrap();
+            let (values, logs) = at::<f64>(&map(hidden, 20), &raw, &points, inverse).unwrap();
             assert!(worst(&values, &points) < 1e-15 && logs.iter().all(|l| *l == 0.0));
         }
         // Units that are equal would have equal gradients.
@@ -166,8 +168,8 @@ fn round_trips_do_not_depend_on_the_number_of_steps() {
     for steps in [8, 50] {
         for seed in 0..4 {
             let raw = raw(4, seed, 0.5);
-            let (values, logs) = at::<f64>(map(4, steps), &raw, &points, false).unwrap();
-            let (back, negated) = at::<f64>(map(4, steps), &raw, &values, true).unwrap();
+            let (values, logs) = at::<f64>(&map(4, steps), &raw, &points, false).unwrap();
+            let (back, negated) = at::<f64>(&map(4, steps), &raw, &values, true).unwrap();
             let negated: Vec<f64> = negated.iter().map(|l| -l).collect();
             assert!(worst(&back, &points) < 1e-12 && worst(&negated, &logs) < 1e-12);
         }
@@ -176,11 +178,11 @@ fn round_trips_do_not_depend_on_the_number_of_steps() {
 
 #[test]
 fn edges_are_finite_or_errors() {
-    assert_eq!((edges::<f32>(map(3, 50)), edges::<f64>(map(3, 50))), (0, 0));
+    assert_eq!((edges::<f32>(&map(3, 50)), edges::<f64>(&map(3, 50))), (0, 0));
     for seed in 0..3 {
         let raw = raw(3, seed, 1.0);
-        numbers_at::<f32>(map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-40]);
-        numbers_at::<f64>(map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-310]);
+        numbers_at::<f32>(&map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-40]);
+        numbers_at::<f64>(&map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-310]);
     }
 }
 
@@ -188,14 +190,14 @@ fn edges_are_finite_or_errors() {
 fn a_slope_below_the_numbers_keeps_its_logarithm() {
     let raw = [1.0, 0.0, 1.0, -1000.0, 0.5];
     for log in [
-        at::<f32>(map(1, 50), &raw, &[0.0, 2.0], false).unwrap().1,
-        at::<f64>(map(1, 50), &raw, &[0.0, 2.0], false).unwrap().1,
+        at::<f32>(&map(1, 50), &raw, &[0.0, 2.0], false).unwrap().1,
+        at::<f64>(&map(1, 50), &raw, &[0.0, 2.0], false).unwrap().1,
     ] {
         close("log-slope", log[0], -1000.0, 1e-7);
         close("log-slope", log[1], -1000.0 + 2.0_f64.tanh(), 1e-7);
     }
-    assert!(at::<f64>(map(1, 50), &raw, &[1.0], true).is_err());
-    assert!(at::<f32>(map(1, 50), &raw, &[1.0], true).is_err());
+    assert!(at::<f64>(&map(1, 50), &raw, &[1.0], true).is_err());
+    assert!(at::<f32>(&map(1, 50), &raw, &[1.0], true).is_err());
 }
 
 #[test]
@@ -209,7 +211,7 @@ fn sizes_outside_the_documented_range_are_refused() {
 fn single_precision_is_as_accurate_as_its_rounding() {
     let points: Vec<f64> = (0..101).map(|i| f64::from(i) * 0.08 - 4.0).collect();
     for seed in 0..4 {
-        let errors = single_errors(map(6, 50), &raw(6, seed, 0.5), &points);
+        let errors = single_errors(&map(6, 50), &raw(6, seed, 0.5), &points);
         // Measured: 3e-7, 1.4e-7, 9e-7, 1.2e-6; the inverse divides by slopes down to 0.1 or so.
         let bounds = [6e-7, 3e-7, 2e-6, 2.5e-6];
         assert!(errors.iter().zip(bounds).all(|(e, b)| *e < b), "{errors:?}");

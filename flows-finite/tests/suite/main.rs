@@ -13,6 +13,7 @@ mod block_autoregressive;
 mod combination;
 mod combination_edges;
 mod conditioning;
+mod configs;
 mod conv;
 mod edges;
 mod elements;

@@ -195,7 +195,8 @@ fn log_slopes_are_those_of_differences_and_the_inverse_undoes_the_spline() {
 fn affine_maps_are_the_formula_and_stay_within_their_bound() {
     let points = [-1e6, -1.0, 0.0, 0.5, 1e6];
     for a in [-50.0_f64, -2.0, 0.0, 0.7, 50.0] {
-        for (scale, s) in [(Scale::Exp, a), (Scale::Bounded(1.5), 1.5 * (a / 1.5).tanh())] {
+        for (scale, s) in [(Scale::Exp, a), (Scale::Bounded { bound: 1.5 }, 1.5 * (a / 1.5).tanh())]
+        {
             let (values, logs) =
                 at::<f64>(&Affine::new(scale).unwrap(), &[a, 0.25], &points, false);
             for ((x, value), log) in points.iter().zip(values).zip(logs) {

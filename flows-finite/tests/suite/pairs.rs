@@ -8,47 +8,55 @@ use flows_core::masked::Hidden;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb, uniform_point};
 use flows_core::{Bijector, Inverse, Layer, Map, MlpKernel, Stream, stream};
 use flows_finite::architecture::{
-    AffineConfig, BernsteinConfig, DeepSigmoidalConfig, DenseSigmoidalConfig, IntegratedConfig,
-    MixtureConfig, NoSettings, SplineConfig, SumOfSquaresConfig, TransformerConfig,
+    AdditiveConfig, AffineConfig, BernsteinConfig, CircularSplineConfig, CubicSplineConfig,
+    DeepSigmoidalConfig, DenseSigmoidalConfig, GaussianizationConfig, IntegratedConfig,
+    LinearRationalConfig, LinearSplineConfig, LogisticMixtureConfig, MixtureConfig,
+    QuadraticSplineConfig, RationalQuadraticConfig, SplineConfig, SumOfSquaresConfig,
+    TransformerConfig,
 };
 use flows_finite::{
     Autoregressive, Coupling, Elementwise, Mask, MaskedConditioner, Order, Recurrent, Scale, Tails,
     Transformer,
 };
 
+use crate::elements::registered;
+
 const CONTEXT: usize = 1;
 
-/// Small ones of every kind; `circular` says where points have to stay inside the bound.
-fn transformers() -> Vec<(TransformerConfig, bool)> {
-    use TransformerConfig as T;
+/// Small ones, and of every other kind that is registered the default; `circular` says where points
+/// have to stay inside the bound.
+fn transformers() -> Vec<(Arc<dyn TransformerConfig>, bool)> {
     let spline = |tails| SplineConfig { bins: 3, bound: 2.0, tails };
-    let affine = |scale, inverted| T::Affine(AffineConfig { scale, inverted });
+    let affine = |scale, inverted| AffineConfig { scale, inverted }.shared();
     let mixture = MixtureConfig { components: 3 };
     let mut all = vec![
-        T::Additive(NoSettings {}),
+        AdditiveConfig {}.shared(),
         affine(Scale::Exp, false),
         affine(Scale::Exp, true),
-        affine(Scale::Bounded(1.5), false),
+        affine(Scale::Bounded { bound: 1.5 }, false),
         affine(Scale::Softplus, false),
         affine(Scale::Sigmoid, true),
-        T::LinearSpline(spline(Tails::Identity)),
-        T::Bernstein(BernsteinConfig { degree: 4, bound: 2.0 }),
-        T::DeepSigmoidal(DeepSigmoidalConfig { units: 3 }),
-        T::DenseSigmoidal(DenseSigmoidalConfig { layers: 2, units: 3 }),
-        T::LogisticMixture(mixture),
-        T::Gaussianization(mixture),
+        LinearSplineConfig(spline(Tails::Identity)).shared(),
+        BernsteinConfig { degree: 4, bound: 2.0 }.shared(),
+        DeepSigmoidalConfig { units: 3 }.shared(),
+        DenseSigmoidalConfig { layers: 2, units: 3 }.shared(),
+        LogisticMixtureConfig(mixture).shared(),
+        GaussianizationConfig(mixture).shared(),
         // As many steps as differences at 1e-6 ask for, where the integrand has a kink.
-        T::Integrated(IntegratedConfig { hidden: 3, steps: 600 }),
-        T::SumOfSquares(SumOfSquaresConfig { polynomials: 2, degree: 1 }),
+        IntegratedConfig { hidden: 3, steps: 600 }.shared(),
+        SumOfSquaresConfig { polynomials: 2, degree: 1 }.shared(),
     ];
     for tails in [Tails::Identity, Tails::Linear] {
-        all.push(T::QuadraticSpline(spline(tails)));
-        all.push(T::CubicSpline(spline(tails)));
-        all.push(T::LinearRational(spline(tails)));
-        all.push(T::RationalQuadratic(spline(tails)));
+        all.push(QuadraticSplineConfig(spline(tails)).shared());
+        all.push(CubicSplineConfig(spline(tails)).shared());
+        all.push(LinearRationalConfig(spline(tails)).shared());
+        all.push(RationalQuadraticConfig(spline(tails)).shared());
     }
     let mut all: Vec<_> = all.into_iter().map(|config| (config, false)).collect();
-    all.push((T::CircularSpline(spline(Tails::Identity)), true));
+    all.push((CircularSplineConfig(spline(Tails::Identity)).shared(), true));
+    let small: Vec<_> = all.iter().map(|(config, _)| config.typetag_name()).collect();
+    let others = registered().into_iter().filter(|config| !small.contains(&config.typetag_name()));
+    all.extend(others.map(|config| (config, false)));
     all
 }
 

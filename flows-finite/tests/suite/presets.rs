@@ -5,7 +5,7 @@ use flows_core::tensor::batch;
 use flows_core::{
     Architecture, Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow, Mixing};
 
 use crate::elements::move_parameters;
 
@@ -15,14 +15,11 @@ fn presets<E: Real>(layers: usize, dim: usize) -> Vec<(String, Chain<E>)> {
     for (linear, act_norm) in [(false, false), (true, false), (false, true), (true, true)] {
         let rng = &mut stream(1, "init");
         let conditioner = Conditioner::perceptron(vec![32, 32]);
-        let real_nvp = RealNvp {
-            layers,
-            conditioner: conditioner.clone(),
-            linear,
-            act_norm,
-            ..RealNvp::default()
-        };
-        let nsf = NsfCoupling { layers, conditioner, linear, act_norm, ..NsfCoupling::default() };
+        let mixing = if linear { Mixing::Lu } else { Mixing::None };
+        let [real_nvp, nsf] = [CouplingFlow::real_nvp(), CouplingFlow::nsf()].map(|flow| {
+            let conditioner = conditioner.clone();
+            CouplingFlow { layers, conditioner, mixing, act_norm, ..flow }
+        });
         let parts = [
             ("real-nvp", real_nvp.build(dim, 0, rng).unwrap()),
             ("nsf-coupling", nsf.build(dim, 0, rng).unwrap()),

@@ -32,7 +32,7 @@ fn spline(tails: Tails) -> RationalQuadratic {
 }
 
 fn affine() -> Affine {
-    Affine::new(Scale::Bounded(2.0)).unwrap()
+    Affine::new(Scale::Bounded { bound: 2.0 }).unwrap()
 }
 
 fn tensors<E: Real>(layer: &Layer<E>) -> Vec<Vec<E>> {

@@ -12,7 +12,7 @@ use flows_core::train::{
 use flows_core::{
     Architecture, Base, Context, Flow, Parameters, Real, Stream, Values, normals, stream,
 };
-use flows_finite::architecture::{Conditioner, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow};
 
 const STEPS: u64 = 24;
 const ROWS: usize = 300;
@@ -38,11 +38,11 @@ fn report_of(progress: &Progress) -> Report {
 }
 
 fn trainer<E: Real>(setting: Setting, act_norm: bool, seed: u64) -> Trainer<E> {
-    let config = RealNvp {
+    let config = CouplingFlow {
         layers: 3,
         conditioner: Conditioner::perceptron(vec![8]),
         act_norm,
-        ..RealNvp::default()
+        ..CouplingFlow::real_nvp()
     };
     let chain = config.build(2, setting.context, &mut stream(seed, "init")).unwrap();
     let flow = Flow::new(Base::diagonal_normal(2).unwrap(), Box::new(chain)).unwrap();
@@ -54,7 +54,7 @@ fn trainer<E: Real>(setting: Setting, act_norm: bool, seed: u64) -> Trainer<E> {
         validate_every: 5,
         ..TrainConfig::default()
     };
-    Trainer::new(flow, config, Budget::Steps(STEPS), 17).unwrap()
+    Trainer::new(flow, config, Budget::Steps { steps: STEPS }, 17).unwrap()
 }
 
 /// Two correlated features, the second one shifted.

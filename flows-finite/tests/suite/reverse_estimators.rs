@@ -8,7 +8,9 @@ use flows_core::{
     Role, Tape, Target, Values, forward_kl, reverse_kl, stream,
 };
 use flows_finite::ActNorm;
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 const ROWS: usize = 20;
 
@@ -34,8 +36,11 @@ impl Target for Crescent {
 fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let conditioner = Conditioner::perceptron(vec![5]);
     let rng = &mut stream(1, "init");
-    let real_nvp = RealNvp { layers: 2, conditioner: conditioner.clone(), ..RealNvp::default() };
-    let spline = NsfCoupling { layers: 2, conditioner, bins: 4, ..NsfCoupling::default() };
+    let real_nvp =
+        CouplingFlow { layers: 2, conditioner: conditioner.clone(), ..CouplingFlow::real_nvp() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 4, ..SplineConfig::default() }).shared();
+    let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let all = [
         ("real-nvp", Base::full_normal(2).unwrap(), real_nvp.build(2, 0, rng).unwrap()),
         ("nsf-coupling", Base::student_t(2, 4.0).unwrap(), spline.build(2, 0, rng).unwrap()),

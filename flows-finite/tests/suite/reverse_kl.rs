@@ -7,15 +7,20 @@ use flows_core::rowwise::{gradient_of_mean, mean, negated, sum};
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Context, Flow, Parameters, Role, Tape, Values, stream};
-use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 const ROWS: usize = 20;
 
 fn flows() -> Vec<(&'static str, Flow<f64>)> {
     let perceptron = Perceptron { hidden: vec![5], activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(perceptron);
-    let real_nvp = RealNvp { layers: 2, conditioner: conditioner.clone(), ..RealNvp::default() };
-    let spline = NsfCoupling { layers: 2, conditioner, bins: 4, ..NsfCoupling::default() };
+    let real_nvp =
+        CouplingFlow { layers: 2, conditioner: conditioner.clone(), ..CouplingFlow::real_nvp() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 4, ..SplineConfig::default() }).shared();
+    let spline = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let rng = &mut stream(1, "init");
     let chains = [
         ("real-nvp", real_nvp.build::<f64>(2, 0, rng).unwrap()),

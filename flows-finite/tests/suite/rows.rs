@@ -7,7 +7,9 @@ use flows_core::{
     Architecture, Base, Batch, Context, Flow, Loss, Mapped, Parameters, Real, Tape, Values,
     forward_kl, normals, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling, Perceptron, RealNvp};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, Perceptron, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 
 use crate::elements::move_parameters;
 
@@ -18,10 +20,12 @@ const ROWS: usize = 300;
 fn flows<E: Real>() -> Vec<Flow<E>> {
     let hidden = vec![19, 33];
     let relu = Conditioner::perceptron(hidden.clone());
-    let real_nvp = RealNvp { layers: 3, conditioner: relu, ..RealNvp::default() };
+    let real_nvp = CouplingFlow { layers: 3, conditioner: relu, ..CouplingFlow::real_nvp() };
     let silu = Perceptron { hidden, activation: Activation::Silu };
     let conditioner = Conditioner::Perceptron(silu);
-    let nsf = NsfCoupling { layers: 2, conditioner, bins: 6, ..NsfCoupling::default() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 6, ..SplineConfig::default() }).shared();
+    let nsf = CouplingFlow { layers: 2, conditioner, transformer, ..CouplingFlow::nsf() };
     let rng = &mut stream(1, "init");
     let chains = [real_nvp.build(DIM, CODE, rng).unwrap(), nsf.build(DIM, CODE, rng).unwrap()];
     let finished = |chain| {

@@ -15,7 +15,7 @@ fn check(tails: Tails, point: impl Fn(&mut Stream) -> f64) {
     for config in [2, 5].into_iter().flat_map(|bins| splines(bins, BOUND, tails)) {
         for sizes in [(1, 0), (2, 0), (3, 2)] {
             let network = (&[6, 5][..], Activation::Tanh);
-            let mut coupling = coupling(config, sizes, network, &mut stream(7, "init"));
+            let mut coupling = coupling(&config, sizes, network, &mut stream(7, "init"));
             // Nearer to the identity than other maps are taken: slopes of several features multiply,
             // and differences over h = 1e-5 are off by h^2 times third derivatives.
             perturb(&mut coupling, 0.25, &mut stream(3, "perturb")).unwrap();

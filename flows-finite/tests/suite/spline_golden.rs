@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_finite::Tails;
-use flows_finite::architecture::{SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    CubicSplineConfig, LinearSplineConfig, QuadraticSplineConfig, SplineConfig, TransformerConfig,
+};
 use serde_json::Value;
 
-use crate::elements::{at, flat, golden};
+use crate::elements::{Config, at, flat, golden};
 use crate::scalar_map::close;
 
 /// Smallest width and height of a bin, as a part of the interval, and smallest density.
@@ -20,23 +22,21 @@ fn logs_above(values: &[f64], smallest: f64) -> Vec<f64> {
     values.iter().map(|value| (value - smallest).ln()).collect()
 }
 
+/// A kind of spline and its number of bins.
+type Spline = (fn(SplineConfig) -> Config, usize);
+
 /// Checks a spline of as many bins, its outermost slopes learned, on [-1/2, 1/2].
-fn check(
-    (kind, bins): (fn(SplineConfig) -> TransformerConfig, usize),
-    raw: &[f64],
-    case: &Value,
-    tolerance: f64,
-) {
+fn check((kind, bins): Spline, raw: &[f64], case: &Value, tolerance: f64) {
     let map = kind(SplineConfig { bins, bound: 0.5, tails: Tails::Linear });
     assert_eq!(raw.len(), map.arity().unwrap());
     let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|key| flat(&case[key]));
     assert!(inputs.len() > 10 && inputs.len() == outputs.len() && inputs.len() == log_det.len());
     let moved = |values: &[f64]| values.iter().map(|v| v - 0.5).collect::<Vec<f64>>();
     let (inputs, outputs) = (moved(&inputs), moved(&outputs));
-    let (y, slope) = at::<f64>(map, raw, &inputs, false).unwrap();
+    let (y, slope) = at::<f64>(&map, raw, &inputs, false).unwrap();
     close("outputs", &y, &outputs, tolerance);
     close("log-det", &slope, &log_det, tolerance);
-    let (x, slope) = at::<f64>(map, raw, &outputs, true).unwrap();
+    let (x, slope) = at::<f64>(&map, raw, &outputs, true).unwrap();
     close("inverse", &x, &inputs, tolerance);
     let negated: Vec<f64> = slope.iter().map(|s| -s).collect();
     close("inverse log-det", &negated, &log_det, tolerance);
@@ -46,7 +46,7 @@ fn check(
 fn golden_linear_spline() {
     for case in golden("linear_spline") {
         let heights = gaps(&case["parameters"]["knots_y"]);
-        let spline = (TransformerConfig::LinearSpline as _, heights.len());
+        let spline: Spline = (|config| LinearSplineConfig(config).shared(), heights.len());
         check(spline, &logs_above(&heights, SMALLEST), &case, 1e-10);
     }
 }
@@ -56,7 +56,7 @@ fn golden_quadratic_spline() {
     for case in golden("quadratic_spline") {
         let widths = gaps(&case["parameters"]["knots_x"]);
         let densities = flat(&case["parameters"]["derivatives"]);
-        let spline = (TransformerConfig::QuadraticSpline as _, widths.len());
+        let spline: Spline = (|config| QuadraticSplineConfig(config).shared(), widths.len());
         let raw = [logs_above(&widths, SMALLEST), logs_above(&densities, SMALLEST)].concat();
         check(spline, &raw, &case, 1e-10);
     }
@@ -77,7 +77,7 @@ fn golden_cubic_spline() {
         };
         let ends = vec![end(0, slopes[0]), end(last, slopes[last + 1])];
         let sizes = [logs_above(&widths, SMALLEST), logs_above(&heights, SMALLEST)].concat();
-        let spline = (TransformerConfig::CubicSpline as _, widths.len());
+        let spline: Spline = (|config| CubicSplineConfig(config).shared(), widths.len());
         check(spline, &[sizes, ends].concat(), &case, 1e-8);
     }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use flows_core::Real;
 use flows_core::operation::LANES;
-use flows_finite::architecture::{SplineConfig, TransformerConfig};
+use flows_finite::architecture::{
+    CircularSplineConfig, CubicSplineConfig, LinearRationalConfig, LinearSplineConfig,
+    QuadraticSplineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_finite::transformer::{Inner, Outer};
 use flows_finite::{Tails, Transformer};
 
@@ -189,12 +192,12 @@ fn linear_rational_piece(u: f64, [w, h, da, db, cut]: [f64; 5]) -> (f64, f64) {
 }
 
 type Build = fn(&[f64], usize, Tails) -> Plain;
+type Kind = fn(SplineConfig) -> Arc<dyn TransformerConfig>;
 
 /// Calls `check` for every spline: a name, the map, its plain version, and its tails.
 fn for_all(check: &mut dyn FnMut(&str, &Spline, &Formula<'_>, Tails)) {
-    use TransformerConfig as T;
     for bins in [2, 5] {
-        let spline = |kind: fn(SplineConfig) -> T, tails| {
+        let spline = |kind: Kind, tails| {
             let config = kind(SplineConfig { bins, bound: BOUND, tails });
             Spline { wide: config.build().unwrap(), narrow: config.build().unwrap() }
         };
@@ -202,21 +205,45 @@ fn for_all(check: &mut dyn FnMut(&str, &Spline, &Formula<'_>, Tails)) {
             let plain = |raw: &[f64], x: f64| build(raw, bins, tails).at(x, piece, tails);
             check(name, &spline(kind, tails), &plain, tails);
         };
-        case("linear", T::LinearSpline, linear, linear_piece, Tails::Identity);
+        case(
+            "linear",
+            |config| LinearSplineConfig(config).shared(),
+            linear,
+            linear_piece,
+            Tails::Identity,
+        );
         for tails in TAILS {
-            case("quadratic", T::QuadraticSpline, quadratic, quadratic_piece, tails);
-            case("cubic", T::CubicSpline, cubic, cubic_piece, tails);
+            case(
+                "quadratic",
+                |config| QuadraticSplineConfig(config).shared(),
+                quadratic,
+                quadratic_piece,
+                tails,
+            );
+            case("cubic", |config| CubicSplineConfig(config).shared(), cubic, cubic_piece, tails);
             let (build, piece): (Build, Piece) = (rational_quadratic, rational_quadratic_piece);
-            case("rational-quadratic", T::RationalQuadratic, build, piece, tails);
+            case(
+                "rational-quadratic",
+                |config| RationalQuadraticConfig(config).shared(),
+                build,
+                piece,
+                tails,
+            );
             let (build, piece): (Build, Piece) = (linear_rational, linear_rational_piece);
-            case("linear-rational", T::LinearRational, build, piece, tails);
+            case(
+                "linear-rational",
+                |config| LinearRationalConfig(config).shared(),
+                build,
+                piece,
+                tails,
+            );
         }
         let plain = |raw: &[f64], x: f64| {
             let spline = rational_quadratic(&raw[1..], bins, Tails::Circular);
             let (y, log) = spline.at(x, rational_quadratic_piece, Tails::Circular);
             ((y + raw[0] + BOUND).rem_euclid(2.0 * BOUND) - BOUND, log)
         };
-        let circular = spline(T::CircularSpline, Tails::Circular);
+        let circular = spline(|config| CircularSplineConfig(config).shared(), Tails::Circular);
         check("circular", &circular, &plain, Tails::Circular);
     }
 }

@@ -1,6 +1,8 @@
 //! Sum-of-squares polynomials: against the expanded square, the golden values, an affine map.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::Arc;
+
 use flows_core::Error;
 use flows_finite::architecture::{AffineConfig, SumOfSquaresConfig, TransformerConfig};
 use flows_finite::transformer::{Scale, SumOfSquares};
@@ -10,8 +12,8 @@ use crate::elements::{
     single_errors,
 };
 
-fn map(polynomials: usize, degree: usize) -> TransformerConfig {
-    TransformerConfig::SumOfSquares(SumOfSquaresConfig { polynomials, degree })
+fn map(polynomials: usize, degree: usize) -> Arc<dyn TransformerConfig> {
+    SumOfSquaresConfig { polynomials, degree }.shared()
 }
 
 /// y = c + sum_m q_m x^(m+1) / (m+1), q_m = sum_k sum_(i+j=m) a_ki a_kj.
@@ -38,7 +40,7 @@ fn values_and_gradients_are_those_of_the_expanded_square() {
             let raw = draws(polynomials * (degree + 1) + 1, seed);
             let points = [-1.7, -0.3, 0.0, 0.4, 1.5];
             let plain = |raw: &[f64], x: f64| plain(degree, raw, x);
-            check_against(map(polynomials, degree), &plain, &raw, &points, 1e-11);
+            check_against(&map(polynomials, degree), &plain, &raw, &points, 1e-11);
         }
     }
 }
@@ -62,7 +64,7 @@ fn powers_are_integrated_exactly_for_every_degree() {
                 expected.push((raw, square));
             }
             for (raw, expected) in expected {
-                let (values, _) = at::<f64>(map(1, degree), &raw, &[1.0], false).unwrap();
+                let (values, _) = at::<f64>(&map(1, degree), &raw, &[1.0], false).unwrap();
                 // Rounding of the nodes and weights, and of a sum of up to 21 positive terms.
                 close(&format!("u^{low}, degree {degree}"), values[0], expected, 4e-15);
             }
@@ -75,7 +77,7 @@ fn couplings_pass_the_check() {
     for (polynomials, degree) in [(1, 0), (2, 1), (2, 2), (3, 3)] {
         // Less far from the identity than elsewhere: near a root of all polynomials the slope is
         // e^-8 and less, beyond what differences can tell.
-        check_couplings(map(polynomials, degree), &[], (0.2, 1.0), &[1, 2, 3]);
+        check_couplings(&map(polynomials, degree), &[], (0.2, 1.0), &[1, 2, 3]);
     }
 }
 
@@ -88,8 +90,8 @@ fn golden_sum_of_squares() {
             [flat(&case["parameters"]["coefficients"]), flat(&case["parameters"]["constant"])]
                 .concat();
         let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|k| flat(&case[k]));
-        let (values, logs) = at::<f64>(map, &raw, &inputs, false).unwrap();
-        let (back, negated) = at::<f64>(map, &raw, &outputs, true).unwrap();
+        let (values, logs) = at::<f64>(&map, &raw, &inputs, false).unwrap();
+        let (back, negated) = at::<f64>(&map, &raw, &outputs, true).unwrap();
         for i in 0..inputs.len() {
             close("output", values[i], outputs[i], 1e-10);
             close("log-det", logs[i], log_det[i], 1e-10);
@@ -105,16 +107,16 @@ fn degree_zero_is_an_affine_map() {
     for polynomials in [1, 2, 5] {
         let raw = draws(polynomials + 1, 5);
         let scale: f64 = raw[..polynomials].iter().map(|a| a * a).sum();
-        let affine = TransformerConfig::Affine(AffineConfig { scale: Scale::Exp, inverted: false });
+        let affine = AffineConfig { scale: Scale::Exp, inverted: false }.shared();
         let affine_raw = [scale.ln(), raw[polynomials]];
         let square = map(polynomials, 0);
         let (square_map, affine_map) =
             (square.build::<f64>().unwrap(), affine.build::<f64>().unwrap());
         assert!(square_map.closed_inverse());
         for inverse in [false, true] {
-            let (values, logs) = at::<f64>(square, &raw, &points, inverse).unwrap();
+            let (values, logs) = at::<f64>(&square, &raw, &points, inverse).unwrap();
             let (expected, expected_logs) =
-                at::<f64>(affine, &affine_raw, &points, inverse).unwrap();
+                at::<f64>(&affine, &affine_raw, &points, inverse).unwrap();
             for i in 0..points.len() {
                 close("value", values[i], expected[i], 1e-14);
                 close("log-slope", logs[i], expected_logs[i], 1e-14);
@@ -139,7 +141,7 @@ fn the_start_is_near_the_identity_and_tells_polynomials_apart() {
         let map = map(polynomials, degree);
         let raw = map.build::<f64>().unwrap().initial();
         let points = [-3.0, -1.0, 0.0, 0.5, 3.0];
-        let (values, logs) = at::<f64>(map, &raw, &points, false).unwrap();
+        let (values, logs) = at::<f64>(&map, &raw, &points, false).unwrap();
         for (i, x) in points.iter().enumerate() {
             let cubic =
                 if polynomials > 1 && degree > 0 { 0.01 / 3.0 * x.abs().powi(3) } else { 0.0 };
@@ -160,25 +162,25 @@ fn a_million_is_within_the_precisions_documented_and_more_is_an_error() {
         let map = map(polynomials, degree);
         let raw = draws(polynomials * (degree + 1) + 1, 3);
         let points = [0.0, 1e6, -1e6];
-        numbers_at::<f64>(map, &raw, &[&points[..], &[1e-310, 1e-100]].concat());
+        numbers_at::<f64>(&map, &raw, &[&points[..], &[1e-310, 1e-100]].concat());
         if single {
-            numbers_at::<f32>(map, &raw, &[&points[..], &[1e-40, 1e-30]].concat());
+            numbers_at::<f32>(&map, &raw, &[&points[..], &[1e-40, 1e-30]].concat());
         } else {
-            let out = at::<f32>(map, &raw, &[1.0, 1e6], false);
+            let out = at::<f32>(&map, &raw, &[1.0, 1e6], false);
             assert!(matches!(out, Err(Error::NonFinite { row: 1, .. })), "{out:?}");
         }
         // Back from as large a value as there is, which no power of x may pass on the way.
         for y in [1e30, -1e30] {
-            numbers_back::<f32>(map, &raw, y);
-            numbers_back::<f64>(map, &raw, y);
+            numbers_back::<f32>(&map, &raw, y);
+            numbers_back::<f64>(&map, &raw, y);
         }
-        assert!(at::<f32>(map, &raw, &[1e30], false).is_err());
+        assert!(at::<f32>(&map, &raw, &[1e30], false).is_err());
     }
 }
 
-fn numbers_back<E: flows_core::Real>(map: TransformerConfig, raw: &[f64], y: f64) {
-    let (x, log) = at::<E>(map, raw, &[y], true).unwrap();
-    let (again, forward_log) = at::<E>(map, raw, &x, false).unwrap();
+fn numbers_back<E: flows_core::Real>(map: &Arc<dyn TransformerConfig>, raw: &[f64], y: f64) {
+    let (x, log) = at::<E>(&map, raw, &[y], true).unwrap();
+    let (again, forward_log) = at::<E>(&map, raw, &x, false).unwrap();
     // y is as far off as x, times the order of 41 at most.
     let tolerance = 41.0 * 20.0 * E::epsilon().as_f64();
     close("round trip", again[0] / y, 1.0, tolerance);
@@ -189,14 +191,14 @@ fn numbers_back<E: flows_core::Real>(map: TransformerConfig, raw: &[f64], y: f64
 fn edges_are_finite_or_errors() {
     for (polynomials, degree) in [(2, 0), (2, 1), (3, 3)] {
         let map = map(polynomials, degree);
-        assert_eq!((edges::<f32>(map), edges::<f64>(map)), (0, 0));
+        assert_eq!((edges::<f32>(&map), edges::<f64>(&map)), (0, 0));
     }
 }
 
 #[test]
 fn a_slope_of_zero_is_an_error() {
     // p(u) = u
-    let out = at::<f64>(map(1, 1), &[0.0, 1.0, 0.0], &[0.5, 0.0], false);
+    let out = at::<f64>(&map(1, 1), &[0.0, 1.0, 0.0], &[0.5, 0.0], false);
     assert!(matches!(out, Err(Error::NonFinite { row: 1, .. })));
 }
 
@@ -213,7 +215,7 @@ fn single_precision_is_as_accurate_as_documented() {
     for (polynomials, degree) in [(2, 1), (3, 2), (3, 3), (5, 5)] {
         for seed in 0..4 {
             let raw = draws(polynomials * (degree + 1) + 1, seed);
-            let errors = single_errors(map(polynomials, degree), &raw, &points);
+            let errors = single_errors(&map(polynomials, degree), &raw, &points);
             // Measured: 6e-7, 2e-7, 8e-7, 6e-6. The inverse's log-slope changes with x by up to
             // 2L / (distance from a root).
             let bounds = [1.2e-6, 4e-7, 1.6e-6, 2e-5];

@@ -52,7 +52,7 @@ fn residual<E: Real>(dim: usize) -> Vec<Entry<E>> {
 
 fn all<E: Real>(dim: usize) -> Vec<Entry<E>> {
     let rng = &mut stream(1, "init");
-    let bounded = AffineConfig { scale: Scale::Bounded(1.0), inverted: false };
+    let bounded = AffineConfig { scale: Scale::Bounded { bound: 1.0 }, inverted: false };
     let transformers: [(_, Arc<dyn Transformer<E>>, _); 7] = [
         ("unit interval", Arc::new(Interval::new(0.0, 1.0).unwrap()), false),
         ("interval", Arc::new(Interval::new(-2.0, 3.0).unwrap()), false),
@@ -60,7 +60,7 @@ fn all<E: Real>(dim: usize) -> Vec<Entry<E>> {
         ("positive", Arc::new(HalfLine::new(0.0).unwrap()), false),
         ("half-line", Arc::new(HalfLine::new(-1.5).unwrap()), false),
         ("scaling", Arc::new(FixedAffine::new(2.5, -1.0).unwrap()), true),
-        ("affine", TransformerConfig::Affine(bounded).build().unwrap(), true),
+        ("affine", bounded.shared().build().unwrap(), true),
     ];
     let mut list: Vec<Entry<E>> = Vec::new();
     for (name, transformer, onto) in transformers {

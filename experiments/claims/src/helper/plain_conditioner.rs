@@ -1,6 +1,8 @@
 //! A masked conditioner of one hidden layer, written out: what a layer's tensors say, read without
 //! the library's masked network.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use flows_core::activation::Activation;
 use flows_core::tensor::set_values;
@@ -30,13 +32,13 @@ pub(crate) struct PlainConditioner {
 /// conditioner.
 pub(crate) fn layer(
     dim: usize,
-    transformer: &TransformerConfig,
+    transformer: &Arc<dyn TransformerConfig>,
     seed: u64,
 ) -> Result<(Chain<f64>, PlainConditioner)> {
     let perceptron = Perceptron { hidden: vec![HIDDEN], activation: Activation::Tanh };
     let config = AutoregressiveFlow {
         layers: 1,
-        transformer: *transformer,
+        transformer: Arc::clone(transformer),
         conditioner: Conditioner::Perceptron(perceptron),
         order: LayerOrder::Natural,
         act_norm: false,

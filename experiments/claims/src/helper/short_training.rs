@@ -28,7 +28,8 @@ impl Course {
             optimiser: AdamConfig { learning_rate: self.learning_rate, ..AdamConfig::default() },
             ..TrainConfig::default()
         };
-        let mut trainer = Trainer::new(flow, config, Budget::Steps(self.steps), self.seed)?;
+        let mut trainer =
+            Trainer::new(flow, config, Budget::Steps { steps: self.steps }, self.seed)?;
         let source = SamplerSource::new(sample, dim, self.seed);
         match trainer.run(&source, None, |_, _| Ok(ControlFlow::Continue(())))? {
             StopReason::Finished => Ok(trainer.into_flow()?),

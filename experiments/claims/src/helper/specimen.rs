@@ -12,10 +12,11 @@ use flows_core::{
 };
 use flows_finite::Tails;
 use flows_finite::architecture::{
-    AffineConfig, AutoregressiveFlow, BernsteinConfig, CouplingFlow, DeepSigmoidalConfig,
-    DenseSigmoidalConfig, Direction, IntegratedConfig, LemmaFlow, LemmaLayer, Mixing,
-    MixtureConfig, NoSettings, SplineConfig, SumOfSquaresConfig, SylvesterConfig,
-    TransformerConfig,
+    AdditiveConfig, AffineConfig, AutoregressiveFlow, BernsteinConfig, CouplingFlow,
+    CubicSplineConfig, DeepSigmoidalConfig, DenseSigmoidalConfig, Direction, IntegratedConfig,
+    LemmaFlow, LemmaLayer, LinearRationalConfig, LinearSplineConfig, LogisticMixtureConfig, Mixing,
+    MixtureConfig, QuadraticSplineConfig, RationalQuadraticConfig, SplineConfig,
+    SumOfSquaresConfig, SylvesterConfig, TransformerConfig,
 };
 
 use crate::{NamedFlow, Setting};
@@ -163,13 +164,13 @@ pub(crate) fn layers(dim: usize, seed: u64) -> Result<Vec<Specimen>> {
         all.push((name, config.build(dim, 0, rng)?));
     }
     let sylvester = LemmaLayer::Sylvester(SylvesterConfig::default());
-    for (name, layer, fast) in [
+    for (name, layer, formula) in [
         ("planar", LemmaLayer::Planar, Direction::Sampling),
         ("planar, inverted", LemmaLayer::Planar, Direction::Density),
         ("radial", LemmaLayer::Radial, Direction::Sampling),
         ("Sylvester", sylvester, Direction::Sampling),
     ] {
-        let config = LemmaFlow { layers: 1, layer, fast, act_norm: false };
+        let config = LemmaFlow { layers: 1, layer, formula, act_norm: false };
         all.push((name.to_owned(), config.build(dim, 0, rng)?));
     }
     let finished = |(name, layer): (String, Chain<f64>)| {
@@ -189,7 +190,7 @@ fn couplings() -> impl Iterator<Item = (String, CouplingFlow)> {
         (format!("{name}, coupling"), layer(transformer, Mixing::None))
     });
     scalar.chain(MIXINGS.into_iter().map(move |(name, mixing)| {
-        let additive = TransformerConfig::Additive(NoSettings {});
+        let additive = AdditiveConfig {}.shared();
         (format!("{name}, with an additive coupling"), layer(additive, mixing))
     }))
 }
@@ -203,7 +204,7 @@ fn masked_layers() -> impl Iterator<Item = (String, AutoregressiveFlow)> {
     let scalar = transformers()
         .into_iter()
         .map(move |(name, transformer)| (format!("{name}, masked"), layer(transformer, false)));
-    let affine = TransformerConfig::inverted_affine();
+    let affine = AffineConfig::inverted().shared();
     let label = "batch norm and act-norm, with an affine layer".to_owned();
     scalar.chain([(label, layer(affine, true))])
 }
@@ -220,25 +221,25 @@ const MIXINGS: [(&str, Mixing); 7] = [
 ];
 
 /// Every scalar map of the line.
-fn transformers() -> [(&'static str, TransformerConfig); 15] {
+fn transformers() -> [(&'static str, Arc<dyn TransformerConfig>); 15] {
     let spline = SplineConfig { bins: 8, ..SplineConfig::default() };
     let tails = SplineConfig { tails: Tails::Linear, ..spline };
     let mixture = MixtureConfig { components: 8 };
     [
-        ("additive", TransformerConfig::Additive(NoSettings {})),
-        ("affine", TransformerConfig::Affine(AffineConfig::default())),
-        ("affine as MAF", TransformerConfig::inverted_affine()),
-        ("linear spline", TransformerConfig::LinearSpline(spline)),
-        ("quadratic spline", TransformerConfig::QuadraticSpline(spline)),
-        ("cubic spline", TransformerConfig::CubicSpline(spline)),
-        ("linear rational spline", TransformerConfig::LinearRational(spline)),
-        ("rational-quadratic spline", TransformerConfig::RationalQuadratic(spline)),
-        ("rational-quadratic, linear tails", TransformerConfig::RationalQuadratic(tails)),
-        ("Bernstein", TransformerConfig::Bernstein(BernsteinConfig::default())),
-        ("deep sigmoidal", TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig { units: 8 })),
-        ("dense sigmoidal", TransformerConfig::DenseSigmoidal(DenseSigmoidalConfig::default())),
-        ("logistic mixture", TransformerConfig::LogisticMixture(mixture)),
-        ("integrated", TransformerConfig::Integrated(IntegratedConfig::default())),
-        ("sum of squares", TransformerConfig::SumOfSquares(SumOfSquaresConfig::default())),
+        ("additive", AdditiveConfig {}.shared()),
+        ("affine", AffineConfig::default().shared()),
+        ("affine as MAF", AffineConfig::inverted().shared()),
+        ("linear spline", LinearSplineConfig(spline).shared()),
+        ("quadratic spline", QuadraticSplineConfig(spline).shared()),
+        ("cubic spline", CubicSplineConfig(spline).shared()),
+        ("linear rational spline", LinearRationalConfig(spline).shared()),
+        ("rational-quadratic spline", RationalQuadraticConfig(spline).shared()),
+        ("rational-quadratic, linear tails", RationalQuadraticConfig(tails).shared()),
+        ("Bernstein", BernsteinConfig::default().shared()),
+        ("deep sigmoidal", DeepSigmoidalConfig { units: 8 }.shared()),
+        ("dense sigmoidal", DenseSigmoidalConfig::default().shared()),
+        ("logistic mixture", LogisticMixtureConfig(mixture).shared()),
+        ("integrated", IntegratedConfig::default().shared()),
+        ("sum of squares", SumOfSquaresConfig::default().shared()),
     ]
 }

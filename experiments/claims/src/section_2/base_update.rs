@@ -8,7 +8,7 @@ use flows_core::train::{Adam, AdamConfig};
 use flows_core::{
     Architecture, Base, Batch, Context, Flow, Parameters, Tape, Values, forward_kl, stream,
 };
-use flows_finite::architecture::{Conditioner, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow};
 use flows_report::finding::{Findings, Plot, Scale, Stroke};
 
 use crate::helper::statistics::{distance, largest};
@@ -92,7 +92,8 @@ fn show(alternating: Vec<[f64; 2]>, joint: Vec<[f64; 2]>, findings: &mut Finding
 /// A flow away from the identity, with its base away from N(0, I).
 fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![16, 16]);
-    let config = RealNvp { layers: 4, conditioner, act_norm: false, ..RealNvp::default() };
+    let config =
+        CouplingFlow { layers: 4, conditioner, act_norm: false, ..CouplingFlow::real_nvp() };
     let chain = config.build(2, 0, &mut stream(seed, "init"))?;
     let mut flow = Flow::new(Base::diagonal_normal(2)?, Box::new(chain))?;
     perturb(&mut flow, 0.2, &mut stream(seed, "perturb"))?;

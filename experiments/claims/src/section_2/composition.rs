@@ -5,7 +5,8 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Batch, Bijector, Chain, Context, Tape, Values, normals, stream};
 use flows_finite::architecture::{
-    CouplingFlow, Direction, LemmaFlow, SplineConfig, TransformerConfig,
+    AffineConfig, CouplingFlow, Direction, LemmaFlow, RationalQuadraticConfig, SplineConfig,
+    TransformerConfig,
 };
 use flows_report::finding::{Findings, Table};
 use nalgebra::DMatrix;
@@ -92,12 +93,16 @@ fn difference(one: &Specimen, rows: usize, seed: u64) -> Result<f64> {
 fn parts(repeats: usize, seed: u64) -> Result<Vec<Box<dyn Bijector<f64>>>> {
     let (dim, rng) = (3, &mut stream(seed, "parts"));
     let spline = SplineConfig { bins: 8, ..SplineConfig::default() };
-    let kinds = [TransformerConfig::default(), TransformerConfig::RationalQuadratic(spline)];
-    let planar =
-        LemmaFlow { layers: 1, fast: Direction::Sampling, act_norm: false, ..LemmaFlow::default() };
+    let kinds = [AffineConfig::default().shared(), RationalQuadraticConfig(spline).shared()];
+    let planar = LemmaFlow {
+        layers: 1,
+        formula: Direction::Sampling,
+        act_norm: false,
+        ..LemmaFlow::default()
+    };
     let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for _ in 0..repeats {
-        for transformer in kinds {
+        for transformer in kinds.clone() {
             let layer =
                 CouplingFlow { layers: 1, transformer, act_norm: false, ..CouplingFlow::default() };
             parts.push(Box::new(layer.build(dim, 0, rng)?));

@@ -14,7 +14,9 @@ use flows_core::{
     Architecture, Base, Batch, Bijector, Context, Costs, Flow, Mapped, Parameters, Stream, Tape,
     Values, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_report::Estimate;
 use flows_report::finding::{Content, Criterion, Findings, Panel, Panels, Table};
 
@@ -109,8 +111,15 @@ fn demand(findings: &mut Findings, rows: &[[Estimate; 2]]) {
 /// Three small spline couplings.
 fn flow(seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![32]);
-    let config =
-        NsfCoupling { layers: 3, bins: 8, conditioner, act_norm: false, ..NsfCoupling::default() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
+    let config = CouplingFlow {
+        layers: 3,
+        conditioner,
+        transformer,
+        act_norm: false,
+        ..CouplingFlow::nsf()
+    };
     let chain = config.build::<f64>(2, 0, &mut stream(seed, "init"))?;
     Ok(Flow::new(Base::standard_normal(2), Box::new(chain))?)
 }
@@ -177,7 +186,7 @@ fn fit(flow: Flow<f64>, objective: Objective, steps: u64, seed: u64) -> Result<F
         optimiser: AdamConfig { learning_rate: 5e-3, ..AdamConfig::default() },
         ..TrainConfig::default()
     };
-    let mut trainer = Trainer::new(flow, config, Budget::Steps(steps), seed)?;
+    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps }, seed)?;
     let draw = |rows: usize, rng: &mut Stream| TARGET.sample(rows, rng);
     let source = SamplerSource::new(draw, 2, seed);
     trainer.run(&source, None, |_: &Trainer<f64>, _: &_| Ok(ControlFlow::Continue(())))?;

@@ -9,7 +9,7 @@ use flows_core::{
     Architecture, Base, Context, Estimator, Flow, Loss, Parameters, Stream, Tape, Target, Values,
     forward_kl, normals, reverse_kl, stream,
 };
-use flows_finite::architecture::{Conditioner, Perceptron, RealNvp};
+use flows_finite::architecture::{Conditioner, CouplingFlow, Perceptron};
 use flows_report::Estimate;
 use flows_report::finding::{Cell, Criterion, Findings, Table};
 use flows_report::grid::centres;
@@ -161,7 +161,8 @@ fn learned(flow: &Flow<f64>) -> Vec<flows_core::Batch<f64>> {
 fn flow(seed: u64) -> Result<Flow<f64>> {
     let perceptron = Perceptron { hidden: vec![8], activation: Activation::Tanh };
     let conditioner = Conditioner::Perceptron(perceptron);
-    let config = RealNvp { layers: 2, conditioner, act_norm: false, ..RealNvp::default() };
+    let config =
+        CouplingFlow { layers: 2, conditioner, act_norm: false, ..CouplingFlow::real_nvp() };
     let chain = config.build::<f64>(2, 0, &mut stream(seed, "init"))?;
     let mut flow = Flow::new(Base::standard_normal(2), Box::new(chain))?;
     perturb(&mut flow, 0.1, &mut stream(seed, "perturb"))?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use flows_continuous::ContinuousFlow;
 use flows_core::tensor::batch;
 use flows_core::{Architecture, Batch, Context, Flow, Real, Tape, Values, normals, stream};
-use flows_finite::architecture::{NsfCoupling, RealNvp, ResidualFlow};
+use flows_finite::architecture::{CouplingFlow, ResidualFlow};
 use flows_report::finding::{Cell, Findings, Plot, Scale, Stroke, Table};
 
 use crate::helper::specimen::{self, Limit, Specimen};
@@ -200,8 +200,8 @@ fn depths(setting: &Setting, findings: &mut Findings) -> Result<()> {
     );
     let (rows, depths) = setting.either((64, vec![1, 4, 16]), (1000, vec![1, 2, 4, 8, 16, 32]));
     let architectures: [(&str, OfDepth); 3] = [
-        ("Real NVP", |layers| Arc::new(RealNvp { layers, ..RealNvp::default() })),
-        ("NSF", |layers| Arc::new(NsfCoupling { layers, ..NsfCoupling::default() })),
+        ("Real NVP", |layers| Arc::new(CouplingFlow { layers, ..CouplingFlow::real_nvp() })),
+        ("NSF", |layers| Arc::new(CouplingFlow { layers, ..CouplingFlow::nsf() })),
         ("residual", |layers| Arc::new(ResidualFlow { layers, ..ResidualFlow::default() })),
     ];
     for (name, flow) in architectures {

@@ -167,7 +167,7 @@ fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
         ..TrainConfig::default()
     };
     let steps = setting.either(1_500, 6_000);
-    let mut trainer = Trainer::new(flow, config, Budget::Steps(steps), setting.seed)?;
+    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps }, setting.seed)?;
     let source = SamplerSource::new(draw, 2, setting.seed);
     let go_on = |_: &Trainer<f64>, _: &_| Ok(ControlFlow::Continue(()));
     match objective {

@@ -1,5 +1,7 @@
 //! C14: what one affine layer cannot do (review, Section 3.1.1).
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::{
@@ -7,8 +9,8 @@ use flows_core::{
 };
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, Perceptron, SplineConfig,
-    SumOfSquaresConfig, TransformerConfig,
+    AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, Perceptron, RationalQuadraticConfig,
+    SplineConfig, SumOfSquaresConfig, TransformerConfig,
 };
 use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
 
@@ -89,18 +91,12 @@ fn on_the_line(setting: &Setting, floor: f64, findings: &mut Findings) -> Result
 }
 
 /// Transformers of which one layer is enough on the line.
-fn flexible() -> [(&'static str, TransformerConfig); 3] {
+fn flexible() -> [(&'static str, Arc<dyn TransformerConfig>); 3] {
     let spline = SplineConfig { bins: 8, bound: 5.0, ..SplineConfig::default() };
     [
-        ("one rational-quadratic spline", TransformerConfig::RationalQuadratic(spline)),
-        (
-            "one deep sigmoidal map",
-            TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig { units: 8 }),
-        ),
-        (
-            "one sum of squares",
-            TransformerConfig::SumOfSquares(SumOfSquaresConfig { polynomials: 3, degree: 2 }),
-        ),
+        ("one rational-quadratic spline", RationalQuadraticConfig(spline).shared()),
+        ("one deep sigmoidal map", DeepSigmoidalConfig { units: 8 }.shared()),
+        ("one sum of squares", SumOfSquaresConfig { polynomials: 3, degree: 2 }.shared()),
     ]
 }
 

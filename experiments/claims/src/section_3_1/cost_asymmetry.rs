@@ -104,7 +104,7 @@ fn layers(dim: usize, seed: u64) -> Result<Vec<Layer>> {
         ..AutoregressiveFlow::default()
     };
     let build = |flow: &AutoregressiveFlow| flow.build::<f64>(dim, 0, &mut stream(seed, "init"));
-    let mirrored = AutoregressiveFlow { fast: Direction::Sampling, ..sequential.clone() };
+    let mirrored = AutoregressiveFlow { formula: Direction::Sampling, ..sequential.clone() };
     let kept = AutoregressiveFlow { sampling: Sampling::Incremental, ..sequential.clone() };
     let coupling = CouplingFlow {
         layers: 1,

@@ -1,5 +1,7 @@
 //! C15: one coupling layer is not universal, D of them are (review, Section 3.1.2).
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
@@ -8,8 +10,8 @@ use flows_core::{
     normals, stream, tensor,
 };
 use flows_finite::architecture::{
-    AffineConfig, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Perceptron, SplineConfig,
-    TransformerConfig,
+    AffineConfig, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing, Perceptron,
+    RationalQuadraticConfig, SplineConfig, TransformerConfig,
 };
 use flows_finite::{Coupling, Mask};
 use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
@@ -125,7 +127,7 @@ fn couplings(layers: usize, seed: u64) -> Result<Chain<f64>> {
     let conditioner = Perceptron { hidden: vec![32], activation: Activation::Tanh };
     let flow = CouplingFlow {
         layers,
-        transformer: TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig { units: 6 }),
+        transformer: DeepSigmoidalConfig { units: 6 }.shared(),
         conditioner: Conditioner::Perceptron(conditioner),
         formula: flows_finite::architecture::Direction::Density,
         mixing: Mixing::None,
@@ -139,8 +141,8 @@ fn construction(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let rows = setting.either(100, 1000);
     let spline = SplineConfig { bins: 5, bound: 3.0, ..SplineConfig::default() };
     let transformers = [
-        ("affine", TransformerConfig::Affine(AffineConfig::default())),
-        ("rational-quadratic", TransformerConfig::RationalQuadratic(spline)),
+        ("affine", AffineConfig::default().shared()),
+        ("rational-quadratic", RationalQuadraticConfig(spline).shared()),
     ];
     let mut table = Table::new(
         "D couplings made from a masked layer: largest differences over rows.",
@@ -170,7 +172,7 @@ fn construction(setting: &Setting, findings: &mut Findings) -> Result<()> {
 fn differences(
     dim: usize,
     rows: usize,
-    transformer: &TransformerConfig,
+    transformer: &Arc<dyn TransformerConfig>,
     seed: u64,
 ) -> Result<[f64; 4]> {
     let (masked, conditioner) = plain_conditioner::layer(dim, transformer, seed)?;

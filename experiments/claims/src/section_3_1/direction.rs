@@ -99,7 +99,7 @@ struct Pair {
 
 impl Pair {
     fn new(dim: usize, layers: usize, seed: u64) -> Result<Self> {
-        let layer = |fast: Direction, index: usize| -> flows_core::Result<_> {
+        let layer = |formula: Direction, index: usize| -> flows_core::Result<_> {
             let order =
                 if index.is_multiple_of(2) { LayerOrder::Natural } else { LayerOrder::Random };
             let conditioner = Perceptron { hidden: vec![32], activation: Activation::Tanh };
@@ -107,7 +107,7 @@ impl Pair {
                 layers: 1,
                 conditioner: Conditioner::Perceptron(conditioner),
                 order,
-                fast,
+                formula,
                 act_norm: false,
                 ..AutoregressiveFlow::default()
             };
@@ -115,7 +115,7 @@ impl Pair {
             perturb(&mut chain, 0.2, &mut stream(seed, &format!("layer {index}")))?;
             Ok(Box::new(chain) as Box<dyn Bijector<f64>>)
         };
-        let all = |fast| (0..layers).map(|index| layer(fast, index)).collect::<Vec<_>>();
+        let all = |formula| (0..layers).map(|index| layer(formula, index)).collect::<Vec<_>>();
         let chain = |parts: Vec<_>| -> flows_core::Result<Chain<f64>> {
             Chain::new(dim, parts.into_iter().collect::<flows_core::Result<_>>()?)
         };

@@ -1,11 +1,14 @@
 //! C16: the ladder of transformers (review, Section 3.1.1).
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use flows_core::{Bijector, Chain, Context, Cost, Inverse, Layer, Tape, stream, tensor};
 use flows_finite::Elementwise;
 use flows_finite::architecture::{
-    AffineConfig, BernsteinConfig, DeepSigmoidalConfig, IntegratedConfig, MixtureConfig,
-    SplineConfig, SumOfSquaresConfig, TransformerConfig,
+    AffineConfig, BernsteinConfig, CubicSplineConfig, DeepSigmoidalConfig, GaussianizationConfig,
+    IntegratedConfig, MixtureConfig, QuadraticSplineConfig, RationalQuadraticConfig, SplineConfig,
+    SumOfSquaresConfig, TransformerConfig,
 };
 use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
 
@@ -32,7 +35,7 @@ pub(crate) const C16: Claim = Claim {
 const THREE: Mixture<'_> = Mixture(&[[0.5, -1.5, 0.3], [0.2, 0.3, 0.2], [0.3, 1.8, 0.5]]);
 
 /// One transformer with its name.
-type Rung = (&'static str, TransformerConfig);
+type Rung = (&'static str, Arc<dyn TransformerConfig>);
 
 /// What came out for one transformer.
 struct Outcome {
@@ -152,30 +155,21 @@ fn bisections() -> f64 {
 fn ladder() -> [Rung; 9] {
     let spline = |bins| SplineConfig { bins, bound: 5.0, ..SplineConfig::default() };
     [
-        (AFFINE, TransformerConfig::Affine(AffineConfig::default())),
-        (
-            SQUARES,
-            TransformerConfig::SumOfSquares(SumOfSquaresConfig { polynomials: 6, degree: 3 }),
-        ),
-        (
-            "Bernstein polynomial",
-            TransformerConfig::Bernstein(BernsteinConfig { degree: 22, bound: 5.0 }),
-        ),
-        ("quadratic spline", TransformerConfig::QuadraticSpline(spline(12))),
-        ("cubic spline", TransformerConfig::CubicSpline(spline(12))),
-        (SPLINE, TransformerConfig::RationalQuadratic(spline(8))),
-        ("deep sigmoidal", TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig { units: 8 })),
-        ("logistic mixture", TransformerConfig::Gaussianization(MixtureConfig { components: 8 })),
-        (
-            "integrated network",
-            TransformerConfig::Integrated(IntegratedConfig { hidden: 7, steps: 20 }),
-        ),
+        (AFFINE, AffineConfig::default().shared()),
+        (SQUARES, SumOfSquaresConfig { polynomials: 6, degree: 3 }.shared()),
+        ("Bernstein polynomial", BernsteinConfig { degree: 22, bound: 5.0 }.shared()),
+        ("quadratic spline", QuadraticSplineConfig(spline(12)).shared()),
+        ("cubic spline", CubicSplineConfig(spline(12)).shared()),
+        (SPLINE, RationalQuadraticConfig(spline(8)).shared()),
+        ("deep sigmoidal", DeepSigmoidalConfig { units: 8 }.shared()),
+        ("logistic mixture", GaussianizationConfig(MixtureConfig { components: 8 }).shared()),
+        ("integrated network", IntegratedConfig { hidden: 7, steps: 20 }.shared()),
     ]
 }
 
 /// The transformer's formula maps data to base; of affine maps as many as give its parameters.
-fn stack(transformer: &TransformerConfig) -> Result<Box<dyn Bijector<f64>>> {
-    let layers = if matches!(transformer, TransformerConfig::Affine(_)) { 12 } else { 1 };
+fn stack(transformer: &Arc<dyn TransformerConfig>) -> Result<Box<dyn Bijector<f64>>> {
+    let layers = if transformer.typetag_name() == "affine" { 12 } else { 1 };
     let mut parts: Vec<Box<dyn Bijector<f64>>> = Vec::new();
     for _ in 0..layers {
         let map = Elementwise::new(1, transformer.build()?);

@@ -29,7 +29,7 @@ const ROUNDING: f64 = 1e-10;
 fn check(setting: &Setting) -> Result<Findings> {
     let rows = setting.either(200, 2000);
     let affine = AffineConfig { scale: Scale::Exp, inverted: true };
-    let transformer = TransformerConfig::Affine(affine);
+    let transformer = affine.shared();
     let mut findings = Findings::default();
     let mut table =
         Table::new("Largest differences over rows.", &["D", "log-density (nats)", "draw"]);

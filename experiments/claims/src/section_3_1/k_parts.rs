@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result};
 use flows_core::{Architecture, Context, Flow, Stream, Work, normals, stream};
 use flows_finite::Sampling;
-use flows_finite::architecture::{AutoregressiveFlow, Conditioner, LayerOrder, TransformerConfig};
+use flows_finite::architecture::{
+    AffineConfig, AutoregressiveFlow, Conditioner, LayerOrder, TransformerConfig,
+};
 use flows_report::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
 
 use crate::helper::short_training::Course;
@@ -76,7 +78,7 @@ fn check(setting: &Setting) -> Result<Findings> {
 fn layer(parts: usize) -> AutoregressiveFlow {
     AutoregressiveFlow {
         layers: 1,
-        transformer: TransformerConfig::inverted_affine(),
+        transformer: AffineConfig::inverted().shared(),
         conditioner: Conditioner::perceptron(vec![64, 64]),
         order: LayerOrder::Natural,
         parts: Some(parts),

@@ -125,7 +125,7 @@ fn layers(seed: u64) -> Result<Vec<Layer>> {
         perturb(&mut chain, 0.3, &mut stream(seed, name))?;
         layers.push(Layer { name, bijector: Box::new(chain), part });
     }
-    let affine = TransformerConfig::Affine(AffineConfig::default()).build()?;
+    let affine = AffineConfig::default().shared().build()?;
     let recurrent = Recurrent::new(DIM, 0, 8, affine)?;
     let mut recurrent = flows_core::Layer::<f64>::new(recurrent, &mut stream(seed, "init"))?;
     perturb(&mut recurrent, 0.3, &mut stream(seed, "recurrent"))?;

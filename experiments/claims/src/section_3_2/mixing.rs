@@ -6,7 +6,8 @@ use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::{Architecture, Bijector, Context, Parameters, Stream, stream};
 use flows_finite::architecture::{
-    Conditioner, CouplingFlow, Direction, Mixing, Perceptron, SplineConfig, TransformerConfig,
+    Conditioner, CouplingFlow, Direction, Mixing, Perceptron, RationalQuadraticConfig,
+    SplineConfig, TransformerConfig,
 };
 use flows_report::finding::{Criterion, Findings, Table};
 use nalgebra::DMatrix;
@@ -117,7 +118,7 @@ fn couplings(mixing: Mixing, seed: u64) -> Result<Box<dyn Bijector<f64>>> {
     let conditioner = Perceptron { hidden: vec![16], activation: Activation::Tanh };
     let flow = CouplingFlow {
         layers: 2,
-        transformer: TransformerConfig::RationalQuadratic(spline),
+        transformer: RationalQuadraticConfig(spline).shared(),
         conditioner: Conditioner::Perceptron(conditioner),
         formula: Direction::Density,
         mixing,

@@ -134,7 +134,7 @@ fn curves(findings: &mut Findings) {
 }
 
 fn chain(dim: usize, layer: LemmaLayer, seed: u64) -> Result<Chain<f64>> {
-    let config = LemmaFlow { layers: 1, layer, fast: Direction::Sampling, act_norm: false };
+    let config = LemmaFlow { layers: 1, layer, formula: Direction::Sampling, act_norm: false };
     Ok(config.build(dim, 0, &mut stream(seed, "init"))?)
 }
 

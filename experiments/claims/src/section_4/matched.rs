@@ -10,7 +10,9 @@ use flows_core::train::{AdamConfig, Budget, SamplerSource, StopReason, TrainConf
 use flows_core::{
     Architecture, Base, Bijector, Context, Flow, Parameters, Purpose, Role, Stream, Values, stream,
 };
-use flows_finite::architecture::{Conditioner, NsfCoupling, RealNvp};
+use flows_finite::architecture::{
+    Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
+};
 use flows_report::finding::{Cell, Criterion, Findings, Table};
 use flows_report::grid::centres;
 
@@ -153,13 +155,15 @@ fn continuous(seed: u64) -> Result<Flow<f64>> {
 
 fn real_nvp(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
-    let config = RealNvp { layers: 8, conditioner, ..RealNvp::default() };
+    let config = CouplingFlow { layers: 8, conditioner, ..CouplingFlow::real_nvp() };
     of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
 fn splines(width: usize, seed: u64) -> Result<Flow<f64>> {
     let conditioner = Conditioner::perceptron(vec![width; 2]);
-    let config = NsfCoupling { layers: 4, bins: 8, conditioner, ..NsfCoupling::default() };
+    let transformer =
+        RationalQuadraticConfig(SplineConfig { bins: 8, ..SplineConfig::default() }).shared();
+    let config = CouplingFlow { layers: 4, conditioner, transformer, ..CouplingFlow::nsf() };
     of(Box::new(config.build(2, 0, &mut stream(seed, "init"))?))
 }
 
@@ -170,7 +174,7 @@ fn train(flow: Flow<f64>, learning_rate: f64, setting: &Setting) -> Result<(Flow
         batch_rows: 256,
         ..TrainConfig::default()
     };
-    let budget = Budget::Seconds(setting.either(1.5, 20.0));
+    let budget = Budget::Seconds { seconds: setting.either(1.5, 20.0) };
     let mut trainer = Trainer::new(flow, config, budget, setting.seed)?;
     let draw = |rows: usize, rng: &mut Stream| TOY.sample(rows, rng);
     let source = SamplerSource::new(draw, 2, setting.seed);

@@ -8,7 +8,8 @@ use flows_core::tensor::batch;
 use flows_core::testing::perturb;
 use flows_core::{Architecture, Base, Chain, Context, Flow, Tape, Values, stream};
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, Perceptron, SplineConfig, TransformerConfig,
+    AutoregressiveFlow, CircularSplineConfig, Conditioner, Perceptron, SplineConfig,
+    TransformerConfig,
 };
 use flows_report::finding::{Content, Findings, Panel, Panels, Plot, Scale, Stroke};
 
@@ -87,11 +88,9 @@ fn normalisation(flow: &Flow<f64>, setting: &Setting, findings: &mut Findings) -
 
 /// Masked layers of circular splines on the angles in [-pi, pi).
 fn flow(layers: usize, seed: u64) -> Result<Flow<f64>> {
-    let transformer = TransformerConfig::CircularSpline(SplineConfig {
-        bins: 8,
-        bound: PI,
-        ..SplineConfig::default()
-    });
+    let transformer =
+        CircularSplineConfig(SplineConfig { bins: 8, bound: PI, ..SplineConfig::default() })
+            .shared();
     let conditioner =
         Conditioner::Perceptron(Perceptron { hidden: vec![16, 16], activation: Activation::Tanh });
     let config = AutoregressiveFlow {

@@ -117,9 +117,9 @@ pub(super) fn matched(comparison: &Comparison) -> String {
         );
     };
     let budget = match matching.budget {
-        Budget::Seconds(_) => seconds(),
-        Budget::Steps(steps) => format!("optimiser steps: {}", format::count(steps as f64)),
-        Budget::Work(work) => format!(
+        Budget::Seconds { .. } => seconds(),
+        Budget::Steps { steps } => format!("optimiser steps: {}", format::count(steps as f64)),
+        Budget::Work { work } => format!(
             "work: {} row passes, network passes and evaluations of vector fields times the rows \
              they act on",
             format::count(work as f64)
@@ -137,10 +137,10 @@ pub(super) fn matched(comparison: &Comparison) -> String {
 /// What the reader should keep in mind about the matching.
 fn consequence(comparison: &Comparison) -> &'static str {
     match comparison.matched.map(|matching| matching.budget) {
-        Some(Budget::Steps(_)) => {
+        Some(Budget::Steps { .. }) => {
             "A flow with cheap steps is done earlier; time and work are in the tables."
         }
-        Some(Budget::Work(_)) => {
+        Some(Budget::Work { .. }) => {
             "Passes are counted forwards, each as one whatever the width of its network; the gradient \
              costs every flow about twice as much again. Time is in the tables."
         }

@@ -16,9 +16,9 @@ impl Matching {
     /// The arguments of `compare` that ask for it.
     pub fn arguments(&self) -> String {
         let budget = match self.budget {
-            Budget::Seconds(seconds) => format!("--seconds {seconds}"),
-            Budget::Steps(steps) => format!("--steps {steps}"),
-            Budget::Work(work) => format!("--match work --work {work}"),
+            Budget::Seconds { seconds } => format!("--seconds {seconds}"),
+            Budget::Steps { steps } => format!("--steps {steps}"),
+            Budget::Work { work } => format!("--match work --work {work}"),
         };
         match self.parameters {
             Some(count) => format!("--match parameters --parameters {count} {budget}"),

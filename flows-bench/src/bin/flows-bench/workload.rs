@@ -1,5 +1,7 @@
 //! The workloads on which flow libraries are timed against each other, in single precision.
 
+use std::sync::Arc;
+
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Hutchinson, Solver};
 use flows_core::tensor::{Batch, batch};
 use flows_core::train::{Adam, AdamConfig};
@@ -7,10 +9,9 @@ use flows_core::{
     Architecture, Base, Bijector, Context, Error, Flow, Loss, Parameters, Purpose, Result, Stream,
     Tape, forward_kl, normals, stream,
 };
-use flows_finite::Scale;
 use flows_finite::architecture::{
-    AutoregressiveFlow, Conditioner, DeepSigmoidalConfig, NsfCoupling, RealNvp, Residual,
-    SplineConfig, TransformerConfig,
+    AffineConfig, AutoregressiveFlow, Conditioner, CouplingFlow, DeepSigmoidalConfig, Mixing,
+    RationalQuadraticConfig, Residual, SplineConfig, TransformerConfig,
 };
 
 /// One flow with the size of its batch.
@@ -99,51 +100,47 @@ impl Workload {
         let dim = self.dim();
         Ok(match self {
             Self::RealNvpD6 => Box::new(
-                RealNvp {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![128; 2]),
-                    scale: Scale::Bounded(3.0),
-                    linear: false,
+                    mixing: Mixing::None,
                     act_norm: false,
+                    ..CouplingFlow::real_nvp()
                 }
                 .build(dim, 0, rng)?,
             ),
             Self::NsfCouplingD6 => Box::new(
-                NsfCoupling {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::perceptron(vec![256; 4]),
-                    bins: 8,
-                    bound: 3.0,
-                    linear: false,
+                    transformer: spline(8),
+                    mixing: Mixing::None,
                     act_norm: false,
+                    ..CouplingFlow::nsf()
                 }
                 .build(dim, 0, rng)?,
             ),
             Self::NsfCouplingD43 => Box::new(
-                NsfCoupling {
+                CouplingFlow {
                     layers: 10,
                     conditioner: Conditioner::Residual(Residual {
                         width: 32,
                         blocks: 1,
                         ..Residual::default()
                     }),
-                    bins: 4,
-                    bound: 3.0,
-                    linear: true,
+                    transformer: spline(4),
                     act_norm: false,
+                    ..CouplingFlow::nsf()
                 }
                 .build(dim, 0, rng)?,
             ),
-            Self::MafD6 => masked(TransformerConfig::inverted_affine(), (5, 128), dim, rng)?,
-            Self::MafD43 => masked(TransformerConfig::inverted_affine(), (5, 512), dim, rng)?,
+            Self::MafD6 => masked(AffineConfig::inverted().shared(), (5, 128), dim, rng)?,
+            Self::MafD43 => masked(AffineConfig::inverted().shared(), (5, 512), dim, rng)?,
             Self::NafD6 => {
-                let naf = TransformerConfig::DeepSigmoidal(DeepSigmoidalConfig::default());
+                let naf = DeepSigmoidalConfig::default().shared();
                 masked(naf, (3, 128), dim, rng)?
             }
-            Self::NsfAutoregressiveD6 => {
-                let spline = SplineConfig { bins: 8, bound: 3.0, ..Default::default() };
-                masked(TransformerConfig::RationalQuadratic(spline), (5, 128), dim, rng)?
-            }
+            Self::NsfAutoregressiveD6 => masked(spline(8), (5, 128), dim, rng)?,
             Self::CnfD2 | Self::CnfD6 => {
                 let accuracy = Accuracy {
                     solver: Solver::Dopri5(Adaptive::new(1e-5, 1e-5)),
@@ -175,9 +172,14 @@ impl Workload {
     }
 }
 
+/// A rational-quadratic spline on [-3, 3].
+fn spline(bins: usize) -> Arc<dyn TransformerConfig> {
+    RationalQuadraticConfig(SplineConfig { bins, bound: 3.0, ..Default::default() }).shared()
+}
+
 /// Masked layers with two hidden layers of `width` ReLU, the order reversed each layer.
 fn masked(
-    transformer: TransformerConfig,
+    transformer: Arc<dyn TransformerConfig>,
     (layers, width): (usize, usize),
     dim: usize,
     rng: &mut Stream,
