@@ -1,4 +1,10 @@
-//! A correctness check of bijectors.
+//! A correctness check of bijectors, and what tests share.
+
+mod closeness;
+mod differences;
+mod errors;
+mod golden;
+mod gradients;
 
 use nalgebra::DMatrix;
 use rand::RngExt;
@@ -6,9 +12,15 @@ use rand::RngExt;
 use crate::bijector::{Bijector, Cost, Exactness, Mapped};
 use crate::parameters::{Parameters, Role};
 use crate::pass::Direction;
-use crate::tape::{Gradients, Tape};
-use crate::tensor::{Batch, Values, batch, set_values};
-use crate::{Context, Result, Stream, stream};
+use crate::tape::Tape;
+use crate::tensor::{Batch, Values, batch, columns, set_values};
+use crate::{Context, Error, Result, Stream, stream};
+
+pub use closeness::{close, close_number, distance, distance_to_scale, largest_difference, wide};
+pub use differences::{STEP, differences};
+pub use errors::{assert_error, is_complete, names};
+pub use golden::{flat, golden};
+pub use gradients::{objective, objective_gradients, weight};
 
 /// Tolerances of [`check_bijector`].
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +49,6 @@ impl Tolerance {
         Self { round_trip: 10.0 * tolerance, rows: 10.0 * tolerance, ..Self::default() }
     }
 }
-
-const JACOBIAN_STEP: f64 = 1e-5;
-const GRADIENT_STEP: f64 = 1e-5;
 
 fn map(
     bijector: &dyn Bijector<f64>,
@@ -109,6 +118,7 @@ fn ok<T>(result: Result<T>, what: &str) -> T {
     }
 }
 
+#[track_caller]
 #[expect(clippy::panic, reason = "a check reports by panicking")]
 fn fail(message: &str) -> ! {
     panic!("{message}")
@@ -134,30 +144,29 @@ fn check_round_trip(
 ) {
     let out = plain(bijector, Direction::Forward, z, context);
     assert_eq!(out.value.rows(), z.rows(), "rows of the value");
-    assert_eq!(crate::tensor::columns(&out.value), bijector.dim(), "columns of the value");
+    assert_eq!(columns(&out.value), bijector.dim(), "columns of the value");
     assert_eq!(out.log_det.rows(), z.rows(), "rows of the log-det");
     if bijector.costs().inverse == Cost::Unavailable {
         let inverse = bijector.inverse(&out.value, context, &mut Tape::none());
-        assert!(inverse.is_err(), "an unavailable inverse answered");
+        assert_error!(inverse, Error::NotInvertible { .. });
         return;
     }
     let back = plain(bijector, Direction::Inverse, &out.value, context);
-    close("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
+    close_at("round trip", &back.value.values(), &z.values(), tolerance.round_trip, seed);
     let negated: Vec<f64> = back.log_det.values().iter().map(|l| -l).collect();
     let scale = if bijector.exactness() == Exactness::Exact { 1.0 } else { 10.0 };
-    close("inverse log-det", &negated, &out.log_det.values(), tolerance.round_trip * scale, seed);
+    close_at(
+        "inverse log-det",
+        &negated,
+        &out.log_det.values(),
+        tolerance.round_trip * scale,
+        seed,
+    );
 }
 
-fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
-    assert_eq!(got.len(), expected.len(), "{what}: number of values");
-    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let difference = (got - expected).abs();
-        assert!(
-            difference <= tolerance * (1.0 + expected.abs()),
-            "{what} (seed {seed}, value {index}): got {got}, expected {expected}, \
-             difference {difference:e} above {tolerance:e}"
-        );
-    }
+/// [`close`], for the batch of a seed.
+fn close_at(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
+    close(&format!("{what}, seed {seed}"), got, expected, tolerance);
 }
 
 fn check_tape(
@@ -175,8 +184,8 @@ fn check_tape(
     if bijector.costs().forward == Cost::Integrated {
         // The traced pass replays the mesh of the untraced one: equal up to rounding.
         let (a, b) = (plain.value.values(), traced.value.values());
-        close("value with a tape", &b, &a, 1e-11, seed);
-        close(
+        close_at("value with a tape", &b, &a, 1e-11, seed);
+        close_at(
             "log-det with a tape",
             &traced.log_det.values(),
             &plain.log_det.values(),
@@ -191,7 +200,7 @@ fn check_tape(
 /// Row `row` of a batch and of its context, on their own.
 fn single(input: &Batch<f64>, context: &Context<f64>, row: usize) -> (Batch<f64>, Context<f64>) {
     let cut = |tensor: &Batch<f64>| {
-        let dim = crate::tensor::columns(tensor);
+        let dim = columns(tensor);
         matrix(tensor.values()[row * dim..(row + 1) * dim].to_vec(), 1, dim)
     };
     (cut(input), context.features().map_or_else(Context::none, |f| Context::of(cut(f))))
@@ -215,9 +224,9 @@ fn check_rows(
         let (alone, its) = single(input, context, row);
         let one = plain(bijector, direction, &alone, &its);
         let expected = &values[row * dim..(row + 1) * dim];
-        close("value of a row alone", &one.value.values(), expected, tolerance.rows, seed);
+        close_at("value of a row alone", &one.value.values(), expected, tolerance.rows, seed);
         let expected = &log_dets[row..=row];
-        close("log-det of a row alone", &one.log_det.values(), expected, tolerance.rows, seed);
+        close_at("log-det of a row alone", &one.log_det.values(), expected, tolerance.rows, seed);
     }
 }
 
@@ -241,13 +250,13 @@ fn check_log_det(
         };
         let columns: Vec<Vec<f64>> = (0..dim)
             .map(|j| {
-                let (up, down) = (image(j, JACOBIAN_STEP), image(j, -JACOBIAN_STEP));
-                up.iter().zip(down).map(|(u, d)| (u - d) / (2.0 * JACOBIAN_STEP)).collect()
+                let (up, down) = (image(j, STEP), image(j, -STEP));
+                up.iter().zip(down).map(|(u, d)| (u - d) / (2.0 * STEP)).collect()
             })
             .collect();
         let jacobian = DMatrix::from_fn(dim, dim, |i, j| columns[j][i]);
         let numerical = jacobian.lu().determinant().abs().ln();
-        close(
+        close_at(
             &format!("{direction:?} log-det"),
             &[*log_det],
             &[numerical],
@@ -257,39 +266,15 @@ fn check_log_det(
     }
 }
 
-/// A generic scalar function of value and log-det, without symmetries.
-fn objective(
+/// [`objective`] of a bijector's value and log-det.
+fn objective_of(
     bijector: &dyn Bijector<f64>,
     direction: Direction,
     input: &Batch<f64>,
     context: &Context<f64>,
 ) -> f64 {
     let out = plain(bijector, direction, input, context);
-    let value: f64 = out.value.values().iter().enumerate().map(|(i, v)| weight(i) * v).sum();
-    let log_det: f64 =
-        out.log_det.values().iter().enumerate().map(|(i, l)| weight(i + 7) * l).sum();
-    value + log_det
-}
-
-fn weight(index: usize) -> f64 {
-    1.0 + (index as f64 * 0.7).sin()
-}
-
-/// The gradient of [`objective`].
-fn tape_gradient(
-    bijector: &dyn Bijector<f64>,
-    direction: Direction,
-    input: &Batch<f64>,
-    context: &Context<f64>,
-) -> Result<Gradients<f64>> {
-    let mut tape = Tape::recording();
-    let Mapped { value, log_det, .. } = map(bijector, direction, input, context, &mut tape)?;
-    let values: Vec<f64> = (0..value.values().len()).map(weight).collect();
-    let log_dets: Vec<f64> = (0..log_det.rows()).map(|i| weight(i + 7)).collect();
-    tape.backward(|gradients| {
-        gradients.add(&value, &values)?;
-        gradients.add(&log_det, &log_dets)
-    })
+    objective(&out.value.values(), &out.log_det.values())
 }
 
 fn check_gradients(
@@ -300,38 +285,38 @@ fn check_gradients(
     tolerance: Tolerance,
     seed: u64,
 ) {
-    let mut gradients = ok(tape_gradient(bijector, direction, input, context), "gradient");
-    let label = |name: &str| format!("{direction:?} gradient of {name}");
-    let mut exact = |tensor: &Batch<f64>| ok(gradients.take(tensor), "gradient");
-    let own = exact(input);
-    let numerical = differences(input, |moved| objective(bijector, direction, moved, context));
-    close_relative(&label("the input"), &own, &numerical, tolerance.gradient, seed);
+    let (mut names, mut tensors) = (vec!["the input".to_owned()], vec![input.clone()]);
     if let Some(features) = context.features() {
-        let numerical = differences(features, |moved| {
-            objective(bijector, direction, input, &Context::of(moved.clone()))
-        });
-        close_relative(
-            &label("the context"),
-            &exact(features),
-            &numerical,
-            tolerance.gradient,
-            seed,
-        );
+        names.push("the context".to_owned());
+        tensors.push(features.clone());
     }
-    let mut parameters = Vec::new();
+    let inputs = tensors.len();
     bijector.visit(&mut |name, role, tensor| {
         if role == Role::Learned {
-            parameters.push((name.to_owned(), tensor.clone()));
+            names.push(name.to_owned());
+            tensors.push(tensor.clone());
         }
     });
-    for (name, tensor) in parameters {
-        let numerical = differences(&tensor, |moved| {
-            ok(replace(bijector, &name, &moved.values()), "moving a parameter");
-            let value = objective(bijector, direction, input, context);
-            ok(replace(bijector, &name, &tensor.values()), "moving a parameter back");
-            value
+    let mut tape = Tape::recording();
+    let mapped = ok(map(bijector, direction, input, context, &mut tape), "with a tape");
+    let exact = ok(objective_gradients(&mapped, tape, &tensors), "the backward pass");
+    for (index, (name, tensor)) in names.iter().zip(&tensors).enumerate() {
+        let of = |values: &[f64]| matrix(values.to_vec(), tensor.rows(), columns(tensor));
+        let values = tensor.values();
+        let numerical = differences(&values, |moved| match index {
+            0 => objective_of(bijector, direction, &of(moved), context),
+            _ if index < inputs => {
+                objective_of(bijector, direction, input, &Context::of(of(moved)))
+            }
+            _ => {
+                ok(replace(bijector, name, moved), "moving a parameter");
+                let value = objective_of(bijector, direction, input, context);
+                ok(replace(bijector, name, &values), "moving a parameter back");
+                value
+            }
         });
-        close_relative(&label(&name), &exact(&tensor), &numerical, tolerance.gradient, seed);
+        let what = format!("{direction:?} gradient of {name}");
+        close_relative(&what, &exact[index], &numerical, tolerance.gradient, seed);
     }
 }
 
@@ -341,25 +326,11 @@ fn replace(bijector: &mut dyn Bijector<f64>, name: &str, values: &[f64]) -> Resu
     })
 }
 
-/// Central differences of a scalar function of a tensor.
-fn differences(tensor: &Batch<f64>, mut function: impl FnMut(&Batch<f64>) -> f64) -> Vec<f64> {
-    let (values, rows) = (tensor.values(), tensor.rows());
-    let dim = crate::tensor::columns(tensor);
-    let mut at = |index: usize, step: f64| {
-        let mut moved = values.clone();
-        moved[index] += step;
-        function(&matrix(moved, rows, dim))
-    };
-    (0..values.len())
-        .map(|i| (at(i, GRADIENT_STEP) - at(i, -GRADIENT_STEP)) / (2.0 * GRADIENT_STEP))
-        .collect()
-}
-
 /// As [`close`], relative to the largest entry: small entries carry the rounding of large ones.
 fn close_relative(what: &str, got: &[f64], expected: &[f64], tolerance: f64, seed: u64) {
     let size = expected.iter().fold(1.0_f64, |size, v| size.max(v.abs()));
     let scaled = |values: &[f64]| -> Vec<f64> { values.iter().map(|v| v / size).collect() };
-    close(what, &scaled(got), &scaled(expected), tolerance, seed);
+    close_at(what, &scaled(got), &scaled(expected), tolerance, seed);
 }
 
 /// Moves every learned parameter by `scale` N(0, 1), away from the identity.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, per_row};
+use flows_core::testing::assert_error;
 use flows_core::train::{SamplerSource, Source};
 use flows_core::{
     Augmented, AugmentedSource, Base, Batch, Bijector, Context, Error, Flow, Mapped, Parameters,
@@ -111,9 +112,19 @@ fn what_cannot_be_augmented_is_refused() {
     }
     let x = batch(vec![0.0; 2], 1, 2).unwrap();
     let rng = &mut stream(1, "draws");
-    assert!(model(0.1).log_prob_bound(&x, &Context::none(), 3, rng).is_err(), "two features");
+    assert_error!(
+        model(0.1).log_prob_bound(&x, &Context::none(), 3, rng),
+        Error::Dimension { op: "augmented flow", expected: 1, got: 2 },
+        [],
+        "two features"
+    );
     let x = batch(vec![0.0], 1, 1).unwrap();
-    assert!(model(0.1).log_prob_bound(&x, &Context::none(), 0, rng).is_err(), "no draws");
+    assert_error!(
+        model(0.1).log_prob_bound(&x, &Context::none(), 0, rng),
+        Error::Parameter { .. },
+        ["draws", "at least 1", "got 0"],
+        "no draws"
+    );
     let pair = batch(vec![0.0; 2], 1, 2).unwrap();
     assert!(model(0.1).flow().log_prob(&pair, &Context::none(), &mut Tape::none()).is_ok());
 }

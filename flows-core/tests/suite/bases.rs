@@ -6,8 +6,8 @@ use std::f64::consts::PI;
 
 use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::perturb;
-use flows_core::{Base, Batch, Gradients, Parameters, Real, Tape, Values, normals, stream};
+use flows_core::testing::{assert_error, perturb};
+use flows_core::{Base, Batch, Error, Gradients, Parameters, Real, Tape, Values, normals, stream};
 
 /// Every learned base, its parameters away from the start.
 pub(super) fn bases(dim: usize) -> Vec<(&'static str, Base<f64>)> {
@@ -143,9 +143,17 @@ fn t_densities_have_their_constants() {
     // Of order 1/nu from the normal's.
     assert!((at(1e5) - normal).abs() < 1e-5);
     for nu in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(Base::<f64>::student_t(1, nu).is_err());
+        assert_error!(
+            Base::<f64>::student_t(1, nu),
+            Error::Parameter { .. },
+            ["degrees of freedom of a t distribution", "positive and finite", &format!("got {nu}")]
+        );
     }
-    assert!(Base::<f64>::mixture(1, 0, &mut stream(0, "mixture")).is_err());
+    assert_error!(
+        Base::<f64>::mixture(1, 0, &mut stream(0, "mixture")),
+        Error::Parameter { .. },
+        ["components of a mixture", "at least 1", "got 0"]
+    );
 }
 
 /// The mass below each of the bounds, by the trapezoidal rule in t with z = sinh t.
@@ -357,15 +365,24 @@ fn the_fit_of_a_mixture_never_lowers_the_likelihood_and_finds_the_clumps() {
 #[test]
 fn rows_without_a_fit_are_refused_and_change_nothing() {
     for (name, base) in bases(2) {
-        for values in [
-            vec![1.0, 2.0],
-            vec![1.0, 2.0, 1.0, 3.0, 1.0, 4.0],
-            vec![1.0, 2.0, 2.0, f64::NAN, 0.0, 1.0],
-            vec![1.0, 2.0, 2.0, f64::INFINITY, 0.0, 1.0],
+        let quantity = match name {
+            "full normal" => "Cholesky factor of the base's covariance",
+            _ => "log scale of the base",
+        };
+        for (values, what) in [
+            (vec![1.0, 2.0], "number of rows to fit a base to must be at least 2, got 1"),
+            (vec![1.0, 2.0, 1.0, 3.0, 1.0, 4.0], quantity),
+            (vec![1.0, 2.0, 2.0, f64::NAN, 0.0, 1.0], quantity),
+            (vec![1.0, 2.0, 2.0, f64::INFINITY, 0.0, 1.0], quantity),
         ] {
             let (mut fitted, rows) = (base.clone(), values.len() / 2);
             let result = fitted.fit(&batch(values.clone(), rows, 2).unwrap());
-            assert!(result.is_err(), "{name} {values:?}");
+            assert_error!(
+                result,
+                Error::Parameter { .. } | Error::NonFinite { .. },
+                [what],
+                "{name} {values:?}"
+            );
             assert_eq!(parameters(&fitted), parameters(&base), "{name} {values:?}");
         }
     }

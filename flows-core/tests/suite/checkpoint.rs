@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use flows_core::activation::Activation;
+use flows_core::testing::{assert_error, is_complete};
 use flows_core::train::{
     Budget, Checkpoint, SamplerSource, TrainConfig, Trainer, write_atomically,
 };
 use flows_core::{
-    Base, Chain, Error, Flow, LastLayer, Mlp, MlpKernel, Parameters, Real, Values, normals, stream,
+    Base, Chain, Error, Flow, LastLayer, Mlp, MlpKernel, Parameters, Real, Result, Values, normals,
+    stream,
 };
 use rand::Rng;
 use tempfile::{TempDir, tempdir};
@@ -34,9 +36,9 @@ fn saved<E: Real>(model: &impl Parameters<E>, folder: &TempDir) -> PathBuf {
     path
 }
 
-/// Reads a file into a model of the given layers; a failure must leave the model as it was and say
-/// more than its cause's name.
-fn restore<E: Real>(path: &Path, hidden: &[usize]) -> Result<Mlp<E>, String> {
+/// Reads a file into a model of the given layers; a failure must leave the model as it was and name
+/// the file or the tensor at fault.
+fn restore<E: Real>(path: &Path, hidden: &[usize]) -> Result<Mlp<E>> {
     let mut model = network(hidden, 99);
     let before = all_values(&model);
     let result = Checkpoint::read(path).and_then(|file| file.restore_model("model", &mut model));
@@ -44,14 +46,20 @@ fn restore<E: Real>(path: &Path, hidden: &[usize]) -> Result<Mlp<E>, String> {
         Ok(()) => Ok(model),
         Err(error) => {
             assert_eq!(all_values(&model), before, "a failed restore changed the model: {error}");
-            let sentence = error.to_string();
-            assert!(sentence.split_whitespace().count() > 3, "not a sentence: {sentence:?}");
-            Err(sentence)
+            is_complete(&error);
+            match &error {
+                Error::File { path: at, .. } | Error::Checkpoint { path: at, .. } => {
+                    assert_eq!(at, path);
+                }
+                Error::Tensors { .. } => {}
+                _ => panic!("neither a file nor a tensor is at fault: {error:?}"),
+            }
+            Err(error)
         }
     }
 }
 
-fn names(folder: &Path) -> Vec<String> {
+fn listed(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
@@ -65,7 +73,7 @@ fn a_model_file_gives_back_every_bit_and_every_string() {
         assert_eq!(all_values(&restore::<E>(&path, &[4, 5]).unwrap()), all_values(&model));
         let read = Checkpoint::<E>::read(&path).unwrap();
         assert_eq!(read.metadata["config"], "{\"layers\": 2}");
-        assert_eq!(names(folder.path()), ["model.safetensors"]);
+        assert_eq!(listed(folder.path()), ["model.safetensors"]);
     }
     check::<f32>();
     check::<f64>();
@@ -92,10 +100,21 @@ fn a_file_cut_anywhere_is_refused() {
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        assert!(restore::<f32>(&path, &[4]).is_err(), "{length} of {} bytes", whole.len());
+        assert_error!(
+            restore::<f32>(&path, &[4]),
+            Error::Checkpoint { .. },
+            ["not a complete safetensors file"],
+            "{length} of {} bytes",
+            whole.len()
+        );
     }
     std::fs::write(&path, [whole.as_slice(), b"more"].concat()).unwrap();
-    assert!(restore::<f32>(&path, &[4]).is_err(), "bytes behind the end");
+    assert_error!(
+        restore::<f32>(&path, &[4]),
+        Error::Checkpoint { .. },
+        ["not a complete safetensors file"],
+        "bytes behind the end"
+    );
 }
 
 #[test]
@@ -108,12 +127,20 @@ fn random_bytes_are_refused_and_flipped_bits_never_panic() {
         let mut bytes = vec![0; (rng.next_u64() % 600) as usize];
         rng.fill_bytes(&mut bytes);
         std::fs::write(&path, &bytes).unwrap();
-        assert!(restore::<f32>(&path, &[4]).is_err());
+        assert_error!(
+            restore::<f32>(&path, &[4]),
+            Error::Checkpoint { .. },
+            ["not a complete safetensors file"]
+        );
         // A believable length of the header before the noise.
         if let Some(length) = bytes.get_mut(..8) {
             length.copy_from_slice(&64_u64.to_le_bytes());
             std::fs::write(&path, &bytes).unwrap();
-            assert!(restore::<f32>(&path, &[4]).is_err());
+            assert_error!(
+                restore::<f32>(&path, &[4]),
+                Error::Checkpoint { .. },
+                ["not a complete safetensors file"]
+            );
         }
     }
     for _ in 0..1000 {
@@ -135,21 +162,25 @@ fn by_hand(header: &str, data: &[u8]) -> Vec<u8> {
 fn files_of_other_programs_and_precisions_are_refused() {
     let folder = tempdir().unwrap();
     let path = saved(&network::<f64>(&[4], 1), &folder);
-    let sentence = restore::<f32>(&path, &[4]).unwrap_err();
-    assert!(sentence.contains("f32") && sentence.contains("F64"), "{sentence}");
+    assert_error!(restore::<f32>(&path, &[4]), Error::Checkpoint { .. }, ["f32", "F64"]);
+    let (damaged, empty) = ("not a complete safetensors file", "no tensor of this name");
     let foreign = [
-        by_hand(r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]),
-        by_hand(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]),
-        by_hand(r#"{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}"#, &[0; 4]),
-        by_hand(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, &[0; 4]),
-        by_hand(r#"{"__metadata__":{}}"#, &[]),
-        by_hand("{}", &[]),
-        u64::MAX.to_le_bytes().to_vec(),
-        b"PK\x03\x04 an archive of another kind, long enough to have a header".to_vec(),
+        (by_hand(r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8]), "I64"),
+        (by_hand(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]), empty),
+        (by_hand(r#"{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}"#, &[0; 4]), damaged),
+        (by_hand(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, &[0; 4]), damaged),
+        (by_hand(r#"{"__metadata__":{}}"#, &[]), empty),
+        (by_hand("{}", &[]), empty),
+        (u64::MAX.to_le_bytes().to_vec(), damaged),
+        (b"PK\x03\x04 an archive of another kind, long enough to have a header".to_vec(), damaged),
     ];
-    for bytes in foreign {
+    for (bytes, word) in foreign {
         std::fs::write(&path, &bytes).unwrap();
-        assert!(restore::<f32>(&path, &[4]).is_err());
+        assert_error!(
+            restore::<f32>(&path, &[4]),
+            Error::Checkpoint { .. } | Error::Tensors { .. },
+            [word]
+        );
     }
 }
 
@@ -157,14 +188,19 @@ fn files_of_other_programs_and_precisions_are_refused() {
 fn tensors_that_are_missing_or_of_another_shape_are_named() {
     let folder = tempdir().unwrap();
     let path = saved(&network::<f32>(&[4], 1), &folder);
-    let missing = restore::<f32>(&path, &[4, 4]).unwrap_err();
-    assert!(missing.contains("weight1") || missing.contains("weight2"), "{missing}");
-    let shape = restore::<f32>(&path, &[5]).unwrap_err();
-    assert!(shape.contains("weight0") && shape.contains("[5, 2]"), "{shape}");
-    assert!(shape.contains("[4, 2]"), "{shape}");
+    assert_error!(
+        restore::<f32>(&path, &[4, 4]),
+        Error::Tensors { .. },
+        ["model.weight1", "shape [4, 4]"]
+    );
+    assert_error!(
+        restore::<f32>(&path, &[5]),
+        Error::Tensors { .. },
+        ["model.weight0", "expected shape [5, 2]", "got shape [4, 2]"]
+    );
     let mut model = network::<f32>(&[4], 2);
-    let error = Checkpoint::read(&path).unwrap().restore_model("other", &mut model).unwrap_err();
-    assert!(matches!(error, Error::Tensors { .. }), "{error}");
+    let result = Checkpoint::read(&path).unwrap().restore_model("other", &mut model);
+    assert_error!(result, Error::Tensors { .. }, ["other.", "no tensor of this name"]);
 }
 
 #[test]
@@ -175,12 +211,16 @@ fn files_that_cannot_be_reached_are_named() {
     let mut file = Checkpoint::new();
     file.add_model("model", &model);
     for path in [folder.path().join("no/such/folder/model"), existing.join("below a file")] {
-        let error = file.write(&path).unwrap_err();
-        assert!(matches!(error, Error::File { .. }), "{error}");
-        assert!(error.to_string().contains("model"), "{error}");
-        assert!(restore::<f32>(&path, &[4]).unwrap_err().contains("model"));
+        let name = path.display().to_string();
+        assert_error!(file.write(&path), Error::File { .. }, [&name]);
+        assert_error!(restore::<f32>(&path, &[4]), Error::File { .. }, [&name]);
     }
-    assert!(restore::<f32>(folder.path(), &[4]).is_err(), "a folder is not a model");
+    assert_error!(
+        restore::<f32>(folder.path(), &[4]),
+        Error::File { .. },
+        [],
+        "a folder is not a model"
+    );
 }
 
 #[test]
@@ -189,9 +229,14 @@ fn a_write_that_fails_leaves_what_was_there() {
     let target = folder.path().join("taken");
     std::fs::create_dir(&target).unwrap();
     std::fs::write(target.join("old"), "old").unwrap();
-    assert!(write_atomically(&target, b"new").is_err(), "a folder was replaced by a file");
+    assert_error!(
+        write_atomically(&target, b"new"),
+        Error::File { .. },
+        [],
+        "a folder was replaced by a file"
+    );
     assert_eq!(std::fs::read_to_string(target.join("old")).unwrap(), "old");
-    assert_eq!(names(folder.path()), ["taken"], "a temporary file was left behind");
+    assert_eq!(listed(folder.path()), ["taken"], "a temporary file was left behind");
 }
 
 #[cfg(unix)]
@@ -210,7 +255,7 @@ fn a_folder_that_refuses_new_files_keeps_the_old_one() {
     let result = write_atomically(&path, b"new");
     allow(0o755);
     if refused {
-        assert!(matches!(result, Err(Error::File { .. })));
+        assert_error!(result, Error::File { .. }, [&path.display().to_string()]);
         assert_eq!(std::fs::read(&path).unwrap(), old);
     }
 }

@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, columns};
-use flows_core::testing::{Tolerance, check_bijector, normal_point};
+use flows_core::testing::{Tolerance, assert_error, check_bijector, normal_point};
 use flows_core::{
-    Batch, Bijector, Chain, Context, Direction, Gradients, Inverse, Mapped, Part, Pixelwise, Tape,
-    Values,
+    Batch, Bijector, Chain, Context, Direction, Error, Gradients, Inverse, Mapped, Part, Pixelwise,
+    Tape, Values,
 };
 
 use super::maps::{
-    Boxed, CONTEXT, DIRECTIONS, Flip, Outcome, bend, chain, context, one_by_one, outcome, points,
-    run, scale, shear, sinh, weight,
+    Boxed, CONTEXT, DIRECTIONS, Flip, bend, chain, context, points, run, scale, shear, sinh,
 };
+use super::outcome::{StopReason, one_by_one, outcome, weight};
 use super::pass::{ROWS, maps};
 
 /// The outcome of a chain that has to be computed block by block as a whole.
@@ -20,7 +20,7 @@ pub(super) fn outer_and_parts(
     direction: Direction,
     x: &Batch<f64>,
     context: &Context<f64>,
-) -> Outcome {
+) -> StopReason {
     assert!(chain.pass(direction, x.rows()).unwrap().is_some(), "a chain of maps is a map");
     outcome(chain, direction, x, context)
 }
@@ -88,7 +88,7 @@ fn a_part_is_the_chain_on_its_features() {
                 }
                 all
             };
-            let expected = Outcome {
+            let expected = StopReason {
                 value: put_back(&x.values(), &mapped.value.values()),
                 log_det: mapped.log_det.values(),
                 penalty: None,
@@ -110,8 +110,20 @@ fn a_part_is_the_chain_on_its_features() {
         assert_eq!(outcome(&*nothing(), direction, &x, &none), expected);
         assert_eq!(outcome(&chain(2, vec![nothing()]), direction, &x, &none), expected);
     }
-    for features in [vec![0, 0], vec![0, 4], vec![0], vec![0, 1, 2]] {
-        assert!(Part::new(Box::new(chain(2, maps())), DIM, features).is_err());
+    let part = |features| Part::new(Box::new(chain(2, maps())), DIM, features);
+    for (features, at_fault) in [(vec![0, 0], 0.0), (vec![0, 4], 4.0)] {
+        assert_error!(
+            part(features),
+            Error::Parameter { value, .. } if *value == at_fault,
+            ["index of a part", "below the dimension and used once"]
+        );
+    }
+    for features in [vec![0], vec![0, 1, 2]] {
+        let count = features.len();
+        assert_error!(
+            part(features),
+            Error::Dimension { op: "features of a part", expected: 2, got } if *got == count
+        );
     }
 }
 
@@ -155,7 +167,7 @@ fn a_pixelwise_chain_is_the_chain_at_every_pixel() {
             let outer = (&*split(&weights), &*repeat(&of_log_det, 1));
             let at = (&each, &Context::of(features.clone()));
             let Rearranged { mapped, mut gradients } = rearranged(&inner, direction, at, outer);
-            let expected = Outcome {
+            let expected = StopReason {
                 value: merge(&mapped.value.values()),
                 log_det: total(&mapped.log_det.values(), 1),
                 penalty: None,
@@ -170,7 +182,11 @@ fn a_pixelwise_chain_is_the_chain_at_every_pixel() {
             got.assert_close(&expected, "in a chain");
         }
     }
-    assert!(Pixelwise::new(sinh(2), 0).is_err());
+    assert_error!(
+        Pixelwise::new(sinh(2), 0),
+        Error::Parameter { .. },
+        ["pixels of an image", "at least 1", "got 0"]
+    );
 }
 
 /// Parts, inverses and pixels among maps, all of them computed block by block.

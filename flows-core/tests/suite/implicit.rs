@@ -9,7 +9,8 @@ use flows_core::{
     Tape, Values, Work, forward_kl, stream,
 };
 
-use super::maps::{Bend, Boxed, bend, chain, context, outcome, points, scale, shear, sinh};
+use super::maps::{Bend, Boxed, bend, chain, context, points, scale, shear, sinh};
+use super::outcome::outcome;
 
 #[test]
 fn a_map_that_solves_its_transposed_jacobian_passes_the_check() {

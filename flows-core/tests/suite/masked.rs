@@ -84,14 +84,14 @@ fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
 }
 
 /// What a network gives, and gives back.
-struct Outcome {
+struct StopReason {
     output: Vec<f64>,
     d_input: Vec<f64>,
     d_parameters: Vec<Vec<f64>>,
 }
 
 /// The perceptron of dense matrices, without a mask of its own.
-fn dense(parameters: &[Vec<f64>], input: &[f64], outer: &[f64]) -> Outcome {
+fn dense(parameters: &[Vec<f64>], input: &[f64], outer: &[f64]) -> StopReason {
     let layers: Vec<_> = parameters.chunks(2).collect();
     let mut images = vec![input.to_vec()];
     for (index, layer) in layers.iter().enumerate() {
@@ -120,7 +120,7 @@ fn dense(parameters: &[Vec<f64>], input: &[f64], outer: &[f64]) -> Outcome {
     }
     d_parameters.reverse();
     let output = images.swap_remove(layers.len());
-    Outcome { output, d_input: d, d_parameters }
+    StopReason { output, d_input: d, d_parameters }
 }
 
 /// The network itself, all at once or degree by degree.
@@ -129,7 +129,7 @@ fn masked(
     parameters: &[Vec<f64>],
     (input, outer): (&[f64], &[f64]),
     by_degree: bool,
-) -> Outcome {
+) -> StopReason {
     let mut sums: Vec<Vec<f64>> = parameters.iter().map(|part| vec![0.0; part.len()]).collect();
     let parameters: Vec<&[f64]> = parameters.iter().map(Vec::as_slice).collect();
     let parts = kernel.dependencies().parts();
@@ -154,7 +154,7 @@ fn masked(
         }
         gradient.input.clone()
     });
-    Outcome { output: state.output, d_input, d_parameters: sums }
+    StopReason { output: state.output, d_input, d_parameters: sums }
 }
 
 #[test]

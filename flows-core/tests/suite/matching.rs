@@ -5,6 +5,7 @@ use flows_core::matching::{
     FlowMatching, MinibatchOt, OptimalTransport, Pairing, Pairs, ProbabilityPath,
     VariancePreserving, Weights,
 };
+use flows_core::testing::names;
 use flows_core::{Real, normals, stream};
 
 fn optimal_transport(sigma_min: f64) -> ProbabilityPath {
@@ -260,11 +261,11 @@ fn settings_are_read_by_name() {
     assert_eq!(read(independent).unwrap(), FlowMatching::default());
     let written = serde_json::to_string(&minibatch_ot(64)).unwrap();
     assert_eq!(read(&written).unwrap(), minibatch_ot(64));
-    for misspelt in [
-        r#"{"paths": {}}"#,
-        r#"{"path": {"optimal_transport": {"sigma": 0}}}"#,
-        r#"{"coupling": {"minibatch_ot": {"size": 2}}}"#,
+    for (misspelt, word) in [
+        (r#"{"paths": {}}"#, "unknown field `paths`"),
+        (r#"{"path": {"optimal_transport": {"sigma": 0}}}"#, "unknown field `sigma`"),
+        (r#"{"coupling": {"minibatch_ot": {"size": 2}}}"#, "unknown field `size`"),
     ] {
-        assert!(read(misspelt).is_err(), "{misspelt}");
+        names(&read(misspelt).unwrap_err(), &[word]);
     }
 }

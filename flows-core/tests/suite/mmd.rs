@@ -3,7 +3,8 @@
 
 use flows_core::objective::mmd;
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Base, Batch, Chain, Flow, Parameters, Real, Values, normals, stream};
+use flows_core::testing::assert_error;
+use flows_core::{Base, Batch, Chain, Error, Flow, Parameters, Real, Values, normals, stream};
 
 const BANDWIDTHS: [f64; 3] = [0.3, 1.0, 2.5];
 
@@ -171,10 +172,21 @@ fn the_gradient_for_the_weights_of_a_mixture_is_unbiased() {
 #[test]
 fn what_has_no_discrepancy_is_refused() {
     let flow = flow_of::<f64>(Base::standard_normal(2));
-    let refused = |y: &Batch<f64>, h: &[f64]| mmd(&flow, y, h, &mut stream(0, "draws")).is_err();
-    assert!(refused(&rows(1, 2, 0), &[1.0]) && refused(&rows(5, 3, 0), &[1.0]));
-    for h in [&[][..], &[0.0], &[1.0, -1.0], &[f64::NAN], &[f64::INFINITY]] {
-        assert!(refused(&rows(5, 2, 0), h), "{h:?}");
+    let of = |y: &Batch<f64>, h: &[f64]| mmd(&flow, y, h, &mut stream(0, "draws"));
+    assert_error!(
+        of(&rows(1, 2, 0), &[1.0]),
+        Error::Parameter { .. },
+        ["rows of maximum mean discrepancy", "at least 2", "got 1"]
+    );
+    assert_error!(
+        of(&rows(5, 3, 0), &[1.0]),
+        Error::Dimension { op: "maximum mean discrepancy", expected: 2, got: 3 }
+    );
+    let (name, requirement) = ("number of bandwidths", "at least 1, got 0");
+    assert_error!(of(&rows(5, 2, 0), &[]), Error::Parameter { .. }, [name, requirement]);
+    let (name, requirement) = ("bandwidth", "positive and finite");
+    for h in [&[0.0][..], &[1.0, -1.0], &[f64::NAN], &[f64::INFINITY]] {
+        assert_error!(of(&rows(5, 2, 0), h), Error::Parameter { .. }, [name, requirement], "{h:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use flows_core::rowwise::{gradient_of_mean, mean};
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::assert_error;
 use flows_core::train::{
     AdamConfig, Annealing, Budget, Objective, Progress, ReverseKl, SamplerSource, StopReason,
     TrainConfig, Trainer,
@@ -185,13 +186,18 @@ fn an_objective_without_its_material_is_refused() {
     let target: &dyn Target = &TARGET;
     let error = forward.run(target, None, go).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-    for (from, until) in [(0.0, 0.5), (0.5, 0.0), (1.5, 0.5), (0.5, f64::NAN)] {
+    let [start_of, end_of] = ["from of annealing", "until of annealing"];
+    for (from, until, name) in
+        [(0.0, 0.5, start_of), (0.5, 0.0, end_of), (1.5, 0.5, start_of), (0.5, f64::NAN, end_of)]
+    {
         let annealing = Some(Annealing { from, until });
         let reverse = ReverseKl { annealing, ..ReverseKl::default() };
         let config =
             TrainConfig { objective: Objective::ReverseKl(reverse), ..TrainConfig::default() };
-        assert!(
-            Trainer::new(start(), config, Budget::Steps { steps: 5 }, 0).is_err(),
+        assert_error!(
+            Trainer::new(start(), config, Budget::Steps { steps: 5 }, 0),
+            Error::Parameter { .. },
+            [name, "above 0 and at most 1"],
             "{from} {until}"
         );
     }

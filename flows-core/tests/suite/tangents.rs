@@ -5,8 +5,9 @@ use flows_core::activation::Activation;
 use flows_core::operation::{LANES, Recorded};
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{assert_error, close};
 use flows_core::{
-    Batch, Gradients, LastLayer, Mlp, MlpKernel, NetworkKernel, Real, Scratch, Tape, Values,
+    Batch, Error, Gradients, LastLayer, Mlp, MlpKernel, NetworkKernel, Real, Scratch, Tape, Values,
     normals, stream,
 };
 
@@ -58,14 +59,6 @@ fn by_loops(activation: Activation, tensors: &[Vec<f64>], x: &[f64]) -> Vec<f64>
 
 fn tensors_of(mlp: &Mlp<f64>) -> Vec<Vec<f64>> {
     mlp.tensors().iter().map(Values::values).collect()
-}
-
-fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let error = (got - expected).abs();
-        assert!(error <= tolerance * (1.0 + expected.abs()), "{what} [{i}]: {got} {expected}");
-    }
 }
 
 #[test]
@@ -266,8 +259,14 @@ fn directions_that_do_not_fit_are_refused() {
     let mlp = mlp::<f32>(Activation::Silu);
     let zeros = |rows: usize, columns: usize| matrix::<f32>(&vec![0.0; rows * columns], columns);
     let run = |x: Batch<f32>, v: Batch<f32>| mlp.forward_with_tangents(&x, &v, &mut Tape::none());
-    assert!(run(zeros(1, INPUTS), zeros(1, 4)).is_err());
-    assert!(run(zeros(1, INPUTS), zeros(2, INPUTS)).is_err());
-    assert!(run(zeros(1, 2), zeros(1, 3)).is_err());
+    assert_error!(
+        run(zeros(1, INPUTS), zeros(1, 4)),
+        Error::Dimension { op: "directions of a perceptron", expected: INPUTS, got: 4 }
+    );
+    assert_error!(run(zeros(1, INPUTS), zeros(2, INPUTS)), Error::Rows { expected: 1, got: 2, .. });
+    assert_error!(
+        run(zeros(1, 2), zeros(1, 3)),
+        Error::Dimension { op: "perceptron", expected: INPUTS, got: 2 }
+    );
     assert!(run(zeros(1, INPUTS), zeros(1, 3)).is_ok());
 }

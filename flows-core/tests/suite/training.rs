@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use flows_core::parameters::{Visitor, VisitorMut};
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::assert_error;
 use flows_core::train::{
     Adam, AdamConfig, Budget, Minibatch, Progress, Schedule, Source, StopReason, TableSource,
     TrainConfig, Trainer, Validation, gradient_norm,
@@ -191,18 +192,30 @@ fn a_run_that_cannot_start_says_why() {
     let wide = TableSource::new(vec![1.0; 6], 2, 0).unwrap();
     let error = run(&mut trainer, &wide, None).unwrap_err();
     assert!(matches!(error, Error::Dimension { expected: 1, got: 2, .. }), "{error}");
-    let bad = [config(0.0), config(f64::NAN), TrainConfig { batch_rows: 0, ..config(0.1) }];
-    for config in bad {
-        assert!(Trainer::new(normal::<f64>(), config, Budget::Steps { steps: 5 }, 0).is_err());
+    let bad = [
+        (config(0.0), "learning_rate", 0.0),
+        (config(f64::NAN), "learning_rate", f64::NAN),
+        (TrainConfig { batch_rows: 0, ..config(0.1) }, "batch_rows", 0.0),
+    ];
+    for (config, name, value) in bad {
+        assert_error!(
+            Trainer::new(normal::<f64>(), config, Budget::Steps { steps: 5 }, 0),
+            Error::Parameter { .. },
+            [name, &format!("got {value}")]
+        );
     }
     let nothing = [
-        Budget::Steps { steps: 0 },
-        Budget::Seconds { seconds: 0.0 },
-        Budget::Seconds { seconds: f64::INFINITY },
-        Budget::Work { work: 0 },
+        (Budget::Steps { steps: 0 }, "steps", 0.0),
+        (Budget::Seconds { seconds: 0.0 }, "seconds", 0.0),
+        (Budget::Seconds { seconds: f64::INFINITY }, "seconds", f64::INFINITY),
+        (Budget::Work { work: 0 }, "work", 0.0),
     ];
-    for budget in nothing {
-        assert!(Trainer::new(normal::<f64>(), config(0.1), budget, 0).is_err());
+    for (budget, name, value) in nothing {
+        assert_error!(
+            Trainer::new(normal::<f64>(), config(0.1), budget, 0),
+            Error::Parameter { .. },
+            [name, "positive and finite", &format!("got {value}")]
+        );
     }
     // This flow has no network whose passes could be counted.
     let mut trainer =
