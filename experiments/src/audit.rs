@@ -8,7 +8,8 @@ use flows_core::tensor::{batch, set_values};
 use flows_core::{Batch, Context, Flow, Parameters, Purpose, Real, Tape, Values};
 use flows_report::grid::centres;
 use flows_report::record::Audit;
-use jacobian::{singular_values, strict};
+pub use jacobian::singular_values;
+use jacobian::strict;
 
 use crate::config::RunConfig;
 
@@ -129,34 +130,4 @@ pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
         }
     }
     Ok(largest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::preset::Preset;
-
-    #[test]
-    fn both_precisions_of_new_flows_agree_to_rounding_and_tolerance() {
-        for name in ["real-nvp", "ffjord"] {
-            let config = RunConfig::of(Preset::named(Some(name)).unwrap());
-            let flow = config.build::<f32>(2).unwrap();
-            let rows: Vec<f64> = (0..64).map(|i| (0.7 * f64::from(i)).sin()).collect();
-            let found = audit(&flow, &config, &rows, Some([-9.0, 9.0, -9.0, 9.0])).unwrap();
-            // Some hundred roundings of single precision; the reporting solver's 1e-5 for ffjord.
-            assert!(found.precision_gap_largest < 1e-4, "{name}: {found:?}");
-            assert!(found.precision_gap_median <= found.precision_gap_largest);
-            assert!(found.round_trip_f64 <= found.round_trip_f32 + 1e-5, "{name}: {found:?}");
-            let integral = found.normalisation_f64.unwrap();
-            assert!((integral - 1.0).abs() < 1e-3, "{name}: {found:?}");
-            assert!(found.lipschitz * found.inverse_lipschitz >= found.condition_median);
-            assert!(found.condition_median >= 1.0);
-        }
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_is_between() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
 }

@@ -2,7 +2,7 @@
 
 mod describe;
 mod plan;
-mod size;
+pub mod size;
 
 use std::path::Path;
 use std::time::Instant;

@@ -33,39 +33,3 @@ fn kept(count: usize) -> Vec<usize> {
     let last = shown.saturating_sub(1).max(1);
     (0..shown).map(|i| (i * count.saturating_sub(1) + last / 2) / last).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use flows_core::stream;
-
-    use super::*;
-    use crate::config::RunConfig;
-    use crate::preset::Preset;
-
-    #[test]
-    fn the_path_ends_where_the_map_does() {
-        // Ten couplings, each behind a linear layer, and act-norm; twelve times and act-norm.
-        for (name, stages, tolerance) in [("real-nvp", 22, 0.0), ("ffjord", 14, 1e-4)] {
-            let config = RunConfig::of(Preset::named(Some(name)).unwrap());
-            let flow = config.build::<f64>(2).unwrap();
-            let start = flow.base().sample(50, &mut stream(3, "start")).unwrap();
-            let path = flow.bijector().stages(&start, &Context::none()).unwrap();
-            let image = flow.bijector().image(&start, &Context::none()).unwrap().0;
-            assert_eq!(path.len(), stages, "{name}");
-            assert_eq!(path[0].values(), start.values());
-            for (a, b) in path[stages - 1].values().into_iter().zip(image.values()) {
-                // The solve is cut into twelve, each accurate to its tolerance of 1e-5.
-                assert!((a - b).abs() <= tolerance, "{name}: {a} {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_and_the_last_stage_are_kept() {
-        assert_eq!(kept(1), [0]);
-        assert_eq!(kept(3), [0, 1, 2]);
-        let many = kept(42);
-        assert_eq!((many.len(), many[0], many[11]), (MOST, 0, 41));
-        assert!(many.windows(2).all(|pair| pair[0] < pair[1]));
-    }
-}

@@ -23,7 +23,7 @@ const HALVINGS: usize = 20;
 ///
 /// # Errors
 /// [`Usage`] if no factor comes within a tenth of the number; that of the preset if it cannot be built.
-pub(super) fn sized(
+pub fn sized(
     config: &RunConfig,
     name: &str,
     dim: usize,
@@ -53,37 +53,4 @@ pub(super) fn sized(
         )));
     }
     Ok(flow)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::preset::ALL;
-
-    #[test]
-    fn presets_come_within_a_tenth_of_a_size_or_say_what_they_reach() {
-        let mut reached = 0;
-        for preset in ALL.iter().filter(|preset| preset.name != "glow-image") {
-            let config = RunConfig::of(preset);
-            match sized(&config, preset.name, 3, 10_000) {
-                Ok(flow) => {
-                    let count = RunConfig { flow, ..config }.build::<f32>(3).unwrap().count();
-                    assert!((9_000..=11_000).contains(&count), "{}: {count}", preset.name);
-                    reached += 1;
-                }
-                Err(error) => {
-                    assert!(error.is::<Usage>(), "{error:#}");
-                    assert!(error.to_string().contains("the nearest is"), "{error:#}");
-                }
-            }
-        }
-        assert!(reached >= ALL.len() - 5, "{reached} of {}", ALL.len());
-    }
-
-    #[test]
-    fn a_flow_without_networks_cannot_be_a_million_weights() {
-        let preset = ALL.iter().find(|preset| preset.name == "planar").unwrap();
-        let error = sized(&RunConfig::of(preset), "planar", 2, 1_000_000).unwrap_err();
-        assert!(error.to_string().starts_with("planar: expected a size within 10 %"), "{error:#}");
-    }
 }

@@ -91,15 +91,3 @@ pub fn warn_of_integers(table: &Table, training: &[usize], advice: &str) -> Resu
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_fit_for_a_folder() {
-        assert_eq!(name(Path::new("/a b/my table.csv.gz")), "my-table");
-        assert_eq!(name(Path::new("../x/..")), "");
-        assert_eq!(name(Path::new(".hidden.npy")), "hidden");
-    }
-}

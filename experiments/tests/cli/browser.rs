@@ -1,17 +1,26 @@
 //! The report in a browser, where there is one.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Place;
 
-/// A headless browser on the path.
+/// A headless browser on the path. Without one it says so past the capture of test output, and fails
+/// where `BROWSER_REQUIRED` is set.
 fn browser() -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH")?;
+    let paths = std::env::var_os("PATH").unwrap_or_default();
     let names = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&paths)
+    let found = std::env::split_paths(&paths)
         .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|path| path.is_file())
+        .find(|path| path.is_file());
+    if found.is_none() {
+        let names = names.join(", ");
+        let message = format!("PAGES WERE NOT TESTED: none of {names} is on the path; install one");
+        assert!(std::env::var_os("BROWSER_REQUIRED").is_none(), "{message}");
+        writeln!(std::io::stderr(), "\n{message}").unwrap();
+    }
+    found
 }
 
 /// The page in a frame of a width that no window of the browser goes down to, and what became of it
@@ -61,10 +70,7 @@ fn check(browser: &Path, place: &Place, report: &str, films: u32) {
 
 #[test]
 fn the_report_runs_in_a_browser_and_fits_a_phone() {
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no chromium on the path");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let place = Place::new();
     place.succeeds("compare --steps 5 --problems moons,red-wine --flows real-nvp,ffjord --out out");
     check(&browser, &place, "out/report.html", 2);
@@ -72,10 +78,7 @@ fn the_report_runs_in_a_browser_and_fits_a_phone() {
 
 #[test]
 fn the_page_of_a_study_runs_in_a_browser_and_fits_a_phone() {
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no chromium on the path");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let place = Place::new();
     place.succeeds("verify C5 C6 C14 C30 C45 --quick --out out");
     check(&browser, &place, "out/report.html", 0);

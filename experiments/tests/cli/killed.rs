@@ -1,23 +1,30 @@
 //! Comparisons that are killed and resumed until they are done.
+#![cfg(unix)]
 
-use std::process::Stdio;
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt;
 
 use crate::Place;
 use crate::compare::untimed;
+use crate::resume::{start, wait_for};
 
 #[test]
 fn a_comparison_killed_three_times_ends_in_the_numbers_of_an_undisturbed_one() {
     let place = Place::new();
     let line = "compare --steps 40 --problems pinwheel --flows real-nvp,nsf-coupling,ffjord --out";
-    for milliseconds in [150, 900, 2500] {
-        let resume = if place.path("killed/comparison.json").exists() { "--resume" } else { "" };
-        let mut command = place.command(&format!("{line} killed {resume}"));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
+    // Before the first run has a result, between two runs, and between the training of one and its
+    // evaluation.
+    for (resume, reached) in [
+        ("", "comparison.json"),
+        ("--resume", "runs/pinwheel/real-nvp/seed-0/summary.json"),
+        ("--resume", "runs/pinwheel/nsf-coupling/seed-0/model.safetensors"),
+    ] {
+        let mut child = start(&place, &format!("{line} killed {resume}"));
+        wait_for(&place, &mut child, &format!("killed/{reached}"));
         child.kill().unwrap();
-        child.wait().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(9), "{reached}: it ended by itself, {status}");
     }
+    assert!(!place.path("killed/runs/pinwheel/ffjord/seed-0/summary.json").exists());
     place.succeeds(&format!("{line} killed --resume"));
     place.succeeds(&format!("{line} whole"));
     assert_eq!(untimed(&place, "killed/summary.csv"), untimed(&place, "whole/summary.csv"));

@@ -1,10 +1,12 @@
 //! The program as its users meet it: arguments in; exit code, output and files out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod audit;
 mod browser;
 mod compare;
 mod config;
 mod configs;
+mod experiments_list;
 mod fit;
 mod killed;
 mod matching;
@@ -13,6 +15,7 @@ mod own_transformer;
 mod readme;
 mod resume;
 mod runs;
+mod sizes;
 mod study;
 mod tables;
 mod target;

@@ -10,7 +10,7 @@ const CONFIG: &str = "preset = \"real-nvp\"\n[train]\nbatch_rows = 256\nvalidate
                       patience = 1000\n";
 
 /// Waits until `name` is there, or the process has ended.
-fn wait_for(place: &Place, child: &mut Child, name: &str) {
+pub(crate) fn wait_for(place: &Place, child: &mut Child, name: &str) {
     let clock = Instant::now();
     while !place.path(name).exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before {name} was written");
@@ -24,7 +24,7 @@ fn signal(child: &Child, name: &str) {
     assert!(kill.arg(name).arg(child.id().to_string()).status().unwrap().success());
 }
 
-fn start(place: &Place, line: &str) -> Child {
+pub(crate) fn start(place: &Place, line: &str) -> Child {
     let mut command = place.command(line);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

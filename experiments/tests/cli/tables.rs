@@ -1,5 +1,9 @@
 //! Tables that cannot be used, at each command that takes one.
 
+use experiments::Usage;
+use experiments::config::Dequantise;
+use experiments::problem::UserTable;
+
 use crate::{Place, assert_says};
 
 /// Bytes of an NPY file of version 1 with this header and these values.
@@ -142,4 +146,18 @@ fn small_wide_and_repeated_tables_can_be_fitted_by_every_preset() {
         }
     }
     assert_eq!(place.table("real-nvp-names.csv").names(), ["a", "a_2"]);
+}
+
+#[test]
+fn a_table_is_called_like_its_file_as_far_as_a_folder_can_be() {
+    let place = Place::new();
+    for (file, name) in [("my table.csv", "my-table"), (".hidden.csv", "hidden"), ("a.b.csv", "a")]
+    {
+        place.gaussian(file, 20);
+        let table = UserTable::read(&place.path(file), Dequantise::None).unwrap();
+        assert_eq!(table.name(), name);
+    }
+    place.gaussian("-.csv", 20);
+    let refused = UserTable::read(&place.path("-.csv"), Dequantise::None).unwrap_err();
+    assert!(refused.is::<Usage>() && refused.to_string().contains("rename it"), "{refused:#}");
 }

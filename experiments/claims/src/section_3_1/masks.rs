@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::activation::Activation;
 use flows_core::testing::perturb;
-use flows_core::{Architecture, Bijector, Context, Tape, Values, normals, stream, tensor};
+use flows_core::{Architecture, Bijector, Context, Error, Tape, Values, normals, stream, tensor};
 use flows_finite::Recurrent;
 use flows_finite::architecture::{
     AffineConfig, AutoregressiveFlow, Conditioner, LayerOrder, Perceptron, Residual,
@@ -55,7 +55,8 @@ fn check(setting: &Setting) -> Result<Findings> {
         table.row([layer.name.into(), a, b, c, d]);
     }
     let narrow = perceptron(vec![DIM - 2]);
-    let refused = narrow.build::<f64>(DIM, 0, &mut stream(setting.seed, "init")).is_err();
+    let built = narrow.build::<f64>(DIM, 0, &mut stream(setting.seed, "init"));
+    let refused = matches!(built, Err(Error::Parameter { .. }));
     findings.at_most(
         "entries that are present and forbidden",
         forbidden as f64,

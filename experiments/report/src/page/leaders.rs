@@ -13,7 +13,9 @@ use crate::record::Family;
 struct Contest {
     head: &'static str,
     /// What the winner has.
-    words: &'static str,
+    prize: fn(Measure) -> &'static str,
+    /// What the first of the other family is called.
+    first: &'static str,
     unit: &'static str,
     of: fn(Measure) -> &'static Number,
     more_is_better: bool,
@@ -22,28 +24,35 @@ struct Contest {
 const CONTESTS: [Contest; 4] = [
     Contest {
         head: "KL or NLL",
-        words: "lowest loss",
+        prize: |measure| match measure {
+            Measure::Divergence => "the lowest KL divergence",
+            Measure::NegativeLogLikelihood => "the lowest negative log-likelihood",
+        },
+        first: "best",
         unit: " nats",
         of: Measure::number,
         more_is_better: false,
     },
     Contest {
         head: "Log-densities / s",
-        words: "fastest log-densities",
+        prize: |_| "the fastest log-densities",
+        first: "fastest",
         unit: " a second",
         of: |_| &number::LOG_PROB_RATE,
         more_is_better: true,
     },
     Contest {
         head: "Draws / s",
-        words: "fastest draws",
+        prize: |_| "the fastest draws",
+        first: "fastest",
         unit: " a second",
         of: |_| &number::SAMPLE_RATE,
         more_is_better: true,
     },
     Contest {
         head: "Parameters",
-        words: "fewest parameters",
+        prize: |_| "the fewest parameters",
+        first: "smallest",
         unit: "",
         of: |_| &number::PARAMETERS,
         more_is_better: false,
@@ -53,6 +62,7 @@ const CONTESTS: [Contest; 4] = [
 /// The outcome of a contest: flows in order, the best first, and how many share the lead.
 struct Outcome<'a> {
     contest: &'a Contest,
+    measure: Measure,
     ranked: Vec<(&'a FlowResults, Value)>,
     leaders: usize,
 }
@@ -72,7 +82,7 @@ impl<'a> Outcome<'a> {
         let ranks = ranks(&ranked.iter().map(signed).collect::<Vec<_>>());
         let leads = |rank: &&Rank| **rank != Rank::Unmarked;
         let leaders = ranks.iter().filter(leads).count().max(ranked.len().min(1));
-        Self { contest, ranked, leaders }
+        Self { contest, measure, ranked, leaders }
     }
 
     /// The flows that are best or tied.
@@ -86,8 +96,8 @@ impl<'a> Outcome<'a> {
         self.leaders().iter().all(|(flow, _)| flow.flow.family == first).then_some(first)
     }
 
-    /// Such as `lowest loss: FFJORD (continuous, 0.030 ± 0.001 nats); the leading finite flow, Real NVP,
-    /// is 0.25 ± 0.01 nats above`.
+    /// Such as `FFJORD (continuous, 0.030 ± 0.001 nats) has the lowest KL divergence; the best finite
+    /// flow, Real NVP, is 0.25 ± 0.01 nats above it.`
     fn sentence(&self) -> Option<String> {
         let (first, best) = self.ranked.first()?;
         let family = first.flow.family;
@@ -100,20 +110,22 @@ impl<'a> Outcome<'a> {
             )
         };
         let names: Vec<String> = self.leaders().iter().map(named).collect();
+        let prize = (self.contest.prize)(self.measure);
         let mut sentence = match names.as_slice() {
-            [one] => format!("{}: {one}", self.contest.words),
-            many => format!("tied for {}: {}", self.contest.words, listed(many)),
+            [one] => format!("{one} has {prize}"),
+            many => format!("{} are tied for {prize}", listed(many)),
         };
         let rival = self.ranked.iter().find(|(flow, _)| flow.flow.family != family);
         if let (Some((flow, other)), Some(leading)) = (rival, self.family()) {
             let title = escape(&flow.flow.title);
             sentence += &format!(
-                "; the leading {} flow, {title}, {}",
+                "; the {} {} flow, {title}, {}",
+                self.contest.first,
                 if leading == Family::Finite { Family::Continuous } else { Family::Finite },
                 self.distance(best, other)
             );
         }
-        Some(sentence)
+        Some(sentence + ".")
     }
 
     /// How far `other` is behind `best`: a difference of nats, a ratio of anything else.
@@ -121,7 +133,7 @@ impl<'a> Outcome<'a> {
         if self.contest.unit == " nats" {
             let error = best.error.zip(other.error).map(|(a, b)| a.hypot(b));
             let gap = Value { value: other.value - best.value, error };
-            return format!("is {} nats above", format::estimate(gap));
+            return format!("is {} nats above it", format::estimate(gap));
         }
         let ratio = |a: &Value, b: &Value| {
             let relative = |e: &Value| e.error.unwrap_or(0.0) / e.value;
@@ -198,17 +210,12 @@ fn row(results: &ProblemResults) -> String {
 
 fn sentences(results: &ProblemResults) -> String {
     let outcomes = CONTESTS.iter().map(|contest| Outcome::of(contest, results).sentence());
-    let said: Vec<String> = outcomes.flatten().map(capitalised).collect();
+    let said: Vec<String> = outcomes.flatten().collect();
     let title = escape(&results.problem.title);
     if said.is_empty() {
         return format!("<li><strong>{title}</strong>: no run finished.</li>\n");
     }
-    format!("<li><strong>{title}</strong>: {}.</li>\n", said.join(". "))
-}
-
-fn capitalised(sentence: String) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    format!("<li><strong>{title}</strong>: {}</li>\n", said.join(" "))
 }
 
 /// How often each family leads in each contest.
@@ -226,5 +233,8 @@ fn overall(results: &Results) -> String {
         )
     });
     let counts: Vec<String> = counts.collect();
-    format!("<p>Problems on which a family leads. {}.</p>\n", counts.join("; "))
+    format!(
+        "<p>Problems on which a family leads, by what it leads in. {}.</p>\n",
+        counts.join("; ")
+    )
 }
