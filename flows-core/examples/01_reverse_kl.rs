@@ -5,7 +5,7 @@
 //! gradient, whose noise vanishes where the fit is exact. What the divergence ends at is minus the
 //! logarithm of the normaliser, as far as the fit is exact.
 //!
-//! Run with `cargo run --release -p flows-core --example 02_reverse_kl`.
+//! Run with `cargo run --release -p flows-core --example 01_reverse_kl`.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::ops::ControlFlow;

@@ -5,7 +5,7 @@
 //! Euler step z + h f(t, z) is a residual layer, its log-det is h tr J + O(h^2), and so both its value
 //! and its log-det tend to those of the ODE like 1 / K. Steps of order 4 tend there like 1 / K^4.
 //!
-//! Run with `cargo run --release -p flows-continuous --example 03_bridge`.
+//! Run with `cargo run --release -p flows-continuous --example 02_bridge`.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::num::NonZeroUsize;
