@@ -1,6 +1,6 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
-pub mod account;
+pub mod error_account;
 pub mod audit;
 pub mod cli;
 pub mod compare;
@@ -16,7 +16,7 @@ pub mod run;
 pub mod study;
 pub mod training;
 pub mod transport;
-pub mod use_run;
+pub mod trained_run;
 pub mod verify;
 
 use std::io::Write;
@@ -63,9 +63,9 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Run(arguments) => experiment::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fit(arguments) => fit::run(arguments),
-        Command::LogProb(arguments) => use_run::log_prob(arguments),
-        Command::Sample(arguments) => use_run::sample(arguments),
-        Command::Transform(arguments) => use_run::transform(arguments),
+        Command::LogProb(arguments) => trained_run::log_prob(arguments),
+        Command::Sample(arguments) => trained_run::sample(arguments),
+        Command::Transform(arguments) => trained_run::transform(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),
     }
 }

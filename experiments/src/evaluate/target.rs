@@ -10,7 +10,7 @@ use flows_report::Estimate;
 use flows_report::record::OnTarget;
 
 use super::{AUDIT_ROWS, CHUNK, round_trip};
-use crate::account::{ErrorAccount, account};
+use crate::error_account::{ErrorAccount, account};
 use crate::config::RunConfig;
 
 /// Draws from the flow, whole chunks.

@@ -19,7 +19,7 @@ mod sizes;
 mod study;
 mod tables;
 mod target;
-mod use_run;
+mod trained_run;
 
 use std::f64::consts::PI;
 use std::path::PathBuf;

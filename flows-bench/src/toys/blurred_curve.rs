@@ -199,25 +199,6 @@ fn push_runs(runs: &mut Vec<Range<usize>>, matters: impl Iterator<Item = bool>) 
 /// Largest difference between two versions of a density over the points of `window` where it is not
 /// negligible: within about seven standard deviations of the noise.
 #[cfg(test)]
-pub(super) fn greatest_difference(
-    window: [f64; 4],
-    a: impl Fn([f64; 2]) -> f64,
-    b: impl Fn([f64; 2]) -> f64,
-) -> f64 {
-    let mut greatest: f64 = 0.0;
-    for i in 0..70 {
-        for j in 0..70 {
-            let at = |low: f64, high: f64, i: i32| low + (high - low) * f64::from(i) / 69.0;
-            let x = [at(window[0], window[1], i), at(window[2], window[3], j)];
-            if a(x) > -25.0 {
-                greatest = greatest.max((a(x) - b(x)).abs());
-            }
-        }
-    }
-    greatest
-}
-
-#[cfg(test)]
 impl<K: Kernel> BlurredCurve<K> {
     /// The density without the index.
     pub(super) fn full_log_density(&self, x: [f64; 2]) -> f64 {

@@ -15,7 +15,7 @@ const NOISE: f64 = 0.1;
 const SCALE: f64 = 2.0;
 const SHIFT: [f64; 2] = [-1.0, -0.2];
 /// Panels of each moon, each four noise scales long.
-const PANELS: usize = 8;
+pub(super) const PANELS: usize = 8;
 const ORDER: usize = 12;
 
 pub(super) const CARD: Card = Card {
@@ -41,7 +41,7 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
 
 static CURVE: LazyLock<BlurredCurve<Gaussian>> = LazyLock::new(|| curve(PANELS));
 
-fn curve(panels: usize) -> BlurredCurve<Gaussian> {
+pub(super) fn curve(panels: usize) -> BlurredCurve<Gaussian> {
     let edges: Vec<f64> = (0..=panels).map(|i| PI * i as f64 / panels as f64).collect();
     let rule = composite(&edges, ORDER);
     let nodes = MOONS
@@ -59,38 +59,4 @@ fn curve(panels: usize) -> BlurredCurve<Gaussian> {
 
 pub(super) fn log_density(x: [f64; 2]) -> f64 {
     CURVE.log_density(x)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::blurred_curve::greatest_difference;
-    use super::{CARD, PANELS, curve, log_density};
-
-    #[test]
-    fn three_times_the_panels_without_index_agree_within_the_stated_error() {
-        let fine = curve(3 * PANELS);
-        let difference =
-            greatest_difference(CARD.window, log_density, |x| fine.full_log_density(x));
-        assert!(difference < CARD.density_error, "{difference}");
-    }
-
-    #[test]
-    fn the_log_density_agrees_with_adaptive_quadrature() {
-        // Integral over the curve in twenty digits, straight from the definition of the sampler.
-        for (x, exact) in
-            [([0.5, 0.25], -4.075_733_321_347_42), ([-1.5, 1.25], -4.416_218_768_519_42)]
-        {
-            let value = log_density(x);
-            assert!((value - exact).abs() < CARD.density_error, "{x:?}: {value}");
-        }
-    }
-
-    #[test]
-    fn far_out_the_relative_error_is_below_one_percent() {
-        let fine = curve(4 * PANELS);
-        for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
-            let (coarse, fine) = (log_density(x), fine.full_log_density(x));
-            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{x:?}: {coarse} {fine}");
-        }
-    }
 }

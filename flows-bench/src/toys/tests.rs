@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Entropy, Toy, UnknownToy};
+use super::{Entropy, Toy, UnknownToy, moons, swissroll, two_spirals};
 
 const ROWS: usize = 200_000;
 
@@ -171,4 +171,72 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
     let message = error.to_string();
     assert!(message.contains("\"moon\""));
     assert!(Toy::ALL.iter().all(|toy| message.contains(toy.name())));
+}
+
+/// A toy whose density is a quadrature along a curve: the same with more panels and without its index,
+/// and two values by adaptive quadrature in twenty digits, straight from the definition of the sampler.
+struct OnCurve {
+    toy: Toy,
+    panels: usize,
+    finer: fn(usize) -> Box<dyn Fn([f64; 2]) -> f64>,
+    exact: [([f64; 2], f64); 2],
+}
+
+macro_rules! on_curve {
+    ($toy:ident, $module:ident, $first:expr, $second:expr) => {
+        OnCurve {
+            toy: Toy::$toy,
+            panels: $module::PANELS,
+            finer: |panels| {
+                let curve = $module::curve(panels);
+                Box::new(move |x| curve.full_log_density(x))
+            },
+            exact: [([0.5, 0.25], $first), ([-1.5, 1.25], $second)],
+        }
+    };
+}
+
+const ON_CURVES: [OnCurve; 3] = [
+    on_curve!(Swissroll, swissroll, -8.769_700_435_177_22, -2.699_335_719_257_42),
+    on_curve!(Moons, moons, -4.075_733_321_347_42, -4.416_218_768_519_42),
+    on_curve!(TwoSpirals, two_spirals, -8.806_800_802_233_05, -6.644_220_536_112_39),
+];
+
+fn greatest_difference(
+    window: [f64; 4],
+    a: impl Fn([f64; 2]) -> f64,
+    b: impl Fn([f64; 2]) -> f64,
+) -> f64 {
+    let mut greatest: f64 = 0.0;
+    for i in 0..70 {
+        for j in 0..70 {
+            let at = |low: f64, high: f64, i: i32| low + (high - low) * f64::from(i) / 69.0;
+            let x = [at(window[0], window[1], i), at(window[2], window[3], j)];
+            if a(x) > -25.0 {
+                greatest = greatest.max((a(x) - b(x)).abs());
+            }
+        }
+    }
+    greatest
+}
+
+
+#[test]
+fn quadratures_along_curves_are_as_accurate_as_they_say() {
+    for OnCurve { toy, panels, finer, exact } in ON_CURVES {
+        let fine = finer(3 * panels);
+        let stated = toy.card().density_error;
+        let difference = greatest_difference(toy.window(), |x| toy.log_density(x), fine);
+        assert!(difference < stated, "{toy}: {difference}");
+        for (x, exact) in exact {
+            let value = toy.log_density(x);
+            assert!((value - exact).abs() < stated, "{toy} at {x:?}: {value}");
+        }
+        // Far out the relative error is below one percent.
+        let fine = finer(4 * panels);
+        for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
+            let (coarse, fine) = (toy.log_density(x), fine(x));
+            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{toy} {x:?}: {coarse} {fine}");
+        }
+    }
 }

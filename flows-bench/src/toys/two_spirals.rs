@@ -20,7 +20,7 @@ const DIVISOR: f64 = 3.0;
 /// Gaussian noise, after the division.
 const NOISE: f64 = 0.1;
 /// A spiral is 158 noise scales long; a panel takes four of them.
-const PANELS: usize = 40;
+pub(super) const PANELS: usize = 40;
 const ORDER: usize = 12;
 
 pub(super) const CARD: Card = Card {
@@ -43,7 +43,7 @@ pub(super) fn draw(rng: &mut impl Rng) -> [f64; 2] {
 
 static CURVE: LazyLock<BlurredCurve<BoxedGaussian>> = LazyLock::new(|| curve(PANELS));
 
-fn curve(panels: usize) -> BlurredCurve<BoxedGaussian> {
+pub(super) fn curve(panels: usize) -> BlurredCurve<BoxedGaussian> {
     // Length grows almost like (n + 1)² − 1, in which the edges are equally spaced.
     let all = (LAST + 1.0).powi(2) - 1.0;
     let edge = |i: usize| (1.0 + all * i as f64 / panels as f64).sqrt() - 1.0;
@@ -65,38 +65,4 @@ fn curve(panels: usize) -> BlurredCurve<BoxedGaussian> {
 
 pub(super) fn log_density(x: [f64; 2]) -> f64 {
     CURVE.log_density(x)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::blurred_curve::greatest_difference;
-    use super::{CARD, PANELS, curve, log_density};
-
-    #[test]
-    fn three_times_the_panels_without_index_agree_within_the_stated_error() {
-        let fine = curve(3 * PANELS);
-        let difference =
-            greatest_difference(CARD.window, log_density, |x| fine.full_log_density(x));
-        assert!(difference < CARD.density_error, "{difference}");
-    }
-
-    #[test]
-    fn the_log_density_agrees_with_adaptive_quadrature() {
-        // Integral over the curve in twenty digits, straight from the definition of the sampler.
-        for (x, exact) in
-            [([0.5, 0.25], -8.806_800_802_233_05), ([-1.5, 1.25], -6.644_220_536_112_39)]
-        {
-            let value = log_density(x);
-            assert!((value - exact).abs() < CARD.density_error, "{x:?}: {value}");
-        }
-    }
-
-    #[test]
-    fn far_out_the_relative_error_is_below_one_percent() {
-        let fine = curve(4 * PANELS);
-        for x in [[30.0, -30.0], [-8.0, 0.0], [0.0, 1e4], [12.0, 3.0]] {
-            let (coarse, fine) = (log_density(x), fine.full_log_density(x));
-            assert!((coarse - fine).abs() < 0.01 * fine.abs(), "{x:?}: {coarse} {fine}");
-        }
-    }
 }
