@@ -20,7 +20,7 @@ use rand::{Rng, RngExt};
 
 use crate::continuous::row_batch::{RowBatch, solve_batch};
 use crate::continuous::solve::GradientMethod;
-use crate::dynamics::AugmentedDynamics;
+use crate::dynamics::Dynamics;
 use crate::dynamics::penalty::Penalties;
 use crate::field::Field;
 use crate::field::velocity::Velocity;
@@ -209,12 +209,8 @@ impl<E: Real> Continuous<E> {
         }
     }
 
-    fn dynamics(
-        &self,
-        with_trace: bool,
-        penalties: &[(crate::Penalty, f64)],
-    ) -> AugmentedDynamics<E> {
-        AugmentedDynamics {
+    fn dynamics(&self, with_trace: bool, penalties: &[(crate::Penalty, f64)]) -> Dynamics<E> {
+        Dynamics {
             kernel: Arc::clone(self.field.kernel()),
             divergence: with_trace.then_some(self.accuracy().divergence),
             penalties: penalties.iter().map(|(penalty, _)| *penalty).collect(),

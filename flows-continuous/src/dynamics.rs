@@ -19,7 +19,7 @@ use crate::field::{FieldGradients, FieldInput, FieldKernel};
 
 /// The augmented dynamics of a vector field.
 #[derive(Clone, Debug)]
-pub(crate) struct AugmentedDynamics<E> {
+pub(crate) struct Dynamics<E> {
     pub(crate) kernel: Arc<dyn FieldKernel<E>>,
     /// `None` if only the velocity is wanted.
     pub(crate) divergence: Option<Divergence>,
@@ -121,7 +121,7 @@ pub(crate) struct DynamicsGradients<'a, 'b, E> {
     pub(crate) parameters: &'a mut [&'b mut [E]],
 }
 
-impl<E: Real> AugmentedDynamics<E> {
+impl<E: Real> Dynamics<E> {
     /// Without penalties.
     pub(crate) fn new(kernel: &Arc<dyn FieldKernel<E>>, divergence: Option<Divergence>) -> Self {
         Self { kernel: Arc::clone(kernel), divergence, penalties: Vec::new() }

@@ -18,7 +18,7 @@ use flows_core::lanes::{add, add_product, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Real, Result};
 
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
+use crate::dynamics::{Buffers, Dynamics, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::fixed_step::{integrate, uniform_time};
 use crate::solver::runge_kutta::SolveGradients;
 use crate::solver::solution::{FieldError, Keep};
@@ -29,7 +29,7 @@ const TOGETHER: usize = 64;
 
 /// The adjoint of a solve from `times[0]` to `times[1]`.
 pub(crate) struct Adjoint<'a, E> {
-    pub(crate) dynamics: &'a AugmentedDynamics<E>,
+    pub(crate) dynamics: &'a Dynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) learns_end: bool,

@@ -8,7 +8,7 @@ use flows_core::operation::LANES;
 use rayon::prelude::*;
 
 use crate::continuous::row_batch::RowBatch;
-use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
+use crate::dynamics::{Dynamics, Evaluation, FixedInputs};
 use crate::solver::monitor::Problem;
 use crate::solver::path::Room;
 use crate::solver::row_wise::Waiting;
@@ -28,7 +28,7 @@ struct Block<E> {
 
 /// The augmented dynamics with parameters, rows and buffers.
 pub(crate) struct BatchedDynamics<'a, E: Real> {
-    dynamics: &'a AugmentedDynamics<E>,
+    dynamics: &'a Dynamics<E>,
     parameters: Vec<&'a [E]>,
     blocks: Vec<Block<E>>,
     /// Evaluations for the directions of the trace estimate.
@@ -41,7 +41,7 @@ impl<'a, E: Real> BatchedDynamics<'a, E> {
     /// For a solve from `start` at `time`; start, context and probes row by row. Stages of accepted
     /// steps are kept while there is `room`.
     pub(crate) fn new(
-        dynamics: &'a AugmentedDynamics<E>,
+        dynamics: &'a Dynamics<E>,
         time: f64,
         batch: &'a RowBatch<E>,
         keep: Option<(Room, usize)>,

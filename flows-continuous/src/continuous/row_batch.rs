@@ -7,7 +7,7 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use rayon::prelude::*;
 
-use crate::dynamics::AugmentedDynamics;
+use crate::dynamics::Dynamics;
 use crate::solver::control::Adaptive;
 use crate::solver::row_wise::{Waiting, solve_rows};
 use crate::solver::solution::RowReport;
@@ -72,10 +72,7 @@ impl<E: Real> RowBatch<E> {
     }
 
     /// The rows, a block at a time.
-    pub(crate) fn blocks(
-        &self,
-        dynamics: &AugmentedDynamics<E>,
-    ) -> impl Iterator<Item = Waiting<E>> {
+    pub(crate) fn blocks(&self, dynamics: &Dynamics<E>) -> impl Iterator<Item = Waiting<E>> {
         let (dim, width) = (dynamics.kernel.dim(), dynamics.width());
         let features = dynamics.kernel.context_dim();
         let rows = self.start.len() / dim;
@@ -100,7 +97,7 @@ type Solved<E> = (Vec<(usize, RowReport)>, Vec<E>);
 ///
 /// Threads take the next rows as lanes get free; the result of a row does not depend on its lane.
 pub(crate) fn solve_batch<E: Real>(
-    dynamics: &AugmentedDynamics<E>,
+    dynamics: &Dynamics<E>,
     (settings, times): (Adaptive, [f64; 2]),
     batch: &RowBatch<E>,
 ) -> (Vec<E>, Vec<RowReport>) {

@@ -10,7 +10,7 @@ use super::Continuous;
 use crate::continuous::batched::BatchedDynamics;
 use crate::continuous::row_batch::{RowBatch, State, lanes, solve_batch};
 use crate::continuous::solve::{Counts, GradientMethod, Solve, SolveMode, SolveWorkspace};
-use crate::dynamics::AugmentedDynamics;
+use crate::dynamics::Dynamics;
 use crate::solver::control::{Adaptive, Method};
 use crate::solver::path::{Path, Room, Steps, spacing};
 use crate::solver::solution::{Keep, Status};
@@ -20,7 +20,7 @@ impl<E: Real> Continuous<E> {
     /// Solves between two times: the end, the log-det and each penalty, as one tensor each.
     pub(super) fn solve(
         &self,
-        dynamics: AugmentedDynamics<E>,
+        dynamics: Dynamics<E>,
         input: &Batch<E>,
         context: &Context<E>,
         times: [f64; 2],
@@ -85,7 +85,7 @@ impl<E: Real> Continuous<E> {
     /// the kept states and stages. With `room`, a backward pass may follow.
     fn shared(
         &self,
-        dynamics: &AugmentedDynamics<E>,
+        dynamics: &Dynamics<E>,
         (settings, method): (Adaptive, Method),
         times: [f64; 2],
         rows: &RowBatch<E>,
@@ -125,7 +125,7 @@ impl<E: Real> Continuous<E> {
 
 /// The row-wise solver without a tape: rows take any free lane.
 fn unrecorded<E: Real>(
-    dynamics: &AugmentedDynamics<E>,
+    dynamics: &Dynamics<E>,
     (settings, times): (Adaptive, [f64; 2]),
     rows: &RowBatch<E>,
 ) -> Result<(Vec<Batch<E>>, Work)> {

@@ -9,7 +9,7 @@ use flows_core::{Real, Result, Scratch, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::continuous::adjoint::Adjoint;
-use crate::dynamics::{AugmentedDynamics, FixedInputs};
+use crate::dynamics::{Dynamics, FixedInputs};
 use crate::lane_sums::move_lane;
 use crate::solver::control::Adaptive;
 use crate::solver::fixed_step::uniform_time;
@@ -99,7 +99,7 @@ impl Counts {
 /// logarithm of the end time.
 #[derive(Debug)]
 pub(crate) struct Solve<E> {
-    pub(crate) dynamics: AugmentedDynamics<E>,
+    pub(crate) dynamics: Dynamics<E>,
     pub(crate) solver: Solver,
     pub(crate) times: [f64; 2],
     pub(crate) mode: SolveMode<E>,

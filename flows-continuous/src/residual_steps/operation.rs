@@ -8,7 +8,7 @@ use flows_core::operation::{LANES, Operation, Recorded};
 use flows_core::{Direction, Error, Real, Result, Scratch, Tally, Work};
 
 use crate::dynamics::divergence::Divergence;
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
+use crate::dynamics::{Buffers, Dynamics, DynamicsGradients, Evaluation, FixedInputs};
 use crate::field::FieldKernel;
 use crate::residual_steps::elimination::eliminate;
 use crate::residual_steps::fixed_point::solve;
@@ -177,7 +177,7 @@ fn check_finite<E: Real>(quantity: &'static str, values: &[E]) -> Result<()> {
 
 /// A field at its last point of evaluation, with the Jacobian if the divergence is exact.
 struct Pass<'a, E: Real> {
-    dynamics: AugmentedDynamics<E>,
+    dynamics: Dynamics<E>,
     fixed: FixedInputs<'a, E>,
     at: Evaluation<E>,
     buffers: Buffers<E>,
@@ -190,7 +190,7 @@ impl<'a, E: Real> Pass<'a, E> {
         fixed: FixedInputs<'a, E>,
         z: &[E],
     ) -> Self {
-        let dynamics = AugmentedDynamics::new(kernel, divergence);
+        let dynamics = Dynamics::new(kernel, divergence);
         let (at, _) = dynamics.start(0.0, z, fixed);
         Self { dynamics, fixed, at, buffers: Buffers::default() }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flows_core::Real;
 use flows_core::operation::LANES;
 
-use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
+use crate::dynamics::{Dynamics, Evaluation, FixedInputs};
 use crate::solver::runge_kutta::{SolveGradients, Stepper};
 
 /// Default number of checkpoints.
@@ -82,11 +82,7 @@ pub(crate) struct Room {
 
 impl Room {
     /// `bytes` for steps of `stages` stages.
-    pub(crate) fn new<E: Real>(
-        bytes: usize,
-        dynamics: &AugmentedDynamics<E>,
-        stages: usize,
-    ) -> Self {
+    pub(crate) fn new<E: Real>(bytes: usize, dynamics: &Dynamics<E>, stages: usize) -> Self {
         Self { bytes, step: dynamics.bytes().map(|evaluation| evaluation * stages) }
     }
 

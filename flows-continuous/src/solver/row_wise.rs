@@ -15,7 +15,7 @@ use flows_core::Real;
 use flows_core::operation::LANES;
 use step_control::Lane;
 
-use crate::dynamics::{AugmentedDynamics, Evaluation, FixedInputs};
+use crate::dynamics::{Dynamics, Evaluation, FixedInputs};
 use crate::lane_sums::move_lane;
 use crate::solver::control::{Adaptive, Constants, FirstStep, Method};
 use crate::solver::recorder::Recorder;
@@ -63,7 +63,7 @@ pub(crate) struct Done<'a, E> {
 
 /// The rows in the solver's lanes.
 struct Lanes<'a, E: Real> {
-    dynamics: &'a AugmentedDynamics<E>,
+    dynamics: &'a Dynamics<E>,
     parameters: &'a [&'a [E]],
     settings: Adaptive,
     times: [f64; 2],
@@ -71,7 +71,7 @@ struct Lanes<'a, E: Real> {
     /// `(width, LANES)`
     state: Vec<E>,
     next: Vec<E>,
-    /// AugmentedDynamics of the stages, `(width, LANES)` each; the first are those of the state.
+    /// Dynamics of the stages, `(width, LANES)` each; the first are those of the state.
     stages: Vec<Vec<E>>,
     /// State of the latest stage.
     inner: Vec<E>,
@@ -95,7 +95,7 @@ struct Ready<E> {
 ///
 /// With a `record`, the rows of the only block keep their lanes and their steps are recorded.
 pub(crate) fn solve_rows<E: Real>(
-    dynamics: &AugmentedDynamics<E>,
+    dynamics: &Dynamics<E>,
     parameters: &[&[E]],
     (settings, times): (Adaptive, [f64; 2]),
     mut fetch: impl FnMut() -> Option<Waiting<E>>,
@@ -126,7 +126,7 @@ pub(crate) fn solve_rows<E: Real>(
 
 impl<'a, E: Real> Lanes<'a, E> {
     fn new(
-        dynamics: &'a AugmentedDynamics<E>,
+        dynamics: &'a Dynamics<E>,
         parameters: &'a [&'a [E]],
         settings: Adaptive,
         times: [f64; 2],

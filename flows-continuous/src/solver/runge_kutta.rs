@@ -14,12 +14,12 @@ use flows_core::Real;
 use flows_core::lanes::{add, add_product};
 use flows_core::operation::LANES;
 
-use crate::dynamics::{AugmentedDynamics, Buffers, DynamicsGradients, Evaluation, FixedInputs};
+use crate::dynamics::{Buffers, Dynamics, DynamicsGradients, Evaluation, FixedInputs};
 use crate::solver::tableau::Tableau;
 
 /// A Runge-Kutta step with reusable stages.
 pub(crate) struct Stepper<'a, E: Real> {
-    dynamics: &'a AugmentedDynamics<E>,
+    dynamics: &'a Dynamics<E>,
     tableau: &'static Tableau,
     pub(crate) stages: Vec<Evaluation<E>>,
     d_rates: Vec<E>,
@@ -41,7 +41,7 @@ pub(crate) struct SolveGradients<'a, 'b, E> {
 impl<'a, E: Real> Stepper<'a, E> {
     /// For a solve with the directions of `start`.
     pub(crate) fn new(
-        dynamics: &'a AugmentedDynamics<E>,
+        dynamics: &'a Dynamics<E>,
         tableau: &'static Tableau,
         start: &Evaluation<E>,
     ) -> Self {
