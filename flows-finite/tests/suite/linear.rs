@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{Tolerance, assert_error, check_bijector, normal_point, perturb};
 use flows_core::{
     Batch, Bijector, Chain, Context, Error, Layer, Map, Parameters, Real, Role, Stream, Tape,
     Values, normals, stream,
@@ -289,9 +289,21 @@ fn a_large_generator_has_the_right_gradient() {
 #[test]
 fn settings_and_parameters_out_of_range_are_errors() {
     let rng = &mut stream(1, "init");
-    assert!(Orthogonal::new(0, Generator::Cayley).is_err());
-    assert!(Orthogonal::new(3, Generator::Householder(0)).is_err());
-    assert!(Triangular::new(0, Triangle::Lower).is_err());
+    assert_error!(
+        Orthogonal::new(0, Generator::Cayley),
+        Error::Parameter { .. },
+        ["features of an orthogonal map", "at least 1"]
+    );
+    assert_error!(
+        Orthogonal::new(3, Generator::Householder(0)),
+        Error::Parameter { .. },
+        ["reflections", "at least 1"]
+    );
+    assert_error!(
+        Triangular::new(0, Triangle::Lower),
+        Error::Parameter { .. },
+        ["features of a triangular layer", "at least 1"]
+    );
     let z = batch(vec![0.3; 4], 2, 2).unwrap();
     for (generator, part, values) in [
         (Generator::Cayley, "skew", [0.0, 0.0, f64::NAN, 0.0]),

@@ -2,12 +2,12 @@
 //! another system on [0, 1]; here on [-1/2, 1/2].
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::testing::{close, flat, golden};
 use flows_finite::Tails;
 use flows_finite::architecture::{SplineConfig, TransformerConfig};
 use serde_json::Value;
 
-use crate::elements::{at, flat, golden};
-use crate::scalar_map::close;
+use crate::elements::at;
 
 /// Smallest width and height of a bin, as a part of the interval, and smallest density.
 const SMALLEST: f64 = 1e-3;
