@@ -4,8 +4,8 @@
 use flows_core::tensor::set_values;
 use flows_core::testing::{Tolerance, check_bijector, close, normal_point, perturb};
 use flows_core::{
-    Bijector, Context, Cost, Costs, Direction, Error, Layer, Layouts, LogDet, Map, Parameters,
-    Start, Tape, Tensors, Values, stream,
+    Bijector, Context, Cost, Costs, Direction, Error, Layer, Layouts, LogDet, Parameters, Start,
+    Tape, Tensors, Values, stream,
 };
 
 use super::maps::{Bend, Boxed, CONTEXT, Scale, Shear, Sinh, context, points, sinh};

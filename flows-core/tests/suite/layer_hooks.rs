@@ -5,7 +5,7 @@
 use flows_core::operation::LANES;
 use flows_core::testing::{assert_error, close};
 use flows_core::{
-    Bijector, Context, Direction, Error, Inverse, Layer, LogDet, Map, Parameters, Part, Pixelwise,
+    Bijector, Context, Direction, Error, Inverse, Layer, LogDet, Parameters, Part, Pixelwise,
     Purpose, Tape, Values, stream,
 };
 use rand::Rng;
