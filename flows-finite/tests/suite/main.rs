@@ -26,6 +26,7 @@ mod golden_residual;
 mod image_layers;
 mod integrated;
 mod linear;
+mod linear_precision;
 mod monotone;
 mod orders;
 mod pairs;
