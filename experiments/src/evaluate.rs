@@ -11,9 +11,9 @@ use flows_report::Estimate;
 use flows_report::grid::{IMAGE_CELLS, centres};
 use flows_report::record::Audit;
 
-use crate::error_account::{ErrorAccount, account};
 use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
+use crate::error_account::{ErrorAccount, account};
 use crate::problem::ProblemData;
 use crate::transport::transport;
 

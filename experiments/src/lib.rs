@@ -1,10 +1,10 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
-pub mod error_account;
 pub mod audit;
 pub mod cli;
 pub mod compare;
 pub mod config;
+pub mod error_account;
 pub mod evaluate;
 pub mod experiment;
 pub mod fit;
@@ -14,9 +14,9 @@ pub mod problem;
 pub mod progress;
 pub mod run;
 pub mod study;
+pub mod trained_run;
 pub mod training;
 pub mod transport;
-pub mod trained_run;
 pub mod verify;
 
 use std::io::Write;

@@ -35,7 +35,8 @@ impl Shape {
     pub fn squeezed(self) -> Result<Self> {
         for size in [self.height, self.width] {
             if size == 0 || !size.is_multiple_of(2) {
-                let (name, requirement) = ("height and width of a squeezed image", "even");
+                let (name, requirement) =
+                    ("height and width of a squeezed image", "even and at least 2");
                 return Err(Error::Parameter { name, requirement, value: size as f64 });
             }
         }

@@ -10,8 +10,8 @@ use flows_report::Estimate;
 use flows_report::record::OnTarget;
 
 use super::{AUDIT_ROWS, CHUNK, round_trip};
-use crate::error_account::{ErrorAccount, account};
 use crate::config::RunConfig;
+use crate::error_account::{ErrorAccount, account};
 
 /// Draws from the flow, whole chunks.
 const DRAWS: usize = 25 * CHUNK;

@@ -220,7 +220,6 @@ fn greatest_difference(
     greatest
 }
 
-
 #[test]
 fn quadratures_along_curves_are_as_accurate_as_they_say() {
     for OnCurve { toy, panels, finer, exact } in ON_CURVES {

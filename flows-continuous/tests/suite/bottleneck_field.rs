@@ -4,7 +4,8 @@
 use flows_continuous::BottleneckField;
 use flows_core::activation::Activation;
 use flows_core::operation::LANES;
-use flows_core::{normals, stream};
+use flows_core::testing::assert_error;
+use flows_core::{Error, normals, stream};
 use nalgebra::DMatrix;
 
 use crate::field_case::{Case, assert_near};
@@ -200,7 +201,14 @@ fn probes_of_the_narrow_layer_are_unbiased_with_less_variance_than_those_of_the_
 
 #[test]
 fn widths_of_nothing_are_refused() {
-    for (dim, hidden, narrow) in [(0, 1, 1), (1, 0, 1), (1, 1, 0)] {
-        assert!(BottleneckField::new(dim, 0, &[hidden], narrow, Activation::Tanh).is_err());
+    let layer = "width of a layer";
+    for ((dim, hidden, narrow), name) in
+        [((0, 1, 1), "dimension"), ((1, 0, 1), layer), ((1, 1, 0), layer)]
+    {
+        assert_error!(
+            BottleneckField::new(dim, 0, &[hidden], narrow, Activation::Tanh),
+            Error::Parameter { .. },
+            [name, "at least 1"]
+        );
     }
 }

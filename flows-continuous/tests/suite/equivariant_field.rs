@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::EquivariantField;
+use flows_core::Error;
 use flows_core::operation::LANES;
+use flows_core::testing::assert_error;
 
 use crate::field_case::{Case, assert_near};
 
@@ -171,7 +173,13 @@ fn the_field_is_equivariant_and_its_trace_invariant() {
 
 #[test]
 fn counts_of_nothing_are_refused() {
-    for [particles, space, functions] in [[0, 1, 1], [1, 0, 1], [1, 1, 0]] {
-        assert!(EquivariantField::new(particles, space, functions).is_err());
+    for ([particles, space, functions], name) in
+        [([0, 1, 1], "particles"), ([1, 0, 1], "space"), ([1, 1, 0], "radial functions")]
+    {
+        assert_error!(
+            EquivariantField::new(particles, space, functions),
+            Error::Parameter { .. },
+            [name, "at least 1"]
+        );
     }
 }

@@ -10,6 +10,7 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{assert_error, is_complete};
 use flows_core::{
     Architecture, Batch, Bijector, Context, Error, LastLayer, Mapped, Network, Real, Result, Tape,
     Values, normals, stream,
@@ -61,7 +62,7 @@ fn all_ways<E: Real>(flow: &dyn Bijector<E>, z: &Batch<E>) -> Vec<(&'static str,
     ]
 }
 
-/// Every way ends with an error that passes `check` and reads as a sentence.
+/// Every way ends with an error that passes `check` and says all that its kind has to.
 fn all_fail<E: Real>(
     flow: &dyn Bijector<E>,
     z: &Batch<E>,
@@ -77,7 +78,7 @@ fn all_fail<E: Real>(
         let Err(error) = result else { panic!("{way} answered") };
         let sentence = error.to_string();
         assert!(check(&error), "{way}: {sentence}");
-        assert!(sentence.split_whitespace().count() > 5, "{way}: {sentence}");
+        is_complete(&error);
         assert!(!sentence.contains("NaN evaluations"), "{way}: {sentence}");
     }
     assert!(asked > 0);
@@ -151,13 +152,21 @@ fn an_interval_without_a_length_is_refused() {
     let accuracy = exact(dopri5(1e-6));
     for times in [[0.0, 0.0], [1.0, 1.0], [0.0, f64::NAN], [0.0, f64::INFINITY], [f64::NAN, 1.0]] {
         let result = Continuous::new(network::<f64>(&[4]), times, accuracy, accuracy);
-        let Err(error) = result else { panic!("{times:?} was taken") };
-        assert!(error.to_string().contains("interval"), "{error}");
+        let named = ["length of the time interval", "finite and not 0"];
+        assert_error!(result, Error::Parameter { .. }, [named[0], named[1]], "{times:?}");
     }
     let none = Divergence::Hutchinson(Hutchinson { probes: 0, ..Hutchinson::default() });
     let without = Accuracy { divergence: none, ..accuracy };
-    assert!(Continuous::new(network::<f64>(&[4]), [0.0, 1.0], without, accuracy).is_err());
-    assert!(Continuous::new(network::<f64>(&[4]), [0.0, 1.0], accuracy, without).is_err());
+    assert_error!(
+        Continuous::new(network::<f64>(&[4]), [0.0, 1.0], without, accuracy),
+        Error::Parameter { .. },
+        ["probes", "between 1 and 1000", "got 0"]
+    );
+    assert_error!(
+        Continuous::new(network::<f64>(&[4]), [0.0, 1.0], accuracy, without),
+        Error::Parameter { .. },
+        ["probes", "between 1 and 1000", "got 0"]
+    );
 }
 
 #[test]
@@ -225,6 +234,11 @@ fn an_end_time_that_is_not_positive_is_refused() {
     // Documented as > 0; a negative end would exchange the directions without a word.
     for end_time in [0.0, -1.0, f64::NAN] {
         let config = ContinuousFlow { end_time, ..ContinuousFlow::default() };
-        assert!(config.build::<f64>(2, 0, &mut stream(1, "init")).is_err(), "{end_time} was taken");
+        assert_error!(
+            config.build::<f64>(2, 0, &mut stream(1, "init")),
+            Error::Parameter { .. },
+            ["end_time", "positive and finite", &format!("got {end_time}")],
+            "{end_time} was taken"
+        );
     }
 }

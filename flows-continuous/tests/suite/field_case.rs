@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use flows_continuous::{FieldGradients, FieldInput, FieldKernel};
 use flows_core::operation::LANES;
+use flows_core::testing::distance_to_scale;
 use flows_core::{LastLayer, Real, Scratch, normals, stream};
 
 /// Step of the differences. With four points their error is h^4 = 1e-12 times a fifth derivative
@@ -53,18 +54,9 @@ pub(crate) fn slopes(f: impl Fn(f64) -> Vec<f64>) -> Vec<f64> {
     (0..a.len()).map(at).collect()
 }
 
-/// Largest distance of two blocks, in units of the larger of 1 and the largest expected value.
-pub(crate) fn distance(got: &[f64], expected: &[f64]) -> f64 {
-    assert_eq!(got.len(), expected.len());
-    let scale = expected.iter().fold(1.0_f64, |m, v| m.max(v.abs()));
-    let far = got.iter().zip(expected).map(|(g, e)| (g - e).abs());
-    // NaN must not be lost by the maximum.
-    far.fold(0.0_f64, |m, v| if v > m || v.is_nan() { v } else { m }) / scale
-}
-
 #[track_caller]
 pub(crate) fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
-    let far = distance(got, expected);
+    let far = distance_to_scale(got, expected);
     assert!(far <= tolerance, "{what}: {far:e} > {tolerance:e}");
 }
 
@@ -199,7 +191,7 @@ impl Case {
             let (state, time, context) = self.row(lane);
             let expected = plain(&self.parameters, &state, time, &context);
             let got: Vec<f64> = got.chunks(LANES).map(|row| row[lane]).collect();
-            let far = distance(&got, &expected);
+            let far = distance_to_scale(&got, &expected);
             assert!(far <= tolerance, "velocity of lane {lane}: {far:e}");
         }
     }

@@ -5,36 +5,14 @@ use flows_continuous::{Accuracy, Adaptive, Continuous, Divergence, MlpField, Sol
 use flows_core::activation::Activation;
 use flows_core::rowwise::{gradient_of_mean, mean, sum};
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{close, flat, golden};
 use flows_core::{
     Base, Batch, Bijector, Context, LastLayer, Network, Parameters, Tape, Values, stream,
 };
 use serde_json::Value;
 
-/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-pub(crate) fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
-
-pub(crate) fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
-
-/// 1e-6 at rtol 1e-9, as the solver's tolerance allows.
-pub(crate) fn close(what: &str, got: &[f64], expected: &[f64]) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (got, expected) in got.iter().zip(expected) {
-        assert!(
-            (got - expected).abs() <= 1e-6 * (1.0 + expected.abs()),
-            "{what}: {got} {expected}"
-        );
-    }
-}
+/// As the solver allows at rtol 1e-9.
+pub(crate) const TOLERANCE: f64 = 1e-6;
 
 const ACCURACY: Accuracy = Accuracy {
     solver: Solver::Dopri5(Adaptive {
@@ -104,8 +82,8 @@ pub(crate) fn check_gradients(flow: &Continuous<f64>, case: &Value) {
     let (z, dim) = (inputs(case), flow.dim());
     let mut tape = Tape::recording();
     let out = flow.forward(&z, &Context::none(), &mut tape).unwrap();
-    close("outputs", &out.value.values(), &flat(&case["outputs"]));
-    close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
+    close("outputs", &out.value.values(), &flat(&case["outputs"]), TOLERANCE);
+    close("log-det", &out.log_det.values(), &flat(&case["log_det"]), TOLERANCE);
 
     // The file's loss, mean of |z|^2 / 2 - log-det, is minus the mean of a standard normal's
     // log-density plus the log-det, less the normal's constant.
@@ -113,18 +91,18 @@ pub(crate) fn check_gradients(flow: &Continuous<f64>, case: &Value) {
     let log_prob = base.log_prob(&out.value, &mut tape).unwrap();
     let total = sum(vec![log_prob, out.log_det], &mut tape).unwrap();
     let constant = 0.5 * dim as f64 * (2.0 * std::f64::consts::PI).ln();
-    close("loss", &[-mean(&total) - constant], &flat(&case["loss"]));
+    close("loss", &[-mean(&total) - constant], &flat(&case["loss"]), TOLERANCE);
 
     let mut gradients = gradient_of_mean(-1.0, &total, tape).unwrap();
     let got = gradients.take(&z).unwrap();
-    close("gradient of the inputs", &got, &flat(&case["loss_gradient_inputs"]));
+    close("gradient of the inputs", &got, &flat(&case["loss_gradient_inputs"]), TOLERANCE);
     let expected = layers(&case["loss_gradient_layers"]);
     flow.visit(&mut |name, _, tensor| {
         let got = gradients.take(tensor).unwrap();
         let (kind, layer) = name.split_at(name.len() - 1);
         let (weight, bias) = &expected[layer.parse::<usize>().unwrap()];
         let want = if kind == "field.weight" { weight } else { bias };
-        close(name, &got, want);
+        close(name, &got, want, TOLERANCE);
     });
 }
 
@@ -134,10 +112,10 @@ fn golden_linear_ode() {
         let (flow, inputs) = (linear_flow(&case, ACCURACY), inputs(&case));
         let none = &mut Tape::none();
         let out = flow.forward(&inputs, &Context::none(), none).unwrap();
-        close("outputs", &out.value.values(), &flat(&case["outputs"]));
-        close("log-det", &out.log_det.values(), &flat(&case["log_det"]));
+        close("outputs", &out.value.values(), &flat(&case["outputs"]), TOLERANCE);
+        close("log-det", &out.log_det.values(), &flat(&case["log_det"]), TOLERANCE);
         let back = flow.inverse(&out.value, &Context::none(), none).unwrap();
-        close("inverse", &back.value.values(), &inputs.values());
+        close("inverse", &back.value.values(), &inputs.values(), TOLERANCE);
     }
 }
 

@@ -16,6 +16,7 @@ mod objective;
 mod penalties;
 mod planar_field;
 mod potential_field;
+mod residual_step_errors;
 mod residual_steps;
 mod resume;
 mod reverse_kl;

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::PlanarField;
+use flows_core::Error;
 use flows_core::operation::LANES;
+use flows_core::testing::assert_error;
 
 use crate::field_case::{Case, assert_near};
 
@@ -73,6 +75,6 @@ fn single_precision_follows_double() {
 
 #[test]
 fn widths_of_nothing_are_refused() {
-    assert!(PlanarField::new(0, 0, 1).is_err());
-    assert!(PlanarField::new(1, 0, 0).is_err());
+    assert_error!(PlanarField::new(0, 0, 1), Error::Parameter { .. }, ["dimension", "at least 1"]);
+    assert_error!(PlanarField::new(1, 0, 0), Error::Parameter { .. }, ["width", "at least 1"]);
 }

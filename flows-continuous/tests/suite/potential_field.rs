@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_continuous::PotentialField;
+use flows_core::Error;
 use flows_core::operation::LANES;
+use flows_core::testing::assert_error;
 
 use crate::field_case::{Case, assert_near, slope};
 
@@ -112,7 +114,13 @@ fn steep_potentials_stay_finite() {
 
 #[test]
 fn widths_of_nothing_are_refused() {
-    for [dim, width, rank] in [[0, 1, 1], [1, 0, 1], [1, 1, 0]] {
-        assert!(PotentialField::new(dim, 0, width, rank).is_err());
+    for ([dim, width, rank], name) in
+        [([0, 1, 1], "dimension"), ([1, 0, 1], "width"), ([1, 1, 0], "rank")]
+    {
+        assert_error!(
+            PotentialField::new(dim, 0, width, rank),
+            Error::Parameter { .. },
+            [name, "at least 1"]
+        );
     }
 }

@@ -6,7 +6,7 @@ use flows_continuous::{
 };
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::testing::perturb;
+use flows_core::testing::{flat, golden, perturb};
 use flows_core::{
     Batch, Bijector, Context, Error, LastLayer, Network, Real, Tape, Values, normals, stream,
 };
@@ -14,7 +14,7 @@ use nalgebra::{DMatrix, DVector};
 use rayon::ThreadPoolBuilder;
 
 use super::elementwise_field::{self, Law};
-use super::golden::{self, flat, golden};
+use super::golden;
 use super::objective::{equal, exact, run, tape, tolerance};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Inverse];

@@ -7,6 +7,7 @@ use flows_continuous::{
     Tableau, dop853, dopri5, integrate,
 };
 use flows_core::Real;
+use flows_core::testing::largest_difference;
 use nalgebra::{DMatrix, DVector};
 
 mod endings;
@@ -92,10 +93,6 @@ fn run<E: Real>(
     solution
 }
 
-fn distance(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(l, r)| (l - r).abs()).fold(0.0, f64::max)
-}
-
 #[test]
 fn a_linear_field_gives_the_matrix_exponential_in_both_directions() {
     for method in METHODS {
@@ -105,7 +102,7 @@ fn a_linear_field_gives_the_matrix_exponential_in_both_directions() {
                 let settings = Adaptive { first_step, ..Adaptive::new(1e-9, 1e-10) };
                 let solution = run(method, &settings, (t0, t1), &y0, linear(matrix()));
                 let exact = (matrix() * (t1 - t0)).exp() * DVector::from_row_slice(&y0);
-                let error = distance(&solution.state, exact.as_slice());
+                let error = largest_difference(&solution.state, exact.as_slice());
                 assert!(solution.is_finished() && error < 1e-8, "{t0} to {t1}: {error:e}");
             }
         }
@@ -132,7 +129,7 @@ fn error_follows_the_tolerance() {
         for exponent in 3..=12 {
             let settings = Adaptive::new(10_f64.powi(-exponent), 10_f64.powi(-exponent));
             let solution = run(method, &settings, (0.0, 2.0), &y0, linear(matrix()));
-            let error = distance(&solution.state, exact.as_slice());
+            let error = largest_difference(&solution.state, exact.as_slice());
             assert!(error < 10.0 * settings.rtol, "{method:?} {:e}: {error:e}", settings.rtol);
         }
     }
@@ -148,7 +145,7 @@ fn error_follows_the_tolerance_for_a_nonlinear_field_that_depends_on_time() {
             // 1/y falls by sin t. Each step may err by √2 of (1 + |y|) tolerances, which grow at most
             // fourfold, as y²: 70 tolerances in six steps if all erred alike. Ten is what we ask.
             let exact = [1.0 / (2.0 - t1.sin()), 1.0 / (-2.0 - t1.sin())];
-            let error = distance(&solution.state, &exact);
+            let error = largest_difference(&solution.state, &exact);
             assert!(error < 10.0 * settings.rtol, "{method:?} {:e}: {error:e}", settings.rtol);
         }
     }
@@ -179,7 +176,7 @@ fn there_and_back_returns_the_start() {
             let settings = Adaptive::new(10_f64.powi(-exponent), 10_f64.powi(-exponent));
             let there = run(method, &settings, (0.0, 1.0), &start, linear(matrix()));
             let back = run(method, &settings, (1.0, 0.0), &there.state, linear(matrix()));
-            let error = distance(&back.state, &start);
+            let error = largest_difference(&back.state, &start);
             assert!(error < 10.0 * settings.rtol, "{:e}: {error:e}", settings.rtol);
         }
     }
@@ -205,13 +202,13 @@ fn single_precision_reaches_its_tolerance() {
             let exact = (matrix() * (t1 - t0)).exp() * DVector::from_vec(vec![1.0, -0.5, 0.25]);
             let state: Vec<f64> = solution.state.iter().map(|y| f64::from(*y)).collect();
             assert!(solution.is_finished());
-            assert!(distance(&state, exact.as_slice()) < 1e-4);
+            assert!(largest_difference(&state, exact.as_slice()) < 1e-4);
             let mut replayed = y0.to_vec();
             integrate(tableau(method), &solution.mesh, &mut replayed, linear(matrix())).unwrap();
             let replayed: Vec<f64> = replayed.into_iter().map(f64::from).collect();
             // The weights of a row of DOP853 sum to 96 without their signs, of the other to 25.
             let rounding = if method == Method::Dop853 { 8e-6 } else { 2e-6 };
-            assert!(distance(&replayed, &state) < rounding);
+            assert!(largest_difference(&replayed, &state) < rounding);
         }
     }
 }
@@ -273,7 +270,7 @@ fn the_last_state_alone_is_the_same_and_takes_no_memory_per_step() {
         assert_eq!((last.earlier.capacity(), last.state.capacity()), (0, 2));
         // On a circle errors neither grow nor shrink: √2 times 2e-6 for every step at most.
         let angle = t1 + 0.5 * (1.0 - t1.cos());
-        let error = distance(&last.state, &[angle.cos(), angle.sin()]);
+        let error = largest_difference(&last.state, &[angle.cos(), angle.sin()]);
         assert!(error < 3e-6 * all.accepted as f64, "{method:?}: {error:e}");
     }
 }

@@ -7,9 +7,9 @@ use flows_continuous::{
 use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::perturb;
+use flows_core::testing::{assert_error, perturb};
 use flows_core::{
-    Batch, Bijector, Context, LastLayer, Network, Purpose, Tape, Values, normals, stream,
+    Batch, Bijector, Context, Error, LastLayer, Network, Purpose, Tape, Values, normals, stream,
 };
 use nalgebra::{DMatrix, DVector};
 
@@ -181,14 +181,23 @@ fn each_row_of_a_conditional_flow_sees_its_own_context() {
         }
         assert!((log_det - out.log_det.values()[row]).abs() < 1e-9, "row {row}");
     }
-    for context in [
-        Context::none(),
-        Context::of(batch(vec![0.0; 450], 150, 3).unwrap()),
-        Context::of(batch(vec![0.0; 298], 149, 2).unwrap()),
+    for (features, message) in [
+        (None, "expected 2 columns, got 0"),
+        (Some((150, 3)), "expected 2 columns, got 3"),
+        (Some((149, 2)), "expected 150 rows, got 149"),
     ] {
-        assert!(flow.forward(&z, &context, none).is_err());
-        assert!(flow.inverse(&z, &context, none).is_err());
-        assert!(flow.image(&z, &context).is_err());
+        let context = features.map_or_else(Context::none, |(rows, columns)| {
+            Context::of(batch(vec![0.0; rows * columns], rows, columns).unwrap())
+        });
+        let named = format!("context of a continuous flow: {message}");
+        let results = [
+            flow.forward(&z, &context, none).map(|_| ()),
+            flow.inverse(&z, &context, none).map(|_| ()),
+            flow.image(&z, &context).map(|_| ()),
+        ];
+        for result in results {
+            assert_error!(result, Error::Dimension { .. } | Error::Rows { .. }, [&named]);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
 mod augmented;
+mod base_fits;
 mod base_update;
 mod bases;
 mod checkpoint;

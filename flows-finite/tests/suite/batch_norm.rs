@@ -5,15 +5,16 @@ use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, differences, distance_to_scale, normal_point,
+    objective, objective_gradients, perturb,
+};
 use flows_core::train::{Budget, Checkpoint, SamplerSource, StopReason, TrainConfig, Trainer};
 use flows_core::{
-    Base, Batch, Bijector, Chain, Context, Flow, Inverse, Layer, Mapped, Parameters, Pixelwise,
-    Purpose, Real, Role, Stream, Tape, Values, normals, stream,
+    Base, Batch, Bijector, Chain, Context, Error, Flow, Inverse, Layer, Mapped, Parameters,
+    Pixelwise, Purpose, Real, Role, Stream, Tape, Values, normals, stream,
 };
 use flows_finite::{BatchNorm, LuLinear, Shape};
-
-use super::slopes::{differences, distance, from_tape, objective};
 
 const DIM: usize = 3;
 const MEANS: [f64; DIM] = [5.0, -2.0, 0.3];
@@ -104,8 +105,8 @@ fn training_normalises_by_the_batch_with_and_without_a_tape() {
         let traced = layer.inverse(&x, &Context::none(), &mut Tape::recording()).unwrap();
         assert_eq!(untraced.value.values(), traced.value.values());
         assert_eq!(untraced.log_det.values(), traced.log_det.values());
-        assert!(distance(&untraced.value.values(), &z) < 1e-13);
-        assert!(distance(&untraced.log_det.values(), &log_det) < 1e-13);
+        assert!(distance_to_scale(&untraced.value.values(), &z) < 1e-13);
+        assert!(distance_to_scale(&untraced.log_det.values(), &log_det) < 1e-13);
     }
 }
 
@@ -125,7 +126,7 @@ fn training_gradients_agree_with_differences_of_the_whole_batch() {
                 tensors.push(tensor.clone());
             }
         });
-        let exact = from_tape(&out, tape, &tensors);
+        let exact = objective_gradients(&out, tape, &tensors).unwrap();
         let given: Vec<Vec<f64>> = tensors.iter().map(Values::values).collect();
         for (index, exact) in exact.iter().enumerate() {
             let numerical = differences(&given[index], |moved| {
@@ -134,7 +135,7 @@ fn training_gradients_agree_with_differences_of_the_whole_batch() {
                 let (z, log_det) = plain(&all[0], dim, &all[1], &all[2]);
                 objective(&z, &log_det)
             });
-            let distance = distance(exact, &numerical);
+            let distance = distance_to_scale(exact, &numerical);
             // The error of differences, 8e-9 at most, grows where few rows lie close together.
             assert!(distance < 1e-7, "{rows} rows, tensor {index}: {distance:e}");
         }
@@ -194,14 +195,14 @@ fn the_running_statistics_follow_the_rule() {
         }
     }
     let (means, variances): (Vec<f64>, Vec<f64>) = expected.into_iter().unzip();
-    assert!(distance(&tensor(&layer, "running_mean"), &means) < 1e-12);
-    assert!(distance(&tensor(&layer, "running_variance"), &variances) < 1e-12);
+    assert!(distance_to_scale(&tensor(&layer, "running_mean"), &means) < 1e-12);
+    assert!(distance_to_scale(&tensor(&layer, "running_variance"), &variances) < 1e-12);
 
     // A single row moves the mean alone; what is not finite moves nothing; nor does the forward map.
     step(&mut layer, &batch(vec![0.0; DIM], 1, DIM).unwrap());
     let nine: Vec<f64> = means.iter().map(|m| 0.9 * m).collect();
-    assert!(distance(&tensor(&layer, "running_mean"), &nine) < 1e-12);
-    assert!(distance(&tensor(&layer, "running_variance"), &variances) < 1e-12);
+    assert!(distance_to_scale(&tensor(&layer, "running_mean"), &nine) < 1e-12);
+    assert!(distance_to_scale(&tensor(&layer, "running_variance"), &variances) < 1e-12);
     let before = (tensor(&layer, "running_mean"), tensor(&layer, "running_variance"));
     let odd = batch([vec![f64::NAN], vec![1.0; 5]].concat(), 2, DIM).unwrap();
     step(&mut layer, &odd);
@@ -227,7 +228,7 @@ fn forward_and_inverse_meet_after_training_and_in_a_file() {
     let x = forward(&layer, &z);
     assert_eq!(in_training.value.values(), x.value.values());
     let back = inverse(&layer, &x.value);
-    assert!(distance(&back.value.values(), &z.values()) < 1e-12);
+    assert!(distance_to_scale(&back.value.values(), &z.values()) < 1e-12);
     assert!((back.log_det.values()[0] + x.log_det.values()[0]).abs() < 1e-12);
 
     let mut file = Checkpoint::new();
@@ -342,7 +343,11 @@ fn constant_single_and_extreme_rows_stay_finite() {
                             let mut tensors = vec![x.clone()];
                             layer.visit(&mut |_, _, tensor| tensors.push(tensor.clone()));
                             if edge.abs() <= 1e6 {
-                                all.extend(from_tape(&out, tape, &tensors[..3]).concat());
+                                all.extend(
+                                    objective_gradients(&out, tape, &tensors[..3])
+                                        .unwrap()
+                                        .concat(),
+                                );
                             }
                             // 1e30 deviations of 1e30 are beyond single precision by right.
                             let z = if edge.abs() <= 1e6 { &x } else { &ordinary(rows, dim) };
@@ -361,7 +366,10 @@ fn constant_single_and_extreme_rows_stay_finite() {
     let none = inverse(&BatchNorm::<f64>::new(2).unwrap(), &batch(vec![], 0, 2).unwrap());
     assert_eq!(none.value.rows(), 0);
     let wide = batch(vec![0.0; 3], 1, 3).unwrap();
-    assert!(moved(2).inverse(&wide, &Context::none(), &mut Tape::none()).is_err());
+    assert_error!(
+        moved(2).inverse(&wide, &Context::none(), &mut Tape::none()),
+        Error::Dimension { op: "batch norm", expected: 2, got: 3 }
+    );
 }
 
 #[test]
@@ -381,7 +389,7 @@ fn single_precision_is_close_to_double() {
         let out = inverse(&layer, &x);
         [out.value.values(), out.log_det.values()].concat().iter().map(|v| v.as_f64()).collect()
     }
-    let worst = distance(&z::<f32>(), &z::<f64>());
+    let worst = distance_to_scale(&z::<f32>(), &z::<f64>());
     // The mean 5 of the first column is rounded at 2e-7 deviations, the scale at 1e-7.
     assert!(worst < 2e-6, "{worst:e}");
 }

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use flows_core::Error;
+use flows_core::testing::{assert_error, close_number, distance};
 use flows_finite::architecture::{BernsteinConfig, TransformerConfig};
 use flows_finite::transformer::Bernstein;
 
 use crate::elements::{
-    at, check_against, check_couplings, close, draws, edges, numbers_at, single_errors, worst,
+    Rounding, at, check_against, check_couplings, check_single, draws, edges, left_by_search,
+    numbers_at,
 };
 
 const BOUND: f64 = 2.5;
@@ -78,10 +80,10 @@ fn the_start_is_the_identity() {
             let (unit, size) = (degree as f64 + 4.0, 3.0 * BOUND);
             let single = f64::from(f32::EPSILON);
             for (error, bound) in [
-                (worst(&values, &points), size * f64::EPSILON),
-                (worst(&logs, &[0.0; 121]), f64::EPSILON),
-                (worst(&narrow, &points), size * single),
-                (worst(&narrow_logs, &[0.0; 121]), single),
+                (distance(&values, &points), size * f64::EPSILON),
+                (distance(&logs, &[0.0; 121]), f64::EPSILON),
+                (distance(&narrow, &points), size * single),
+                (distance(&narrow_logs, &[0.0; 121]), single),
             ] {
                 assert!(error <= unit * bound, "{degree} {inverse}: {error:e}");
             }
@@ -101,10 +103,10 @@ fn value_and_slope_are_continuous_at_the_bounds() {
             for side in [0, 1] {
                 // Rounding of values of order 5 over h: 1e-6.
                 let quotient = (values[side + 1] - values[side]) / h;
-                close("one-sided slope", quotient, slope, 1e-5);
+                close_number("one-sided slope", quotient, slope, 1e-5);
             }
-            close("log-slope", logs[0], logs[1], 1e-7);
-            close("log-slope", logs[2], logs[1], 1e-7);
+            close_number("log-slope", logs[0], logs[1], 1e-7);
+            close_number("log-slope", logs[2], logs[1], 1e-7);
         }
     }
 }
@@ -119,9 +121,9 @@ fn the_inverse_comes_back_inside_and_outside() {
             assert!(values.windows(2).all(|w| w[0] < w[1]), "not increasing");
             let (back, negated) = at::<f64>(&map(degree), &raw, &values, true).unwrap();
             let negated: Vec<f64> = negated.iter().map(|l| -l).collect();
-            let (error, log_error) = (worst(&back, &points), worst(&negated, &logs));
-            // Measured 7e-14 and 1e-11. Slopes of 1e-3 turn 10 roundings of 10 into 2e-11 of x, and
-            // log-slopes change by up to M a unit.
+            let (error, log_error) = (distance(&back, &points), distance(&negated, &logs));
+            // Slopes of 1e-3 turn M = 30 roundings of values of 10 into 7e-11 of x, and log-slopes
+            // change by less than 10 a unit of x there.
             assert!(error < 1e-10 && log_error < 1e-9, "{error:e} {log_error:e}");
         }
     }
@@ -155,7 +157,11 @@ fn sizes_outside_the_documented_range_are_refused() {
     for (degree, bound) in [(1, 1.0), (101, 1.0), (5, 0.0), (5, -1.0), (5, f64::NAN)] {
         assert!(matches!(Bernstein::new(degree, bound), Err(Error::Parameter { .. })));
     }
-    assert!(Bernstein::new(5, f64::INFINITY).is_err());
+    assert_error!(
+        Bernstein::new(5, f64::INFINITY),
+        Error::Parameter { .. },
+        ["bound of a Bernstein polynomial", "positive and finite", "got inf"]
+    );
 }
 
 #[test]
@@ -163,12 +169,17 @@ fn single_precision_is_as_accurate_as_documented() {
     let points: Vec<f64> = (0..101).map(|i| f64::from(i) * 0.08 - 4.0).collect();
     for degree in [4, 16, 60] {
         for scale in [0.5, 1.0] {
-            let errors = single_errors(&map(degree), &raw(degree, 3, scale), &points);
+            // Documented: M units of the last place of the size of value and slope.
             let unit = degree as f64 * f64::from(f32::EPSILON);
-            // Value and slope as documented (measured a quarter of that); the inverse takes the
-            // slope in, and its log-slope how fast slopes change, by some ten a unit.
-            let bounds = [3.0 * BOUND * unit, unit, 4.0 * BOUND * unit, 40.0 * BOUND * unit];
-            assert!(errors.iter().zip(bounds).all(|(e, b)| *e < b), "{degree} {errors:?}");
+            let rounding = |raw: &[f64], x: f64| {
+                let (value, log) = plain(raw, x);
+                Rounding {
+                    value: 3.0 * BOUND * unit * (1.0 + value.abs()),
+                    log_slope: unit * (1.0 + log.abs()),
+                    x: left_by_search(x),
+                }
+            };
+            check_single(&map(degree), &raw(degree, 3, scale), &points, &rounding);
         }
     }
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, distance, normal_point, perturb, wide,
+};
 use flows_core::{
     Batch, Bijector, Context, Cost, Error, Layer, Mapped, Parameters, Real, Result, Tape, Values,
     normals, stream,
@@ -279,9 +281,20 @@ fn a_row_without_a_root_is_named() {
     z[2 * 130 + 1] = f64::NAN;
     let result = image(&layer, true, &rows_of(&z, 2));
     assert!(matches!(result, Err(Error::NotConverged { row: 130, .. })), "{result:?}");
-    assert!(image(&layer, true, &rows_of(&[0.5; 3], 3)).is_err());
-    assert!(BlockAutoregressive::new(0, 0, &[3]).is_err());
-    assert!(BlockAutoregressive::new(2, 0, &[3, 0]).is_err());
+    assert_error!(
+        image(&layer, true, &rows_of(&[0.5; 3], 3)),
+        Error::Dimension { expected: 2, got: 3, .. }
+    );
+    assert_error!(
+        BlockAutoregressive::new(0, 0, &[3]),
+        Error::Parameter { .. },
+        ["features", "at least 1"]
+    );
+    assert_error!(
+        BlockAutoregressive::new(2, 0, &[3, 0]),
+        Error::Parameter { .. },
+        ["units of a feature", "at least 1"]
+    );
 }
 
 fn edges<E: Real>(largest: f64) -> Vec<f64> {
@@ -330,19 +343,15 @@ fn edges_are_finite_in_either_precision() {
 #[test]
 fn single_precision_agrees_with_double() {
     let (dim, rows) = (3, 256);
-    let (wide, narrow) = moved::<f32>(dim, 0, &[10, 10], 0.3);
+    let (double, narrow) = moved::<f32>(dim, 0, &[10, 10], 0.3);
     let x: Vec<f32> = normals(rows * dim, &mut stream(6, "x"));
     let exact: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-    let a = image(&wide, false, &rows_of(&exact, dim)).unwrap();
+    let a = image(&double, false, &rows_of(&exact, dim)).unwrap();
     let b = image(&narrow, false, &batch(x, rows, dim).unwrap()).unwrap();
-    let worst = |a: Vec<f64>, b: Vec<f32>| {
-        let error = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() / (1.0 + a.abs());
-        a.iter().zip(&b).map(error).fold(0.0, f64::max)
-    };
-    let value = worst(a.value.values(), b.value.values());
-    let log_det = worst(a.log_det.values(), b.log_det.values());
+    let value = distance(&wide(&b.value.values()), &a.value.values());
+    let log_det = distance(&wide(&b.log_det.values()), &a.log_det.values());
     let back = image(&narrow, true, &b.value).unwrap();
-    let round_trip = worst(exact, back.value.values());
+    let round_trip = distance(&wide(&back.value.values()), &exact);
     println!("f32: value {value:.1e}, log-det {log_det:.1e}, round trip {round_trip:.1e}");
     // Sums of twenty terms of size up to five, 6e-8 each; a saturated unit's slope 1 - h^2 of 0.01
     // is off by 1e-5 of itself; the root is off by the value's error over the slope.

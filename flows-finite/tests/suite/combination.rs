@@ -5,30 +5,17 @@ use std::sync::Arc;
 
 use flows_core::activation::Activation;
 use flows_core::operation::LANES;
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
-use flows_core::{Layer, MlpKernel, Result, stream};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, close, flat, golden, largest_difference, normal_point,
+    perturb,
+};
+use flows_core::{Error, Layer, MlpKernel, Result, stream};
 use flows_finite::transformer::{
     DeepSigmoidal, DenseSigmoidal, Gaussianization, Inner, LogisticMixture, Outer,
 };
 use flows_finite::{Coupling, Mask, Transformer};
-use serde_json::Value;
 
-use crate::scalar_map::{at, close, raw, repeated};
-
-/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
-
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
+use crate::scalar_map::{at, raw, repeated};
 
 fn softplus(r: f64) -> f64 {
     r.exp().ln_1p()
@@ -236,8 +223,7 @@ fn distance_from_identity(map: &dyn Transformer<f64>, limit: f64) -> [f64; 2] {
     let middle = (LANES as f64 - 1.0) / 2.0;
     let points: Vec<f64> = (0..LANES).map(|i| limit * (i as f64 / middle - 1.0)).collect();
     let (values, slopes, _) = at::<f64>(map, &map.initial(), &points, false).unwrap();
-    let shift = values.iter().zip(&points).map(|(y, x)| (y - x).abs()).fold(0.0, f64::max);
-    [shift, slopes.iter().fold(0.0, |largest, slope| slope.abs().max(largest))]
+    [largest_difference(&values, &points), largest_difference(&slopes, &vec![0.0; slopes.len()])]
 }
 
 #[test]
@@ -261,8 +247,39 @@ fn starts_are_near_the_identity() {
 
 #[test]
 fn sizes_out_of_range_are_errors() {
-    assert!(DeepSigmoidal::new(0).is_err() && DeepSigmoidal::new(501).is_err());
-    assert!(DenseSigmoidal::new(0, 4).is_err() && DenseSigmoidal::new(2, 0).is_err());
-    assert!(DenseSigmoidal::new(21, 4).is_err());
-    assert!(LogisticMixture::new(0).is_err() && Gaussianization::new(0).is_err());
+    assert_error!(
+        DeepSigmoidal::new(0),
+        Error::Parameter { .. },
+        ["units of a deep sigmoidal transformer", "between 1 and 500", "got 0"]
+    );
+    assert_error!(
+        DeepSigmoidal::new(501),
+        Error::Parameter { .. },
+        ["units of a deep sigmoidal transformer", "between 1 and 500", "got 501"]
+    );
+    assert_error!(
+        DenseSigmoidal::new(0, 4),
+        Error::Parameter { .. },
+        ["layers of a dense sigmoidal map", "between 1 and 20", "got 0"]
+    );
+    assert_error!(
+        DenseSigmoidal::new(2, 0),
+        Error::Parameter { .. },
+        ["units of a dense sigmoidal transformer", "between 1 and 500", "got 0"]
+    );
+    assert_error!(
+        DenseSigmoidal::new(21, 4),
+        Error::Parameter { .. },
+        ["layers of a dense sigmoidal map", "between 1 and 20", "got 21"]
+    );
+    assert_error!(
+        LogisticMixture::new(0),
+        Error::Parameter { .. },
+        ["components of a logistic mixture", "between 1 and 500", "got 0"]
+    );
+    assert_error!(
+        Gaussianization::new(0),
+        Error::Parameter { .. },
+        ["components", "between 1 and 500", "got 0"]
+    );
 }

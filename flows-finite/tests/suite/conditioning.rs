@@ -5,7 +5,7 @@ use flows_core::activation::Activation;
 use flows_core::parameters::Parameters;
 use flows_core::rowwise::{gradient_of_mean, mean};
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::perturb;
+use flows_core::testing::{assert_error, close, differences, perturb};
 use flows_core::{
     Architecture, Base, Batch, Context, Error, Flow, LastLayer, Mlp, MlpKernel, Tape, Values,
     forward_kl, normals, stream,
@@ -64,23 +64,10 @@ fn loss(flow: &Flow<f64>, encoder: &Mlp<f64>, x: &Batch<f64>, raw: &Batch<f64>) 
     -log_prob.iter().sum::<f64>() / log_prob.len() as f64
 }
 
-/// Central differences over all values of one tensor.
-fn differences(values: &[f64], mut at: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
-    let mut moved = |i: usize, by: f64| {
-        let mut values = values.to_vec();
-        values[i] += by;
-        at(&values)
-    };
-    (0..values.len()).map(|i| (moved(i, 1e-5) - moved(i, -1e-5)) / 2e-5).collect()
-}
-
-fn close(what: &str, got: &[f64], expected: &[f64]) {
-    assert_eq!(got.len(), expected.len(), "{what}");
+fn arrives(what: &str, got: &[f64], expected: &[f64]) {
     assert!(got.iter().any(|g| *g != 0.0), "{what}: no gradient arrived");
-    for (got, expected) in got.iter().zip(expected) {
-        // step^2 = 1e-10 times third derivatives up to some hundreds, and rounding / step = 1e-10.
-        assert!((got - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{what}: {got} {expected}");
-    }
+    // step^2 = 1e-10 times third derivatives up to some hundreds, and rounding / step = 1e-10.
+    close(what, got, expected, 1e-7);
 }
 
 #[test]
@@ -96,10 +83,10 @@ fn an_encoder_is_trained_through_the_context() {
 
         let of_x = gradients.take(&x).unwrap();
         let at = |v: &[f64]| loss(&flow, &encoder, &batch(v.to_vec(), ROWS, 2).unwrap(), &raw);
-        close(&format!("{name}: data"), &of_x, &differences(&x.values(), at));
+        arrives(&format!("{name}: data"), &of_x, &differences(&x.values(), at));
         let of_raw = gradients.take(&raw).unwrap();
         let at = |v: &[f64]| loss(&flow, &encoder, &x, &batch(v.to_vec(), ROWS, RAW).unwrap());
-        close(&format!("{name}: raw features"), &of_raw, &differences(&raw.values(), at));
+        arrives(&format!("{name}: raw features"), &of_raw, &differences(&raw.values(), at));
         let mut names = Vec::new();
         encoder.visit(&mut |name, _, tensor| names.push((name.to_owned(), tensor.clone())));
         for (part, tensor) in names {
@@ -116,7 +103,7 @@ fn an_encoder_is_trained_through_the_context() {
                 set(&mut encoder, &tensor.values());
                 loss
             });
-            close(&format!("{name}: {part} of the encoder"), &exact, &numerical);
+            arrives(&format!("{name}: {part} of the encoder"), &exact, &numerical);
         }
     }
 }
@@ -224,10 +211,25 @@ fn a_context_that_does_not_fit_is_an_error_in_every_direction() {
             }
         }
         let few = Context::of(matrix(2, ROWS - 1, CODE));
-        assert!(flow.evaluate(&x.values(), &few).is_err(), "{name}: too few rows of context");
+        assert_error!(
+            flow.evaluate(&x.values(), &few),
+            Error::Rows { op: "context", .. },
+            [],
+            "{name}: too few rows of context"
+        );
         let many = Context::of(matrix(2, ROWS + 1, CODE));
-        assert!(flow.evaluate(&x.values(), &many).is_err(), "{name}: too many rows of context");
-        assert!(flow.evaluate(&[0.0; 3], &Context::none()).is_err(), "{name}: half a row");
+        assert_error!(
+            flow.evaluate(&x.values(), &many),
+            Error::Rows { op: "context", .. },
+            [],
+            "{name}: too many rows of context"
+        );
+        assert_error!(
+            flow.evaluate(&[0.0; 3], &Context::none()),
+            Error::Dimension { op: "last row of a batch", expected: 2, got: 1 },
+            [],
+            "{name}: half a row"
+        );
     }
 }
 
@@ -236,5 +238,9 @@ fn an_unconditional_flow_refuses_a_context() {
     let chain = CouplingFlow::real_nvp().build::<f64>(2, 0, &mut stream(1, "init")).unwrap();
     let flow = Flow::new(Base::standard_normal(2), Box::new(chain)).unwrap();
     let (x, context) = (matrix(1, ROWS, 2), Context::of(matrix(2, ROWS, 1)));
-    assert!(flow.log_prob(&x, &context, &mut Tape::none()).is_err());
+    assert_error!(
+        flow.log_prob(&x, &context, &mut Tape::none()),
+        Error::Dimension { expected: 0, got: 1, .. },
+        ["context"]
+    );
 }

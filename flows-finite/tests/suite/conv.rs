@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, per_row};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, differences, distance_to_scale, normal_point,
+    objective, objective_gradients, perturb,
+};
 use flows_core::{
-    Batch, Bijector, Context, LastLayer, Layer, Mapped, Network, NetworkKernel, Parameters, Real,
-    Tape, Values, Work, normals, stream,
+    Batch, Bijector, Context, Error, LastLayer, Layer, Mapped, Network, NetworkKernel, Parameters,
+    Real, Tape, Values, Work, normals, stream,
 };
 use flows_core::{ConvKernel, ImageSplit};
 use flows_finite::Shape;
 use flows_finite::{Affine, Coupling, Mask, Scale};
-
-use super::slopes::{differences, distance, from_tape, objective};
 
 const ACTIVATIONS: [Activation; 4] =
     [Activation::Relu, Activation::Tanh, Activation::Softplus, Activation::Silu];
@@ -160,23 +161,23 @@ fn values_and_gradients_agree_with_loops() {
             let value = network.forward(&input, &mut tape).unwrap();
             let expected = by_loops(&input.values(), &parameters);
             assert_eq!(expected.len(), rows * outputs);
-            values = values.max(distance(&value.values(), &expected));
+            values = values.max(distance_to_scale(&value.values(), &expected));
 
             let log_det = per_row(vec![0.0; rows]).unwrap();
             let mapped = Mapped::new(value, log_det, Work::default());
             all.push(input.clone());
-            let mut exact = from_tape(&mapped, tape, &all);
+            let mut exact = objective_gradients(&mapped, tape, &all).unwrap();
             let d_input = exact.pop().unwrap();
             let numerical =
                 differences(&input.values(), |moved| objective(&by_loops(moved, &parameters), &[]));
-            slopes = slopes.max(distance(&d_input, &numerical));
+            slopes = slopes.max(distance_to_scale(&d_input, &numerical));
             for (index, exact) in exact.iter().enumerate() {
                 let numerical = differences(&parameters[index], |moved| {
                     let mut all = parameters.clone();
                     all[index] = moved.to_vec();
                     objective(&by_loops(&input.values(), &all), &[])
                 });
-                slopes = slopes.max(distance(exact, &numerical));
+                slopes = slopes.max(distance_to_scale(exact, &numerical));
             }
         }
     }
@@ -247,16 +248,18 @@ fn shapes_of_tensors_and_errors() {
         ConvKernel::new(inputs, split, hidden, outputs, Activation::Relu)
     };
     assert!(make(3, 4, 12, 1, 24).is_ok());
-    for (height, width, inputs, hidden, outputs) in [
-        (0, 4, 12, 1, 24),
-        (3, 0, 12, 1, 24),
-        (3, 4, 11, 1, 24),
-        (3, 4, 12, 0, 24),
-        (3, 4, 12, 1, 25),
-        (3, 4, 12, 1, 23),
-        (3, 4, 12, 1, 0),
+    let size = "size of a convolution must be at least 1, got 0";
+    for ((height, width, inputs, hidden, outputs), message) in [
+        ((0, 4, 12, 1, 24), size),
+        ((3, 0, 12, 1, 24), size),
+        ((3, 4, 11, 1, 24), "inputs of a convolution: expected 12 columns, got 11"),
+        ((3, 4, 12, 0, 24), size),
+        ((3, 4, 12, 1, 25), "outputs of a convolution: expected 24 columns, got 25"),
+        ((3, 4, 12, 1, 23), "outputs of a convolution: expected 24 columns, got 23"),
+        ((3, 4, 12, 1, 0), size),
     ] {
-        assert!(make(height, width, inputs, hidden, outputs).is_err());
+        let result = make(height, width, inputs, hidden, outputs);
+        assert_error!(result, Error::Parameter { .. } | Error::Dimension { .. }, [message]);
     }
 }
 
@@ -282,7 +285,7 @@ fn edges_are_finite_and_single_precision_is_close_to_double() {
         if slopes {
             let mut tensors = vec![z];
             coupling.visit(&mut |_, _, tensor| tensors.push(tensor.clone()));
-            all.extend(from_tape(&out, tape, &tensors).concat());
+            all.extend(objective_gradients(&out, tape, &tensors).unwrap().concat());
         }
         all.iter().map(|v| v.as_f64()).collect()
     }
@@ -294,6 +297,6 @@ fn edges_are_finite_and_single_precision_is_close_to_double() {
         }
     }
     let z: Vec<f64> = normals::<f32>(160, &mut stream(1, "z")).iter().map(|&v| v.into()).collect();
-    let worst = distance(&both::<f32>(&z, false), &both::<f64>(&z, false));
+    let worst = distance_to_scale(&both::<f32>(&z, false), &both::<f64>(&z, false));
     assert!(worst < 1e-6, "{worst:e}");
 }

@@ -9,7 +9,9 @@ use flows_core::activation::Activation;
 use flows_core::config::kinds;
 use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, check_bijector, close_number, differences, normal_point, perturb,
+};
 use flows_core::{
     Architecture, Bijector, Chain, Context, Parameters, Real, Result, Role, Stream, Tape, Values,
     normals, stream,
@@ -21,7 +23,6 @@ use flows_finite::architecture::{
     SplineConfig, TransformerConfig,
 };
 use flows_finite::transformer::{Inner, Outer, Transformer};
-use serde_json::Value;
 
 /// A transformer by config.
 pub(crate) type Config = Arc<dyn TransformerConfig>;
@@ -144,22 +145,8 @@ pub(crate) fn gradient<E: Real>(
     d_x.iter().chain(&d_theta).step_by(LANES).map(|g| g.as_f64()).collect()
 }
 
-pub(crate) fn close(what: &str, got: f64, expected: f64, tolerance: f64) {
-    let error = (got - expected).abs();
-    assert!(
-        error <= tolerance * (1.0 + expected.abs()),
-        "{what}: got {got}, expected {expected}, difference {error:e}"
-    );
-}
-
 pub(crate) fn draws(count: usize, seed: u64) -> Vec<f64> {
     normals(count, &mut stream(seed, "draws"))
-}
-
-/// Largest difference relative to 1 + |expected|.
-pub(crate) fn worst(got: &[f64], expected: &[f64]) -> f64 {
-    assert_eq!(got.len(), expected.len());
-    got.iter().zip(expected).map(|(g, e)| (g - e).abs() / (1.0 + e.abs())).fold(0.0, f64::max)
 }
 
 /// Value and log-slope under raw parameters at a point.
@@ -177,28 +164,20 @@ pub(crate) fn check_against(
     let (values, logs) = values_of(map, raw, points, false).unwrap();
     for ((&x, value), log) in points.iter().zip(values).zip(logs) {
         let (expected, expected_log) = plain(raw, x);
-        close(&format!("value at {x}"), value, expected, tolerance);
-        close(&format!("log-slope at {x}"), log, expected_log, tolerance);
+        close_number(&format!("value at {x}"), value, expected, tolerance);
+        close_number(&format!("log-slope at {x}"), log, expected_log, tolerance);
         for (gy, gl) in [(1.0, 0.0), (0.0, 1.0), (0.7, -1.3)] {
             let objective = |raw: &[f64], x: f64| {
                 let (y, l) = plain(raw, x);
                 gy * y + gl * l
             };
-            let h = 1e-5;
-            let mut expected = vec![(objective(raw, x + h) - objective(raw, x - h)) / (2.0 * h)];
-            for index in 0..raw.len() {
-                let moved = |by: f64| {
-                    let mut moved = raw.to_vec();
-                    moved[index] += by;
-                    objective(&moved, x)
-                };
-                expected.push((moved(h) - moved(-h)) / (2.0 * h));
-            }
+            let all = [&[x], raw].concat();
+            let expected = differences(&all, |moved| objective(&moved[1..], moved[0]));
             let got = gradient(map, raw, x, (gy, gl), false);
             let size = expected.iter().fold(1.0_f64, |size, e| size.max(e.abs()));
             for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
                 let what = format!("gradient {index} of ({gy}, {gl}) at {x}");
-                close(&what, got / size, expected / size, 1e-6);
+                close_number(&what, got / size, expected / size, 1e-6);
             }
         }
     }
@@ -229,23 +208,56 @@ pub(crate) fn check_couplings(
     }
 }
 
-/// Errors of value, log-slope, inverse and its log-slope in f32 against f64 at single points.
-pub(crate) fn single_errors(map: &Config, raw: &[f64], points: &[f64]) -> [f64; 4] {
+/// Bounds of the rounding of a map at a point.
+pub(crate) struct Rounding {
+    pub(crate) value: f64,
+    pub(crate) log_slope: f64,
+    /// What the search for an inverse leaves of x.
+    pub(crate) x: f64,
+}
+
+/// The unit of rounding of single precision: half a unit of the last place.
+pub(crate) const UNIT: f64 = 0.5 * f32::EPSILON as f64;
+
+/// What a root search leaves: it ends at 4 epsilon (1 + |x|).
+pub(crate) fn left_by_search(x: f64) -> f64 {
+    8.0 * UNIT * (1.0 + x.abs())
+}
+
+/// Holds single precision against double precision within bounds of its rounding, which are those
+/// at the point itself. An inverse is held to the value that double precision finds at it: as far
+/// from y as the value is rounded in the search's last two evaluations, and the slope times what
+/// the search leaves of x.
+pub(crate) fn check_single(
+    map: &Config,
+    raw: &[f64],
+    points: &[f64],
+    rounding: &dyn Fn(&[f64], f64) -> Rounding,
+) {
     // Both precisions see the same numbers.
     let single = |v: &f64| f64::from(*v as f32);
     let raw: Vec<f64> = raw.iter().map(single).collect();
     let points: Vec<f64> = points.iter().map(single).collect();
-    let wide = at::<f64>(&map, &raw, &points, false).unwrap();
-    let narrow = at::<f32>(&map, &raw, &points, false).unwrap();
-    let images: Vec<f64> = wide.0.iter().map(single).collect();
-    let back = at::<f64>(&map, &raw, &images, true).unwrap();
-    let narrow_back = at::<f32>(&map, &raw, &images, true).unwrap();
-    [
-        worst(&narrow.0, &wide.0),
-        worst(&narrow.1, &wide.1),
-        worst(&narrow_back.0, &back.0),
-        worst(&narrow_back.1, &back.1),
-    ]
+    let (values, logs) = at::<f64>(map, &raw, &points, false).unwrap();
+    let (narrow, narrow_logs) = at::<f32>(map, &raw, &points, false).unwrap();
+    for (i, &x) in points.iter().enumerate() {
+        let bound = rounding(&raw, x);
+        let (error, log_error) = (narrow[i] - values[i], narrow_logs[i] - logs[i]);
+        assert!(error.abs() <= bound.value, "value at {x}: {error:e} > {:e}", bound.value);
+        let most = bound.log_slope;
+        assert!(log_error.abs() <= most, "log-slope at {x}: {log_error:e} > {most:e}");
+    }
+    let images: Vec<f64> = values.iter().map(single).collect();
+    let (back, negated) = at::<f32>(map, &raw, &images, true).unwrap();
+    let (again, logs) = at::<f64>(map, &raw, &back, false).unwrap();
+    for (i, &x) in back.iter().enumerate() {
+        let bound = rounding(&raw, x);
+        let (error, log_error) = (again[i] - images[i], negated[i] + logs[i]);
+        let most = 2.0 * bound.value + logs[i].exp() * bound.x;
+        assert!(error.abs() <= most, "inverse {x} of {}: {error:e} > {most:e}", images[i]);
+        let most = 2.0 * bound.log_slope;
+        assert!(log_error.abs() <= most, "log-slope at inverse {x}: {log_error:e} > {most:e}");
+    }
 }
 
 /// A coupling, as it starts and moved, answers with finite numbers or an error whatever it is
@@ -256,7 +268,7 @@ pub(crate) fn edges<E: Real>(transformer: &Config) -> usize {
     for (dim, moved) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
         let mut rng = stream(1, "init");
         let network = (&[4][..], Activation::Relu);
-        let mut coupling = coupling::<E>(&transformer, (dim, 0), network, &mut rng);
+        let mut coupling = coupling::<E>(transformer, (dim, 0), network, &mut rng);
         let shift = coupling.visit_mut(&mut |_, _, tensor| {
             let size = E::of(if moved { 0.3 } else { 0.0 });
             let noise = normals::<E>(tensor.values().len(), &mut rng);
@@ -302,20 +314,5 @@ pub(crate) fn numbers_at<E: Real>(map: &Config, raw: &[f64], points: &[f64]) {
             let gradient = gradient(map, raw, place, (1.0, 1.0), inverse);
             assert!(gradient.iter().all(|g| !g.is_nan()), "{name} {x:e} {inverse}: {gradient:?}");
         }
-    }
-}
-
-/// Cases of a golden file, from the folder that FLOWS_GOLDEN names or the project's copy.
-pub(crate) fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
-
-pub(crate) fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
     }
 }

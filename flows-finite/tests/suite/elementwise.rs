@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{Tolerance, check_bijector, distance, normal_point, perturb};
 use flows_core::{
     Bijector, Chain, Context, Cost, Costs, Inverse, Layer, Parameters, Result, Tape, Values, stream,
 };
@@ -14,7 +14,7 @@ use flows_finite::architecture::{
 use flows_finite::transformer::{Inner, Outer, Transformer};
 use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval, Scale, Tails};
 
-use crate::sums::{distance, mapped};
+use crate::sums::mapped;
 
 fn lift(dim: usize, transformer: Arc<dyn Transformer<f64>>) -> Layer<f64> {
     Layer::new(Elementwise::new(dim, transformer), &mut stream(1, "init")).unwrap()

@@ -3,16 +3,16 @@
 
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, distance_to_scale, names, normal_point, perturb,
+};
 use flows_core::{
-    Architecture, Base, Bijector, Chain, Context, Flow, Loss, Parameters, Real, Role, Tape, Values,
-    forward_kl, normals, stream,
+    Architecture, Base, Bijector, Chain, Context, Error, Flow, Loss, Parameters, Real, Role, Tape,
+    Values, forward_kl, normals, stream,
 };
 use flows_finite::Scale;
 use flows_finite::Shape;
 use flows_finite::architecture::GlowImage;
-
-use super::slopes::distance;
 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {
     Shape { channels, height, width }
@@ -87,27 +87,41 @@ fn each_level_leaves_half_of_its_features_alone() {
 #[test]
 fn sizes_and_settings_that_do_not_fit_are_errors() {
     let rng = &mut stream(1, "init");
-    let mut refused = |config: &GlowImage, shape| {
+    let mut refused = |config: &GlowImage, shape, name: &str| {
         let config = GlowImage { shape, ..config.clone() };
-        let error = config.build::<f32>(config.shape.dim(), 0, rng).unwrap_err().to_string();
-        assert!(error.contains("must be"), "{error}");
+        let built = config.build::<f32>(config.shape.dim(), 0, rng);
+        assert_error!(built, Error::Parameter { .. }, [name], "{config:?}");
     };
     let default = GlowImage::default();
-    for wrong in [shape(1, 6, 8), shape(1, 8, 6), shape(1, 7, 8), shape(0, 8, 8), shape(1, 0, 8)] {
-        refused(&default, wrong);
+    let sides = "height and width of a squeezed image must be even and at least 2";
+    for wrong in [shape(1, 6, 8), shape(1, 8, 6), shape(1, 7, 8), shape(1, 0, 8)] {
+        refused(&default, wrong, sides);
     }
+    refused(&default, shape(0, 8, 8), "channels of an image must be at least 1");
     let fits = shape(1, 8, 8);
-    refused(&GlowImage { levels: 4, ..default.clone() }, fits);
-    refused(&GlowImage { levels: 0, ..default.clone() }, fits);
-    refused(&GlowImage { depth: 0, ..default.clone() }, fits);
-    refused(&GlowImage { hidden: 0, ..default.clone() }, fits);
+    refused(&GlowImage { levels: 4, ..default.clone() }, fits, sides);
+    refused(&GlowImage { levels: 0, ..default.clone() }, fits, "levels must be at least 1");
+    refused(&GlowImage { depth: 0, ..default.clone() }, fits, "depth must be at least 1");
+    refused(
+        &GlowImage { hidden: 0, ..default.clone() },
+        fits,
+        "hidden channels must be at least 1",
+    );
     for bound in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        refused(&GlowImage { scale: Scale::Bounded { bound }, ..default.clone() }, fits);
+        let scale = Scale::Bounded { bound };
+        refused(
+            &GlowImage { scale, ..default.clone() },
+            fits,
+            "bound of the scale must be positive",
+        );
     }
     let text = serde_json::to_string(&default).unwrap();
     assert_eq!(serde_json::from_str::<GlowImage>(&text).unwrap(), default);
     assert_eq!(serde_json::from_str::<GlowImage>("{}").unwrap(), default);
-    assert!(serde_json::from_str::<GlowImage>("{\"layers\": 2}").is_err());
+    names(
+        &serde_json::from_str::<GlowImage>("{\"layers\": 2}").unwrap_err(),
+        &["unknown field `layers`", "levels"],
+    );
 }
 
 #[test]
@@ -120,7 +134,7 @@ fn the_first_batch_standardises_every_channel_of_the_last_features() {
     let mean = z.iter().sum::<f64>() / z.len() as f64;
     assert!(mean.abs() < 1e-10 && (square - 1.0).abs() < 1e-10, "{mean} {square}");
     let again = chain.inverse(&x, &Context::none(), &mut Tape::none()).unwrap().value.values();
-    assert!(distance(&again, &z) < 1e-12);
+    assert!(distance_to_scale(&again, &z) < 1e-12);
 }
 
 #[test]
@@ -185,6 +199,6 @@ fn edges_are_finite_and_single_precision_is_close_to_double() {
         assert!(z::<f32>(&x).iter().chain(&z::<f64>(&x)).all(|v| v.is_finite()), "{edge:e}");
     }
     let x: Vec<f64> = normals::<f32>(320, &mut stream(1, "x")).iter().map(|&v| v.into()).collect();
-    let worst = distance(&z::<f32>(&x), &z::<f64>(&x));
+    let worst = distance_to_scale(&z::<f32>(&x), &z::<f64>(&x));
     assert!(worst < 1e-5, "{worst:e}");
 }

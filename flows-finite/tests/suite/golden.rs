@@ -5,14 +5,14 @@
 use flows_core::activation::Activation;
 use flows_core::masked::Hidden;
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{close, flat, golden};
 use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, stream};
 use flows_finite::architecture::{
     AffineConfig, RationalQuadraticConfig, SplineConfig, TransformerConfig,
 };
 use flows_finite::{Autoregressive, MaskedConditioner, Order, Scale, Tails};
 
-use crate::elements::{at, flat, golden};
-use crate::scalar_map::close;
+use crate::elements::at;
 
 const TOLERANCE: f64 = 1e-10;
 

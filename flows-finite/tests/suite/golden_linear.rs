@@ -3,34 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
+use flows_core::testing::{close, flat, golden};
 use flows_core::{Bijector, Context, Layer, Parameters, Tape, Values, stream};
 use flows_finite::linear::{Generator, LuLinear, Orthogonal};
 use flows_finite::residual::Sylvester;
 use nalgebra::DMatrix;
 use serde_json::Value;
-
-/// Reads from the folder that FLOWS_GOLDEN names, else from the project's copy.
-fn golden(name: &str) -> Vec<Value> {
-    let folder = std::env::var("FLOWS_GOLDEN")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
-    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
-}
-
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(flat).collect(),
-        number => vec![number.as_f64().unwrap()],
-    }
-}
-
-fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (got, expected) in got.iter().zip(expected) {
-        let error = (got - expected).abs();
-        assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
-    }
-}
 
 fn set(model: &mut impl Parameters<f64>, part: &str, values: &[f64]) {
     let change = &mut |name: &str, _, tensor: &mut _| {

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::set_values;
+use flows_core::testing::{distance, flat, golden};
 use flows_core::{Bijector, Layer, Parameters, stream};
 use flows_finite::{Planar, Radial};
 use serde_json::Value;
 
-use crate::elements::{flat, golden};
-use crate::sums::{distance, mapped};
+use crate::sums::mapped;
 
 /// The x with softplus(x) = y.
 fn raw(y: f64) -> f64 {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, distance_to_scale, normal_point, perturb,
+};
 use flows_core::{
-    Batch, Bijector, Chain, Context, Layer, Map, Mapped, MlpKernel, Parameters, Part, Pixelwise,
-    Purpose, Real, Result, Stream, Tape, Values, normals, stream,
+    Batch, Bijector, Chain, Context, Error, Layer, Map, Mapped, MlpKernel, Parameters, Part,
+    Pixelwise, Purpose, Real, Result, Stream, Tape, Values, normals, stream,
 };
 use flows_finite::{
     ActNorm, Affine, BatchNorm, Coupling, LuLinear, Mask, Permutation, Scale, Shape,
@@ -105,9 +107,10 @@ fn masks_of_images_follow_pixels_and_channels() {
     for flipped in [false, true] {
         assert_eq!(bits(Mask::checkerboard(shape(2, 1, 1), flipped).unwrap()), [0, 1]);
         assert_eq!(bits(Mask::channels(shape(1, 2, 1), flipped).unwrap()), [0, 1]);
+        let nothing = "number of transformed features of a mask must be at least 1";
         for empty in [shape(0, 2, 2), shape(2, 0, 2), shape(2, 2, 0)] {
-            assert!(Mask::checkerboard(empty, flipped).is_err());
-            assert!(Mask::channels(empty, flipped).is_err());
+            assert_error!(Mask::checkerboard(empty, flipped), Error::Parameter { .. }, [nothing]);
+            assert_error!(Mask::channels(empty, flipped), Error::Parameter { .. }, [nothing]);
         }
     }
 }
@@ -146,28 +149,61 @@ fn a_part_is_its_bijector_on_the_chosen_features() {
 #[test]
 fn wrong_parts_and_pixels_are_errors() {
     let inner = || Box::new(layer::<f64>(ActNorm::new(2)));
-    for indices in [vec![0], vec![0, 1, 2], vec![1, 1], vec![0, 3], vec![0, usize::MAX]] {
-        assert!(Part::new(inner(), 3, indices.clone()).is_err(), "{indices:?}");
+    for indices in [vec![0], vec![0, 1, 2]] {
+        let count = indices.len();
+        assert_error!(
+            Part::new(inner(), 3, indices),
+            Error::Dimension { op: "features of a part", expected: 2, got } if *got == count
+        );
+    }
+    for (indices, at_fault) in [(vec![1, 1], 1), (vec![0, 3], 3), (vec![0, usize::MAX], usize::MAX)]
+    {
+        assert_error!(
+            Part::new(inner(), 3, indices),
+            Error::Parameter { value, .. } if *value == at_fault as f64,
+            ["index of a part", "below the dimension and used once"]
+        );
     }
     let part = Part::new(inner(), 3, vec![0, 2]).unwrap();
-    assert!(forward(&part, &batch(vec![0.0; 4], 2, 2).unwrap()).is_err());
+    let narrow = forward(&part, &batch(vec![0.0; 4], 2, 2).unwrap());
+    assert_error!(narrow, Error::Dimension { op: "part", expected: 3, got: 2 });
     for empty in [shape(2, 0, 1), shape(2, 1, 0)] {
-        assert!(Pixelwise::new(inner(), empty.pixels()).is_err(), "{empty:?}");
+        assert_error!(
+            Pixelwise::new(inner(), empty.pixels()),
+            Error::Parameter { .. },
+            ["pixels of an image", "at least 1"],
+            "{empty:?}"
+        );
     }
     for wrong in [shape(1, 2, 2), shape(3, 1, 1)] {
         let pixels = Pixelwise::new(inner(), wrong.pixels()).unwrap();
         let row = batch(vec![0.0; wrong.dim()], 1, wrong.dim()).unwrap();
-        assert!(inverse(&pixels, &row).is_err(), "{wrong:?}");
+        let (got, expected) = (wrong.dim(), 2 * wrong.pixels());
+        let named = format!("expected {expected} columns, got {got}");
+        assert_error!(inverse(&pixels, &row), Error::Dimension { op: "pixels", .. }, [&named]);
     }
     let pixels = Pixelwise::new(inner(), 2).unwrap();
-    assert!(inverse(&pixels, &batch(vec![0.0; 6], 2, 3).unwrap()).is_err());
-    // Context for another number of rows, or of another width.
+    assert_error!(
+        inverse(&pixels, &batch(vec![0.0; 6], 2, 3).unwrap()),
+        Error::Dimension { op: "pixels", expected: 4, got: 3 }
+    );
+    // Context for another number of rows, counted in pixels, of which an image has two, or of
+    // another width.
     let conditional = coupling(2, 2, &mut stream(1, "init"));
     let pixels = Pixelwise::new(Box::new(conditional), 2).unwrap();
     let z = batch(vec![0.0; 8], 2, 4).unwrap();
-    for (rows, width) in [(1, 2), (3, 2), (2, 1), (2, 0)] {
+    for (rows, width, message) in [
+        (1, 2, "coupling: expected 4 rows, got 2"),
+        (3, 2, "coupling: expected 4 rows, got 6"),
+        (2, 1, "coupling: expected 2 columns, got 1"),
+        (2, 0, "coupling: expected 2 columns, got 0"),
+    ] {
         let code = Context::of(batch(vec![0.0; rows * width], rows, width).unwrap());
-        assert!(pixels.forward(&z, &code, &mut Tape::none()).is_err());
+        assert_error!(
+            pixels.forward(&z, &code, &mut Tape::none()),
+            Error::Rows { .. } | Error::Dimension { .. },
+            [message]
+        );
     }
 }
 
@@ -276,6 +312,6 @@ fn values_are_finite_at_the_edges_and_single_precision_is_close_to_double() {
         assert!(values::<f32>(&z).iter().chain(&values::<f64>(&z)).all(|v| v.is_finite()));
     }
     let z: Vec<f64> = normals::<f32>(160, &mut stream(1, "z")).iter().map(|&v| v.into()).collect();
-    let worst = super::slopes::distance(&values::<f32>(&z), &values::<f64>(&z));
+    let worst = distance_to_scale(&values::<f32>(&z), &values::<f64>(&z));
     assert!(worst < 1e-6, "{worst:e}");
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::operation::LANES;
+use flows_core::testing::close_number;
 use flows_core::{Real, normals, stream};
 use flows_finite::{Affine, RationalQuadratic, Scale, Tails, Transformer};
 
@@ -80,11 +81,6 @@ fn cases() -> Vec<(Tails, Vec<f64>)> {
     cases
 }
 
-fn close(what: &str, got: f64, expected: f64, tolerance: f64) {
-    let error = (got - expected).abs();
-    assert!(error <= tolerance * (1.0 + expected.abs()), "{what}: {got} {expected}");
-}
-
 #[test]
 fn a_spline_passes_through_its_knots_with_its_slopes() {
     for (tails, raw) in cases() {
@@ -92,11 +88,11 @@ fn a_spline_passes_through_its_knots_with_its_slopes() {
             // Knots are sums of a few terms; a bin of width 1e-3 of the interval turns an error of
             // 1e-15 in x into 1e-12 of its width, and that into as much of the slope.
             let (values, logs) = at::<f64>(&spline(tails), &raw, &[x], false);
-            close("value", values[0], y, 1e-11);
-            close("log-slope", logs[0], slope.ln(), 1e-9);
+            close_number("value", values[0], y, 1e-11);
+            close_number("log-slope", logs[0], slope.ln(), 1e-9);
             let (values, logs) = at::<f64>(&spline(tails), &raw, &[y], true);
-            close("inverse value", values[0], x, 1e-11);
-            close("inverse log-slope", -logs[0], slope.ln(), 1e-9);
+            close_number("inverse value", values[0], x, 1e-11);
+            close_number("inverse log-slope", -logs[0], slope.ln(), 1e-9);
         }
     }
 }
@@ -113,8 +109,8 @@ fn values_and_slopes_are_continuous_at_knots_and_bounds() {
             // and by a factor of a thousand more where a steep bin meets a flat one.
             let quotients = [(y - values[0]) / h, (values[1] - y) / h];
             for (quotient, log) in quotients.iter().zip(&logs) {
-                close("one-sided slope", *quotient, slope, 5e-2);
-                close("slope beside the knot", log.exp(), slope, 5e-2);
+                close_number("one-sided slope", *quotient, slope, 5e-2);
+                close_number("slope beside the knot", log.exp(), slope, 5e-2);
             }
             // Half a step halves what is left: the limit is the slope itself.
             let near = at::<f64>(&spline(tails), &raw, &[x - h / 100.0, x + h / 100.0], false).1;
@@ -136,11 +132,11 @@ fn tails_are_straight_lines_of_slope_one_or_the_end_slope() {
                 let x = sign * (BOUND + beyond);
                 let y = sign * (BOUND + slope * beyond);
                 let (values, logs) = at::<f64>(&spline(tails), &raw, &[x], false);
-                close("tail", values[0], y, 1e-14);
-                close("log-slope of a tail", logs[0], slope.ln(), 1e-13);
+                close_number("tail", values[0], y, 1e-14);
+                close_number("log-slope of a tail", logs[0], slope.ln(), 1e-13);
                 let (values, logs) = at::<f64>(&spline(tails), &raw, &[y], true);
-                close("inverse tail", values[0], x, 1e-12);
-                close("inverse log-slope of a tail", -logs[0], slope.ln(), 1e-13);
+                close_number("inverse tail", values[0], x, 1e-12);
+                close_number("inverse log-slope of a tail", -logs[0], slope.ln(), 1e-13);
             }
         }
     }
@@ -179,8 +175,8 @@ fn log_slopes_are_those_of_differences_and_the_inverse_undoes_the_spline() {
         for (i, x) in grid.iter().enumerate() {
             // Documented accuracy of a round trip; its log-slope is as far off as the slope
             // changes over the error, and slopes change by a factor within 5e-3 at the fastest.
-            close("round trip", back[i], *x, 1e-9);
-            close("inverse log-slope", -negated[i], logs[i], 1e-6);
+            close_number("round trip", back[i], *x, 1e-9);
+            close_number("inverse log-slope", -negated[i], logs[i], 1e-6);
             if inner.iter().all(|knot| (knot - x).abs() > 2.0 * h) {
                 // Rounding over step: 3e-16 / 1e-7 = 3e-9 of a value of order one, and a slope of
                 // 1e-4 or more; h^2 times third derivatives is far less.
@@ -200,8 +196,8 @@ fn affine_maps_are_the_formula_and_stay_within_their_bound() {
             let (values, logs) =
                 at::<f64>(&Affine::new(scale).unwrap(), &[a, 0.25], &points, false);
             for ((x, value), log) in points.iter().zip(values).zip(logs) {
-                close("value", value, s.exp() * x + 0.25, 1e-13);
-                close("log-slope", log, s, 1e-14);
+                close_number("value", value, s.exp() * x + 0.25, 1e-13);
+                close_number("log-slope", log, s, 1e-14);
             }
         }
     }

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::{Bijector, Context, Layer, Parameters, Role, Tape, Values, stream};
+use flows_core::testing::assert_error;
+use flows_core::{Bijector, Context, Error, Layer, Parameters, Role, Tape, Values, stream};
 use flows_finite::{LuLinear, Mask, Permutation};
 
 fn with_order(mut bijector: Layer<f64>, order: &[f64]) -> Layer<f64> {
@@ -57,8 +58,14 @@ fn an_order_that_is_no_permutation_is_an_error_in_either_direction() {
             let (none, tape) = (Context::none(), &mut Tape::none());
             let forward = bijector.forward(&z, &none, tape);
             let inverse = bijector.inverse(&z, &none, tape);
-            assert!(forward.is_err() && inverse.is_err(), "{order:?}");
-            assert!(forward.unwrap_err().to_string().split_whitespace().count() > 3);
+            for result in [forward, inverse] {
+                assert_error!(
+                    result,
+                    Error::Parameter { .. },
+                    ["order", "a permutation of 0, 1, .. dim - 1"],
+                    "{order:?}"
+                );
+            }
         }
     }
 }
@@ -66,16 +73,40 @@ fn an_order_that_is_no_permutation_is_an_error_in_either_direction() {
 #[test]
 fn orders_factors_and_masks_that_make_no_sense_are_not_built() {
     for order in [&[0, 0][..], &[1, 2], &[2, 0]] {
-        assert!(Permutation::new(order).is_err(), "{order:?}");
+        assert_error!(
+            Permutation::new(order),
+            Error::Parameter { .. },
+            ["order of a permutation", "a permutation of 0, 1, .. dim - 1"],
+            "{order:?}"
+        );
     }
     let zeros = [0.0; 4];
-    assert!(LuLinear::from_factors::<f32>(&[0, 0], &zeros, &zeros, &[1.0, 1.0]).is_err());
+    assert_error!(
+        LuLinear::from_factors::<f32>(&[0, 0], &zeros, &zeros, &[1.0, 1.0]),
+        Error::Parameter { .. },
+        ["order of a linear layer", "a permutation of 0, 1, .. dim - 1"]
+    );
     for diagonal in [[0.0, 1.0], [-1.0, 1.0], [f64::NAN, 1.0]] {
-        assert!(LuLinear::from_factors::<f32>(&[0, 1], &zeros, &zeros, &diagonal).is_err());
+        assert_error!(
+            LuLinear::from_factors::<f32>(&[0, 1], &zeros, &zeros, &diagonal),
+            Error::Parameter { .. },
+            ["diagonal of U", "positive and finite", &format!("got {}", diagonal[0])]
+        );
     }
-    assert!(LuLinear::from_factors::<f32>(&[0, 1], &zeros[..3], &zeros, &[1.0, 1.0]).is_err());
-    assert!(Mask::new(vec![false, false]).is_err());
-    assert!(Mask::halves(0, false).is_err());
+    assert_error!(
+        LuLinear::from_factors::<f32>(&[0, 1], &zeros[..3], &zeros, &[1.0, 1.0]),
+        Error::Dimension { op: "factors of a linear layer", expected: 4, got: 3 }
+    );
+    assert_error!(
+        Mask::new(vec![false, false]),
+        Error::Parameter { .. },
+        ["transformed features of a mask", "at least 1"]
+    );
+    assert_error!(
+        Mask::halves(0, false),
+        Error::Parameter { .. },
+        ["transformed features of a mask", "at least 1"]
+    );
     for dim in 1..8 {
         for mask in
             [Mask::halves(dim, false), Mask::halves(dim, true), Mask::alternating(dim, true)]
@@ -90,5 +121,9 @@ fn orders_factors_and_masks_that_make_no_sense_are_not_built() {
 
 #[test]
 fn a_linear_layer_without_features_is_not_built() {
-    assert!(LuLinear::new(0).is_err());
+    assert_error!(
+        LuLinear::new(0),
+        Error::Parameter { .. },
+        ["features of a linear layer", "at least 1"]
+    );
 }

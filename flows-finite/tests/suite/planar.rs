@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, check_bijector, differences, distance, normal_point, perturb,
+};
 use flows_core::{
     Bijector, Chain, Context, Cost, Error, Inverse, Layer, Parameters, Real, Tape, Values, normals,
     stream,
@@ -10,7 +12,7 @@ use flows_core::{
 use flows_finite::LuLinear;
 use flows_finite::Planar;
 
-use crate::sums::{differences, distance, gradients, mapped, sum_of};
+use crate::sums::{gradients, mapped, sum_of};
 
 fn fresh<E: Real>(dim: usize, seed: u64) -> Layer<E> {
     Layer::new(Planar::new(dim), &mut stream(seed, "init")).unwrap()

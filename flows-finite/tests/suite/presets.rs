@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::batch;
+use flows_core::testing::{largest_difference, wide};
 use flows_core::{
     Architecture, Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream,
 };
@@ -89,12 +90,11 @@ fn round_trip<E: Real>(bijector: &Chain<E>, rows: usize) -> [f64; 2] {
     let (none, tape) = (Context::none(), &mut Tape::none());
     let there = bijector.forward(&batch(z.clone(), rows, dim).unwrap(), &none, tape).unwrap();
     let back = bijector.inverse(&there.value, &none, tape).unwrap();
-    let largest = |pairs: Vec<(E, E)>| -> f64 {
-        pairs.into_iter().map(|(a, b)| (a - b).as_f64().abs()).fold(0.0, f64::max)
-    };
-    let sums =
-        there.log_det.values().into_iter().zip(back.log_det.values().into_iter().map(|l| -l));
-    [largest(back.value.values().into_iter().zip(z).collect()), largest(sums.collect())]
+    let negated: Vec<f64> = wide(&back.log_det.values()).iter().map(|l| -l).collect();
+    [
+        largest_difference(&wide(&back.value.values()), &wide(&z)),
+        largest_difference(&negated, &wide(&there.log_det.values())),
+    ]
 }
 
 #[test]

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, check_bijector, differences, distance, normal_point, perturb,
+};
 use flows_core::{Bijector, Chain, Costs, Inverse, Layer, Parameters, Real, normals, stream};
 use flows_finite::LuLinear;
 use flows_finite::Radial;
 
-use crate::sums::{differences, distance, gradients, mapped, sum_of};
+use crate::sums::{gradients, mapped, sum_of};
 
 fn fresh<E: Real>(dim: usize, seed: u64) -> Layer<E> {
     Layer::new(Radial::new(dim), &mut stream(seed, "init")).unwrap()

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use flows_core::operation::LANES;
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
+use flows_core::testing::{
+    Tolerance, assert_error, check_bijector, distance, normal_point, perturb, wide,
+};
 use flows_core::{
-    Batch, Bijector, Context, Cost, Layer, Mapped, Parameters, Real, Tape, Values, normals, stream,
+    Batch, Bijector, Context, Cost, Error, Layer, Mapped, Parameters, Real, Tape, Values, normals,
+    stream,
 };
 use flows_finite::Recurrent;
 use flows_finite::transformer::Bernstein;
@@ -225,9 +228,20 @@ fn costs_and_work_are_those_of_the_transformer() {
         assert!((a - b).abs() < 1e-10 * (1.0 + a.abs()));
     }
     let wide = rows_of(&[0.5; 4], 4);
-    assert!(closed.forward(&wide, &Context::none(), &mut Tape::none()).is_err());
-    assert!(Recurrent::<f64>::new(0, 0, 3, Arc::new(affine())).is_err());
-    assert!(Recurrent::<f64>::new(2, 0, 0, Arc::new(affine())).is_err());
+    assert_error!(
+        closed.forward(&wide, &Context::none(), &mut Tape::none()),
+        Error::Dimension { op: "recurrent layer", got: 4, .. }
+    );
+    assert_error!(
+        Recurrent::<f64>::new(0, 0, 3, Arc::new(affine())),
+        Error::Parameter { .. },
+        ["features and units of a recurrent layer", "at least 1"]
+    );
+    assert_error!(
+        Recurrent::<f64>::new(2, 0, 0, Arc::new(affine())),
+        Error::Parameter { .. },
+        ["features and units of a recurrent layer", "at least 1"]
+    );
 }
 
 /// The layer with the values of another in double precision, rounded to single.
@@ -281,19 +295,15 @@ fn edges_are_finite_in_either_precision() {
 #[test]
 fn single_precision_agrees_with_double() {
     let (dim, rows) = (4, 256);
-    let (wide, narrow) = copied::<f32>((dim, 0, 16), affine());
+    let (double, narrow) = copied::<f32>((dim, 0, 16), affine());
     let x: Vec<f32> = normals(rows * dim, &mut stream(6, "x"));
     let exact: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-    let a = plain(&wide, false, &rows_of(&exact, dim));
+    let a = plain(&double, false, &rows_of(&exact, dim));
     let b = plain(&narrow, false, &batch(x, rows, dim).unwrap());
-    let worst = |a: Vec<f64>, b: Vec<f32>| {
-        let error = |(a, b): (&f64, &f32)| (a - f64::from(*b)).abs() / (1.0 + a.abs());
-        a.iter().zip(&b).map(error).fold(0.0, f64::max)
-    };
-    let value = worst(a.value.values(), b.value.values());
-    let log_det = worst(a.log_det.values(), b.log_det.values());
+    let value = distance(&wide(&b.value.values()), &a.value.values());
+    let log_det = distance(&wide(&b.log_det.values()), &a.log_det.values());
     let back = plain(&narrow, true, &b.value);
-    let round_trip = worst(exact, back.value.values());
+    let round_trip = distance(&wide(&back.value.values()), &exact);
     println!("f32: value {value:.1e}, log-det {log_det:.1e}, round trip {round_trip:.1e}");
     // theta is a sum of sixteen products and passes through four steps; scales are within e^2.
     assert!(value < 1e-5 && log_det < 1e-5 && round_trip < 1e-4);

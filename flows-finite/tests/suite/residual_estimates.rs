@@ -4,6 +4,7 @@
 use flows_core::activation::Activation;
 use flows_core::rowwise::{gradient_of_mean, mean};
 use flows_core::tensor::batch;
+use flows_core::testing::largest_difference;
 use flows_core::{Batch, Bijector, Layer, Parameters, Purpose, Tape, Values, normals, stream};
 use flows_finite::residual::{Constraint, Contractive, Determinant, LipschitzNetwork, Norm};
 use nalgebra::{DMatrix, DVector};
@@ -133,7 +134,8 @@ fn scores(
         mean.add(estimate);
         slopes.iter_mut().zip(estimates).for_each(|(mean, g)| mean.add(g));
     }
-    let worst = slopes.iter().zip(gradient).map(|(mean, &g)| mean.score(g)).fold(0.0, f64::max);
+    let scores: Vec<f64> = slopes.iter().zip(gradient).map(|(mean, &g)| mean.score(g)).collect();
+    let worst = largest_difference(&scores, &vec![0.0; scores.len()]);
     (mean.score(value), worst)
 }
 
@@ -266,8 +268,7 @@ fn the_slowest_inverse_converges_too() {
         let z = batch(vec![1.0, -2.0, 300.0, 0.0], 2, 2).unwrap();
         let x = mapped(&layer, true, &z);
         let back = mapped(&layer, false, &x.value);
-        let pairs = back.value.values().into_iter().zip(z.values());
-        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let worst = largest_difference(&back.value.values(), &z.values());
         println!("L {coefficient}: {} iterations, error {worst:.1e}", back.work.iterations);
         assert!(worst <= 1e3 * 4.0 * f64::EPSILON / (1.0 - coefficient));
     }

@@ -36,11 +36,3 @@ pub(crate) fn at<E: Real>(
     let wide = |values: &[E]| values[..points.len()].iter().map(|v| v.as_f64()).collect();
     Ok((wide(&value), wide(&slope), iterations))
 }
-
-pub(crate) fn close(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-        let error = (got - expected).abs();
-        assert!(error <= tolerance * (1.0 + expected.abs()), "{what} {index}: {got} {expected}");
-    }
-}

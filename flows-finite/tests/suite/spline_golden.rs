@@ -2,14 +2,14 @@
 //! another system on [0, 1]; here on [-1/2, 1/2].
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::testing::{close, flat, golden};
 use flows_finite::Tails;
 use flows_finite::architecture::{
     CubicSplineConfig, LinearSplineConfig, QuadraticSplineConfig, SplineConfig, TransformerConfig,
 };
 use serde_json::Value;
 
-use crate::elements::{Config, at, flat, golden};
-use crate::scalar_map::close;
+use crate::elements::{Config, at};
 
 /// Smallest width and height of a bin, as a part of the interval, and smallest density.
 const SMALLEST: f64 = 1e-3;

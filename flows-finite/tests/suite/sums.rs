@@ -2,6 +2,7 @@
 //! against plain formulas.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::testing::wide;
 use flows_core::{Batch, Bijector, Context, Mapped, Real, Result, Role, Tape, Values};
 
 pub(crate) fn apply<E: Real>(
@@ -42,31 +43,6 @@ pub(crate) fn gradients<E: Real>(
 /// The sum that [`gradients`] differentiates.
 pub(crate) fn sum_of(values: &[f64], log_det: f64) -> f64 {
     values.iter().sum::<f64>() + log_det
-}
-
-/// Central differences of `function` at `point`.
-pub(crate) fn differences(point: &[f64], function: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    let at = |index: usize, step: f64| {
-        let mut moved = point.to_vec();
-        moved[index] += step;
-        function(&moved)
-    };
-    (0..point.len()).map(|i| (at(i, 1e-5) - at(i, -1e-5)) / 2e-5).collect()
-}
-
-/// The largest difference, each relative to 1 + |expected|.
-pub(crate) fn distance(got: &[f64], expected: &[f64]) -> f64 {
-    assert_eq!(got.len(), expected.len());
-    let pairs = got.iter().zip(expected);
-    pairs.map(|(g, e)| (g - e).abs() / (1.0 + e.abs())).fold(0.0, |a, b| {
-        assert!(!b.is_nan(), "not a number");
-        f64::max(a, b)
-    })
-}
-
-/// The values in double precision.
-pub(crate) fn wide<E: Real>(values: &[E]) -> Vec<f64> {
-    values.iter().map(|v| v.as_f64()).collect()
 }
 
 /// Values and log-dets of `bijector` at `inputs`.

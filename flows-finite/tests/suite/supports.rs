@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use flows_core::tensor::batch;
+use flows_core::testing::{assert_error, distance, wide};
 use flows_core::{Bijector, Context, Error, Layer, Real, Tape, Values, stream};
 use flows_finite::transformer::Transformer;
 use flows_finite::{Elementwise, FixedAffine, HalfLine, Interval};
 
-use crate::sums::{distance, gradients, mapped, wide};
+use crate::sums::{gradients, mapped};
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
@@ -180,13 +181,26 @@ fn impossible_supports_are_errors() {
         (1e8, 1e8 + 1.0),
         (0.0, 1e39),
     ] {
-        assert!(Interval::new(low, high).is_err(), "{low} {high}");
+        assert_error!(
+            Interval::new(low, high),
+            Error::Parameter { .. },
+            ["width of an interval", "positive and finite, also in f32"],
+            "{low} {high}"
+        );
     }
     for low in [f64::NAN, f64::INFINITY, 1e39] {
-        assert!(HalfLine::new(low).is_err());
+        assert_error!(
+            HalfLine::new(low),
+            Error::Parameter { .. },
+            ["bound of a half-line", "finite, also in f32", &format!("got {low}")]
+        );
     }
     for (scale, shift) in [(0.0, 0.0), (-1.0, 0.0), (f64::NAN, 0.0), (1e39, 0.0), (1.0, f64::NAN)] {
-        assert!(FixedAffine::new(scale, shift).is_err());
+        assert_error!(
+            FixedAffine::new(scale, shift),
+            Error::Parameter { .. },
+            ["of a fixed map", "finite, also in f32"]
+        );
     }
 }
 

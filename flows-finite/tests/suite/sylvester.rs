@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::testing::{Tolerance, check_bijector, normal_point};
+use flows_core::testing::{Tolerance, assert_error, check_bijector, normal_point};
 use flows_core::{
     Error, Layer, Mapped, Parameters, Real, Result, Stream, Tape, Values, normals, stream,
 };
@@ -189,10 +189,22 @@ fn a_row_that_is_not_finite_is_named() {
 #[test]
 fn settings_out_of_range_are_errors() {
     for units in [0, 4] {
-        assert!(Sylvester::triangular(3, units, false).is_err());
-        assert!(Sylvester::new(3, units, Generator::Cayley).is_err());
+        assert_error!(
+            Sylvester::triangular(3, units, false),
+            Error::Parameter { .. },
+            ["units of a Sylvester flow", "from 1 to its features", &format!("got {units}")]
+        );
+        assert_error!(
+            Sylvester::new(3, units, Generator::Cayley),
+            Error::Parameter { .. },
+            ["units of a Sylvester flow", "from 1 to its features", &format!("got {units}")]
+        );
     }
-    assert!(Sylvester::new(3, 2, Generator::Householder(0)).is_err());
+    assert_error!(
+        Sylvester::new(3, 2, Generator::Householder(0)),
+        Error::Parameter { .. },
+        ["reflections", "at least 1"]
+    );
 }
 
 #[test]

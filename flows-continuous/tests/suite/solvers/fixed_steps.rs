@@ -6,6 +6,7 @@ use flows_continuous::{
     DORMAND_PRINCE, DORMAND_PRINCE_8, EULER, Failure, FieldError, HEUN, MIDPOINT, RALSTON, RK4,
     SolveError, Tableau, integrate, uniform_mesh,
 };
+use flows_core::testing::assert_error;
 use nalgebra::DVector;
 
 use super::{linear, matrix};
@@ -47,7 +48,11 @@ fn a_mesh_has_exact_ends_in_both_directions() {
     assert_eq!((mesh.len(), mesh[0], mesh[7]), (8, 1.0, -0.3));
     assert!(mesh.windows(2).all(|pair| pair[1] < pair[0]));
     assert_eq!(uniform_mesh(0.5, 0.5, steps(3)).unwrap(), [0.5]);
-    assert!(uniform_mesh(0.0, f64::NAN, steps(3)).is_err());
+    assert_error!(
+        uniform_mesh(0.0, f64::NAN, steps(3)),
+        SolveError::Interval { .. },
+        ["interval", "from 0 to NaN"]
+    );
 }
 
 #[test]
