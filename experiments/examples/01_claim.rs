@@ -1,15 +1,17 @@
-//! A claim of the review checked from a program of one's own.
+//! A claim of the review checked from a program of your own.
 //!
 //! Run with `cargo run --release -p experiments --example 01_claim`.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
-use experiments::claim::{self, Check, Effort, Setting};
+use experiments::preset::named_flows;
+use flows_claims::{ALL, Check, Effort, Setting};
 
 fn main() -> anyhow::Result<()> {
-    let built = claim::ALL.iter().filter(|claim| matches!(claim.check, Check::Run(_)));
-    println!("{} of {} claims have a check", built.count(), claim::ALL.len());
-    let setting = Setting { effort: Effort::Quick, seed: 0 };
-    for claim in claim::ALL.iter().filter(|claim| claim.id == "C6") {
+    let built = ALL.iter().filter(|claim| matches!(claim.check, Check::Run(_)));
+    println!("{} of {} claims have a check", built.count(), ALL.len());
+    let flows = named_flows();
+    let setting = Setting { effort: Effort::Quick, seed: 0, flows: &flows };
+    for claim in ALL.iter().filter(|claim| claim.id == "C6") {
         let Check::Run(check) = claim.check else { continue };
         println!("{}: {}", claim.id, claim.review);
         let findings = check(&setting)?;

@@ -36,7 +36,7 @@ fn coupling(dim: usize, transformer: Arc<dyn Transformer<f32>>) -> Box<dyn Bijec
 }
 
 fn affine_coupling(dim: usize) -> Box<dyn Bijector<f32>> {
-    coupling(dim, Arc::new(Affine::new(Scale::Bounded(3.0)).unwrap()))
+    coupling(dim, Arc::new(Affine::new(Scale::Bounded { bound: 3.0 }).unwrap()))
 }
 
 fn spline_coupling(dim: usize) -> Box<dyn Bijector<f32>> {
