@@ -215,7 +215,7 @@ pub(crate) fn check_couplings(
     for &dim in dims {
         let sizes = (dim, usize::from(dim == 2));
         let rng = &mut stream(7, "init");
-        let mut coupling = coupling(&transformer, sizes, (&[3], Activation::Tanh), rng);
+        let mut coupling = coupling(transformer, sizes, (&[3], Activation::Tanh), rng);
         perturb(&mut coupling, scale, &mut stream(3, "perturb")).unwrap();
         let shift = coupling.visit_mut(&mut |name, _, tensor| {
             let mut values = tensor.values();
@@ -235,11 +235,11 @@ pub(crate) fn single_errors(map: &Config, raw: &[f64], points: &[f64]) -> [f64; 
     let single = |v: &f64| f64::from(*v as f32);
     let raw: Vec<f64> = raw.iter().map(single).collect();
     let points: Vec<f64> = points.iter().map(single).collect();
-    let wide = at::<f64>(&map, &raw, &points, false).unwrap();
-    let narrow = at::<f32>(&map, &raw, &points, false).unwrap();
+    let wide = at::<f64>(map, &raw, &points, false).unwrap();
+    let narrow = at::<f32>(map, &raw, &points, false).unwrap();
     let images: Vec<f64> = wide.0.iter().map(single).collect();
-    let back = at::<f64>(&map, &raw, &images, true).unwrap();
-    let narrow_back = at::<f32>(&map, &raw, &images, true).unwrap();
+    let back = at::<f64>(map, &raw, &images, true).unwrap();
+    let narrow_back = at::<f32>(map, &raw, &images, true).unwrap();
     [
         worst(&narrow.0, &wide.0),
         worst(&narrow.1, &wide.1),
@@ -256,7 +256,7 @@ pub(crate) fn edges<E: Real>(transformer: &Config) -> usize {
     for (dim, moved) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
         let mut rng = stream(1, "init");
         let network = (&[4][..], Activation::Relu);
-        let mut coupling = coupling::<E>(&transformer, (dim, 0), network, &mut rng);
+        let mut coupling = coupling::<E>(transformer, (dim, 0), network, &mut rng);
         let shift = coupling.visit_mut(&mut |_, _, tensor| {
             let size = E::of(if moved { 0.3 } else { 0.0 });
             let noise = normals::<E>(tensor.values().len(), &mut rng);
