@@ -14,7 +14,9 @@ const RENAMED: [(&str, &str); 2] = [("fast", "formula"), ("steps", "layers")];
 
 /// How to write today what `over` says over the valid config `under`; none if it has no old spelling.
 pub(super) fn advice(under: &Table, over: &Table) -> Option<String> {
-    if let Some(advice) = retired(over).or_else(|| renamed(under, over)) {
+    if let Some(advice) =
+        retired(over).or_else(|| renamed(under, over)).or_else(|| moved(under, over))
+    {
         return Some(advice);
     }
     let mut new = over.clone();
@@ -56,6 +58,24 @@ fn retired(over: &Table) -> Option<String> {
         "flow: kind = \"{kind}\" is a preset now; leave kind out and write preset = \"{name}\" above \
          all tables, its settings being those of kind = \"coupling\": mixing = {mixing}, \
          transformer = {transformer}"
+    ))
+}
+
+/// What Real NVP and NSF had as settings of their own, over the preset that still has their name.
+fn moved(under: &Table, over: &Table) -> Option<String> {
+    let (flow, below) = (over.get("flow")?.as_table()?, under.get("flow")?.as_table()?);
+    let mixes = below.contains_key("mixing") && !below.contains_key("linear");
+    if let (true, Some(linear)) = (mixes, flow.get("linear").and_then(Value::as_bool)) {
+        let mixing = if linear { "lu" } else { "none" };
+        return Some(format!("flow: linear is part of mixing now; write mixing = \"{mixing}\""));
+    }
+    let transformer = below.get("transformer")?.as_table()?;
+    let lost = |key: &str| transformer.contains_key(key) && !below.contains_key(key);
+    let (key, value) = flow.iter().find(|(key, _)| lost(key))?;
+    let new = choice(under, &["flow", "transformer", key], value);
+    let value = inline(new.as_ref().unwrap_or(value));
+    Some(format!(
+        "flow: {key} is a setting of the transformer now; write transformer.{key} = {value}"
     ))
 }
 

@@ -227,6 +227,19 @@ fn what_has_another_name_is_answered_with_it() {
             "flow: fast is called formula now; write formula = \"sampling\"",
         ),
         (
+            "preset = \"nsf-coupling\"\n[flow]\nbins = 4",
+            "flow: bins is a setting of the transformer now; write transformer.bins = 4",
+        ),
+        (
+            "preset = \"real-nvp\"\n[flow]\nscale = { bounded = 2.0 }",
+            "flow: scale is a setting of the transformer now; write transformer.scale = \
+             { kind = \"bounded\", bound = 2.0 }",
+        ),
+        (
+            "preset = \"real-nvp\"\n[flow]\nlinear = false",
+            "flow: linear is part of mixing now; write mixing = \"none\"",
+        ),
+        (
             "preset = \"glow\"\n[flow]\nsteps = 4",
             "flow: steps is called layers now; write layers = 4",
         ),

@@ -4,7 +4,8 @@ use flows_bench::table::{self, Table};
 
 use crate::{Place, assert_says};
 
-const SMALL: &str = "preset = \"nsf-coupling\"\n[flow]\nlayers = 2\nbins = 4\n\
+const SMALL: &str = "preset = \"nsf-coupling\"\n[flow]\nlayers = 2\n\
+                     transformer.bins = 4\n\
                      conditioner = { kind = \"perceptron\", hidden = [8] }\n";
 
 #[test]
@@ -33,7 +34,7 @@ fn a_density_is_fitted_and_the_run_is_used_like_any_other() {
     }
     let config: toml::Table = place.text("path/config.toml").parse().unwrap();
     assert_eq!(config["target"].as_str(), Some("u2"));
-    assert_eq!(config["train"]["objective"]["reverse_kl"]["estimator"].as_str(), Some("path"));
+    assert_eq!(config["train"]["objective"]["estimator"].as_str(), Some("path"));
     place.succeeds("sample path --rows 500 --out s.csv");
     let draws = place.table("s.csv");
     assert!((0..500).all(|row| draws.row(row)[0].abs() < 4.0), "draws lie in the support");
@@ -48,7 +49,7 @@ fn a_fit_of_a_density_goes_on_as_if_it_had_not_been_cut_off() {
     let fit = "fit c.toml --objective reverse-kl --target u1";
     // Schedule and annealing are over the budget: constant ones make both halves the same run.
     let constant = "[train]\nschedule = \"constant\"\n\
-                    [train.objective.reverse_kl]\nannealing = { from = 1.0, until = 1.0 }\n";
+                    [train.objective]\nannealing = { from = 1.0, until = 1.0 }\n";
     place.write("c.toml", format!("{SMALL}{constant}"));
     place.succeeds(&format!("{fit} --steps 30 --out whole"));
     place.succeeds(&format!("{fit} --steps 12 --out part"));
@@ -73,9 +74,15 @@ fn a_fit_of_a_density_goes_on_as_if_it_had_not_been_cut_off() {
 fn flags_and_settings_that_do_not_go_together_are_wrong_usage() {
     let place = Place::new();
     place.gaussian("g.csv", 100);
-    place.write("reverse.toml", "[train.objective.reverse_kl]\n");
-    place.write("likely.toml", "target = \"u1\"\n[train]\nobjective = \"maximum_likelihood\"\n");
-    place.write("support.toml", "target = \"u2\"\nsupport = [\"real\", \"real\"]\n");
+    place.write("reverse.toml", "[train.objective]\nkind = \"reverse_kl\"\n");
+    place.write(
+        "likely.toml",
+        "target = \"u1\"\n[train]\nobjective = { kind = \"maximum_likelihood\" }\n",
+    );
+    place.write(
+        "support.toml",
+        "target = \"u2\"\nsupport = [{ kind = \"real\" }, { kind = \"real\" }]\n",
+    );
     let before = place.files(".");
     for (flags, words) in [
         ("--objective reverse-kl", vec!["--target", "u1", "many-well"]),
@@ -110,7 +117,8 @@ fn a_table_with_bounded_columns_gets_a_flow_that_keeps_to_them() {
         .collect();
     let names = ["share", "age", "debt"].map(String::from).to_vec();
     table::write(&place.path("t.csv"), &Table::new(names, 3, values).unwrap()).unwrap();
-    let support = "support = [{ interval = [0, 1] }, { above = 0 }, { below = 0 }]\n";
+    let support = "support = [{ kind = \"interval\", from = 0, to = 1 }, \
+                   { kind = \"above\", from = 0 }, { kind = \"below\", to = 0 }]\n";
     place.write("c.toml", format!("{support}{SMALL}"));
     place.succeeds("fit c.toml --steps 30 --data t.csv --out run");
     let kept: toml::Table = place.text("run/config.toml").parse().unwrap();
@@ -121,19 +129,17 @@ fn a_table_with_bounded_columns_gets_a_flow_that_keeps_to_them() {
         assert!((0.0..=1.0).contains(&row[0]) && row[1] >= 0.0 && row[2] <= 0.0, "{row:?}");
     }
     place.succeeds("log-prob run --data t.csv --out l.csv");
-    place.write(
-        "c.toml",
-        format!("support = [{{ interval = [0, 0.9] }}, \"real\", \"real\"]\n{SMALL}"),
-    );
+    let interval = |ends: &str| {
+        let real = "{ kind = \"real\" }";
+        format!("support = [{{ kind = \"interval\", {ends} }}, {real}, {real}]\n{SMALL}")
+    };
+    place.write("c.toml", interval("from = 0, to = 0.9"));
     let message = place.fails(1, "fit c.toml --steps 3 --data t.csv --out other");
     assert_says(&message, &["t.csv, row", "share", "0.9"]);
-    place.write("c.toml", format!("support = [\"real\"]\n{SMALL}"));
+    place.write("c.toml", format!("support = [{{ kind = \"real\" }}]\n{SMALL}"));
     let message = place.fails(2, "fit c.toml --steps 3 --data t.csv --out other");
     assert_says(&message, &["support", "3 columns", "got 1"]);
-    place.write(
-        "c.toml",
-        format!("support = [{{ interval = [1, 0] }}, \"real\", \"real\"]\n{SMALL}"),
-    );
+    place.write("c.toml", interval("from = 1, to = 0"));
     let message = place.fails(2, "fit c.toml --steps 3 --data t.csv --out other");
     assert_says(&message, &["c.toml", "support of column 0"]);
 }
@@ -143,11 +149,11 @@ fn every_base_trains_on_a_table() {
     let place = Place::new();
     place.gaussian("g.csv", 300);
     for (name, base) in [
-        ("full", "\"full_normal\""),
+        ("full", "{ kind = \"full_normal\" }"),
         ("mixture", "{ kind = \"mixture\", components = 3 }"),
         ("student", "{ kind = \"student_t\", nu = 4.0 }"),
-        ("laplace", "\"laplace\""),
-        ("logistic", "\"logistic\""),
+        ("laplace", "{ kind = \"laplace\" }"),
+        ("logistic", "{ kind = \"logistic\" }"),
     ] {
         place.write("c.toml", format!("base = {base}\n{SMALL}"));
         place.succeeds(&format!("fit c.toml --steps 10 --data g.csv --out {name}"));

@@ -194,7 +194,7 @@ pub(crate) fn check_couplings(
     for &dim in dims {
         let sizes = (dim, usize::from(dim == 2));
         let rng = &mut stream(7, "init");
-        let mut coupling = coupling(&transformer, sizes, (&[3], Activation::Tanh), rng);
+        let mut coupling = coupling(transformer, sizes, (&[3], Activation::Tanh), rng);
         perturb(&mut coupling, scale, &mut stream(3, "perturb")).unwrap();
         let shift = coupling.visit_mut(&mut |name, _, tensor| {
             let mut values = tensor.values();

@@ -184,8 +184,8 @@ fn a_million_is_within_the_precisions_documented_and_more_is_an_error() {
 }
 
 fn numbers_back<E: flows_core::Real>(map: &Arc<dyn TransformerConfig>, raw: &[f64], y: f64) {
-    let (x, log) = at::<E>(&map, raw, &[y], true).unwrap();
-    let (again, forward_log) = at::<E>(&map, raw, &x, false).unwrap();
+    let (x, log) = at::<E>(map, raw, &[y], true).unwrap();
+    let (again, forward_log) = at::<E>(map, raw, &x, false).unwrap();
     // y is as far off as x, times the order of 41 at most.
     let tolerance = 41.0 * 20.0 * E::epsilon().as_f64();
     close_number("round trip", again[0] / y, 1.0, tolerance);
