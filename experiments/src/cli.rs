@@ -22,7 +22,7 @@ pub struct Arguments {
 pub enum Command {
     /// Train flows of both families on the same problems, seeds and time, and write a report
     Compare(Compare),
-    /// Print problems and flow presets
+    /// Print presets, problems, targets and experiments
     List,
     /// Run one of the paper's experiments and write its page; `list` shows them
     Run(Run),
@@ -45,7 +45,7 @@ pub enum Command {
 pub enum BudgetName {
     /// Three toys and red wine, 14 seconds a run: within 5 minutes on two cores
     Quick,
-    /// All toys and red wine, 60 seconds a run
+    /// All toys, red wine and digits, 60 seconds a run
     Full,
 }
 
@@ -121,6 +121,9 @@ pub struct Run {
     /// Folder to write; by default results/NAME
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Go on with an experiment that trains many flows and was cut off
+    #[arg(long)]
+    pub resume: bool,
 }
 
 /// Arguments of `verify`.
@@ -128,6 +131,9 @@ pub struct Run {
 pub struct Verify {
     /// Claims, C1 to C50; by default all
     pub claims: Vec<String>,
+    /// Claims to leave out, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub except: Vec<String>,
     /// Fewer rows, steps and repetitions: all claims within five minutes on two cores
     #[arg(long)]
     pub quick: bool,

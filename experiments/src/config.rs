@@ -104,7 +104,7 @@ impl Dequantise {
     /// The noise for a table, by its training rows.
     ///
     /// # Errors
-    /// Never in practice; those of reading the table's columns.
+    /// Those of reading the table's columns.
     pub fn noise(self, table: &table::Table, training: &[usize]) -> Result<Dequantisation> {
         Ok(match self {
             Self::None => Dequantisation::default(),
@@ -232,7 +232,8 @@ impl RunConfig {
         }
         if weights > MOST_WEIGHTS {
             bail!(Usage(format!(
-                "flow: layers and widths must make at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}"
+                "flow: expected at most {MOST_WEIGHTS:e} weights, got about {weights:.1e}; lower layers or \
+                 widths"
             )));
         }
         Ok(())

@@ -77,7 +77,7 @@ pub const ALL: &[Experiment] = &[
     study("topology", "What no flow can do", &["C36", "C37"], &[]),
     study("regularisers", "Evaluations over training", &["C35"], &[]),
     study("simulation-free", "Flow matching against maximum likelihood", &["C40"], &[]),
-    study("sphere-torus", "Densities on a torus", &["C43"], &[]),
+    study("torus", "Densities on a torus", &["C43"], &[]),
     side_by_side("toys", "Both families on densities in the plane", side_by_side::TOYS),
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
@@ -99,6 +99,10 @@ pub fn run(arguments: &Run) -> Result<()> {
     if !arguments.data.is_empty() {
         let name = experiment.name;
         bail!(Usage(format!("{name} takes no tables; leave --data out, or run tables")));
+    }
+    if arguments.resume {
+        let name = experiment.name;
+        bail!(Usage(format!("{name} is not resumed; leave --resume out to run it again")));
     }
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let flows = preset::named_flows();

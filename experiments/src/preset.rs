@@ -66,33 +66,38 @@ fn finite(
     learning_rate: f64,
 ) -> Preset {
     let family = Family::Finite;
-    let quick = matches!(name, "real-nvp" | "nsf-coupling");
-    Preset { name, title, family, description, flow, train: train(learning_rate), quick }
+    Preset { name, title, family, description, flow, train: train(learning_rate), quick: false }
 }
 
 /// Flows whose both directions are one pass.
 fn couplings() -> Vec<Preset> {
     vec![
-        finite(
-            [
-                "real-nvp",
-                "Real NVP",
-                "10 affine couplings with halves alternating and an LU linear layer before each, \
+        Preset {
+            quick: true,
+            ..finite(
+                [
+                    "real-nvp",
+                    "Real NVP",
+                    "10 affine couplings with halves alternating and an LU linear layer before each, \
                  conditioners of 2 x 128 ReLU (Dinh et al. 2017)",
-            ],
-            Arc::new(CouplingFlow::real_nvp()),
-            2e-3,
-        ),
-        finite(
-            [
-                "nsf-coupling",
-                "NSF (coupling)",
-                "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU linear layer \
+                ],
+                Arc::new(CouplingFlow::real_nvp()),
+                2e-3,
+            )
+        },
+        Preset {
+            quick: true,
+            ..finite(
+                [
+                    "nsf-coupling",
+                    "NSF (coupling)",
+                    "6 rational-quadratic spline couplings, 16 bins on [-4, 4], with an LU linear layer \
                  before each, conditioners of 2 x 128 ReLU (Durkan et al. 2019)",
-            ],
-            Arc::new(CouplingFlow::nsf()),
-            2e-3,
-        ),
+                ],
+                Arc::new(CouplingFlow::nsf()),
+                2e-3,
+            )
+        },
         finite(
             [
                 "nice",

@@ -96,9 +96,7 @@ impl Use for Sample {
         let mut values = Vec::new();
         let count = self.rows.checked_mul(flow.dim());
         if count.is_none_or(|count| values.try_reserve_exact(count).is_err()) {
-            let message =
-                format!("--rows must be so few that they fit in memory, got {}", self.rows);
-            bail!(Usage(message));
+            bail!(Usage(format!("--rows {} does not fit in memory; ask for fewer", self.rows)));
         }
         let mut left = self.rows;
         while left > 0 {
@@ -164,11 +162,11 @@ impl Use for Transform {
     }
 }
 
-/// Refuses a result that is no number, by its row.
+/// Refuses a result that is not a number, by its row.
 fn check_numbers(path: &std::path::Path, what: &str, values: &[f64], columns: usize) -> Result<()> {
     if let Some(index) = values.iter().position(|value| value.is_nan()) {
         bail!(
-            "{}, row {} (from 0): the {what} is no number; check the row for outliers, or train in f64",
+            "{}, row {} (from 0): the {what} is not a number; check the row for outliers, or train in f64",
             path.display(),
             index / columns
         );

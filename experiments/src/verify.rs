@@ -15,7 +15,12 @@ use crate::{Usage, say};
 /// # Errors
 /// [`Usage`] for a claim that does not exist; if a file cannot be written, or a claim fails.
 pub fn run(arguments: &Verify) -> Result<()> {
-    let claims = chosen(&arguments.claims)?;
+    let except = chosen(&arguments.except)?;
+    let mut claims = match arguments.claims.as_slice() {
+        [] => flows_claims::ALL.iter().collect(),
+        ids => chosen(ids)?,
+    };
+    claims.retain(|claim| except.iter().all(|other| other.id != claim.id));
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let flows = preset::named_flows();
     let setting = Setting { effort, seed: arguments.seed, flows: &flows };
@@ -34,9 +39,6 @@ pub fn run(arguments: &Verify) -> Result<()> {
 }
 
 fn chosen(ids: &[String]) -> Result<Vec<&'static Claim>> {
-    if ids.is_empty() {
-        return Ok(flows_claims::ALL.iter().collect());
-    }
     let named = |id: &String| {
         let found = flows_claims::ALL.iter().find(|claim| claim.id.eq_ignore_ascii_case(id));
         let last = flows_claims::ALL.last().map_or("", |claim| claim.id);

@@ -1,7 +1,5 @@
 //! A flow of four steps from a normal to a cross, step by step (review, Section 2.1).
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_claims::{Check, Claim, Setting};
@@ -127,11 +125,9 @@ fn train(setting: &Setting) -> Result<Flow<f32>> {
         ..TrainConfig::default()
     };
     let budget = Budget::Steps { steps: setting.either(400, 6_000) };
-    let mut trainer = Trainer::new(build(STEPS, setting.seed)?, config, budget, setting.seed)?;
+    let trainer = Trainer::new(build(STEPS, setting.seed)?, config, budget, setting.seed)?;
     let draw = |rows: usize, rng: &mut Stream| cast(&TARGET.sample(rows, rng));
-    let source = SamplerSource::new(draw, 2, setting.seed);
-    trainer.run(&source, None, |_: &Trainer<f32>, _: &_| Ok(ControlFlow::Continue(())))?;
-    Ok(trainer.into_flow()?)
+    Ok(trainer.fit(&SamplerSource::new(draw, 2, setting.seed))?)
 }
 
 /// The first steps of a flow.

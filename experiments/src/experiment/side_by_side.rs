@@ -101,7 +101,7 @@ impl SideBySide {
             seconds: Some(if arguments.quick { quick } else { full }),
             steps: None,
             out: Some(out),
-            resume: false,
+            resume: arguments.resume,
         };
         let [title, review, method] =
             [experiment.title, self.review, self.method].map(str::to_owned);

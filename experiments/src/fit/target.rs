@@ -24,8 +24,14 @@ pub(super) fn fit<E: Real>(
     let record = record(target)?;
     let flow = config.build::<E>(target.dim()).with_context(|| place(arguments))?;
     if arguments.resume {
-        if folder.data()?.columns != record.columns {
-            bail!("{}: expected the columns of {target}", folder.file("data.json").display());
+        let (file, got) = (folder.file("data.json"), folder.data()?.columns);
+        if got != record.columns {
+            bail!(
+                "{}: expected the columns of {target}, {}, got {}; resume a run of this target",
+                file.display(),
+                record.columns.join(", "),
+                got.join(", ")
+            );
         }
     } else {
         folder.create()?;

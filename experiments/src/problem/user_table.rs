@@ -79,7 +79,7 @@ fn name(path: &Path) -> String {
 /// A column of integers has no density: a flow that finds that out gains likelihood without bound.
 ///
 /// # Errors
-/// Never in practice; those of reading the table's columns.
+/// Those of reading the table's columns.
 pub fn warn_of_integers(table: &Table, training: &[usize], advice: &str) -> Result<()> {
     let columns = Dequantisation::integers(table, training)?.columns;
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();

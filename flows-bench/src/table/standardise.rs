@@ -240,12 +240,13 @@ mod tests {
         let text = serde_json::to_string(&standardiser).unwrap();
         assert_eq!(text, r#"{"mean":[0.1],"scale":[2.0]}"#);
         assert_eq!(serde_json::from_str::<Standardiser>(&text).unwrap(), standardiser);
-        for text in [
-            r#"{"mean":[0.1],"scale":[2.0],"x":1}"#,
-            r#"{"mean":[0.1],"scale":[]}"#,
-            r#"{"mean":[0.1],"scale":[0.0]}"#,
+        for (text, says) in [
+            (r#"{"mean":[0.1],"scale":[2.0],"x":1}"#, "`x`"),
+            (r#"{"mean":[0.1],"scale":[]}"#, "scale"),
+            (r#"{"mean":[0.1],"scale":[0.0]}"#, "scale"),
         ] {
-            assert!(serde_json::from_str::<Standardiser>(text).is_err(), "{text}");
+            let error = serde_json::from_str::<Standardiser>(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -127,7 +127,7 @@ fn an_interval_that_does_not_start_at_zero_has_no_learned_end() {
         assert_error!(
             flow.with_learned_end_time(),
             Error::Parameter { .. },
-            ["starting time", "0, with a later end", &format!("got {}", times[0])],
+            ["starting time", "must be 0, and below the end time", &format!("got {}", times[0])],
             "{times:?}"
         );
     }

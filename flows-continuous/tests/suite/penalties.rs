@@ -335,7 +335,7 @@ fn penalties_that_field_or_divergence_cannot_serve_are_refused() {
         assert_error!(
             penalised(field, divergence, frobenius),
             Error::Parameter { .. },
-            ["weight of the Frobenius norm", "with tangents", "got 0.1"]
+            ["weight of the Frobenius norm", "uses tangents", "got 0.1"]
         );
     }
     // No potential, no equation.

@@ -101,6 +101,19 @@ impl<E: Real> Trainer<E> {
         Ok(self.flow)
     }
 
+    /// Trains until the budget is spent, without validation or reports, and returns the flow.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`Error::Caller`] with step and reason if the training diverges.
+    pub fn fit<'a>(mut self, data: impl Into<TrainingData<'a, E>>) -> Result<Flow<E>> {
+        match self.run(data, None, |_, _| Ok(ControlFlow::Continue(())))? {
+            StopReason::Diverged { step, reason } => {
+                Err(Error::Caller(format!("training stopped at step {step}: {reason}")))
+            }
+            _ => self.into_flow(),
+        }
+    }
+
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
     /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///

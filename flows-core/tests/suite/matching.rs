@@ -252,19 +252,20 @@ fn what_cannot_be_matched_is_refused() {
 fn settings_are_read_by_name() {
     let read = |text: &str| serde_json::from_str::<FlowMatching>(text);
     assert_eq!(read("{}").unwrap(), FlowMatching::default());
-    let text = r#"{"path": {"variance_preserving": {"beta_max": 10}},
-        "coupling": {"minibatch_ot": {"group": 64}}}"#;
+    let text = r#"{"path": {"kind": "variance_preserving", "beta_max": 10},
+        "coupling": {"kind": "minibatch_ot", "group": 64}}"#;
     let path =
         ProbabilityPath::VariancePreserving(VariancePreserving { beta_min: 0.1, beta_max: 10.0 });
     assert_eq!(read(text).unwrap(), FlowMatching { path, ..minibatch_ot(64) });
-    let independent = r#"{"path": {"optimal_transport": {}}, "coupling": "independent"}"#;
+    let independent =
+        r#"{"path": {"kind": "optimal_transport"}, "coupling": {"kind": "independent"}}"#;
     assert_eq!(read(independent).unwrap(), FlowMatching::default());
     let written = serde_json::to_string(&minibatch_ot(64)).unwrap();
     assert_eq!(read(&written).unwrap(), minibatch_ot(64));
     for (misspelt, word) in [
         (r#"{"paths": {}}"#, "unknown field `paths`"),
-        (r#"{"path": {"optimal_transport": {"sigma": 0}}}"#, "unknown field `sigma`"),
-        (r#"{"coupling": {"minibatch_ot": {"size": 2}}}"#, "unknown field `size`"),
+        (r#"{"path": {"kind": "optimal_transport", "sigma": 0}}"#, "unknown field `sigma`"),
+        (r#"{"coupling": {"kind": "minibatch_ot", "size": 2}}"#, "unknown field `size`"),
     ] {
         names(&read(misspelt).unwrap_err(), &[word]);
     }

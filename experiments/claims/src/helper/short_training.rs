@@ -1,9 +1,7 @@
 //! Maximum likelihood for a number of steps, so that a seed gives the same weights every time.
 
-use std::ops::ControlFlow;
-
-use anyhow::{Result, bail};
-use flows_core::train::{AdamConfig, Budget, SamplerSource, StopReason, TrainConfig, Trainer};
+use anyhow::Result;
+use flows_core::train::{AdamConfig, Budget, SamplerSource, TrainConfig, Trainer};
 use flows_core::{Base, Bijector, Flow, Stream};
 
 /// How much a training may take, and its seed.
@@ -28,15 +26,7 @@ impl Course {
             optimiser: AdamConfig { learning_rate: self.learning_rate, ..AdamConfig::default() },
             ..TrainConfig::default()
         };
-        let mut trainer =
-            Trainer::new(flow, config, Budget::Steps { steps: self.steps }, self.seed)?;
-        let source = SamplerSource::new(sample, dim, self.seed);
-        match trainer.run(&source, None, |_, _| Ok(ControlFlow::Continue(())))? {
-            StopReason::Finished => Ok(trainer.into_flow()?),
-            StopReason::Diverged { step, reason } => {
-                bail!("training stopped at step {step}: {reason}")
-            }
-            other => bail!("training ended early: {other:?}"),
-        }
+        let trainer = Trainer::new(flow, config, Budget::Steps { steps: self.steps }, self.seed)?;
+        Ok(trainer.fit(&SamplerSource::new(sample, dim, self.seed))?)
     }
 }

@@ -1,5 +1,5 @@
-//! Numbers that stand for many: moments with their standard errors, slopes, largest differences. What
-//! is not a number is not lost among those that are.
+//! Summary statistics: moments with their standard errors, slopes, largest differences. A value that is
+//! not a number makes the result not a number.
 
 /// Mean and variance of independent draws, with the standard error of each.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,6 @@
 //! C10: a divergence that is estimated from draws alone trains a flow without log-determinants
 //! (review, Section 2.3.4).
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use flows_bench::targets::KnownTarget;
 use flows_core::parameters::{Visitor, VisitorMut};
@@ -186,11 +184,9 @@ fn fit(flow: Flow<f64>, objective: Objective, steps: u64, seed: u64) -> Result<F
         optimiser: AdamConfig { learning_rate: 5e-3, ..AdamConfig::default() },
         ..TrainConfig::default()
     };
-    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps }, seed)?;
+    let trainer = Trainer::new(flow, config, Budget::Steps { steps }, seed)?;
     let draw = |rows: usize, rng: &mut Stream| TARGET.sample(rows, rng);
-    let source = SamplerSource::new(draw, 2, seed);
-    trainer.run(&source, None, |_: &Trainer<f64>, _: &_| Ok(ControlFlow::Continue(())))?;
-    Ok(trainer.into_flow()?)
+    Ok(trainer.fit(&SamplerSource::new(draw, 2, seed))?)
 }
 
 /// k(a, b) = sum over bandwidths h of exp(-|a - b|^2 / 2 h^2).

@@ -1,7 +1,5 @@
 //! C9: the forward divergence covers modes, the reverse divergence seeks them.
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use flows_core::tensor::set_values;
 use flows_core::train::{
@@ -167,14 +165,11 @@ fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
         ..TrainConfig::default()
     };
     let steps = setting.either(1_500, 6_000);
-    let mut trainer = Trainer::new(flow, config, Budget::Steps { steps }, setting.seed)?;
-    let source = SamplerSource::new(draw, 2, setting.seed);
-    let go_on = |_: &Trainer<f64>, _: &_| Ok(ControlFlow::Continue(()));
-    match objective {
-        Objective::ReverseKl(_) => trainer.run(&TwoModes as &dyn Target, None, go_on)?,
-        _ => trainer.run(&source, None, go_on)?,
-    };
-    Ok(trainer.into_flow()?)
+    let trainer = Trainer::new(flow, config, Budget::Steps { steps }, setting.seed)?;
+    Ok(match objective {
+        Objective::ReverseKl(_) => trainer.fit(&TwoModes as &dyn Target)?,
+        _ => trainer.fit(&SamplerSource::new(draw, 2, setting.seed))?,
+    })
 }
 
 fn log_densities(points: &[f64]) -> Vec<f64> {

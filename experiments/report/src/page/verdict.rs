@@ -93,11 +93,11 @@ fn count(results: &Results) -> String {
     let total = results.problems.len();
     let without = match total - finite - continuous - both {
         0 => String::new(),
-        count => format!(" On {count} there is nothing to compare."),
+        count => format!(" On {count} nothing could be compared."),
     };
     format!(
-        "Flows that are best, or tied with the lowest, are finite only on {finite} of {total} \
-         problem{}, continuous only on {continuous}, and of both families on {both}.{without}",
+        "Finite flows lead on {finite} of {total} problem{}, continuous flows on {continuous}; on {both} \
+         both families are tied.{without}",
         if total == 1 { "" } else { "s" }
     )
 }

@@ -161,7 +161,7 @@ impl Workload {
     /// The workload with its initial weights and data, ready to be timed.
     ///
     /// # Errors
-    /// Never in practice; [`Error::Tensor`] is the tensor library's.
+    /// [`Error::Tensor`] if memory runs out.
     pub(crate) fn prepare(self) -> Result<Prepared> {
         let mut rng = stream(1, "workload");
         let mut flow = Flow::new(Base::standard_normal(self.dim()), self.bijector(&mut rng)?)?;
