@@ -68,7 +68,7 @@ fn costs(folder: &Folder, results: &ProblemResults) -> Vec<Cost> {
             &number::LOG_PROB_RATE,
             &number::SAMPLE_RATE,
         ]
-        .map(|number| Some(number.of_flow(flow)?.value)),
+        .map(|number| Some(flow.over_seeds(number)?.value)),
         trail: trail(folder, results, flow),
     };
     means().map(cost).collect()

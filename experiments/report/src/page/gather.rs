@@ -85,9 +85,14 @@ impl FlowResults {
         summaries.filter(|summary| summary.status == Status::Finished)
     }
 
+    /// A number over finished runs.
+    pub(super) fn over_seeds(&self, number: &Number) -> Option<Value> {
+        number.over(self.finished())
+    }
+
     /// Mean of `measure` over finished runs.
     pub(super) fn mean(&self, measure: Measure) -> Option<Value> {
-        measure.number().of_flow(self)
+        self.over_seeds(measure.number())
     }
 
     /// The ways in which the runs ended, each once.

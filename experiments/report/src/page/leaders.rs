@@ -71,7 +71,7 @@ impl<'a> Outcome<'a> {
     fn of(contest: &'a Contest, results: &'a ProblemResults) -> Self {
         let measure = results.measure();
         let known = |flow: &'a FlowResults| {
-            let estimate = (contest.of)(measure).of_flow(flow)?;
+            let estimate = flow.over_seeds((contest.of)(measure))?;
             // A count has no error.
             Some((flow, Value { error: estimate.error.or(Some(0.0)), ..estimate }))
         };

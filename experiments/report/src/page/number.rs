@@ -1,7 +1,6 @@
 //! The numbers of a run that tables show, each with its head, its unit and its way over seeds.
 
 use super::format;
-use super::gather::FlowResults;
 use super::value::Value;
 use crate::record::{Audit, RunSummary};
 
@@ -41,9 +40,9 @@ impl Number {
         Self { head, of, over_seeds: OverSeeds::Worst, text }
     }
 
-    /// Over the finished runs of a flow.
-    pub(super) fn of_flow(&self, flow: &FlowResults) -> Option<Value> {
-        let seeds: Vec<Value> = flow.finished().filter_map(self.of).collect();
+    /// Over some runs of a flow.
+    pub(super) fn over<'a>(&self, runs: impl Iterator<Item = &'a RunSummary>) -> Option<Value> {
+        let seeds: Vec<Value> = runs.filter_map(self.of).collect();
         match self.over_seeds {
             OverSeeds::Mean => Value::over_seeds(&seeds),
             OverSeeds::Worst => {

@@ -70,7 +70,7 @@ fn of_run(run: &Run) -> String {
 
 fn of_flow(flow: &FlowResults, columns: &[&Number]) -> String {
     let (title, family) = (escape(&flow.flow.title), flow.flow.family);
-    let numbers = columns.iter().map(|number| cell(number, number.of_flow(flow)));
+    let numbers = columns.iter().map(|number| cell(number, flow.over_seeds(number)));
     format!("<th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>")
         + &numbers.collect::<String>()
 }
