@@ -48,7 +48,7 @@ pub trait Architecture: Any + Debug + Send + Sync {
     /// The chain for `dim` features and `context_dim` conditioning features, in single precision.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting out of its range.
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of its range.
     fn build_f32(&self, dim: usize, context_dim: usize, rng: &mut Stream) -> Result<Chain<f32>>;
 
     /// The same in double precision.
@@ -72,7 +72,7 @@ pub trait Architecture: Any + Debug + Send + Sync {
     /// than an integer holds.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a setting out of its range.
+    /// [`Error::Parameter`](crate::Error::Parameter) for a setting out of its range.
     fn weights(&self, dim: usize) -> Result<f64>;
 
     /// The same architecture with its widths times `factor`, or, if it has none, its number of

@@ -99,8 +99,7 @@ pub enum Purpose {
 ///
 /// Operations are recorded on the tape, if it records. A layer that is a formula on rows is a
 /// [`Map`](crate::Map), from which [`Layer`](crate::Layer) makes a bijector; a composite implements
-/// [`parts`](Self::parts), and the provided methods recurse. Errors are numerical failures, such as
-/// an overflow or an iteration that does not converge.
+/// [`parts`](Self::parts), and the provided methods recurse.
 pub trait Bijector<E: Real>: Parameters<E> {
     /// Number of features d.
     fn dim(&self) -> usize;
@@ -119,7 +118,7 @@ pub trait Bijector<E: Real>: Parameters<E> {
     ///
     /// # Errors
     /// [`Error::Dimension`](crate::Error::Dimension) unless `z` has [`dim`](Self::dim) columns and
-    /// the context [`context_dim`](Self::context_dim).
+    /// the context [`context_dim`](Self::context_dim); numerical failures.
     fn forward(&self, z: &Batch<E>, context: &Context<E>, tape: &mut Tape<E>) -> Result<Mapped<E>>;
 
     /// Data to base.
@@ -188,18 +187,27 @@ pub trait Bijector<E: Real>: Parameters<E> {
     }
 
     /// Sets the purpose and with it the configured accuracy.
+    ///
+    /// # Errors
+    /// Numerical failures of what is recomputed for the purpose.
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.set_purpose(purpose))
     }
 
     /// Begins a training step: redraws probes and other random numbers, which then stay fixed, and
     /// updates what depends on the parameters.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.begin_step(rng))
     }
 
     /// Ends a training step, after the update of the parameters: takes over the batch statistics
     /// that the backward pass left with the gradients.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn end_step(&mut self, gradients: &mut Gradients<E>) -> Result<()> {
         self.parts_mut().into_iter().try_for_each(|part| part.end_step(gradients))
     }

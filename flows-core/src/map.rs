@@ -19,7 +19,6 @@ use crate::{Error, Real, Result, Scratch, Space, Stream, Work};
 /// forward   value = T(input),    log_det += log |det dT/d input|
 /// inverse   value = T^-1(input), log_det += log |det dT^-1/d input|
 /// ```
-/// Errors are numerical failures, with rows counted within the block.
 pub trait Map<E: Real>: HasLayout {
     /// Name for error messages.
     fn name(&self) -> &'static str;
@@ -69,6 +68,9 @@ pub trait Map<E: Real>: HasLayout {
     /// Backward pass of [`prepare`](Self::prepare): from the gradient of its result, summed over
     /// all rows, to that of the tensors (ignored for those that are not learned); `None` if it
     /// returns the tensors.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn pull_prepared(
         &self,
         _tensors: &Tensors<E>,
@@ -89,6 +91,9 @@ pub trait Map<E: Real>: HasLayout {
 
     /// Updates tensors that follow the learned ones (the vectors of power iteration), at the start
     /// of each training step and when the layer is set for reporting.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn refresh(&self, _tensors: &Tensors<E>, _purpose: Purpose) -> Result<Option<Vec<Vec<E>>>> {
         Ok(None)
     }
@@ -100,19 +105,28 @@ pub trait Map<E: Real>: HasLayout {
     }
 
     /// Base to data.
+    ///
+    /// # Errors
+    /// Numerical failures; rows are counted within the block.
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
     /// Data to base.
     ///
     /// # Errors
-    /// [`Error::NotInvertible`] if there is no inverse.
+    /// As [`forward`](Self::forward); [`Error::NotInvertible`] if there is no inverse.
     fn inverse(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
     /// The backward pass of [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn forward_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()>;
 
     /// The backward pass of [`inverse`](Self::inverse); by default from that of the forward map by
     /// the implicit function theorem, see [`implicit_gradient`].
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn inverse_gradient(&self, at: Pull<'_, '_, E>, scratch: &mut Scratch) -> Result<()> {
         implicit_gradient(self, at, scratch)
     }

@@ -27,8 +27,7 @@ impl Direction {
 }
 
 /// One direction of a bijector over a block of [`LANES`](crate::operation::LANES) rows, feature by
-/// feature: of a layer, of a chain, or of either on some of the features. Errors are
-/// numerical failures, with rows counted within the block.
+/// feature: of a layer, of a chain, or of either on some of the features.
 pub trait Pass<E: Real>: Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;
@@ -37,12 +36,21 @@ pub trait Pass<E: Real>: Send + Sync {
     fn sum_lengths(&self) -> Vec<usize>;
 
     /// Writes the value and adds to the log-det.
+    ///
+    /// # Errors
+    /// Numerical failures; rows are counted within the block.
     fn forward(&self, rows: Rows<'_, E>, scratch: &mut Scratch) -> Result<Work>;
 
     /// Backward pass.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn backward(&self, rows: RowsBack<'_, '_, E>, scratch: &mut Scratch) -> Result<()>;
 
     /// Adds the sums over all rows to the gradients of the parameters and leaves zeros.
+    ///
+    /// # Errors
+    /// Numerical failures.
     fn deliver(&self, sums: &mut [Vec<E>], gradients: &mut Gradients<E>) -> Result<()>;
 }
 

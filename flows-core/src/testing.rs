@@ -336,7 +336,7 @@ fn close_relative(what: &str, got: &[f64], expected: &[f64], tolerance: f64, see
 /// Moves every learned parameter by `scale` N(0, 1), away from the identity.
 ///
 /// # Errors
-/// [`Error::Tensor`](crate::Error::Tensor) if memory runs out.
+/// [`Error::Tensor`] if memory runs out.
 pub fn perturb(
     model: &mut (impl Parameters<f64> + ?Sized),
     scale: f64,

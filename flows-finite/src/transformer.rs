@@ -78,8 +78,10 @@ pub trait Transformer<E: Real>: Debug + Send + Sync {
     /// Number of parameters of an element.
     fn arity(&self) -> usize;
 
-    /// Space of the images of points in `from`; where the map is not injective there, the space in
-    /// which points must lie.
+    /// Space of the images of points in `from`; by default the real line.
+    ///
+    /// # Errors
+    /// The space in which points must lie, where the map is not injective on `from`.
     fn image_space(&self, _from: Space) -> std::result::Result<Space, Space> {
         Ok(Space::Line)
     }

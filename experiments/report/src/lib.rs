@@ -4,7 +4,7 @@
 //! - [`record`]: the result files of a comparison.
 //! - [`finding`] and [`study`]: what a check found, and the result file of many.
 //! - [`figure`]: charts as SVG.
-//! - [`write`](crate::write): the page of either.
+//! - [`write()`]: the page of either.
 //!
 //! Nothing here needs a flow.
 

@@ -44,6 +44,9 @@ pub(super) fn strict(config: &RunConfig) -> RunConfig {
 /// ```text
 /// dz_i/dx_j = (z_i(x + h e_j) - z_i(x - h e_j)) / 2h
 /// ```
+///
+/// # Errors
+/// When an image cannot be computed.
 pub fn singular_values(flow: &Flow<f64>, rows: &[f64]) -> Result<Vec<[f64; 2]>> {
     let dim = flow.dim();
     let images = images(flow, &neighbours(rows, dim))?;

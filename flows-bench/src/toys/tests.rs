@@ -173,12 +173,14 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
     assert!(Toy::ALL.iter().all(|toy| message.contains(toy.name())));
 }
 
+type Density = Box<dyn Fn([f64; 2]) -> f64>;
+
 /// A toy whose density is a quadrature along a curve: the same with more panels and without its index,
 /// and two values by adaptive quadrature in twenty digits, straight from the definition of the sampler.
 struct OnCurve {
     toy: Toy,
     panels: usize,
-    finer: fn(usize) -> Box<dyn Fn([f64; 2]) -> f64>,
+    finer: fn(usize) -> Density,
     exact: [([f64; 2], f64); 2],
 }
 

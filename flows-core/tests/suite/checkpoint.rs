@@ -1,5 +1,5 @@
 //! A model file that is damaged, foreign or of another model is refused with a sentence.
-#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -80,7 +80,7 @@ impl dyn TransformerConfig {
     /// The transformer in a precision.
     ///
     /// # Errors
-    /// As [`build_f32`](Self::build_f32).
+    /// As [`TransformerConfig::build_f32`].
     pub fn build<E: Real>(&self) -> Result<SharedTransformer<E>> {
         in_precision::<E, _, _, _, _>((), |()| self.build_f32(), |()| self.build_f64())
     }
@@ -88,7 +88,7 @@ impl dyn TransformerConfig {
     /// Parameters of an element.
     ///
     /// # Errors
-    /// As [`build`](Self::build).
+    /// As [`TransformerConfig::build_f32`].
     pub fn arity(&self) -> Result<usize> {
         Ok(self.build_f64()?.arity())
     }

@@ -1,4 +1,5 @@
 //! Maps of the circle stand only where points lie on it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test reports by panicking")]
 
 use std::f64::consts::PI;
 use std::sync::Arc;

@@ -84,18 +84,33 @@ impl<E: Real> Transformer<E> for SinhArcsinh {
 
 #[cfg(test)]
 mod tests {
+    use flows_core::activation::Activation;
     use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
     use flows_core::{Architecture, stream};
-    use flows_finite::architecture::{AutoregressiveFlow, CouplingFlow};
+    use flows_finite::architecture::{AutoregressiveFlow, Conditioner, CouplingFlow, Perceptron};
 
     use super::*;
 
     #[test]
     fn it_is_right_in_coupling_and_masked_wirings() {
-        let transformer = SinhArcsinh {}.shared();
-        let coupling = CouplingFlow { layers: 2, transformer, ..CouplingFlow::default() };
-        let transformer = SinhArcsinh {}.shared();
-        let masked = AutoregressiveFlow { layers: 2, transformer, ..AutoregressiveFlow::default() };
+        let transformer = || SinhArcsinh {}.shared();
+        // Small, because every weight is moved, and smooth, because the check takes differences.
+        let conditioner = || {
+            let (hidden, activation) = (vec![6], Activation::Tanh);
+            Conditioner::Perceptron(Perceptron { hidden, activation })
+        };
+        let coupling = CouplingFlow {
+            layers: 2,
+            transformer: transformer(),
+            conditioner: conditioner(),
+            ..CouplingFlow::default()
+        };
+        let masked = AutoregressiveFlow {
+            layers: 2,
+            transformer: transformer(),
+            conditioner: conditioner(),
+            ..AutoregressiveFlow::default()
+        };
         for architecture in [&coupling as &dyn Architecture, &masked] {
             let mut flow = architecture.build_f64(3, 0, &mut stream(1, "init")).unwrap();
             perturb(&mut flow, 0.05, &mut stream(2, "perturb")).unwrap();

@@ -16,7 +16,7 @@ pub(super) fn of_problem(results: &ProblemResults) -> String {
     let id = format!("table-{}", results.problem.name);
     let rows = results.flows.iter().map(|flow| {
         let finished = flow.finished().count();
-        let log_det = flow.finished().next().map(|run| log_det(run)).unwrap_or_default();
+        let log_det = flow.finished().next().map(log_det).unwrap_or_default();
         let status = format!("{finished} of {} done", flow.runs.len());
         of_flow(flow, &RESULTS) + &words(&log_det) + &words(&status)
     });
