@@ -6,18 +6,16 @@ use anyhow::{Context as _, Result};
 use flows_core::tensor::cast;
 use flows_core::tensor::{batch, set_values};
 use flows_core::{Batch, Context, Flow, Parameters, Purpose, Real, Tape, Values};
-use flows_report::grid::centres;
+use flows_report::grid::{self, centres};
 use flows_report::record::Audit;
 pub use jacobian::singular_values;
 use jacobian::strict;
 
+use crate::CHUNK;
 use crate::config::RunConfig;
 
 /// Rows of the round trip and of the difference between precisions.
 const ROWS: usize = 2_000;
-
-/// Rows that go through a flow at a time.
-const CHUNK: usize = 4_096;
 
 /// Rows whose Jacobian is computed.
 const JACOBIAN_ROWS: usize = 256;
@@ -88,11 +86,9 @@ fn measure<E: Real>(flow: &Flow<E>, rows: &[f64], window: Option<[f64; 4]>) -> R
     let values = cast::<E>(rows);
     let log_prob = flow.evaluate(&values, &Context::none())?.0;
     let integral = |window: [f64; 4]| -> Result<f64> {
-        let [x0, x1, y0, y1] = window;
-        let cell = (x1 - x0) * (y1 - y0) / (CELLS * CELLS) as f64;
         let points = cast::<E>(&centres(window, CELLS));
         let log_prob = flow.evaluate(&points, &Context::none())?.0;
-        Ok(cell * log_prob.iter().map(|l| l.exp()).sum::<f64>())
+        Ok(grid::integral(&log_prob, window, CELLS))
     };
     Ok(Measured {
         log_prob,

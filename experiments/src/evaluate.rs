@@ -8,9 +8,10 @@ use anyhow::{Result, bail};
 use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
 use flows_report::Estimate;
-use flows_report::grid::{IMAGE_CELLS, centres};
+use flows_report::grid::{IMAGE_CELLS, centres, integral};
 use flows_report::record::Audit;
 
+use crate::CHUNK;
 use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
@@ -31,9 +32,6 @@ const TIMED_PASSES: usize = 5;
 
 /// Draws that are kept for figures.
 pub const KEPT_DRAWS: usize = 3_000;
-
-/// Rows that go through a flow at a time.
-const CHUNK: usize = 4_096;
 
 /// Integral of a density over a window.
 #[derive(Clone, Copy, Debug)]
@@ -142,9 +140,8 @@ fn integrate<E: Real>(flow: &Flow<E>, [x0, x1, y0, y1]: [f64; 4]) -> Result<Inte
     };
     let ((x0, x1), (y0, y1)) = (widen(x0, x1), widen(y0, y1));
     let window = [x0, x1, y0, y1];
-    let cell = (x1 - x0) * (y1 - y0) / (INTEGRAL_CELLS * INTEGRAL_CELLS) as f64;
     let log_prob = density(flow, &centres(window, INTEGRAL_CELLS))?;
-    Ok(Integral { value: cell * log_prob.iter().map(|l| l.exp()).sum::<f64>(), window })
+    Ok(Integral { value: integral(&log_prob, window, INTEGRAL_CELLS), window })
 }
 
 /// Draws in the data's own units, and draws a second.

@@ -27,6 +27,9 @@ use clap::Parser;
 
 use crate::cli::{Arguments, Command};
 
+/// Rows that go through a flow at a time.
+const CHUNK: usize = 4_096;
+
 /// Wrong usage or config, told apart from work that failed by the exit code.
 #[derive(Debug)]
 pub struct Usage(pub String);

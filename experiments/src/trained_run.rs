@@ -6,13 +6,11 @@ use flows_core::tensor::batch;
 use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Tape, Values, stream};
 
+use crate::CHUNK;
 use crate::Usage;
 use crate::cli::{Direction, LogProb, Sample, Transform};
 use crate::config::Precision;
 use crate::run::{RunData, RunFolder};
-
-/// Rows that go through a flow at a time.
-const CHUNK: usize = 4_096;
 
 /// What is done with a loaded run, in either precision.
 trait Use {

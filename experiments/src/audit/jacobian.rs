@@ -8,6 +8,7 @@ use flows_core::tensor::batch;
 use flows_core::{Context, Flow, Tape, Values};
 use nalgebra::{DMatrix, SVD};
 
+use crate::CHUNK;
 use crate::config::RunConfig;
 
 /// Half the distance of the two points of a difference. With errors of 1e-9 in either image and a third
@@ -16,9 +17,6 @@ const STEP: f64 = 1e-4;
 
 /// Tolerance of an adaptive solver whose solutions are to be differenced.
 const TOLERANCE: f64 = 1e-9;
-
-/// Rows that go through a flow at a time.
-const CHUNK: usize = 4_096;
 
 /// Most iterations of a decomposition.
 const ITERATIONS: usize = 10_000;

@@ -9,7 +9,8 @@ use flows_core::{Context, Flow, Purpose, Real, Stream, Tape, Target, Values, str
 use flows_report::Estimate;
 use flows_report::record::OnTarget;
 
-use super::{AUDIT_ROWS, CHUNK, round_trip};
+use super::{AUDIT_ROWS, round_trip};
+use crate::CHUNK;
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
 

@@ -12,8 +12,7 @@ use flows_finite::architecture::{
 };
 use flows_report::Estimate;
 use flows_report::finding::{Content, Criterion, Findings, Panel, Panels, Table};
-use flows_report::grid::IMAGE_CELLS;
-use flows_report::grid::centres;
+use flows_report::grid::{IMAGE_CELLS, cell_area, centres};
 
 use crate::evaluate::KEPT_DRAWS;
 use crate::evaluate::target::log_weights;
@@ -94,13 +93,12 @@ fn best_normal() -> f64 {
     let points = centres(window, CELLS);
     let variance: f64 = 0.5 * (2.0 * 2.0 + 0.3 * 0.3);
     let log_p = TARGET.log_densities(&points);
-    let cell = 32.0 * 32.0 / (CELLS * CELLS) as f64;
     let terms = points.chunks_exact(2).zip(log_p).map(|(x, p)| {
         let log_q =
             -0.5 * (x[0] * x[0] + x[1] * x[1]) / variance - (std::f64::consts::TAU * variance).ln();
         p.exp() * (p - log_q)
     });
-    terms.sum::<f64>() * cell
+    terms.sum::<f64>() * cell_area(window, CELLS)
 }
 
 fn config(layers: usize) -> CouplingFlow {

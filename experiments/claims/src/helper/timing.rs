@@ -16,8 +16,11 @@ pub(crate) fn medians<R, const N: usize>(calculations: [&dyn Fn() -> R; N]) -> [
             seconds.push(clock.elapsed().as_secs_f64());
         }
     }
-    seconds.map(|mut all| {
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    })
+    seconds.map(median)
+}
+
+/// The middle of some times; of an even number of them, the later of both middles.
+pub(crate) fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
 }

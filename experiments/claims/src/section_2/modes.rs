@@ -7,7 +7,7 @@ use flows_core::train::{
 };
 use flows_core::{Base, Chain, Context, Flow, Parameters, Stream, Target, normals};
 use flows_report::finding::{Content, Findings, Panel, Panels, Table};
-use flows_report::grid::{IMAGE_CELLS, centres};
+use flows_report::grid::{IMAGE_CELLS, cell_area, centres};
 
 use crate::{Check, Claim, Setting};
 
@@ -71,7 +71,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         ],
     );
     let view = centres(VIEW, IMAGE_CELLS);
-    let truth = log_densities(&view);
+    let truth = TwoModes.log_densities(&view);
     let mut panels = vec![Panel { title: "target".into(), content: Content::log_density(&truth) }];
     let mut fits = Vec::new();
     let reverse = Objective::ReverseKl(ReverseKl::default());
@@ -172,16 +172,12 @@ fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
     })
 }
 
-fn log_densities(points: &[f64]) -> Vec<f64> {
-    let mut gradient = [0.0; 2];
-    points.chunks_exact(2).map(|x| TwoModes.log_density(x, &mut gradient)).collect()
-}
-
 /// By the midpoint rule at an eighth of a standard deviation, exact to rounding.
 fn measure(flow: &Flow<f64>) -> Result<Fit> {
     let points = centres(WINDOW, CELLS);
-    let (log_p, log_q) = (log_densities(&points), flow.evaluate(&points, &Context::none())?.0);
-    let cell = (WINDOW[1] - WINDOW[0]) * (WINDOW[3] - WINDOW[2]) / (CELLS * CELLS) as f64;
+    let (log_p, log_q) =
+        (TwoModes.log_densities(&points), flow.evaluate(&points, &Context::none())?.0);
+    let cell = cell_area(WINDOW, CELLS);
     let mut fit = Fit::default();
     for ((x, p), q) in points.chunks_exact(2).zip(log_p).zip(log_q) {
         let mass = q.exp() * cell;

@@ -12,6 +12,7 @@ use flows_finite::architecture::{
 use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
 
 use crate::helper::statistics::exponent;
+use crate::helper::timing::median;
 use crate::{Check, Claim, Setting};
 
 pub(crate) const C11: Claim = Claim {
@@ -156,8 +157,5 @@ fn times(chain: &Chain<f64>, repetitions: usize, seed: u64) -> Result<[f64; 2]> 
         std::hint::black_box(z.values());
         seconds[0].push(clock.elapsed().as_secs_f64());
     }
-    Ok(seconds.map(|mut all| {
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    }))
+    Ok(seconds.map(median))
 }

@@ -1,7 +1,5 @@
 //! C21: linear flows by their decompositions (review, Section 3.2).
 
-use std::time::Instant;
-
 use anyhow::Result;
 use flows_core::tensor::set_values;
 use flows_core::testing::perturb;
@@ -12,6 +10,7 @@ use flows_report::finding::{Findings, Plot, Scale, Stroke, Table};
 use nalgebra::DMatrix;
 
 use crate::helper::statistics::larger;
+use crate::helper::timing::medians;
 use crate::{Check, Claim, Setting};
 
 pub(crate) const C21: Claim = Claim {
@@ -64,8 +63,10 @@ fn determinants(setting: &Setting, findings: &mut Findings) -> Result<()> {
         let difference = (log_det - reference).abs();
         worst = larger(worst, difference);
         let diagonal = normals::<f64>(dim, &mut stream(setting.seed, "diagonal"));
-        let sum = median(|| std::hint::black_box(&diagonal).iter().sum::<f64>());
-        let elimination = median(|| std::hint::black_box(&dense).clone().lu().determinant());
+        let [sum, elimination] =
+            medians([&|| std::hint::black_box(&diagonal).iter().sum::<f64>(), &|| {
+                std::hint::black_box(&dense).clone().lu().determinant()
+            }]);
         points.push([dim as f64, multiplications as f64]);
         let [a, b] = [(dim - 1).into(), multiplications.into()];
         table.row([dim.into(), difference.into(), a, b, sum.into(), elimination.into()]);
@@ -148,19 +149,6 @@ fn eliminate(mut matrix: DMatrix<f64>) -> (f64, usize) {
         }
     }
     (log_det, multiplications)
-}
-
-/// Median seconds of five calls.
-fn median(call: impl Fn() -> f64) -> f64 {
-    let mut seconds: Vec<f64> = (0..5)
-        .map(|_| {
-            let clock = Instant::now();
-            std::hint::black_box(call());
-            clock.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[2]
 }
 
 /// Generators with their determinants.

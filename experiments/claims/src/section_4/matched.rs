@@ -14,10 +14,11 @@ use flows_finite::architecture::{
     Conditioner, CouplingFlow, RationalQuadraticConfig, SplineConfig, TransformerConfig,
 };
 use flows_report::finding::{Cell, Criterion, Findings, Table};
-use flows_report::grid::centres;
+use flows_report::grid::{self, centres};
 
 use crate::helper::small_field::small_field;
 use crate::helper::statistics::largest;
+use crate::helper::timing::median;
 use crate::helper::training::divergence;
 use crate::{Check, Claim, Setting};
 
@@ -108,8 +109,7 @@ fn beyond(flow: &Flow<f64>, side: usize) -> Result<f64> {
     let window = [x0 - 2.0, x1 + 2.0, y0 - 2.0, y1 + 2.0];
     let integral = |side: usize| -> Result<f64> {
         let (log_density, _) = flow.evaluate(&centres(window, side), &Context::none())?;
-        let cell = (window[1] - window[0]) * (window[3] - window[2]) / (side * side) as f64;
-        Ok(cell * log_density.iter().map(|l| l.exp()).sum::<f64>())
+        Ok(grid::integral(&log_density, window, side))
     };
     let [coarse, fine] = [integral(side / 2)?, integral(side)?];
     let (draws, _) = flow.sample(DRAWS, &Context::none(), &mut stream(0, "window"))?;
@@ -195,8 +195,5 @@ fn speeds(flow: &Flow<f64>, rows: &[f64]) -> Result<[f64; 2]> {
         flow.sample(TIMED, &Context::none(), &mut stream(repetition, "timed"))?;
         seconds[1].push(clock.elapsed().as_secs_f64());
     }
-    Ok(seconds.map(|mut seconds| {
-        seconds.sort_by(f64::total_cmp);
-        TIMED as f64 / seconds[seconds.len() / 2]
-    }))
+    Ok(seconds.map(|seconds| TIMED as f64 / median(seconds)))
 }
