@@ -219,7 +219,7 @@ impl RunConfig {
         let bijector = support::onto(&self.support, bijector, dim)?;
         let base =
             self.base.build(dim, &mut rng).map_err(|error| Usage(format!("base: {error}")))?;
-        Ok(Flow::new(base, bijector)?)
+        Ok(Flow::new(base, bijector).map_err(|error| Usage(format!("flow: {error}")))?)
     }
 
     /// Refuses what would not fit in memory: there, the program could only be aborted.

@@ -134,3 +134,15 @@ fn a_config_that_is_no_toml_or_cannot_be_read_is_named_with_its_line() {
     let message = place.fails(2, "fit c.toml --steps 3 --data g.csv --out run");
     assert_says(&message, &["c.toml, line 2: not valid TOML"]);
 }
+
+#[test]
+fn a_map_of_the_circle_over_a_base_on_the_line_is_wrong_usage() {
+    let place = Place::new();
+    place.write(
+        "c.toml",
+        "[flow]\nkind = \"coupling\"\ntransformer = { kind = \"circular_spline\" }\n",
+    );
+    let message = place.fails(2, "fit c.toml --target banana --steps 1 --out run");
+    assert_says(&message, &["flow: circular spline", "the circle [-4, 4)", "the real line"]);
+    assert!(!place.path("run").exists());
+}

@@ -210,12 +210,12 @@ fn row(results: &ProblemResults) -> String {
 
 fn sentences(results: &ProblemResults) -> String {
     let outcomes = CONTESTS.iter().map(|contest| Outcome::of(contest, results).sentence());
-    let said: Vec<String> = outcomes.flatten().collect();
+    let said: String = outcomes.flatten().map(|said| format!("<li>{said}</li>\n")).collect();
     let title = escape(&results.problem.title);
     if said.is_empty() {
         return format!("<li><strong>{title}</strong>: no run finished.</li>\n");
     }
-    format!("<li><strong>{title}</strong>: {}</li>\n", said.join(" "))
+    format!("<li><strong>{title}</strong>\n<ul>\n{said}</ul></li>\n")
 }
 
 /// How often each family leads in each contest.

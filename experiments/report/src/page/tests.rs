@@ -81,7 +81,7 @@ fn leaders_are_named_with_their_numbers_and_the_distance_of_the_other_family() {
     let (_dir, html) = report(|_| ());
     let section = html.split("id=\"verdict\"").nth(1).unwrap().split("</section>").next().unwrap();
     let ring = section.split("<li><strong>Ring of Gaussians").nth(1).unwrap();
-    let ring = ring.split("</li>").next().unwrap();
+    let ring = ring.split("</ul>").next().unwrap();
     // The fixture's divergence grows with the square of the blur: 0.1, 0.14 and 0.3.
     for words in [
         "Neural spline flow (finite, ",
