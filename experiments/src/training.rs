@@ -51,7 +51,7 @@ pub struct Place<'a> {
 /// Trains a flow on rows.
 ///
 /// # Errors
-/// Of the config, the data or the file system; divergence is an [`StopReason`].
+/// Of the config, the data or the file system; divergence is a [`StopReason`].
 pub fn on_rows<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,

@@ -100,7 +100,7 @@ pub trait Map<E: Real>: HasLayout {
 
     /// Random numbers of a stochastic log-det, the same number for each row, row by row; none if it
     /// is exact.
-    fn noise(&self, _moment: EvalMode, _rows: usize) -> Vec<E> {
+    fn noise(&self, _mode: EvalMode, _rows: usize) -> Vec<E> {
         Vec::new()
     }
 

@@ -60,6 +60,6 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Matching>(text).unwrap().budget;
         let before = "{\"budget\": {\"seconds\": 60.0}, \"parameters\": null}";
         let now = "{\"budget\": {\"kind\": \"seconds\", \"seconds\": 60.0}, \"parameters\": null}";
-        assert_eq!((read(before), read(now)), (Budget::Seconds { seconds: 60.0 }, read(now)));
+        assert_eq!([read(before), read(now)], [Budget::Seconds { seconds: 60.0 }; 2]);
     }
 }
