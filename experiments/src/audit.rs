@@ -4,15 +4,15 @@ mod jacobian;
 
 use anyhow::{Context as _, Result};
 use flows_core::tensor::cast;
-use flows_core::tensor::{batch, set_values};
-use flows_core::{Batch, Context, Flow, Parameters, Purpose, Real, Tape, Values};
+use flows_core::tensor::set_values;
+use flows_core::{Context, Flow, Parameters, Purpose, Real, Tape, Values};
 use flows_report::grid::{self, centres};
 use flows_report::record::Audit;
 pub use jacobian::singular_values;
 use jacobian::strict;
 
-use crate::CHUNK;
 use crate::config::RunConfig;
+use crate::rows::Rows;
 
 /// Rows of the round trip and of the difference between precisions.
 const ROWS: usize = 2_000;
@@ -37,16 +37,15 @@ struct Measured {
 pub fn audit<E: Real>(
     flow: &Flow<E>,
     config: &RunConfig,
-    rows: &[f64],
+    rows: &Rows,
     window: Option<[f64; 4]>,
 ) -> Result<Audit> {
-    let dim = flow.dim();
-    let few = &rows[..rows.len().min(ROWS * dim)];
+    let few = &rows.first(ROWS);
     let single = measure(&converted::<E, f32>(flow, config)?, few, window)?;
     let double = measure(&converted::<E, f64>(flow, config)?, few, window)?;
     let pairs = single.log_prob.iter().zip(&double.log_prob);
     let gaps: Vec<f64> = pairs.map(|(a, b)| (a - b).abs()).collect();
-    let few = &rows[..rows.len().min(JACOBIAN_ROWS * dim)];
+    let few = &rows.first(JACOBIAN_ROWS);
     let exact = converted::<E, f64>(flow, &strict(config))?;
     let spectra = singular_values(&exact, few)?;
     let largest = spectra.iter().map(|[high, _]| *high).fold(0.0, f64::max);
@@ -71,7 +70,7 @@ fn converted<E: Real, F: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flo
         let values = flows_core::Values::values(tensor);
         tensors.push(values.iter().map(|value| F::of(value.as_f64())).collect());
     });
-    let mut other = config.build::<F>(flow.dim())?;
+    let mut other = config.build::<F>(flow.dim(), flow.bijector().context_dim())?;
     let mut tensors = tensors.iter();
     other
         .visit_mut(&mut |_, _, tensor| {
@@ -82,17 +81,15 @@ fn converted<E: Real, F: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flo
     Ok(other)
 }
 
-fn measure<E: Real>(flow: &Flow<E>, rows: &[f64], window: Option<[f64; 4]>) -> Result<Measured> {
-    let values = cast::<E>(rows);
-    let log_prob = flow.evaluate(&values, &Context::none())?.0;
+fn measure<E: Real>(flow: &Flow<E>, rows: &Rows, window: Option<[f64; 4]>) -> Result<Measured> {
     let integral = |window: [f64; 4]| -> Result<f64> {
         let points = cast::<E>(&centres(window, CELLS));
         let log_prob = flow.evaluate(&points, &Context::none())?.0;
         Ok(grid::integral(&log_prob, window, CELLS))
     };
     Ok(Measured {
-        log_prob,
-        round_trip: round_trip(flow, &values)?,
+        log_prob: rows.log_prob(flow)?,
+        round_trip: round_trip(flow, rows)?,
         normalisation: window.map(integral).transpose()?,
     })
 }
@@ -112,16 +109,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 ///
 /// # Errors
 /// As [`Bijector::forward`](flows_core::Bijector::forward).
-pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, values: &[E]) -> Result<f64> {
-    let dim = flow.dim();
+pub(crate) fn round_trip<E: Real>(flow: &Flow<E>, rows: &Rows) -> Result<f64> {
     let mut largest = 0.0_f64;
-    for rows in values.chunks(CHUNK * dim) {
-        let x: Batch<E> = batch(rows.to_vec(), rows.len() / dim, dim)?;
-        let z = flow.bijector().inverse(&x, &Context::none(), &mut Tape::none())?.value;
-        let back = flow.bijector().forward(&z, &Context::none(), &mut Tape::none())?.value;
-        for (a, b) in rows.iter().zip(back.values()) {
+    for batch in rows.batches::<E>() {
+        let (first, x, context) = batch?;
+        let in_file = |error: flows_core::Error| error.in_row_of(|row| first + row);
+        let z = flow.bijector().inverse(&x, &context, &mut Tape::none()).map_err(in_file)?.value;
+        let back = flow.bijector().forward(&z, &context, &mut Tape::none()).map_err(in_file)?.value;
+        for (a, b) in x.values().into_iter().zip(back.values()) {
             // `max` would lose NaN.
-            let error = (*a - b).abs().as_f64();
+            let error: f64 = (a - b).abs().as_f64();
             largest = if error > largest || error.is_nan() { error } else { largest };
         }
     }

@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
 
-use crate::config::{Dequantise, Precision};
+use crate::config::{DataConfig, Dequantise, Precision, Setting, SplitName};
+use crate::data::ColumnName;
 
 /// Normalizing flows: finite and continuous on equal terms.
 #[derive(Debug, Parser)]
@@ -72,12 +73,15 @@ pub struct Compare {
     /// Tables of yours, separated by commas: .csv, .csv.gz, .npy or .npz
     #[arg(long, value_delimiter = ',')]
     pub data: Vec<PathBuf>,
-    /// Columns of your tables that get noise of one step of their grid
-    #[arg(long, value_enum, default_value = "none", requires = "data")]
-    pub dequantise: Dequantise,
-    /// Flow presets, separated by commas; `list` shows them
+    /// What is done to your tables
+    #[command(flatten)]
+    pub table: TableArguments,
+    /// Flow presets and config files, separated by commas; `list` shows presets
     #[arg(long, value_delimiter = ',')]
     pub flows: Vec<String>,
+    /// A setting of every flow with its values: key=value,value; several make a grid
+    #[arg(long, value_name = "KEY=VALUES")]
+    pub set: Vec<Setting>,
     /// Number of seeds, counted from 0
     #[arg(long, default_value_t = 1)]
     pub seeds: u64,
@@ -168,6 +172,12 @@ pub struct Fit {
     /// Table to train on: .csv, .csv.gz, .npy or .npz
     #[arg(long)]
     pub data: Option<PathBuf>,
+    /// What is done to the table
+    #[command(flatten)]
+    pub table: TableArguments,
+    /// A setting over the config: key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Setting>,
     /// What is minimised; by default what the config or the preset says
     #[arg(long, value_enum)]
     pub objective: Option<ObjectiveName>,
@@ -180,9 +190,47 @@ pub struct Fit {
     /// Folder of the run
     #[arg(long)]
     pub out: PathBuf,
-    /// Go on from the last checkpoint of the run
+    /// Begin the run if it is not there, else go on from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+}
+
+/// What is done to a table before training.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TableArguments {
+    /// Columns whose density is learned, by name or index; by default all
+    #[arg(long, value_delimiter = ',', requires = "data")]
+    pub columns: Vec<ColumnName>,
+    /// Columns that are left out
+    #[arg(long, value_delimiter = ',', requires = "data")]
+    pub drop: Vec<ColumnName>,
+    /// Columns that the density is conditional on
+    #[arg(long, value_delimiter = ',', requires = "data")]
+    pub context: Vec<ColumnName>,
+    /// Columns that get noise of one step of their grid
+    #[arg(long, value_enum, requires = "data")]
+    pub dequantise: Option<Dequantise>,
+    /// Which rows train, validate and test; by default random by the seed
+    #[arg(long, value_enum, requires = "data")]
+    pub split: Option<SplitName>,
+}
+
+impl TableArguments {
+    /// Puts what is given over a config.
+    pub fn over(&self, config: &mut DataConfig) {
+        let columns = [
+            (&self.columns, &mut config.columns),
+            (&self.drop, &mut config.drop),
+            (&self.context, &mut config.context),
+        ];
+        for (given, column) in columns {
+            if !given.is_empty() {
+                column.clone_from(given);
+            }
+        }
+        config.dequantise = self.dequantise.unwrap_or(config.dequantise);
+        config.split = self.split.map_or(config.split, SplitName::rule);
+    }
 }
 
 /// What `fit` minimises.
@@ -208,7 +256,7 @@ pub enum GradientName {
 pub struct LogProb {
     /// Folder of a run
     pub run: PathBuf,
-    /// Table with the columns the run was trained on
+    /// Table with the columns the run was trained on, contexts among them
     #[arg(long)]
     pub data: PathBuf,
     /// File to write: .csv, .csv.gz, .npy or .npz
@@ -222,8 +270,14 @@ pub struct Sample {
     /// Folder of a run
     pub run: PathBuf,
     /// Number of draws
+    #[arg(long, required_unless_present = "context", conflicts_with = "context")]
+    pub rows: Option<usize>,
+    /// Table of contexts to draw for, of a conditional run
     #[arg(long)]
-    pub rows: usize,
+    pub context: Option<PathBuf>,
+    /// Draws for each row of contexts
+    #[arg(long, default_value_t = 1, requires = "context")]
+    pub repeat: usize,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -252,6 +306,9 @@ pub struct Transform {
     /// Table to transform
     #[arg(long)]
     pub data: PathBuf,
+    /// Table with the contexts of its rows; without it they are in the table itself
+    #[arg(long)]
+    pub context: Option<PathBuf>,
     /// .npz file to write: arrays value (rows, d) and log_det (rows)
     #[arg(long)]
     pub out: PathBuf,

@@ -67,11 +67,8 @@ fn write_problem(out: &Path, problem: &Problem) -> Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
     let data = problem.data(0)?;
-    let mut rows = data.test[..data.test.len().min(KEPT_DRAWS * data.dim)].to_vec();
-    if let Some(standardiser) = &data.standardiser {
-        standardiser.undo(&mut rows)?;
-    }
-    let shape = [rows.len() / data.dim, data.dim];
+    let rows = data.in_own_units(data.test.first(KEPT_DRAWS).values().to_vec())?;
+    let shape = [rows.len() / data.dim(), data.dim()];
     write_npy(&folder.join("samples.npy"), &shape, Values::F64(&rows))?;
     if let Some(toy) = problem.toy() {
         let points = centres(toy.window(), IMAGE_CELLS);
@@ -139,7 +136,7 @@ impl Run<'_> {
         let data = problem.data(config.seed)?;
         let bar = progress::training(name);
         let resume = folder.file("checkpoint.safetensors").exists();
-        let flow = config.build::<E>(data.dim)?;
+        let flow = config.build::<E>(data.dim(), data.context_dim())?;
         let place = Place { folder, resume, bar: &bar };
         let mut trained = on_rows(config, flow, &data, &place)?;
         bar.finish_and_clear();
@@ -169,13 +166,13 @@ fn finished(folder: &RunFolder) -> Option<RunSummary> {
 }
 
 fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation) -> Result<()> {
-    let shape = [evaluation.draws.len() / data.dim, data.dim];
+    let shape = [evaluation.draws.len() / data.dim(), data.dim()];
     write_npy(&folder.file("samples.npy"), &shape, Values::F64(&evaluation.draws))?;
     if let Some(image) = &evaluation.image {
         write_image(&folder.file("density.npy"), image)?;
     }
     if let Some(rows) = &evaluation.transport {
-        let shape = [rows.len() / (1 + data.dim), 1 + data.dim];
+        let shape = [rows.len() / (1 + data.dim()), 1 + data.dim()];
         write_npy(&folder.file("transport.npy"), &shape, Values::F32(rows))?;
     }
     Ok(())

@@ -1,7 +1,10 @@
 //! The config of a run: what a TOML file may say, merged over a preset.
 
 mod base;
+mod data;
+pub mod setting;
 mod spelling;
+mod stated;
 pub mod support;
 
 use std::path::Path;
@@ -9,7 +12,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use flows_bench::table::{self, Dequantisation, EveryTenth, SplitRule, Standardiser};
 use flows_bench::targets::KnownTarget;
 use flows_core::architecture;
 use flows_core::train::{Budget, TrainConfig};
@@ -21,6 +23,9 @@ use crate::Usage;
 use crate::preset::Preset;
 
 pub use base::{BaseConfig, MixtureBase, StudentTBase};
+pub use data::{DataConfig, Dequantise, SplitName, TableFile};
+pub use setting::{Set, Setting};
+pub use stated::{Resolved, Stated, contradiction};
 pub use support::Support;
 
 /// Most weights of a flow; training holds some six numbers for each.
@@ -71,49 +76,6 @@ pub enum Precision {
     F64,
 }
 
-/// What is done to a table before training.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    /// Which rows train, validate and test.
-    pub split: SplitRule,
-    /// Noise on columns of discrete values.
-    pub dequantise: Dequantise,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        Self { split: SplitRule::EveryTenth(EveryTenth {}), dequantise: Dequantise::None }
-    }
-}
-
-/// Which columns get uniform noise of one step of their grid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Dequantise {
-    /// None: the data are used as they are.
-    #[default]
-    None,
-    /// Columns whose training values are all integers.
-    Integers,
-    /// Columns on a decimal grid of few values.
-    Grids,
-}
-
-impl Dequantise {
-    /// The noise for a table, by its training rows.
-    ///
-    /// # Errors
-    /// Those of reading the table's columns.
-    pub fn noise(self, table: &table::Table, training: &[usize]) -> Result<Dequantisation> {
-        Ok(match self {
-            Self::None => Dequantisation::default(),
-            Self::Integers => Dequantisation::integers(table, training)?,
-            Self::Grids => Dequantisation::grids(table, training)?,
-        })
-    }
-}
-
 impl RunConfig {
     /// The preset's config.
     pub fn of(preset: &Preset) -> Self {
@@ -152,67 +114,21 @@ impl RunConfig {
         ends.into_iter().map(|ends| ends.map_or(Support::Real, support)).collect()
     }
 
-    /// Reads a file over a preset: named by `preset`, else by the file's key `preset`, else the one
-    /// of the file's architecture, else the default one. A `target` given here stands over the
-    /// file's own.
-    ///
-    /// # Errors
-    /// [`Usage`] for an unknown preset, key or value; the file's system error.
-    pub fn read(
-        path: Option<&Path>,
-        preset: Option<&str>,
-        target: Option<KnownTarget>,
-    ) -> Result<Self> {
-        let (mut over, name) = match path {
-            None => (Table::new(), String::new()),
-            Some(path) => (read_table(path)?, path.display().to_string()),
-        };
-        let named = match over.remove("preset") {
-            None => None,
-            Some(toml::Value::String(named)) => Some(named),
-            Some(other) => {
-                return Err(Usage(format!("{name}: preset must be a name, got {other}")).into());
-            }
-        };
-        let preset = match (preset, named.as_deref()) {
-            (None, Some(named)) => {
-                Preset::named(Some(named)).map_err(|error| Usage(format!("{name}: {error}")))?
-            }
-            (None, None) => Preset::of_kind(kind(&over)).unwrap_or(Preset::named(None)?),
-            (preset, _) => Preset::named(preset)?,
-        };
-        let target =
-            match (target, over.remove("target")) {
-                (None, Some(named)) => Some(KnownTarget::deserialize(named).map_err(|error| {
-                    Usage(format!("{name}: target: {}", error.to_string().trim()))
-                })?),
-                (target, _) => target,
-            };
-        let under = target.map_or_else(|| Self::of(preset), |t| Self::of_target(preset, t));
-        let under = Table::try_from(under).context("the preset as TOML")?;
-        let mut config = under.clone();
-        merge(&mut config, over.clone());
-        Self::deserialize(config).map_err(|error| {
-            let place = if name.is_empty() { "config".to_owned() } else { name };
-            let message = spelling::advice(&under, &over).unwrap_or_else(|| message(&error));
-            Usage(format!("{place}: {message}")).into()
-        })
-    }
-
-    /// The same run in the units that `units` moves to: those of the flow.
+    /// The same run for rows in the units of [`Units`](crate::data::Units), which has the supports.
     #[must_use]
-    pub fn standardised(&self, units: &Standardiser) -> Self {
-        Self { support: support::standardised(&self.support, units), ..self.clone() }
+    pub fn on_line(&self) -> Self {
+        Self { support: Vec::new(), ..self.clone() }
     }
 
-    /// Builds the flow with weights drawn from the seed.
+    /// Builds the flow of `dim` features and `context_dim` conditioning features, with weights drawn
+    /// from the seed.
     ///
     /// # Errors
     /// [`Usage`] for a setting out of its range.
-    pub fn build<E: Real>(&self, dim: usize) -> Result<Flow<E>> {
+    pub fn build<E: Real>(&self, dim: usize, context_dim: usize) -> Result<Flow<E>> {
         self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
-        let chain = architecture::build(&*self.flow, dim, 0, &mut rng);
+        let chain = architecture::build(&*self.flow, dim, context_dim, &mut rng);
         let bijector: Box<dyn Bijector<E>> =
             Box::new(chain.map_err(|error| Usage(format!("flow: {error}")))?);
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");

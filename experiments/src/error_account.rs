@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use flows_continuous::{Accuracy, ContinuousFlow};
 use flows_core::train::Checkpoint;
-use flows_core::{Context, Exactness, Flow, Purpose, Real, stream};
+use flows_core::{Exactness, Flow, Purpose, Real, stream};
 
 use crate::config::RunConfig;
+use crate::rows::Rows;
 
 /// Draws of the probes that the noise of the trace is taken from.
 const PROBE_DRAWS: u64 = 8;
@@ -33,7 +34,7 @@ pub struct ErrorAccount {
 pub fn account<E: Real>(
     flow: &Flow<E>,
     config: &RunConfig,
-    values: &[E],
+    rows: &Rows,
 ) -> Result<Option<ErrorAccount>> {
     let Some(settings) = config.flow.downcast_ref::<ContinuousFlow>() else { return Ok(None) };
     let Accuracy { solver, divergence } = settings.reporting;
@@ -43,19 +44,18 @@ pub fn account<E: Real>(
     };
     let tighter = with(Accuracy { solver: solver.halved::<E>(), divergence })?;
     let mean = |flow: &Flow<E>| -> Result<f64> {
-        let log_prob = flow.evaluate(values, &Context::none())?.0;
+        let log_prob = rows.log_prob(flow)?;
         Ok(log_prob.iter().sum::<f64>() / log_prob.len() as f64)
     };
     let solver_error = (mean(flow)? - mean(&tighter)?).abs();
     let noisy = with(Accuracy { solver, divergence: settings.training.divergence })?;
-    let rows = &values[..values.len().min(PROBE_ROWS * flow.dim())];
-    let trace = probe_noise(noisy, config.seed, rows)?;
+    let trace = probe_noise(noisy, config.seed, &rows.first(PROBE_ROWS))?;
     Ok(Some(ErrorAccount { solver: solver_error, trace }))
 }
 
 /// The same weights in a flow of another config, set for reporting.
 fn rebuilt<E: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flow<E>> {
-    let mut other = config.build::<E>(flow.dim())?;
+    let mut other = config.build::<E>(flow.dim(), flow.bijector().context_dim())?;
     let mut weights = Checkpoint::new();
     weights.add_model("flow", flow);
     weights.restore_model("flow", &mut other).context("copying weights")?;
@@ -64,16 +64,16 @@ fn rebuilt<E: Real>(flow: &Flow<E>, config: &RunConfig) -> Result<Flow<E>> {
 }
 
 /// Root of the mean over rows of the variance over probes.
-fn probe_noise<E: Real>(mut flow: Flow<E>, seed: u64, rows: &[E]) -> Result<f64> {
+fn probe_noise<E: Real>(mut flow: Flow<E>, seed: u64, rows: &Rows) -> Result<f64> {
     if flow.bijector().exactness() == Exactness::Exact {
         return Ok(0.0);
     }
     let mut draws = Vec::new();
     for draw in 0..PROBE_DRAWS {
         flow.bijector_mut().begin_step(&mut stream(seed, &format!("trace noise {draw}")))?;
-        draws.push(flow.evaluate(rows, &Context::none())?.0);
+        draws.push(rows.log_prob(&flow)?);
     }
-    let count = rows.len() / flow.dim();
+    let count = rows.count();
     let variance = |row: usize| {
         let mean = draws.iter().map(|d| d[row]).sum::<f64>() / PROBE_DRAWS as f64;
         let squares = draws.iter().map(|d| (d[row] - mean).powi(2)).sum::<f64>();

@@ -16,6 +16,7 @@ use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
 use crate::problem::ProblemData;
+use crate::rows::Rows;
 use crate::transport::transport;
 
 /// Cells of the integral along each side.
@@ -85,8 +86,8 @@ pub fn evaluate<E: Real>(
     window: Option<[f64; 4]>,
 ) -> Result<Evaluation> {
     flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-    let test = cast::<E>(&data.test);
-    let (log_prob, work) = flow.evaluate(&test, &Context::none())?;
+    let test = &data.test;
+    let (log_prob, work) = flow.evaluate(&cast::<E>(test.values()), &test.context()?)?;
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
         bail!(
             "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
@@ -94,8 +95,8 @@ pub fn evaluate<E: Real>(
             log_prob[row]
         );
     }
-    let offset = data.log_det();
-    let nll = Estimate::of(log_prob.iter().map(|l| -(l + offset)));
+    let nll =
+        Estimate::of(log_prob.iter().zip(&data.test_log_det).map(|(l, offset)| -(l + offset)));
     let known = data.test_log_density.as_ref();
     let kl = known.map(|truth| Estimate::of(truth.iter().zip(&log_prob).map(|(p, q)| p - q)));
     let chunks = log_prob.len().div_ceil(CHUNK) as f64;
@@ -109,18 +110,18 @@ pub fn evaluate<E: Real>(
             (Some(integrate(flow, window)?), Some(image), Some(path))
         }
     };
-    let rows = &test[..test.len().min(AUDIT_ROWS * data.dim)];
+    let rows = test.first(AUDIT_ROWS);
     Ok(Evaluation {
         log_det: flow.bijector().exactness(),
         nll,
         kl,
         integral,
-        round_trip_error: round_trip(flow, rows)?,
+        round_trip_error: round_trip(flow, &rows)?,
         evaluations: work.evaluations() as f64 / chunks,
-        log_prob_rows_per_second: density_rate(flow, &test)?,
+        log_prob_rows_per_second: density_rate(flow, test)?,
         sample_rows_per_second,
-        account: account(flow, config, rows)?,
-        audit: audit(flow, config, &data.test, integral.map(|integral| integral.window))
+        account: account(flow, config, &rows)?,
+        audit: audit(flow, config, test, integral.map(|integral| integral.window))
             .map_err(|error| format!("{error:#}")),
         image,
         draws,
@@ -144,32 +145,31 @@ fn integrate<E: Real>(flow: &Flow<E>, [x0, x1, y0, y1]: [f64; 4]) -> Result<Inte
     Ok(Integral { value: integral(&log_prob, window, INTEGRAL_CELLS), window })
 }
 
-/// Draws in the data's own units, and draws a second.
+/// Draws in the data's own units, given the contexts of the first test rows, and draws a second.
 fn draw<E: Real>(
     flow: &Flow<E>,
     data: &ProblemData,
     rng: &mut Stream,
 ) -> Result<(Vec<f64>, Estimate)> {
     let mut kept = Vec::new();
+    let context = data.test.repeated(CHUNK).context()?;
     let rate = rate(|| {
-        let (rows, _) = flow.sample(CHUNK, &Context::none(), rng)?;
-        if kept.len() < KEPT_DRAWS * data.dim {
+        let (rows, _) = flow.sample(CHUNK, &context, rng)?;
+        if kept.len() < KEPT_DRAWS * data.dim() {
             kept.extend(rows.values().iter().map(|v| v.as_f64()));
         }
         Ok(())
     })?;
-    kept.truncate(KEPT_DRAWS * data.dim);
-    if let Some(standardiser) = &data.standardiser {
-        standardiser.undo(&mut kept)?;
-    }
-    Ok((kept, rate))
+    kept.truncate(KEPT_DRAWS * data.dim());
+    Ok((data.in_own_units(kept)?, rate))
 }
 
 /// Log-densities a second of test rows, which are repeated where there are few.
-fn density_rate<E: Real>(flow: &Flow<E>, test: &[E]) -> Result<Estimate> {
-    let rows: Vec<E> = test.iter().copied().cycle().take(CHUNK * flow.dim()).collect();
+fn density_rate<E: Real>(flow: &Flow<E>, test: &Rows) -> Result<Estimate> {
+    let rows = test.repeated(CHUNK);
+    let (values, context) = (cast::<E>(rows.values()), rows.context()?);
     rate(|| {
-        flow.evaluate(&rows, &Context::none())?;
+        flow.evaluate(&values, &context)?;
         Ok(())
     })
 }

@@ -4,20 +4,21 @@ mod resolve;
 mod target;
 
 use anyhow::{Context, Result, bail};
-use flows_bench::table::{self, Table, TableError};
+use flows_bench::table::{self, Table};
+use flows_core::Real;
 use flows_core::train::StopReason;
-use flows_core::{Real, stream};
 use flows_report::record::{Family, RunSummary};
 
 use crate::cli::Fit;
-use crate::config::{Dequantise, Precision, RunConfig, support};
+use crate::config::{Dequantise, Precision, RunConfig};
+use crate::data::{RunData, TableData};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::preset;
 use crate::problem::{ProblemData, warn_of_integers};
-use crate::run::{RunData, RunFolder};
+use crate::run::RunFolder;
 use crate::training::{Place, on_rows};
 use crate::{Usage, progress, say};
-use resolve::{place, resolve};
+use resolve::{place, resolve, table_file, table_path};
 
 /// Trains, evaluates, and writes the run.
 ///
@@ -25,26 +26,23 @@ use resolve::{place, resolve};
 /// Wrong usage or config, unusable data, a run that diverges.
 pub fn run(arguments: &Fit) -> Result<()> {
     let folder = RunFolder::new(&arguments.out);
-    let config = resolve(arguments, &folder)?;
-    match (config.target, &arguments.data) {
-        (Some(target), None) => match config.precision {
+    let mut config = resolve(arguments, &folder)?;
+    if let Some(target) = config.target {
+        if arguments.data.is_some() {
+            let advice = "leave one out";
+            bail!(Usage(format!("--data cannot be given with the target {target}; {advice}")));
+        }
+        return match config.precision {
             Precision::F32 => target::fit::<f32>(arguments, &config, &folder, target),
             Precision::F64 => target::fit::<f64>(arguments, &config, &folder, target),
-        },
-        (None, Some(path)) => {
-            let table = table::read(path)?;
-            let name = path.display().to_string();
-            match config.precision {
-                Precision::F32 => fit::<f32>(arguments, &config, &folder, (table, name)),
-                Precision::F64 => fit::<f64>(arguments, &config, &folder, (table, name)),
-            }
-        }
-        (Some(target), Some(_)) => {
-            bail!(Usage(format!("--data cannot be given with the target {target}; leave one out")))
-        }
-        (None, None) => bail!(Usage(
-            "add --data TABLE, or --objective reverse-kl --target NAME; see fit --help".into()
-        )),
+        };
+    }
+    let path = table_path(arguments, &config)?.to_owned();
+    let table = (table::read(&path)?, path.display().to_string());
+    config.data.table = Some(table_file(&path, &config)?);
+    match config.precision {
+        Precision::F32 => fit::<f32>(arguments, &config, &folder, table),
+        Precision::F64 => fit::<f64>(arguments, &config, &folder, table),
     }
 }
 
@@ -54,30 +52,17 @@ fn fit<E: Real>(
     folder: &RunFolder,
     (table, name): (Table, String),
 ) -> Result<()> {
-    let split = match config.data.split.split(table.rows()) {
-        Err(error @ TableError::Fraction { .. }) => {
-            bail!(Usage(format!("{}: data: {error}", place(arguments))));
-        }
-        result => result.with_context(|| name.clone())?,
-    };
-    let noise = config.data.dequantise.noise(&table, &split.training)?;
+    let data = TableData::new(&table, &name, (&config.data, &config.support), config.seed)?;
     if config.data.dequantise == Dequantise::None {
-        let advice = "set dequantise = \"integers\" under [data]";
-        warn_of_integers(&table, &split.training, advice)?;
+        warn_of_integers(&table, &data.record.columns, "add --dequantise integers")?;
     }
-    let table = noise.apply(&table, &mut stream(config.seed, "dequantise"))?;
-    support::check(&config.support, &table, &name)?;
-    let data = ProblemData::of_table(&table, &split, config.seed).with_context(|| name.clone())?;
-    let standardiser = data.standardiser.clone().context("a table is standardised")?;
-    let inner = config.standardised(&standardiser);
-    let record = RunData {
-        columns: data.columns.clone(),
-        rows: [split.training.len(), split.validation.len(), split.test.len()],
-        standardiser,
-        dequantisation: noise,
-    };
-    let flow = inner.build::<E>(data.dim).with_context(|| place(arguments))?;
-    if arguments.resume {
+    let inner = config.on_line();
+    let record = data.record.clone();
+    let data = ProblemData::of_table(data, config.seed);
+    let flow =
+        inner.build::<E>(data.dim(), data.context_dim()).with_context(|| place(arguments))?;
+    let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
+    if resume {
         check_same(&folder.data()?, &record, &name)?;
     } else {
         folder.create()?;
@@ -85,7 +70,6 @@ fn fit<E: Real>(
     }
     // The config comes last: it is what makes the folder a run that can be resumed.
     folder.write_config(config)?;
-    let resume = arguments.resume && folder.file("checkpoint.safetensors").exists();
     let bar = progress::training(&preset_name(config));
     let mut trained = on_rows(&inner, flow, &data, &Place { folder, resume, bar: &bar })?;
     bar.finish_and_clear();
@@ -120,7 +104,7 @@ pub fn summarise<E: Real>(
 ) -> RunSummary {
     let family = preset::family(&*config.flow);
     RunSummary {
-        dim: Some(data.dim),
+        dim: Some(data.dim()),
         nll_nats: Some(evaluation.nll.mean),
         nll_standard_error: Some(evaluation.nll.standard_error),
         kl_nats: evaluation.kl.map(|kl| kl.mean),
@@ -159,11 +143,7 @@ fn check_same(before: &RunData, now: &RunData, name: &str) -> Result<()> {
             "{name}: expected {expected} columns as in the run, got {got}; resume with its table"
         );
     }
-    if before.rows != now.rows
-        || before.columns != now.columns
-        || before.standardiser != now.standardiser
-        || before.dequantisation != now.dequantisation
-    {
+    if before != now {
         bail!(
             "{name}: expected the table that the run began with, got another; resume with that one"
         );

@@ -5,13 +5,15 @@ mod user_table;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use flows_bench::table::{EveryTenth, Split, SplitRule, Standardiser, Table, digits, red_wine};
+use flows_bench::table::{EveryTenth, SplitRule, Table, digits, red_wine};
 use flows_bench::toys::Toy;
 use flows_core::tensor::cast;
 use flows_core::train::{SamplerSource, Source, TableSource};
 use flows_core::{Real, Stream, stream};
 
 use crate::Usage;
+use crate::data::{RunData, TableData};
+use crate::rows::Rows;
 
 pub use user_table::{UserTable, warn_of_integers};
 
@@ -93,7 +95,15 @@ impl Problem {
             Self::Toy(_) => 2,
             Self::RedWine => 11,
             Self::Digits => 64,
-            Self::File(table) => table.table().columns(),
+            Self::File(table) => table.data().test.dim(),
+        }
+    }
+
+    /// Number of conditioning features.
+    pub fn context_dim(&self) -> usize {
+        match self {
+            Self::Toy(_) | Self::RedWine | Self::Digits => 0,
+            Self::File(table) => table.data().test.context_dim(),
         }
     }
 
@@ -103,7 +113,10 @@ impl Problem {
             Self::Toy(toy) => format!("2-D density, entropy {:.4} nats", toy.entropy().nats),
             Self::RedWine => "table of 1,599 x 11 measurements, dequantised".into(),
             Self::Digits => "table of 1,797 x 64 pixels of digits, dequantised".into(),
-            Self::File(table) => format!("{} x {}", table.table().rows(), self.dim()),
+            Self::File(table) => {
+                let rows: usize = table.data().record.rows.iter().sum();
+                format!("{rows} x {}", self.dim())
+            }
         }
     }
 
@@ -116,11 +129,9 @@ impl Problem {
         let mut noise = stream(0, "dequantise");
         match self {
             Self::Toy(toy) => Ok(ProblemData::toy(*toy, seed)),
-            Self::RedWine => ProblemData::table(&red_wine(&mut noise)?.table, seed),
-            Self::Digits => ProblemData::table(&digits(&mut noise)?.table, seed),
-            Self::File(table) => {
-                ProblemData::table(table.table(), seed).with_context(|| table.title().to_owned())
-            }
+            Self::RedWine => ProblemData::built_in(&red_wine(&mut noise)?.table, seed),
+            Self::Digits => ProblemData::built_in(&digits(&mut noise)?.table, seed),
+            Self::File(table) => Ok(ProblemData::of_table(table.data().clone(), seed)),
         }
     }
 }
@@ -128,24 +139,24 @@ impl Problem {
 /// Rows to validate and test on, and where to get rows to train on.
 #[derive(Debug)]
 pub struct ProblemData {
-    /// Number of features.
-    pub dim: usize,
     /// Names of the features; empty for toys.
     pub columns: Vec<String>,
-    /// Validation rows, standardised for tables.
-    pub validation: Vec<f64>,
+    /// Validation rows, in the flow's units as all.
+    pub validation: Rows,
     /// What to add to a mean negative log-likelihood of the validation rows, so that it is in the
     /// data's own units, and for toys varies only by the flow and not by the draws: their own
     /// mean log-density plus the entropy.
     pub validation_offset: f64,
-    /// Test rows, standardised for tables.
-    pub test: Vec<f64>,
-    /// True log-density of the test rows, for toys.
+    /// Test rows.
+    pub test: Rows,
+    /// What to add to the log-density of each test row, so that it is in the data's own units.
+    pub test_log_det: Vec<f64>,
+    /// True log-density of the test rows, where it is known.
     pub test_log_density: Option<Vec<f64>>,
-    /// Moves between the data's own units and those of the flow; the identity for toys.
-    pub standardiser: Option<Standardiser>,
-    /// Rows to train on, standardised; a toy draws fresh ones.
-    training: Option<Vec<f64>>,
+    /// What was done to a table; nothing to a toy.
+    pub record: Option<RunData>,
+    /// Rows to train on; a toy draws fresh ones.
+    training: Option<Rows>,
     toy: Option<Toy>,
     seed: u64,
 }
@@ -164,57 +175,66 @@ impl ProblemData {
         };
         let mean = log_density(&validation).iter().sum::<f64>() / VALIDATION_DRAWS as f64;
         Self {
-            dim: 2,
             columns: Vec::new(),
-            validation,
+            validation: Rows::new(validation, 2),
             validation_offset: mean + toy.entropy().nats,
             test_log_density: Some(log_density(&test)),
-            test,
-            standardiser: None,
+            test_log_det: vec![0.0; TEST_DRAWS],
+            test: Rows::new(test, 2),
+            record: None,
             training: None,
             toy: Some(toy),
             seed,
         }
     }
 
-    fn table(table: &Table, seed: u64) -> Result<Self> {
+    fn built_in(table: &Table, seed: u64) -> Result<Self> {
         let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;
-        Self::of_table(table, &split, seed)
+        Ok(Self::of_table(TableData::plain(table, &split)?, seed))
     }
 
-    /// A table with its split, standardised by the training rows.
-    ///
-    /// # Errors
-    /// A constant column, or fewer than two training rows.
-    pub fn of_table(table: &Table, split: &Split, seed: u64) -> Result<Self> {
-        let standardiser = Standardiser::fit(table, &split.training)?;
-        let part = |rows: &[usize]| -> Result<Vec<f64>> {
-            let mut values = table.select_rows(rows)?.into_values();
-            standardiser.apply(&mut values)?;
-            Ok(values)
-        };
-        Ok(Self {
-            dim: table.columns(),
-            columns: table.names().to_vec(),
-            validation: part(&split.validation)?,
-            validation_offset: -standardiser.log_det(),
-            test: part(&split.test)?,
+    /// A table that is ready to train on.
+    #[must_use]
+    pub fn of_table(data: TableData, seed: u64) -> Self {
+        let rows = data.validation_log_det.len() as f64;
+        Self {
+            columns: data.record.columns.clone(),
+            validation: data.validation,
+            validation_offset: -data.validation_log_det.iter().sum::<f64>() / rows,
+            test: data.test,
+            test_log_det: data.test_log_det,
             test_log_density: None,
-            training: Some(part(&split.training)?),
-            standardiser: Some(standardiser),
+            training: Some(data.training),
+            record: Some(data.record),
             toy: None,
             seed,
-        })
+        }
+    }
+
+    /// Number of features.
+    pub fn dim(&self) -> usize {
+        self.test.dim()
+    }
+
+    /// Number of conditioning features.
+    pub fn context_dim(&self) -> usize {
+        self.test.context_dim()
     }
 
     /// Number of rows to train on; `None` where every batch is drawn anew.
     pub fn training_rows(&self) -> Option<usize> {
-        self.training.as_ref().map(|values| values.len() / self.dim)
+        self.training.as_ref().map(Rows::count)
     }
 
-    /// Nats to add to a log-density in the flow's units to have it in the data's.
-    pub fn log_det(&self) -> f64 {
-        self.standardiser.as_ref().map_or(0.0, Standardiser::log_det)
+    /// Draws, row by row, moved to the data's own units.
+    ///
+    /// # Errors
+    /// Values that do not fill whole rows.
+    pub fn in_own_units(&self, mut draws: Vec<f64>) -> Result<Vec<f64>> {
+        if let Some(record) = &self.record {
+            record.units.undo(&mut draws)?;
+        }
+        Ok(draws)
     }
 
     /// Where training gets its minibatches.
@@ -222,11 +242,15 @@ impl ProblemData {
     /// # Errors
     /// [`flows_core::Error::Dimension`] without training rows.
     pub fn source<E: Real>(&self) -> Result<Box<dyn Source<E>>> {
-        if let Some(training) = &self.training {
-            return Ok(Box::new(TableSource::new(cast(training), self.dim, self.seed)?));
+        if let Some(rows) = &self.training {
+            let source = TableSource::new(cast(rows.values()), rows.dim(), self.seed)?;
+            return Ok(Box::new(match rows.context_dim() {
+                0 => source,
+                width => source.with_context(cast(rows.context_values()), width)?,
+            }));
         }
         let toy = self.toy.context("a problem is a toy or a table")?;
         let draw = move |rows: usize, rng: &mut Stream| cast(&toy.sample(rows, rng));
-        Ok(Box::new(SamplerSource::new(draw, self.dim, self.seed)))
+        Ok(Box::new(SamplerSource::new(draw, self.dim(), self.seed)))
     }
 }

@@ -3,31 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use flows_bench::table::{Dequantisation, Standardiser};
 use flows_core::train::{Checkpoint, write_atomically};
 use flows_core::{Flow, Real};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::Usage;
 use crate::config::{RunConfig, advice, line_of};
+use crate::data::RunData;
 
 /// The folder of a run and the names of its files.
 #[derive(Clone, Debug)]
 pub struct RunFolder(PathBuf);
-
-/// What was done to a table before training, so that results come back in its own units.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunData {
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// Rows that trained, validated and tested.
-    pub rows: [usize; 3],
-    /// Moments of the training rows.
-    pub standardiser: Standardiser,
-    /// Noise that was added.
-    pub dequantisation: Dequantisation,
-}
 
 impl RunFolder {
     /// The folder at `path`; nothing is read or made yet.
@@ -113,7 +99,7 @@ impl RunFolder {
             .with_context(|| format!("{}: cannot be read", path.display()))?;
         let damaged = || format!("{}: damaged or of another version", path.display());
         let data: RunData = serde_json::from_str(&text).with_context(damaged)?;
-        let (columns, moments) = (data.columns.len(), data.standardiser.mean().len());
+        let (columns, moments) = (data.columns.len(), data.units.columns());
         if columns != moments {
             bail!("{}: {columns} columns, but means of {moments}", damaged());
         }
@@ -124,10 +110,10 @@ impl RunFolder {
     ///
     /// # Errors
     /// If the file is missing, damaged, or does not fit the config.
-    pub fn flow<E: Real>(&self, config: &RunConfig, dim: usize) -> Result<Flow<E>> {
+    pub fn flow<E: Real>(&self, config: &RunConfig, data: &RunData) -> Result<Flow<E>> {
         let path = self.file("model.safetensors");
         let name = path.display();
-        let mut flow = config.build::<E>(dim)?;
+        let mut flow = config.build::<E>(data.columns.len(), data.context_dim())?;
         if !path.exists() {
             bail!("{name}: no model yet; let the run end, or go on with fit --resume");
         }

@@ -59,8 +59,8 @@ pub fn on_rows<E: Real>(
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
     let source = data.source::<E>()?;
-    let validation =
-        Validation { values: cast(&data.validation), context: flows_core::Context::none() };
+    let (values, context) = (cast(data.validation.values()), data.validation.context()?);
+    let validation = Validation { values, context };
     let offset = data.validation_offset;
     train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), offset, place)
 }

@@ -159,7 +159,7 @@ impl Error {
 
     /// The same error, its row numbered anew.
     #[must_use]
-    pub(crate) fn in_row_of(mut self, number: impl FnOnce(usize) -> usize) -> Self {
+    pub fn in_row_of(mut self, number: impl FnOnce(usize) -> usize) -> Self {
         if let Self::NonFinite { row, .. }
         | Self::NotConverged { row, .. }
         | Self::Stopped { row: Some(row), .. } = &mut self

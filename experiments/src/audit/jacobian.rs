@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Solver};
-use flows_core::tensor::batch;
-use flows_core::{Context, Flow, Tape, Values};
+use flows_core::{Flow, Tape, Values};
 use nalgebra::{DMatrix, SVD};
 
-use crate::CHUNK;
 use crate::config::RunConfig;
+use crate::rows::Rows;
 
 /// Half the distance of the two points of a difference. With errors of 1e-9 in either image and a third
 /// derivative of about one, both kinds of error stay below 1e-5.
@@ -45,9 +44,9 @@ pub(super) fn strict(config: &RunConfig) -> RunConfig {
 ///
 /// # Errors
 /// When an image cannot be computed.
-pub fn singular_values(flow: &Flow<f64>, rows: &[f64]) -> Result<Vec<[f64; 2]>> {
+pub fn singular_values(flow: &Flow<f64>, rows: &Rows) -> Result<Vec<[f64; 2]>> {
     let dim = flow.dim();
-    let images = images(flow, &neighbours(rows, dim))?;
+    let images = images(flow, &neighbours(rows))?;
     let spectrum = |(row, images): (usize, &[f64])| {
         // Of feature j stand the images above and below, one after the other.
         let entry = |i: usize, j: usize| {
@@ -66,26 +65,28 @@ pub fn singular_values(flow: &Flow<f64>, rows: &[f64]) -> Result<Vec<[f64; 2]>> 
 }
 
 /// For every row and feature the row with the feature larger, and smaller, by a step.
-fn neighbours(rows: &[f64], dim: usize) -> Vec<f64> {
-    let mut points = Vec::with_capacity(rows.len() * 2 * dim);
-    for row in rows.chunks_exact(dim) {
+fn neighbours(rows: &Rows) -> Rows {
+    let (dim, width) = (rows.dim(), rows.context_dim());
+    let (mut points, mut contexts) = (Vec::new(), Vec::new());
+    for (index, row) in rows.values().chunks_exact(dim).enumerate() {
         for feature in 0..dim {
             for step in [STEP, -STEP] {
                 let start = points.len();
                 points.extend_from_slice(row);
                 points[start + feature] += step;
+                contexts
+                    .extend_from_slice(&rows.context_values()[index * width..(index + 1) * width]);
             }
         }
     }
-    points
+    Rows::new(points, dim).given(contexts, width)
 }
 
-fn images(flow: &Flow<f64>, points: &[f64]) -> Result<Vec<f64>> {
-    let dim = flow.dim();
-    let mut images = Vec::with_capacity(points.len());
-    for points in points.chunks(CHUNK * dim) {
-        let points = batch(points.to_vec(), points.len() / dim, dim)?;
-        let mapped = flow.bijector().inverse(&points, &Context::none(), &mut Tape::none())?;
+fn images(flow: &Flow<f64>, points: &Rows) -> Result<Vec<f64>> {
+    let mut images = Vec::with_capacity(points.values().len());
+    for batch in points.batches::<f64>() {
+        let (_, points, context) = batch?;
+        let mapped = flow.bijector().inverse(&points, &context, &mut Tape::none())?;
         images.extend(mapped.value.values());
     }
     Ok(images)

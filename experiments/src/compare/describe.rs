@@ -54,12 +54,12 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         title: problem.title().into(),
         kind: if toy.is_some() { record::ProblemKind::Toy } else { record::ProblemKind::Table },
         table: problem.arguments(),
-        dim: data.dim,
+        dim: data.dim(),
         columns: data.columns.clone(),
         window: toy.map(Toy::window),
         entropy_nats: toy.map(|toy| toy.entropy().nats),
         entropy_error: toy.map(|toy| toy.entropy().error),
-        test_rows: (data.test.len() / data.dim) as u64,
+        test_rows: data.test.count() as u64,
         training_rows: data.training_rows().map(|rows| rows as u64),
     })
 }

@@ -11,7 +11,7 @@ use flows_report::record::Matching;
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
-use crate::config::RunConfig;
+use crate::config::{DataConfig, RunConfig};
 use crate::preset::{self, Preset};
 use crate::problem::{Problem, UserTable};
 
@@ -106,16 +106,18 @@ fn config(problem: &Problem, preset: &Preset, matching: &Matching) -> Result<Run
         config.train = preset.train.clone();
     }
     if let Some(target) = matching.parameters {
-        config.flow = sized(&config, preset.name, problem.dim(), target)?;
+        config.flow = sized(&config, preset.name, (problem.dim(), problem.context_dim()), target)?;
     }
     Ok(config)
 }
 
 /// The user's tables, no two problems of one name.
 fn tables(arguments: &Compare) -> Result<Vec<Problem>> {
+    let mut config = DataConfig::default();
+    arguments.table.over(&mut config);
     let mut tables: Vec<Problem> = Vec::new();
     for path in &arguments.data {
-        let table = UserTable::read(path, arguments.dequantise)?;
+        let table = UserTable::read(path, &config)?;
         let same = |problem: &Problem| problem.name() == table.name();
         if tables.iter().any(same) || Problem::all().any(|problem| same(&problem)) {
             let (path, name) = (path.display(), table.name());

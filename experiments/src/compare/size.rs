@@ -26,16 +26,17 @@ const HALVINGS: usize = 20;
 pub fn sized(
     config: &RunConfig,
     name: &str,
-    dim: usize,
+    (dim, context_dim): (usize, usize),
     target: u64,
 ) -> Result<Arc<dyn Architecture>> {
-    config.build::<f32>(dim)?;
+    config.build::<f32>(dim, context_dim)?;
     let [mut low, mut high] = FACTORS.map(f64::ln);
     let mut nearest = (f64::INFINITY, 0, config.flow.clone());
     for _ in 0..HALVINGS {
         let middle = 0.5 * (low + high);
         let flow = config.flow.scaled(middle.exp());
-        let built = RunConfig { flow: flow.clone(), ..config.clone() }.build::<f32>(dim);
+        let sized = RunConfig { flow: flow.clone(), ..config.clone() };
+        let built = sized.build::<f32>(dim, context_dim);
         // What cannot be built is too large for memory.
         let count = built.map_or(u64::MAX, |flow| flow.count() as u64);
         let distance = (count as f64 / target as f64 - 1.0).abs();

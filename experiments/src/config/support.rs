@@ -1,9 +1,9 @@
-//! Where the columns of a table or of a target lie, and the fixed map of a flow onto it.
+//! Where the columns of a table or of a target lie, and the fixed map of a flow onto the latter.
 
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use flows_bench::table::{Standardiser, Table};
+use flows_bench::table::Table;
 use flows_core::{Bijector, Chain, Layer, Part, Real};
 use flows_finite::{Elementwise, HalfLine, Interval, Transformer};
 use serde::{Deserialize, Serialize};
@@ -48,15 +48,6 @@ impl Support {
         }
     }
 
-    fn map(self, f: impl Fn(f64) -> f64) -> Self {
-        match self {
-            Self::Real => Self::Real,
-            Self::Interval { from, to } => Self::Interval { from: f(from), to: f(to) },
-            Self::Above { from } => Self::Above { from: f(from) },
-            Self::Below { to } => Self::Below { to: f(to) },
-        }
-    }
-
     /// The map of one feature from the real line; none for the line itself.
     fn layer<E: Real>(self) -> flows_core::Result<Option<Box<dyn Bijector<E>>>> {
         let transformer: Arc<dyn Transformer<E>> = match self {
@@ -69,13 +60,6 @@ impl Support {
         let layer = Layer::with_values(Elementwise::new(1, transformer), Vec::new())?;
         Ok(Some(Box::new(layer)))
     }
-}
-
-/// The same supports in the units that a standardiser moves to.
-pub(super) fn standardised(supports: &[Support], units: &Standardiser) -> Vec<Support> {
-    let moments = units.mean().iter().zip(units.scale());
-    let columns = supports.iter().zip(moments);
-    columns.map(|(support, (mean, scale))| support.map(|end| (end - mean) / scale)).collect()
 }
 
 /// `flow`, followed by the maps onto the supports where there are any.
@@ -127,6 +111,11 @@ pub fn check_ends(supports: &[Support]) -> Result<(), Usage> {
 /// # Errors
 /// The first such value.
 pub fn check(supports: &[Support], table: &Table, name: &str) -> Result<()> {
+    let (columns, got) = (table.columns(), supports.len());
+    if got != columns && got > 0 {
+        let expected = format!("expected one entry for each of {columns} columns");
+        bail!(Usage(format!("{name}: support: {expected}, got {got}")));
+    }
     for row in 0..table.rows() {
         let cells = table.row(row).iter().zip(supports).zip(table.names());
         for ((value, support), column) in cells {

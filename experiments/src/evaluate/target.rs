@@ -13,6 +13,7 @@ use super::{AUDIT_ROWS, round_trip};
 use crate::CHUNK;
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
+use crate::rows::Rows;
 
 /// Draws from the flow, whole chunks.
 const DRAWS: usize = 25 * CHUNK;
@@ -80,7 +81,7 @@ pub fn evaluate<E: Real>(
     let log_prob_rows_per_second = TARGET_DRAWS as f64 / clock.elapsed().as_secs_f64();
     let log_p = target.log_densities(&truth);
     let (effective_sample_size, log_normaliser) = weighted(&log_weights);
-    let audit = cast::<E>(&truth[..AUDIT_ROWS * target.dim()]);
+    let audit = Rows::new(truth, target.dim()).first(AUDIT_ROWS);
     Ok(TargetEvaluation {
         reverse_kl: Estimate::of(log_weights.iter().map(|w| log_z - w)),
         effective_sample_size,

@@ -141,7 +141,7 @@ impl Fit {
             settings.estimator = estimator;
         }
         let budget = Budget::Seconds { seconds: setting.either(1.5, 20.0) };
-        let flow = config.build::<f32>(target.dim())?;
+        let flow = config.build::<f32>(target.dim(), 0)?;
         let mut trainer = Trainer::new(flow, config.train.clone(), budget, setting.seed)?;
         let (mut curve, mut spreads, mut due) = (Vec::new(), Vec::new(), 0.0);
         let rows = config.train.batch_rows;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use flows_report::record::About;
 
 use super::Experiment;
-use crate::cli::{BudgetName, Compare, Match, Run};
+use crate::cli::{BudgetName, Compare, Match, Run, TableArguments};
 use crate::config::Dequantise;
 use crate::{Usage, compare};
 
@@ -92,8 +92,12 @@ impl SideBySide {
             budget: if arguments.quick { BudgetName::Quick } else { BudgetName::Full },
             problems: names(self.problems),
             data: arguments.data.clone(),
-            dequantise: Dequantise::Integers,
+            table: TableArguments {
+                dequantise: (!arguments.data.is_empty()).then_some(Dequantise::Integers),
+                ..TableArguments::default()
+            },
             flows: names(self.flows),
+            set: Vec::new(),
             seeds: if arguments.quick { 1 } else { self.seeds },
             matching: Match::Seconds,
             parameters: None,

@@ -1,32 +1,32 @@
 //! What a `fit` does, resolved from file, preset and flags, or from the run that is resumed.
 
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
 use flows_bench::targets::KnownTarget;
 use flows_core::Estimator;
 use flows_core::train::{Budget, Objective, ReverseKl};
+use toml::{Table, Value};
 
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
-use crate::config::{RunConfig, support};
+use crate::config::{Resolved, RunConfig, Set, Setting, Stated, TableFile, contradiction, support};
 use crate::run::RunFolder;
 
 /// The config from the run's folder, or from file, preset and flags.
 pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> {
     let budget = budget(arguments)?;
-    if arguments.resume {
+    check_flags(arguments)?;
+    if arguments.resume && folder.is_taken() {
         return resumed(arguments, folder, budget);
     }
     if folder.is_taken() {
         let path = arguments.out.display();
         bail!(Usage(format!("{path} holds a run; add --resume to go on, or name another --out")));
     }
-    check_flags(arguments)?;
-    let (file, preset) = (arguments.config.as_deref(), arguments.flow.as_deref());
-    let mut config = RunConfig::read(file, preset, arguments.target)?;
+    let Resolved { mut config, .. } = asked(arguments)?;
     config.budget = budget.unwrap_or(config.budget);
-    config.seed = arguments.seed.unwrap_or(config.seed);
-    config.precision = arguments.precision.unwrap_or(config.precision);
-    set_objective(arguments, &mut config)?;
+    config.data.seed_split(config.seed);
     let place = place(arguments);
     config.budget.check().map_err(|error| Usage(format!("{place}: budget: {error}")))?;
     config.train.check().map_err(|error| Usage(format!("{place}: train: {error}")))?;
@@ -50,23 +50,95 @@ fn budget(arguments: &Fit) -> Result<Option<Budget>> {
     Ok(Some(budget))
 }
 
-/// The run's own config, of which the budget alone may change.
+/// File, preset, settings and flags put together.
+fn asked(arguments: &Fit) -> Result<Resolved> {
+    let sets: Vec<Set> = arguments.set.iter().map(Setting::single).collect::<Result<_, _>>()?;
+    let (file, preset) = (arguments.config.as_deref(), arguments.flow.as_deref());
+    let mut asked = Stated { file, preset, target: arguments.target, sets: &sets }.read()?;
+    let config = &mut asked.config;
+    config.seed = arguments.seed.unwrap_or(config.seed);
+    config.precision = arguments.precision.unwrap_or(config.precision);
+    arguments.table.over(&mut config.data);
+    set_objective(arguments, config)?;
+    Ok(asked)
+}
+
+/// The run's own config, of which the budget alone may change; whatever else is asked for has to be
+/// what the run has.
 fn resumed(arguments: &Fit, folder: &RunFolder, budget: Option<Budget>) -> Result<RunConfig> {
-    let fixed = [
-        (arguments.config.is_some(), "a config file"),
-        (arguments.flow.is_some(), "--flow"),
-        (arguments.seed.is_some(), "--seed"),
-        (arguments.precision.is_some(), "--precision"),
-        (arguments.objective.is_some(), "--objective"),
-        (arguments.target.is_some(), "--target"),
-        (arguments.gradient.is_some(), "--gradient"),
-    ];
-    if let Some((_, name)) = fixed.iter().find(|(given, _)| *given) {
-        bail!(Usage(format!("{name} cannot be given with --resume: the run has its own config")));
+    let mut run = folder.config()?;
+    let has = Table::try_from(&run).context("the run's config as TOML")?;
+    let stated = stated(arguments)?;
+    if let Some(problem) = contradiction(&stated, &has) {
+        let out = arguments.out.display();
+        bail!(Usage(format!("{out}: {problem}; leave it out, or name another --out")));
     }
-    let mut config = folder.config()?;
-    config.budget = budget.unwrap_or(config.budget);
-    Ok(config)
+    run.budget = budget.unwrap_or(run.budget);
+    Ok(run)
+}
+
+/// What the arguments say of the config, without the budget.
+fn stated(arguments: &Fit) -> Result<Table> {
+    let Resolved { config, mut stated, .. } = asked(arguments)?;
+    stated.remove("budget");
+    let all = Table::try_from(&config).context("the config as TOML")?;
+    let mut take = |given: bool, path: &[&str]| {
+        if given {
+            copy(&all, path, &mut stated);
+        }
+    };
+    let table = &arguments.table;
+    take(arguments.seed.is_some(), &["seed"]);
+    take(arguments.precision.is_some(), &["precision"]);
+    take(arguments.objective.is_some() || arguments.gradient.is_some(), &["train", "objective"]);
+    take(!table.columns.is_empty(), &["data", "columns"]);
+    take(!table.drop.is_empty(), &["data", "drop"]);
+    take(!table.context.is_empty(), &["data", "context"]);
+    take(table.dequantise.is_some(), &["data", "dequantise"]);
+    take(table.split.is_some(), &["data", "split", "kind"]);
+    Ok(stated)
+}
+
+/// Copies the value at a path.
+fn copy(from: &Table, path: &[&str], to: &mut Table) {
+    let Some((first, rest)) = path.split_first() else { return };
+    let Some(value) = from.get(*first) else { return };
+    match (value, rest) {
+        (Value::Table(inner), [_, ..]) => {
+            let entry = to.entry((*first).to_owned());
+            if let Value::Table(to) = entry.or_insert_with(|| Value::Table(Table::new())) {
+                copy(inner, rest, to);
+            }
+        }
+        _ => drop(to.insert((*first).to_owned(), value.clone())),
+    }
+}
+
+/// The path of the table to train on: the one that is given, or that of the config.
+///
+/// # Errors
+/// [`Usage`] without either.
+pub(super) fn table_path<'a>(arguments: &'a Fit, config: &'a RunConfig) -> Result<&'a Path> {
+    let of_config = config.data.table.as_ref().map(|file| &file.path);
+    let advice = "add --data TABLE, or --objective reverse-kl --target NAME; see fit --help";
+    let path = arguments.data.as_ref().or(of_config);
+    Ok(path.ok_or_else(|| Usage(advice.into()))?)
+}
+
+/// The file at `path`, which a run that goes on needs to have the bytes that it began with.
+///
+/// # Errors
+/// Another table than the run's.
+pub(super) fn table_file(path: &Path, config: &RunConfig) -> Result<TableFile> {
+    let now = TableFile::at(path)?;
+    let before = config.data.table.as_ref().and_then(|file| file.sha256.as_ref());
+    if before.is_some_and(|hash| now.is_other(hash)) {
+        bail!(
+            "{}: expected the table that the run began with, got another; resume with that one",
+            path.display()
+        );
+    }
+    Ok(now)
 }
 
 /// Refuses flags that contradict each other, whatever a file says.

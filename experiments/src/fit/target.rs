@@ -1,7 +1,7 @@
 //! `fit` on a density that is known up to a constant.
 
 use anyhow::{Context as _, Result, bail};
-use flows_bench::table::{Dequantisation, Standardiser};
+use flows_bench::table::Dequantisation;
 use flows_bench::targets::KnownTarget;
 use flows_core::{Parameters, Real, Target};
 use flows_report::record::{Family, RunSummary};
@@ -9,8 +9,9 @@ use flows_report::record::{Family, RunSummary};
 use super::{place, preset_name, refuse_divergence};
 use crate::cli::Fit;
 use crate::config::RunConfig;
+use crate::data::{RunData, Units};
 use crate::evaluate::target::{TargetEvaluation, evaluate};
-use crate::run::{RunData, RunFolder};
+use crate::run::RunFolder;
 use crate::training::{Place, on_density};
 use crate::{preset, progress, say};
 
@@ -22,8 +23,8 @@ pub(super) fn fit<E: Real>(
     target: KnownTarget,
 ) -> Result<()> {
     let record = record(target)?;
-    let flow = config.build::<E>(target.dim()).with_context(|| place(arguments))?;
-    if arguments.resume {
+    let flow = config.build::<E>(target.dim(), 0).with_context(|| place(arguments))?;
+    if arguments.resume && folder.file("data.json").exists() {
         let (file, got) = (folder.file("data.json"), folder.data()?.columns);
         if got != record.columns {
             bail!(
@@ -72,11 +73,13 @@ pub(super) fn fit<E: Real>(
 
 /// There are no rows and nothing is standardised.
 fn record(target: KnownTarget) -> Result<RunData> {
-    let dim = target.dim();
+    let columns: Vec<String> = (1..=target.dim()).map(|i| format!("x{i}")).collect();
     Ok(RunData {
-        columns: (1..=dim).map(|i| format!("x{i}")).collect(),
+        table_columns: columns.clone(),
+        units: Units::none(columns.len())?,
+        columns,
+        context: Vec::new(),
         rows: [0; 3],
-        standardiser: Standardiser::new(vec![0.0; dim], vec![1.0; dim])?,
         dequantisation: Dequantisation::default(),
     })
 }

@@ -2,29 +2,29 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use flows_bench::table::{self, Dequantisation, EveryTenth, SplitRule, Table};
-use flows_core::stream;
+use anyhow::{Result, bail};
+use flows_bench::table::{self, Dequantisation, Table};
 
 use crate::Usage;
-use crate::config::Dequantise;
+use crate::config::{DataConfig, Dequantise};
+use crate::data::TableData;
 
-/// A table read from a file, with its noise.
+/// A table read from a file and prepared.
 #[derive(Clone, Debug)]
 pub struct UserTable {
     name: String,
     title: String,
-    dequantise: Dequantise,
-    table: Table,
+    config: DataConfig,
+    data: TableData,
 }
 
 impl UserTable {
-    /// Reads a file and adds the noise that is asked for; its training rows decide which columns get
-    /// any.
+    /// Reads a file and prepares it; a random split without a seed gets seed 0, and so does the
+    /// noise: they are part of the problem, the same for every flow and every seed of a run.
     ///
     /// # Errors
-    /// An unusable file; [`Usage`] if nothing of its name can be used for a folder.
-    pub fn read(path: &Path, dequantise: Dequantise) -> Result<Self> {
+    /// An unusable file or columns; [`Usage`] if nothing of its name can be used for a folder.
+    pub fn read(path: &Path, config: &DataConfig) -> Result<Self> {
         let title = path.display().to_string();
         let name = name(path);
         if name.is_empty() {
@@ -32,15 +32,14 @@ impl UserTable {
                 "{title}: expected a file name with letters or digits; rename it"
             )));
         }
+        let mut config = config.clone();
+        config.seed_split(0);
         let table = table::read(path)?;
-        let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows());
-        let training = split.with_context(|| title.clone())?.training;
-        let noise = dequantise.noise(&table, &training)?;
-        if dequantise == Dequantise::None {
-            warn_of_integers(&table, &training, "add --dequantise integers")?;
+        let data = TableData::new(&table, &title, (&config, &[]), 0)?;
+        if config.dequantise == Dequantise::None {
+            warn_of_integers(&table, &data.record.columns, "add --dequantise integers")?;
         }
-        let table = noise.apply(&table, &mut stream(0, "dequantise"))?;
-        Ok(Self { name, title, dequantise, table })
+        Ok(Self { name, title, config, data })
     }
 
     /// Name of folders: that of the file without its endings.
@@ -55,23 +54,21 @@ impl UserTable {
 
     /// What `compare` is told to have it.
     pub fn arguments(&self) -> String {
-        match self.dequantise {
-            Dequantise::None => format!("--data {}", self.title),
-            Dequantise::Integers => format!("--data {} --dequantise integers", self.title),
-            Dequantise::Grids => format!("--data {} --dequantise grids", self.title),
-        }
+        format!("--data {}{}", self.title, self.config.arguments())
     }
 
-    /// Its rows, with noise.
-    pub fn table(&self) -> &Table {
-        &self.table
+    /// Its rows, prepared.
+    pub fn data(&self) -> &TableData {
+        &self.data
     }
 }
 
-/// Letters, digits, `-` and `_` of a file's name before its first dot.
+/// Letters, digits, `-` and `_` of a file's name without its ending; other characters are `-`.
 fn name(path: &Path) -> String {
     let whole = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = whole.split('.').find(|part| !part.is_empty()).unwrap_or_default();
+    let lower = whole.to_lowercase();
+    let ending = [".csv.gz", ".csv", ".npy", ".npz"].iter().find(|e| lower.ends_with(**e));
+    let stem = &whole[..whole.len() - ending.map_or(0, |ending| ending.len())];
     let kept = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     stem.chars().map(kept).collect::<String>().trim_matches('-').to_owned()
 }
@@ -80,9 +77,14 @@ fn name(path: &Path) -> String {
 ///
 /// # Errors
 /// Those of reading the table's columns.
-pub fn warn_of_integers(table: &Table, training: &[usize], advice: &str) -> Result<()> {
-    let columns = Dequantisation::integers(table, training)?.columns;
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+pub fn warn_of_integers(table: &Table, columns: &[String], advice: &str) -> Result<()> {
+    let all: Vec<usize> = (0..table.rows()).collect();
+    let found = Dequantisation::integers(table, &all)?.columns;
+    let names: Vec<&str> = found
+        .iter()
+        .map(|column| column.name.as_str())
+        .filter(|n| columns.iter().any(|c| c == n))
+        .collect();
     if !names.is_empty() {
         eprintln!(
             "warning: {} hold integers only; {advice} to add noise, or likelihoods mean little",

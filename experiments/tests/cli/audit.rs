@@ -3,6 +3,7 @@
 use experiments::audit::{audit, singular_values};
 use experiments::config::RunConfig;
 use experiments::preset::Preset;
+use experiments::rows::Rows;
 use experiments::transport::transport;
 use flows_core::parameters::Role;
 use flows_core::tensor::set_values;
@@ -22,7 +23,7 @@ fn a_scaling_has_its_factors_for_singular_values() {
         if role == Role::Learned { set_values(tensor, &values) } else { Ok(()) }
     })
     .unwrap();
-    for [high, low] in singular_values(&flow, &[0.0, 0.0, 5.0, -3.0]).unwrap() {
+    for [high, low] in singular_values(&flow, &Rows::new(vec![0.0, 0.0, 5.0, -3.0], 2)).unwrap() {
         // Rounding of images of size 3 divided by the step.
         assert!((high - 2.0).abs() < 1e-10 && (low - 0.25).abs() < 1e-10, "{high} {low}");
     }
@@ -32,8 +33,9 @@ fn a_scaling_has_its_factors_for_singular_values() {
 fn both_precisions_of_new_flows_agree_to_rounding_and_tolerance() {
     for name in ["real-nvp", "ffjord"] {
         let config = preset(name);
-        let flow = config.build::<f32>(2).unwrap();
-        let rows: Vec<f64> = (0..64).map(|i| (0.7 * f64::from(i)).sin()).collect();
+        let flow = config.build::<f32>(2, 0).unwrap();
+        let rows = (0..64).map(|i| (0.7 * f64::from(i)).sin()).collect();
+        let rows = Rows::new(rows, 2);
         let found = audit(&flow, &config, &rows, Some([-9.0, 9.0, -9.0, 9.0])).unwrap();
         // Some hundred roundings of single precision; the reporting solver's 1e-5 for ffjord.
         assert!(found.precision_gap_largest < 1e-4, "{name}: {found:?}");
@@ -50,7 +52,7 @@ fn both_precisions_of_new_flows_agree_to_rounding_and_tolerance() {
 fn the_path_of_draws_ends_where_the_map_does() {
     // Ten couplings, each behind a linear layer, and act-norm; twelve times and act-norm.
     for (name, stages, tolerance) in [("real-nvp", 22, 0.0), ("ffjord", 14, 1e-4)] {
-        let flow = preset(name).build::<f64>(2).unwrap();
+        let flow = preset(name).build::<f64>(2, 0).unwrap();
         let start = flow.base().sample(50, &mut stream(3, "start")).unwrap();
         let path = flow.bijector().stages(&start, &Context::none()).unwrap();
         let image = flow.bijector().image(&start, &Context::none()).unwrap().0;
@@ -65,7 +67,7 @@ fn the_path_of_draws_ends_where_the_map_does() {
 
 #[test]
 fn of_many_stages_twelve_are_kept_with_the_first_and_the_last() {
-    let flow = preset("real-nvp").build::<f64>(2).unwrap();
+    let flow = preset("real-nvp").build::<f64>(2, 0).unwrap();
     let rows = transport(&flow, &mut stream(3, "transport")).unwrap();
     let mut stages: Vec<f32> = rows.chunks(3).map(|row| row[0]).collect();
     stages.dedup();

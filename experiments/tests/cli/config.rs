@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use experiments::Usage;
-use experiments::config::{BaseConfig, MixtureBase, RunConfig, StudentTBase, Support};
+use experiments::config::{BaseConfig, MixtureBase, RunConfig, Stated, StudentTBase, Support};
 use experiments::preset::{self, Preset};
 use flows_bench::targets::KnownTarget;
 use flows_core::Architecture;
@@ -14,7 +14,7 @@ use flows_finite::architecture::CouplingFlow;
 fn parse(text: &str) -> Result<RunConfig> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), text)?;
-    RunConfig::read(Some(file.path()), None, None)
+    Stated { file: Some(file.path()), ..Stated::default() }.read().map(|read| read.config)
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn bases_and_supports_are_read_over_any_preset_and_survive_writing() {
             Support::Below { to: 1.5 },
         ];
         assert_eq!(config.support, supports);
-        assert!(config.build::<f64>(4).is_ok(), "{text}");
-        assert!(config.build::<f64>(3).is_err_and(|error| error.is::<Usage>()), "{text}");
+        assert!(config.build::<f64>(4, 0).is_ok(), "{text}");
+        assert!(config.build::<f64>(3, 0).is_err_and(|error| error.is::<Usage>()), "{text}");
         let written = toml::to_string(&config).unwrap();
         assert_eq!(parse(&written).unwrap(), config, "{written}");
     }

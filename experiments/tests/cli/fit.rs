@@ -174,7 +174,7 @@ fn columns_of_integers_are_warned_about_and_dequantised_on_request() {
     let output = place.command(line).output().unwrap();
     let warning = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && warning.starts_with("warning: "), "{warning}");
-    assert_says(&warning, &["count", "dequantise = \"integers\""]);
+    assert_says(&warning, &["count", "--dequantise integers"]);
     place.write("noise.toml", "preset = \"real-nvp\"\n[data]\ndequantise = \"integers\"\n");
     let line = "fit noise.toml --steps 3 --data n.csv --out noise";
     let output = place.command(line).output().unwrap();

@@ -4,6 +4,7 @@
 mod audit;
 mod browser;
 mod compare;
+mod conditional;
 mod config;
 mod configs;
 mod experiments_list;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use experiments::config::RunConfig;
+use experiments::config::{RunConfig, Stated};
 use flows_core::architecture::scaled_width;
 use flows_core::{
     ActNorm, Architecture, Chain, Layer, Parameters, Real, Result, Stream, Values, stream,
@@ -42,13 +42,13 @@ impl Architecture for Scales {
 fn read(text: &str) -> anyhow::Result<RunConfig> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), text)?;
-    RunConfig::read(Some(file.path()), None, None)
+    Stated { file: Some(file.path()), ..Stated::default() }.read().map(|read| read.config)
 }
 
 #[test]
 fn a_config_names_it_and_the_program_builds_scales_and_writes_it() {
     let config = read("[flow]\nkind = \"scales\"\nlayers = 3\n").unwrap();
-    let flow = config.build::<f32>(2).unwrap();
+    let flow = config.build::<f32>(2, 0).unwrap();
     assert_eq!(flow.count(), 3 * 2 * 2);
     let mut tensors = 0;
     flow.visit(&mut |_, _, tensor| tensors += tensor.values().len());

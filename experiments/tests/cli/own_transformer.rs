@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use experiments::config::RunConfig;
+use experiments::config::{RunConfig, Stated};
 use flows_core::operation::LANES;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{Parameters, Real, Result, stream};
@@ -65,7 +65,7 @@ impl<E: Real> Transformer<E> for Stretch {
 fn read(text: &str) -> anyhow::Result<RunConfig> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), text)?;
-    RunConfig::read(Some(file.path()), None, None)
+    Stated { file: Some(file.path()), ..Stated::default() }.read().map(|read| read.config)
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn a_config_names_it_in_every_wiring() {
         perturb(&mut flow, 0.1, &mut stream(2, "perturb")).unwrap();
         check_bijector(&mut flow, normal_point(1.0), Tolerance::default());
         assert_eq!(
-            config.build::<f32>(3).unwrap().count(),
-            config.build::<f64>(3).unwrap().count()
+            config.build::<f32>(3, 0).unwrap().count(),
+            config.build::<f64>(3, 0).unwrap().count()
         );
         let written = toml::to_string(&config).unwrap();
         assert_eq!(read(&written).unwrap(), config, "{written}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use experiments::config::{BaseConfig, RunConfig};
+use experiments::config::{BaseConfig, Stated};
 use experiments::preset;
 use flows_bench::targets::KnownTarget;
 use flows_continuous::{Divergence, FieldConfig, GradientMethod, Solver, TimeInput};
@@ -102,7 +102,8 @@ fn its_configs_are_configs() {
     for block in blocks {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), block).unwrap();
-        let read = RunConfig::read(Some(file.path()), None, None);
+        let read =
+            Stated { file: Some(file.path()), ..Stated::default() }.read().map(|read| read.config);
         assert!(read.is_ok(), "{block}\n{:#}", read.unwrap_err());
         count += 1;
     }

@@ -93,18 +93,30 @@ fn a_finished_run_is_resumed_to_more_steps_and_keeps_its_curve() {
 }
 
 #[test]
-fn what_a_run_has_settled_cannot_be_given_again() {
-    let place = Place::with_run("real-nvp", 3);
+fn the_same_command_with_resume_begins_goes_on_and_refuses_what_contradicts_the_run() {
+    let place = Place::new();
+    place.gaussian("g.csv", 600);
     place.write("c.toml", CONFIG);
-    for (flags, word) in [
-        ("c.toml", "a config file"),
-        ("--flow real-nvp", "--flow"),
-        ("--seed 1", "--seed"),
-        ("--precision f64", "--precision"),
-    ] {
-        let line = format!("fit {flags} --resume --steps 5 --data g.csv --out run");
-        assert_says(&place.fails(2, &line), &[word, "--resume"]);
+    let same = "fit c.toml --set layers=3 --seed 4 --drop weight --data g.csv --out run --resume";
+    for steps in [3, 3, 6] {
+        place.succeeds(&format!("{same} --steps {steps}"));
+        assert_eq!(place.json("run/summary.json")["steps"], steps);
     }
+    let model = place.bytes("run/model.safetensors");
+    for (flags, words) in [
+        ("--seed 1", ["seed is 4", "1 is asked for"]),
+        ("--precision f64", ["precision is \"f32\"", "\"f64\" is asked for"]),
+        ("--flow real-nvp", ["flow.layers is 3", "10 is asked for"]),
+        ("--set train.batch_rows=99", ["train.batch_rows is 256", "99 is asked for"]),
+        ("--drop length --data g.csv", ["data.drop is [\"weight\"]", "[\"length\"] is asked for"]),
+    ] {
+        let message = place.fails(2, &format!("fit {flags} --resume --steps 9 --out run"));
+        assert_says(&message, &words);
+    }
+    place.succeeds("fit --resume --out run");
+    assert!(place.bytes("run/model.safetensors") == model, "the budget was spent");
+    place.succeeds("fit --resume --steps 9 --out run");
+    assert_eq!(place.json("run/summary.json")["steps"], 9);
 }
 
 #[test]

@@ -16,7 +16,7 @@ type Damage = (&'static str, Option<Vec<u8>>, i32, &'static [&'static str]);
 fn a_folder_without_a_run_is_named() {
     let place = Place::new();
     place.gaussian("g.csv", 100);
-    for line in [USES[0], USES[1], USES[2], "fit --resume --data g.csv --out run"] {
+    for line in USES {
         let message = place.fails(1, line);
         assert_says(&message, &["run/config.toml", "is this the folder of a run?"]);
     }

@@ -25,8 +25,8 @@ pub struct Split {
 ///
 /// | kind | meaning |
 /// |---|---|
-/// | `every_tenth` (default) | by position in the file, see [`EveryTenth`] |
-/// | `random` | at random, see [`RandomSplit`] |
+/// | `random` (default) | at random, see [`RandomSplit`] |
+/// | `every_tenth` | by position in the file, see [`EveryTenth`] |
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SplitRule {
@@ -46,7 +46,7 @@ pub struct EveryTenth {}
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `seed` | 0 | start of the generator | any |
+/// | `seed` | none: 0, or what the caller puts there | start of the generator | any |
 /// | `validation` | 0.1 | share of the rows | positive |
 /// | `test` | 0.1 | share of the rows | positive, `validation + test` at most 0.9 |
 ///
@@ -55,7 +55,8 @@ pub struct EveryTenth {}
 #[serde(deny_unknown_fields, default)]
 pub struct RandomSplit {
     /// Start of the generator.
-    pub seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Share of the rows that validate.
     pub validation: f64,
     /// Share of the rows that test.
@@ -64,13 +65,13 @@ pub struct RandomSplit {
 
 impl Default for RandomSplit {
     fn default() -> Self {
-        Self { seed: 0, validation: 0.1, test: 0.1 }
+        Self { seed: None, validation: 0.1, test: 0.1 }
     }
 }
 
 impl Default for SplitRule {
     fn default() -> Self {
-        Self::EveryTenth(EveryTenth {})
+        Self::Random(RandomSplit::default())
     }
 }
 
@@ -113,7 +114,7 @@ impl RandomSplit {
             return Err(TableError::TooFewRows { needed, rows });
         }
         let mut order: Vec<usize> = (0..rows).collect();
-        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(self.seed));
+        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(self.seed.unwrap_or(0)));
         let mut training = order.split_off(count(self.validation, rows) + count(self.test, rows));
         let mut test = order.split_off(count(self.validation, rows));
         let mut validation = order;
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     fn random(seed: u64, validation: f64, test: f64) -> SplitRule {
-        SplitRule::Random(RandomSplit { seed, validation, test })
+        SplitRule::Random(RandomSplit { seed: Some(seed), validation, test })
     }
 
     #[test]
@@ -175,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn the_default_goes_by_position() {
-        let split = SplitRule::default().split(21).unwrap();
+    fn every_tenth_goes_by_position() {
+        let split = SplitRule::EveryTenth(EveryTenth {}).split(21).unwrap();
         assert_eq!((&split.test[..], &split.validation[..]), (&[0, 10, 20][..], &[1, 11][..]));
     }
 
@@ -219,7 +220,7 @@ mod tests {
         let rule: SplitRule = serde_json::from_str(r#"{"kind":"random","seed":4}"#).unwrap();
         assert_eq!(rule, random(4, 0.1, 0.1));
         assert_eq!(
-            serde_json::to_string(&SplitRule::default()).unwrap(),
+            serde_json::to_string(&SplitRule::EveryTenth(EveryTenth {})).unwrap(),
             r#"{"kind":"every_tenth"}"#
         );
         for (text, says) in [

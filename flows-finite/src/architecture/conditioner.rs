@@ -116,6 +116,18 @@ impl Conditioner {
         }
     }
 
+    /// An elementwise map of all features whose parameters are a function of the context alone: a
+    /// coupling that keeps no feature.
+    pub(super) fn of_context<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        transformer: Arc<dyn Transformer<E>>,
+        rng: &mut Stream,
+    ) -> Result<Box<dyn Bijector<E>>> {
+        self.coupling(&Mask::new(vec![true; dim])?, context_dim, transformer, rng)
+    }
+
     /// A coupling layer with this conditioner.
     pub(super) fn coupling<E: Real>(
         &self,

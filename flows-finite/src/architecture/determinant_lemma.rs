@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flows_core::architecture::scaled_width;
-use flows_core::{Architecture, Bijector, Chain, Inverse, Layer, Real, Result, Stream};
+use flows_core::{Architecture, Bijector, Chain, Error, Inverse, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, layers};
@@ -130,7 +130,17 @@ impl LemmaFlow {
         Self { layers: 16, layer, ..Self::default() }
     }
 
-    fn compose<E: Real>(&self, dim: usize, _: usize, rng: &mut Stream) -> Result<Chain<E>> {
+    fn compose<E: Real>(
+        &self,
+        dim: usize,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> Result<Chain<E>> {
+        if context_dim > 0 {
+            let what = "a context for planar, radial or Sylvester layers";
+            let advice = "they have no network to read it; choose another architecture";
+            return Err(Error::Unavailable { what, advice });
+        }
         let mut parts: Vec<Box<dyn Bijector<E>>> = Vec::new();
         for index in 0..layers(self.layers)? {
             let layer = match self.layer {

@@ -1,0 +1,145 @@
+//! What a config is told: a file and single settings over a preset.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flows_bench::targets::KnownTarget;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{RunConfig, Set, kind, merge, message, read_table, spelling};
+use crate::Usage;
+use crate::preset::Preset;
+
+/// What a config is made from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stated<'a> {
+    /// A file over the preset.
+    pub file: Option<&'a Path>,
+    /// Name of the preset; else the file's key `preset` has it, else it is the one of the file's
+    /// architecture, else the default one.
+    pub preset: Option<&'a str>,
+    /// The density to fit; it stands over the file's own.
+    pub target: Option<KnownTarget>,
+    /// Settings over the file.
+    pub sets: &'a [Set],
+}
+
+/// A config, and the part of it that was asked for.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The whole.
+    pub config: RunConfig,
+    /// The preset that it began with.
+    pub preset: &'static Preset,
+    /// The keys of the preset, where one was named, of the file and of the settings; the values that
+    /// the config has for them.
+    pub stated: Table,
+}
+
+impl Stated<'_> {
+    /// Reads the file and puts everything together.
+    ///
+    /// # Errors
+    /// [`Usage`] for an unknown preset, key or value; the file's system error.
+    pub fn read(&self) -> Result<Resolved> {
+        let (mut over, name) = match self.file {
+            None => (Table::new(), "config".to_owned()),
+            Some(path) => (read_table(path)?, path.display().to_string()),
+        };
+        let here = |error: Usage| Usage(format!("{name}: {}", error.0));
+        let named = match over.remove("preset") {
+            None => None,
+            Some(Value::String(named)) => Some(named),
+            Some(other) => {
+                return Err(here(Usage(format!("preset must be a name, got {other}"))).into());
+            }
+        };
+        let is_named = self.preset.is_some() || named.is_some();
+        let preset = match (self.preset, named.as_deref()) {
+            (None, Some(named)) => {
+                Preset::named(Some(named)).map_err(|error| here(Usage(error.to_string())))?
+            }
+            (None, None) => Preset::of_kind(kind(&over)).unwrap_or(Preset::named(None)?),
+            (preset, _) => Preset::named(preset)?,
+        };
+        let target =
+            match (self.target, over.remove("target")) {
+                (None, Some(named)) => Some(KnownTarget::deserialize(named).map_err(|error| {
+                    here(Usage(format!("target: {}", error.to_string().trim())))
+                })?),
+                (target, _) => target,
+            };
+        let under = target
+            .map_or_else(|| RunConfig::of(preset), |target| RunConfig::of_target(preset, target));
+        let under = Table::try_from(under).context("the preset as TOML")?;
+        let mut base = under.clone();
+        merge(&mut base, over.clone());
+        for set in self.sets {
+            set.put(&base, &mut over)?;
+        }
+        let mut config = under.clone();
+        merge(&mut config, over.clone());
+        let config = RunConfig::deserialize(config).map_err(|error| {
+            let place = match self.sets {
+                [] => name.clone(),
+                sets => {
+                    let sets: Vec<String> = sets.iter().map(|set| format!("--set {set}")).collect();
+                    format!("{name}, {}", sets.join(" "))
+                }
+            };
+            let message = spelling::advice(&under, &over).unwrap_or_else(|| message(&error));
+            Usage(format!("{place}: {message}"))
+        })?;
+        if is_named {
+            let mut whole = Table::new();
+            for key in ["flow", "train"] {
+                if let Some(value) = under.get(key) {
+                    whole.insert(key.into(), value.clone());
+                }
+            }
+            merge(&mut whole, over);
+            over = whole;
+        }
+        if let Some(target) = target {
+            over.insert("target".into(), Value::try_from(target).context("the target as TOML")?);
+        }
+        let all = Table::try_from(&config).context("the config as TOML")?;
+        Ok(Resolved { stated: values_of(&over, &all), config, preset })
+    }
+}
+
+/// The keys of `over` with the values that `all` has for them.
+fn values_of(over: &Table, all: &Table) -> Table {
+    let value = |(key, value): (&String, &Value)| {
+        let now = all.get(key)?;
+        Some((
+            key.clone(),
+            match (value, now) {
+                (Value::Table(over), Value::Table(all)) => Value::Table(values_of(over, all)),
+                _ => now.clone(),
+            },
+        ))
+    };
+    over.iter().filter_map(value).collect()
+}
+
+/// The first key of `stated` for which `run` has another value, as a sentence with both.
+#[must_use]
+pub fn contradiction(stated: &Table, run: &Table) -> Option<String> {
+    differing(stated, run, "")
+}
+
+fn differing(stated: &Table, run: &Table, at: &str) -> Option<String> {
+    stated.iter().find_map(|(key, asked)| {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        match (asked, run.get(key)) {
+            (Value::Table(asked), Some(Value::Table(has))) => differing(asked, has, &path),
+            (asked, Some(has)) if asked == has => None,
+            (asked, has) => {
+                let has = has.map_or_else(|| "nothing".to_owned(), Value::to_string);
+                Some(format!("{path} is {has} in the run, and {asked} is asked for"))
+            }
+        }
+    })
+}

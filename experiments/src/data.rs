@@ -1,0 +1,151 @@
+//! From a table to rows of a flow: columns chosen, split, dequantised, in the units of the flow.
+
+mod columns;
+mod context;
+mod units;
+
+use anyhow::{Context as _, Result};
+use flows_bench::table::{Dequantisation, Split, Table, TableError};
+use flows_core::stream;
+use serde::{Deserialize, Serialize};
+
+use crate::Usage;
+use crate::config::{DataConfig, Support, support};
+use crate::rows::Rows;
+
+pub use columns::{ColumnName, Selection, locate};
+pub use context::{ContextColumn, features as context_features, width as context_width};
+pub use units::Units;
+
+/// `data.json` of a run: what was done to a table before training, so that results come back in its
+/// own units and other files are read alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunData {
+    /// All columns of the table.
+    pub table_columns: Vec<String>,
+    /// Names of the features.
+    pub columns: Vec<String>,
+    /// The columns that condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<ContextColumn>,
+    /// Rows that trained, validated and tested.
+    pub rows: [usize; 3],
+    /// Units of the features.
+    pub units: Units,
+    /// Noise that was added.
+    pub dequantisation: Dequantisation,
+}
+
+/// A table, ready to train on.
+#[derive(Clone, Debug)]
+pub struct TableData {
+    /// What was done.
+    pub record: RunData,
+    /// Rows to train on, in the flow's units as all.
+    pub training: Rows,
+    /// Rows to validate on.
+    pub validation: Rows,
+    /// log |det| of the change of units at the validation rows, nats.
+    pub validation_log_det: Vec<f64>,
+    /// Rows to test on.
+    pub test: Rows,
+    /// log |det| of the change of units at the test rows, nats.
+    pub test_log_det: Vec<f64>,
+}
+
+impl TableData {
+    /// Prepares a table as a config says; `name` is that of its file and `seed` that of the noise.
+    ///
+    /// # Errors
+    /// [`Usage`] for columns or shares that do not fit; unusable values.
+    pub fn new(
+        table: &Table,
+        name: &str,
+        (config, supports): (&DataConfig, &[Support]),
+        seed: u64,
+    ) -> Result<Self> {
+        let named = |error: Usage| Usage(format!("{name}: {}", error.0));
+        let selection = Selection::of(config, table.names()).map_err(named)?;
+        let split = config.split.split(table.rows()).map_err(|error| match error {
+            TableError::Fraction { .. } => Usage(format!("{name}: data: {error}")).into(),
+            other => anyhow::Error::from(other).context(name.to_owned()),
+        })?;
+        let raw = table.select_columns(&selection.features)?;
+        let noise = config.dequantise.noise(&raw, &split.training)?;
+        let features = noise.apply(&raw, &mut stream(seed, "dequantise"))?;
+        support::check(supports, &features, name)?;
+        let context = match &selection.context[..] {
+            [] => None,
+            columns => Some(table.select_columns(columns)?),
+        };
+        let columns = table.names().to_vec();
+        Self::assemble((&features, context.as_ref()), (columns, noise), &split, supports)
+            .with_context(|| name.to_owned())
+    }
+
+    /// A table all of whose columns are features, without noise or supports.
+    ///
+    /// # Errors
+    /// A constant column, or fewer than two training rows.
+    pub fn plain(table: &Table, split: &Split) -> Result<Self> {
+        let columns = table.names().to_vec();
+        Self::assemble((table, None), (columns, Dequantisation::default()), split, &[])
+    }
+
+    fn assemble(
+        (features, context): (&Table, Option<&Table>),
+        (table_columns, dequantisation): (Vec<String>, Dequantisation),
+        split: &Split,
+        supports: &[Support],
+    ) -> Result<Self> {
+        let context_columns = match context {
+            None => Vec::new(),
+            Some(context) => ContextColumn::fit(context, &split.training)?,
+        };
+        let record = RunData {
+            table_columns,
+            columns: features.names().to_vec(),
+            context: context_columns,
+            rows: [split.training.len(), split.validation.len(), split.test.len()],
+            units: Units::fit(features, &split.training, supports)?,
+            dequantisation,
+        };
+        let part = |rows: &[usize]| record.rows_of(features, context, rows);
+        let (training, _) = part(&split.training)?;
+        let (validation, validation_log_det) = part(&split.validation)?;
+        let (test, test_log_det) = part(&split.test)?;
+        Ok(Self { record, training, validation, validation_log_det, test, test_log_det })
+    }
+}
+
+impl RunData {
+    /// Names of the columns that condition.
+    #[must_use]
+    pub fn context_names(&self) -> Vec<&str> {
+        self.context.iter().map(ContextColumn::name).collect()
+    }
+
+    /// Number of conditioning features.
+    #[must_use]
+    pub fn context_dim(&self) -> usize {
+        context_width(&self.context)
+    }
+
+    /// Some rows in the flow's units, with log |det| of the change of units.
+    fn rows_of(
+        &self,
+        features: &Table,
+        context: Option<&Table>,
+        rows: &[usize],
+    ) -> Result<(Rows, Vec<f64>)> {
+        let mut values = features.select_rows(rows)?.into_values();
+        let log_det = self.units.apply(&mut values)?;
+        let context = match context {
+            None => Vec::new(),
+            Some(context) => context_features(&self.context, &context.select_rows(rows)?)?,
+        };
+        let rows = Rows::new(values, self.columns.len()).given(context, self.context_dim());
+        Ok((rows, log_det))
+    }
+}

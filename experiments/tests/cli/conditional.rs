@@ -1,0 +1,98 @@
+//! Conditional densities p(x | c): contexts among the columns of a table.
+
+use flows_bench::table::{self, Table};
+use flows_core::{normals, stream};
+
+use crate::{Place, assert_says};
+
+/// Standard deviation of y given u and v.
+const NOISE: f64 = 0.25;
+
+/// Writes u, v and y = 2 u - v + 3 + noise, with the columns in this order.
+fn linear(place: &Place, name: &str, rows: usize, order: [usize; 3]) -> Table {
+    let z: Vec<f64> = normals(rows * 3, &mut stream(5, name));
+    let row = |z: &[f64]| [z[0], 10.0 * z[1], 2.0 * z[0] - 10.0 * z[1] + 3.0 + NOISE * z[2]];
+    let values = z.chunks_exact(3).flat_map(row).collect();
+    let names = ["u", "v", "y"].map(String::from).to_vec();
+    let table = Table::new(names, 3, values).unwrap();
+    table::write(&place.path(name), &table.select_columns(&order).unwrap()).unwrap();
+    table
+}
+
+/// log N(y; 2 u - v + 3, NOISE^2)
+fn truth(row: &[f64]) -> f64 {
+    let z = (row[2] - (2.0 * row[0] - row[1] + 3.0)) / NOISE;
+    -0.5 * z * z - (NOISE * (2.0 * std::f64::consts::PI).sqrt()).ln()
+}
+
+/// The entropy of y given the contexts is 0.03 nats; without them it is above 3.7.
+#[test]
+fn a_conditional_density_is_learned_scored_and_drawn_from_whatever_the_order_of_columns() {
+    let place = Place::new();
+    linear(&place, "t.csv", 4_000, [0, 1, 2]);
+    place.succeeds("fit --flow real-nvp --steps 600 --context u,v --data t.csv --out run");
+    let fresh = linear(&place, "fresh.csv", 2_000, [2, 1, 0]);
+    place.succeeds("log-prob run --data fresh.csv --out l.npy");
+    let scored = place.table("l.npy");
+    let excess =
+        (0..2_000).map(|row| truth(fresh.row(row)) - scored.row(row)[0]).sum::<f64>() / 2_000.0;
+    // Half a nat would be a density that sees one of the contexts only.
+    assert!((-0.05..0.2).contains(&excess), "{excess}");
+    linear(&place, "again.csv", 2_000, [0, 1, 2]);
+    place.write("c.csv", "v,u\n1,2\n-20,0.5\n");
+    place.succeeds("sample run --context c.csv --repeat 500 --out s.csv");
+    let draws = place.table("s.csv");
+    assert_eq!((draws.names(), draws.rows()), (&["u", "v", "y"].map(String::from)[..], 1_000));
+    for (first, [u, v]) in [(0, [2.0, 1.0]), (500, [0.5, -20.0])] {
+        let rows = (first..first + 500).map(|row| draws.row(row));
+        assert!(rows.clone().all(|row| row[..2] == [u, v]));
+        let mean = rows.map(|row| row[2]).sum::<f64>() / 500.0;
+        // The spread of a mean of 500 draws is NOISE / 22; the flow itself may be off by some NOISE.
+        assert!((mean - (2.0 * u - v + 3.0)).abs() < 2.0 * NOISE, "{mean} at {u}, {v}");
+    }
+    place.succeeds("transform run --direction inverse --data fresh.csv --out z.npz");
+    place
+        .succeeds("transform run --direction forward --data z.npz --context fresh.csv --out x.npz");
+    let back = place.table("x.npz");
+    assert!((0..2_000).all(|row| (back.row(row)[0] - fresh.row(row)[2]).abs() < 1e-3 * 12.0));
+}
+
+#[test]
+fn contexts_that_do_not_fit_are_named() {
+    let place = Place::new();
+    linear(&place, "t.csv", 200, [0, 1, 2]);
+    for (options, words) in [
+        ("--context w", vec!["t.csv", "context", "u, v, y", "\"w\""]),
+        ("--context u --columns u,y", vec!["context", "u", "columns"]),
+        ("--context u --drop u", vec!["context", "u", "drop"]),
+        ("--context u,u", vec!["context", "u is named twice"]),
+        ("--context u,v,y", vec!["at least one feature"]),
+        ("--drop 3", vec!["drop", "\"3\""]),
+    ] {
+        let line = format!("fit --flow real-nvp {options} --steps 3 --data t.csv --out run");
+        assert_says(&place.fails(2, &line), &words);
+        assert!(!place.path("run").exists());
+    }
+    place.write("one.csv", "c,y\n".to_owned() + &"7,1\n7,2\n7,3.5\n".repeat(5));
+    let message = place.fails(1, "fit --context c --steps 3 --data one.csv --out run");
+    assert_says(&message, &["one.csv", "context c", "got 7 in every training row"]);
+    place.succeeds("fit --flow real-nvp --context 0,v --steps 3 --data t.csv --out run");
+    place.write("other.csv", "u,w\n1,2\n");
+    let message = place.fails(1, "sample run --context other.csv --out s.csv");
+    assert_says(&message, &["other.csv: expected the columns u, v, got u, w"]);
+    let message = place.fails(2, "sample run --rows 5 --out s.csv");
+    assert_says(&message, &["conditional on u, v", "--context FILE"]);
+    place.write("y.csv", "y\n1\n");
+    let message = place.fails(1, "log-prob run --data y.csv --out l.csv");
+    assert_says(&message, &["y.csv: expected the columns y, u, v, got y, without u"]);
+}
+
+#[test]
+fn flows_without_a_network_for_the_context_are_refused() {
+    let place = Place::new();
+    linear(&place, "t.csv", 200, [0, 1, 2]);
+    for flow in ["planar", "radial", "sylvester"] {
+        let line = format!("fit --flow {flow} --context u --steps 3 --data t.csv --out run");
+        assert_says(&place.fails(2, &line), &["context"]);
+    }
+}
