@@ -124,7 +124,6 @@ mod tests {
         let sum: f64 = rule.iter().map(|&(width, weight)| weight * entropy(width)).sum();
         let found = sum / (high - low);
         let stated = CARD.entropy;
-        println!("{found:.15} {coarser:.15}");
         assert!((found - stated.nats).abs() <= stated.error, "{found:.13}");
     }
 }
