@@ -16,13 +16,6 @@ pub struct Minibatch<E> {
     pub context: Vec<E>,
 }
 
-/// Rows without conditioning.
-impl<E> From<Vec<E>> for Minibatch<E> {
-    fn from(values: Vec<E>) -> Self {
-        Self { values, context: Vec::new() }
-    }
-}
-
 /// A source of minibatches.
 pub trait Source<E: Real> {
     /// Columns of the values.
@@ -133,23 +126,42 @@ impl<F> std::fmt::Debug for SamplerSource<F> {
 }
 
 impl<F> SamplerSource<F> {
-    /// `sample` draws a number of rows of `dim` columns, as a vector row by row.
+    /// `sample` draws a number of rows of `dim` columns.
     pub fn new(sample: F, dim: usize, seed: u64) -> Self {
-        Self::conditional(sample, dim, 0, seed)
-    }
-
-    /// `sample` draws a number of rows as a [`Minibatch`]: `dim` columns of values with
-    /// `context_dim` conditioning features for every row.
-    pub fn conditional(sample: F, dim: usize, context_dim: usize, seed: u64) -> Self {
-        Self { sample, dim, context_dim, seed }
+        Self { sample, dim, context_dim: 0, seed }
     }
 }
 
-impl<E, T, F> Source<E> for SamplerSource<F>
+/// A sampler that draws values with contexts, as a [`Minibatch`].
+#[derive(Clone, Copy, Debug)]
+pub struct WithContext<F>(F);
+
+impl<F> SamplerSource<WithContext<F>> {
+    /// `sample` draws a number of rows as a [`Minibatch`]: `dim` columns of values with
+    /// `context_dim` conditioning features for every row.
+    pub fn conditional<E: Real>(sample: F, dim: usize, context_dim: usize, seed: u64) -> Self
+    where
+        F: Fn(usize, &mut Stream) -> Minibatch<E>,
+    {
+        Self { sample: WithContext(sample), dim, context_dim, seed }
+    }
+}
+
+impl<E: Real, F: Fn(usize, &mut Stream) -> Vec<E>> Source<E> for SamplerSource<F> {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>> {
+        let values = (self.sample)(rows, &mut stream(self.seed, &format!("step {step}")));
+        Ok(Minibatch { values, context: Vec::new() })
+    }
+}
+
+impl<E, F> Source<E> for SamplerSource<WithContext<F>>
 where
     E: Real,
-    T: Into<Minibatch<E>>,
-    F: Fn(usize, &mut Stream) -> T,
+    F: Fn(usize, &mut Stream) -> Minibatch<E>,
 {
     fn dim(&self) -> usize {
         self.dim
@@ -164,7 +176,7 @@ where
     /// there are as many rows of context.
     fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>> {
         let rng = &mut stream(self.seed, &format!("step {step}"));
-        let batch: Minibatch<E> = (self.sample)(rows, rng).into();
+        let batch = (self.sample.0)(rows, rng);
         let got = batch.values.len();
         if self.dim == 0 || !got.is_multiple_of(self.dim) {
             return Err(Error::Dimension { op: "rows of a sampler", expected: self.dim, got });
