@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod conditional;
 pub mod table;
 pub mod targets;
 pub mod toys;

@@ -44,9 +44,9 @@ impl Kernel for Gaussian {
 
 /// A quadrature node of the curve: its position and weight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    pub(super) position: [f64; 2],
-    pub(super) weight: f64,
+pub(crate) struct Node {
+    pub(crate) position: [f64; 2],
+    pub(crate) weight: f64,
 }
 
 /// The relevant nodes of a cell.

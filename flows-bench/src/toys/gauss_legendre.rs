@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 /// Abscissa and weight of one node.
-pub(super) type Node = (f64, f64);
+pub(crate) type Node = (f64, f64);
 
 /// The `order` nodes on [−1, 1], exact for polynomials of degree 2·`order` − 1.
 ///
@@ -38,7 +38,7 @@ fn legendre(order: usize, t: f64) -> (f64, f64) {
 }
 
 /// Nodes of the composite rule: `order` nodes between each two neighbours of `edges`.
-pub(super) fn composite(edges: &[f64], order: usize) -> Vec<Node> {
+pub(crate) fn composite(edges: &[f64], order: usize) -> Vec<Node> {
     let rule = gauss_legendre(order);
     edges
         .windows(2)

@@ -4,19 +4,19 @@
 ///
 /// Terms may be −∞ (an empty sum is −∞); +∞ is not expected.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LogSum {
+pub(crate) struct LogSum {
     max: f64,
     scaled: f64,
 }
 
 impl LogSum {
     /// The empty sum.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { max: f64::NEG_INFINITY, scaled: 0.0 }
     }
 
     /// Adds exp(`term`) to the sum.
-    pub(super) fn push(&mut self, term: f64) {
+    pub(crate) fn push(&mut self, term: f64) {
         if term > self.max {
             self.scaled = self.scaled * (self.max - term).exp() + 1.0;
             self.max = term;
@@ -26,7 +26,7 @@ impl LogSum {
     }
 
     /// ln Σ exp(tᵢ).
-    pub(super) fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         self.max + self.scaled.ln()
     }
 }

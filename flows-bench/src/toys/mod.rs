@@ -11,13 +11,13 @@
 //! <https://arxiv.org/abs/1810.01367>
 
 mod bessel;
-mod blurred_curve;
+pub(crate) mod blurred_curve;
 mod boxed_gaussian;
 mod checkerboard;
 mod eight_gaussians;
-mod gauss_legendre;
-mod log_sum;
-mod moons;
+pub(crate) mod gauss_legendre;
+pub(crate) mod log_sum;
+pub(crate) mod moons;
 mod pinwheel;
 mod rings;
 mod swissroll;

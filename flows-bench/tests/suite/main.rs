@@ -1,5 +1,7 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
+mod conditional;
+mod conditional_linear;
 mod normalisation;
 mod table_damage;
 mod table_errors;

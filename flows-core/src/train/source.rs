@@ -111,19 +111,39 @@ impl<E: Real> Source<E> for TableSource<E> {
 pub struct SamplerSource<F> {
     sample: F,
     dim: usize,
+    context_dim: usize,
     seed: u64,
 }
 
 impl<F> std::fmt::Debug for SamplerSource<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SamplerSource").field("dim", &self.dim).field("seed", &self.seed).finish()
+        f.debug_struct("SamplerSource")
+            .field("dim", &self.dim)
+            .field("context_dim", &self.context_dim)
+            .field("seed", &self.seed)
+            .finish()
     }
 }
 
 impl<F> SamplerSource<F> {
     /// `sample` draws a number of rows of `dim` columns.
     pub fn new(sample: F, dim: usize, seed: u64) -> Self {
-        Self { sample, dim, seed }
+        Self { sample, dim, context_dim: 0, seed }
+    }
+}
+
+/// A sampler that draws values with contexts, as a [`Minibatch`].
+#[derive(Clone, Copy, Debug)]
+pub struct WithContext<F>(F);
+
+impl<F> SamplerSource<WithContext<F>> {
+    /// `sample` draws a number of rows as a [`Minibatch`]: `dim` columns of values with
+    /// `context_dim` conditioning features for every row.
+    pub fn conditional<E: Real>(sample: F, dim: usize, context_dim: usize, seed: u64) -> Self
+    where
+        F: Fn(usize, &mut Stream) -> Minibatch<E>,
+    {
+        Self { sample: WithContext(sample), dim, context_dim, seed }
     }
 }
 
@@ -135,5 +155,66 @@ impl<E: Real, F: Fn(usize, &mut Stream) -> Vec<E>> Source<E> for SamplerSource<F
     fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>> {
         let values = (self.sample)(rows, &mut stream(self.seed, &format!("step {step}")));
         Ok(Minibatch { values, context: Vec::new() })
+    }
+}
+
+impl<E, F> Source<E> for SamplerSource<WithContext<F>>
+where
+    E: Real,
+    F: Fn(usize, &mut Stream) -> Minibatch<E>,
+{
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn context_dim(&self) -> usize {
+        self.context_dim
+    }
+
+    /// # Errors
+    /// [`Error::Dimension`] unless the draws of values fill whole rows; [`Error::Rows`] unless
+    /// there are as many rows of context.
+    fn minibatch(&self, step: u64, rows: usize) -> Result<Minibatch<E>> {
+        let rng = &mut stream(self.seed, &format!("step {step}"));
+        let batch = (self.sample.0)(rows, rng);
+        let got = batch.values.len();
+        if self.dim == 0 || !got.is_multiple_of(self.dim) {
+            return Err(Error::Dimension { op: "rows of a sampler", expected: self.dim, got });
+        }
+        let expected = got / self.dim;
+        if batch.context.len() != expected * self.context_dim {
+            let got = batch.context.len() / self.context_dim.max(1);
+            return Err(Error::Rows { op: "context of a sampler", expected, got });
+        }
+        Ok(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Minibatch, SamplerSource, Source};
+    use crate::{Error, Stream, normals};
+
+    #[test]
+    fn a_conditional_sampler_gives_each_row_its_context_and_each_step_the_same_rows_again() {
+        let draw = |rows, rng: &mut Stream| {
+            let context = normals::<f64>(2 * rows, rng);
+            let values = context.chunks(2).flat_map(|c| [c[0], c[1], c[0] + c[1]]).collect();
+            Minibatch { values, context }
+        };
+        let source = SamplerSource::conditional(draw, 3, 2, 5);
+        assert_eq!((source.dim(), source.context_dim()), (3, 2));
+        let batch = source.minibatch(4, 10).unwrap();
+        assert_eq!((batch.values.len(), batch.context.len()), (30, 20));
+        for (x, c) in batch.values.chunks(3).zip(batch.context.chunks(2)) {
+            assert_eq!(x, [c[0], c[1], c[0] + c[1]]);
+        }
+        assert_eq!(batch, source.minibatch(4, 10).unwrap());
+        assert_ne!(batch, source.minibatch(5, 10).unwrap());
+
+        let error = SamplerSource::conditional(draw, 3, 1, 5).minibatch(0, 10).unwrap_err();
+        assert!(matches!(error, Error::Rows { expected: 10, got: 20, .. }), "{error}");
+        let error = SamplerSource::conditional(draw, 4, 2, 5).minibatch(0, 10).unwrap_err();
+        assert!(matches!(error, Error::Dimension { expected: 4, got: 30, .. }), "{error}");
     }
 }
