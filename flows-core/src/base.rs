@@ -210,7 +210,7 @@ impl<E: Real> Base<E> {
         column(apply(operation, &[z], parameters, tape)?.remove(0), tape)
     }
 
-    /// Independent draws, `(rows, dim)`.
+    /// Independent draws, `(rows, dim)`; from the same stream the first rows of a longer draw.
     ///
     /// # Errors
     /// [`Error::Tensor`] if memory runs out.

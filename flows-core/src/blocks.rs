@@ -140,7 +140,7 @@ pub(crate) fn run<E: Real>(
     let work = |(first, targets): (usize, Vec<&mut [E]>)| {
         let mut block = take_buffer(&pool.blocks).unwrap_or_default();
         forward(&*task, first, &sources, &widths, &mut block)
-            .map_err(|error| error.shifted(first))?;
+            .map_err(|error| error.in_rows_from(first))?;
         for (source, target) in block.outputs.iter().zip(targets) {
             from_lanes(source, target);
         }

@@ -151,9 +151,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The same error, its row counted from `first` rows earlier: blocks of rows count from 0.
+    /// The same error, its row counted from `first` rows earlier: whoever passes a part of the rows
+    /// on, from row `first`, gets errors that count from 0, and returns them counted as its caller
+    /// counts. Errors without a row stay as they are.
     #[must_use]
-    pub(crate) fn shifted(self, first: usize) -> Self {
+    pub fn in_rows_from(self, first: usize) -> Self {
         self.in_row_of(|row| row + first)
     }
 

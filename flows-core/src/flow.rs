@@ -142,7 +142,8 @@ impl<E: Real> Flow<E> {
     /// Log-densities of rows stored one after another, without a tape, a few thousand at a time.
     ///
     /// # Errors
-    /// As [`log_prob`](Self::log_prob); [`Error::Dimension`] unless the values fill whole rows.
+    /// As [`log_prob`](Self::log_prob), with the number of the row among all; [`Error::Dimension`]
+    /// unless the values fill whole rows.
     pub fn evaluate(&self, values: &[E], context: &Context<E>) -> Result<(Vec<f64>, Work)> {
         let dim = self.dim();
         if !values.len().is_multiple_of(dim) {
@@ -168,7 +169,8 @@ impl<E: Real> Flow<E> {
                 }
             };
             let x = batch(rows.to_vec(), rows.len() / dim, dim)?;
-            let result = self.log_prob(&x, &part, &mut Tape::none())?;
+            let result = self.log_prob(&x, &part, &mut Tape::none());
+            let result = result.map_err(|error| error.in_rows_from(index * CHUNK))?;
             log_prob.extend(result.value.values().iter().map(|v| v.as_f64()));
             work += result.work;
         }

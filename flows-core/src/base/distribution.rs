@@ -48,7 +48,8 @@ pub trait Distribution<E: Real>: HasLayout {
         self.dim()
     }
 
-    /// The random numbers of `rows` draws, row by row.
+    /// The random numbers of `rows` draws, row by row: from the same stream those of fewer draws are
+    /// the first ones of more, and two calls one after the other give those of one call.
     fn noise(&self, rows: usize, parameters: &[Vec<E>], rng: &mut Stream) -> Vec<E>;
 
     /// Writes the draws for given noise; by default the noise itself.

@@ -74,7 +74,7 @@ impl<E: Real> Distribution<E> for Mixture {
     fn noise(&self, rows: usize, parameters: &[Vec<E>], rng: &mut Stream) -> Vec<E> {
         let logits: Vec<f64> = parameters[0].iter().map(|v| v.as_f64()).collect();
         let weights: Vec<f64> = log_weights(&logits).into_iter().map(f64::exp).collect();
-        let component = |_| {
+        let component = |rng: &mut Stream| {
             let mut left: f64 = rng.random();
             let mut passed = |weight: &f64| {
                 left -= weight;
@@ -83,13 +83,14 @@ impl<E: Real> Distribution<E> for Mixture {
             // If rounded weights sum to less than 1, the last component takes the rest.
             E::of(weights.iter().position(|w| !passed(w)).unwrap_or(weights.len() - 1) as f64)
         };
-        let components: Vec<E> = (0..rows).map(component).collect();
-        let normals: Vec<E> = normals(rows * self.dim, rng);
-        let row = |(i, k): (usize, E)| {
-            let own = &normals[i * self.dim..(i + 1) * self.dim];
-            own.iter().copied().chain([k]).collect::<Vec<E>>()
-        };
-        components.into_iter().enumerate().flat_map(row).collect()
+        let mut noise = Vec::with_capacity(rows * (self.dim + 1));
+        // Row by row, so that fewer draws are the first ones of more.
+        for _ in 0..rows {
+            let component = component(rng);
+            noise.extend(normals::<E>(self.dim, rng));
+            noise.push(component);
+        }
+        noise
     }
 
     fn draw(&self, noise: &[E], parameters: &[&[E]], z: &mut [E]) {

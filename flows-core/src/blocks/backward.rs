@@ -82,7 +82,7 @@ impl<E: Real> Record<E> {
                     return_buffer(&pool.blocks, block);
                     Ok(())
                 };
-                way_back().map_err(|error: Error| error.shifted(first))?;
+                way_back().map_err(|error: Error| error.in_rows_from(first))?;
             }
             Ok(sums)
         };

@@ -92,7 +92,7 @@ impl Pairing {
             .map(|(paired, (x0, x1))| transport(x0, x1, dim, paired))
             .collect();
         for (index, result) in done.into_iter().enumerate() {
-            result.map_err(|error| error.shifted(index * group))?;
+            result.map_err(|error| error.in_rows_from(index * group))?;
         }
         Ok(Cow::Owned(paired))
     }

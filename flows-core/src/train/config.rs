@@ -39,7 +39,8 @@ pub struct TrainConfig {
     pub ema: Option<f64>,
     /// Steps between validations.
     pub validate_every: u64,
-    /// Validations without improvement before training ends; the best weights are kept.
+    /// Validations without improvement before training ends; the best weights are kept, those of the
+    /// start among them.
     pub patience: Option<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod best;
 mod resume;
 
 use std::ops::ControlFlow;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use self::best::{Best, set_values_of, values_of};
 use super::adam::{Adam, gradient_norm};
 use super::config::TrainConfig;
 use super::optimised_flow::OptimisedFlow;
@@ -17,7 +19,6 @@ use super::training_data::TrainingData;
 use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
-use crate::tensor::{Values, set_values};
 use crate::{Context, Error, Flow, Real, Result, Target, stream};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Trainer<E: Real> {
     flow: Flow<E>,
     adam: Adam<E>,
     average: Option<Vec<Vec<E>>>,
-    best: Option<Vec<Vec<E>>>,
+    best: Option<Best<E>>,
     state: State,
 }
 
@@ -90,13 +91,21 @@ impl<E: Real> Trainer<E> {
         &self.flow
     }
 
+    /// The least validation loss so far, nats, where patience keeps the best weights: that of the
+    /// start too, which no [`Progress`] shows. None without patience or before the first validation.
+    pub fn best_nats(&self) -> Option<f64> {
+        self.state.best_nats
+    }
+
     /// The flow with the best validated weights, or else the averaged ones, or else the latest.
     ///
     /// # Errors
     /// [`Error::Tensor`] if memory runs out.
     pub fn into_flow(mut self) -> Result<Flow<E>> {
-        if let Some(weights) = self.best.take().or_else(|| self.average.take()) {
-            set_weights(&mut self.flow, &weights)?;
+        match (self.best.take(), self.average.take()) {
+            (Some(best), _) => best.restore(&mut self.flow)?,
+            (None, Some(average)) => set_values_of(Role::Learned, &mut self.flow, &average)?,
+            (None, None) => {}
         }
         Ok(self.flow)
     }
@@ -120,6 +129,9 @@ impl<E: Real> Trainer<E> {
     /// `training_data` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
     /// density without validation rows is validated by the divergence over eight batches of draws.
     ///
+    /// With patience the start, after data-dependent initialisation, is validated too and is the
+    /// first candidate for the best weights: training never returns what is worse than its start.
+    ///
     /// # Errors
     /// Errors of the source, of `report`, or of validation; [`Error::Unavailable`] if objective and
     /// training data do not fit. Divergence is a [`StopReason`], not an error.
@@ -141,6 +153,9 @@ impl<E: Real> Trainer<E> {
         };
         if self.state.steps == 0 {
             self.initialise(training_data)?;
+            if let Some(validation_data) = validation_data {
+                self.validate_start(validation_data);
+            }
         }
         if self.is_exhausted() {
             return Ok(StopReason::EarlyStop);
@@ -205,6 +220,17 @@ impl<E: Real> Trainer<E> {
         };
         self.flow.bijector_mut().initialise(&x, &context)?;
         Ok(())
+    }
+
+    /// Makes the start the first candidate for the best weights. A start that cannot be validated is
+    /// none; what is wrong for all weights, the first validation in training tells.
+    fn validate_start(&mut self, validation_data: ValidationData<'_, E>) {
+        if self.config.patience.is_some()
+            && self.best.is_none()
+            && let Ok(nats) = self.validate(validation_data)
+        {
+            self.note_validation(nats);
+        }
     }
 
     fn step(&mut self, training_data: TrainingData<'_, E>) -> Result<Progress, Stop> {
@@ -274,7 +300,7 @@ impl<E: Real> Trainer<E> {
         let Some(decay) = self.config.ema else { return };
         let steps = self.state.steps as f64;
         let decay = E::of(decay.min((1.0 + steps) / (10.0 + steps)));
-        let latest = weights(&self.flow);
+        let latest = values_of(Role::Learned, &self.flow);
         match &mut self.average {
             None => self.average = Some(latest),
             Some(average) => {
@@ -288,9 +314,9 @@ impl<E: Real> Trainer<E> {
     }
 
     fn validate(&mut self, validation_data: ValidationData<'_, E>) -> Result<f64> {
-        let latest = self.average.as_ref().map(|_| weights(&self.flow));
+        let latest = self.average.as_ref().map(|_| values_of(Role::Learned, &self.flow));
         if let Some(average) = &self.average {
-            set_weights(&mut self.flow, average)?;
+            set_values_of(Role::Learned, &mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let result = match validation_data {
@@ -304,7 +330,7 @@ impl<E: Real> Trainer<E> {
         };
         self.flow.bijector_mut().set_purpose(Purpose::Training)?;
         if let Some(latest) = latest {
-            set_weights(&mut self.flow, &latest)?;
+            set_values_of(Role::Learned, &mut self.flow, &latest)?;
         }
         result
     }
@@ -318,7 +344,7 @@ impl<E: Real> Trainer<E> {
         if self.state.best_nats.is_none_or(|best| nats < best) {
             self.state.best_nats = Some(nats);
             self.state.without_improvement = 0;
-            self.best = Some(self.average.clone().unwrap_or_else(|| weights(&self.flow)));
+            self.best = Some(Best::of(&self.flow, self.average.as_deref()));
         } else {
             self.state.without_improvement += 1;
         }
@@ -340,26 +366,4 @@ fn base_role(config: &TrainConfig) -> Role {
 enum ValidationData<'a, E: Real> {
     Rows(&'a Validation<E>),
     Density(&'a dyn Target),
-}
-
-/// The learned tensors, in the order of [`Parameters::visit`].
-fn weights<E: Real>(flow: &Flow<E>) -> Vec<Vec<E>> {
-    let mut weights = Vec::new();
-    flow.visit(&mut |_, role, tensor| {
-        if role == Role::Learned {
-            weights.push(tensor.values());
-        }
-    });
-    weights
-}
-
-fn set_weights<E: Real>(flow: &mut Flow<E>, weights: &[Vec<E>]) -> Result<()> {
-    let mut next = weights.iter();
-    flow.visit_mut(&mut |_, role, tensor| match (role, next.as_slice().first()) {
-        (Role::Learned, Some(values)) => {
-            next.next();
-            set_values(tensor, values)
-        }
-        _ => Ok(()),
-    })
 }

@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 use flows_core::rowwise::gradient_of_mean;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{assert_error, perturb};
-use flows_core::{Base, Batch, Error, Gradients, Parameters, Tape, Values, normals, stream};
+use flows_core::{Base, Batch, Error, Gradients, Parameters, Real, Tape, Values, normals, stream};
 
 /// Every learned base, its parameters away from the start.
 pub(super) fn bases(dim: usize) -> Vec<(&'static str, Base<f64>)> {
@@ -286,5 +286,36 @@ fn gradients_of_draws_agree_with_differences() {
             let mut gradients = gradient_of_mean(-1.0, &log_prob, tape).unwrap();
             check_parameters(name, &base, &mut gradients, "logits", value);
         }
+    }
+}
+
+/// The first draws of more are those of fewer, in one call or in two, past a block of rows and past a
+/// chunk of them.
+#[track_caller]
+fn check_prefixes<E: Real>(name: &str, base: &Base<E>) {
+    const ALL: usize = 4_500;
+    let rows = |rows: usize, rng: &mut _| base.sample(rows, rng).unwrap().values();
+    let all = rows(ALL, &mut stream(7, "draws"));
+    for fewer in [1, 10, 129, 4_096] {
+        let mut rng = stream(7, "draws");
+        let mut parts = rows(fewer, &mut rng);
+        assert!(parts == all[..fewer * base.dim()], "{name}: {fewer} of {ALL}");
+        parts.extend(rows(ALL - fewer, &mut rng));
+        assert!(parts == all, "{name}: {fewer} and the rest");
+    }
+}
+
+#[test]
+fn fewer_draws_are_the_first_of_more() {
+    for dim in [1, 3] {
+        for (name, base) in bases(dim) {
+            check_prefixes(name, &base);
+            check_prefixes(name, &narrow(name, &base));
+        }
+        let ends = || (vec![-1.0; dim], vec![2.0; dim]);
+        check_prefixes("standard normal", &Base::<f64>::standard_normal(dim));
+        check_prefixes("standard normal", &Base::<f32>::standard_normal(dim));
+        check_prefixes("box", &Base::<f64>::uniform_box(ends().0, ends().1).unwrap());
+        check_prefixes("box", &Base::<f32>::uniform_box(ends().0, ends().1).unwrap());
     }
 }

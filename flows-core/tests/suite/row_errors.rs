@@ -5,8 +5,8 @@ use flows_core::map::{Block, Pull};
 use flows_core::operation::LANES;
 use flows_core::tensor::batch;
 use flows_core::{
-    Bijector, Context, Direction, Error, HasLayout, Layer, Layout, Map, Pixelwise, Result, Scratch,
-    Tape, Values, Work,
+    Base, Bijector, Context, Direction, Error, Flow, HasLayout, Layer, Layout, Map, Pixelwise,
+    Result, Scratch, Tape, Values, Work,
 };
 
 use super::maps::{Boxed, DIRECTIONS, Flip, chain, points, run, scale};
@@ -113,5 +113,19 @@ fn an_error_in_a_pixel_names_the_row_of_its_image() {
         }
         let error = pixelwise.image(&x, &none).unwrap_err();
         assert!(matches!(error, Error::NonFinite { row: 217, .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_error_of_an_evaluation_in_chunks_names_the_row_among_all() {
+    const ROWS: usize = 9_000;
+    let limit = Layer::with_values(Limit { in_gradient: false }, Vec::new()).unwrap();
+    let flow =
+        Flow::new(Base::standard_normal(2), Box::new(chain(2, vec![Box::new(limit)]))).unwrap();
+    for first in [0, 4_095, 4_096, 4_500, 8_999] {
+        let mut values = points(ROWS, 2).values();
+        values[2 * first] = 1000.0;
+        let error = flow.evaluate(&values, &Context::none()).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { row, .. } if row == first), "{first}: {error}");
     }
 }

@@ -159,7 +159,40 @@ fn early_stopping_keeps_the_weights_of_the_best_validation() {
     let best = validated.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
     assert!(best.0 > 2, "the case does not test what it should");
     assert_eq!(trainer.steps(), best.0 + 6, "three validations of two steps without improvement");
+    assert_eq!(trainer.best_nats(), Some(best.1));
     assert_eq!(weights(&trainer.into_flow().unwrap()), best.2);
+}
+
+#[test]
+fn the_start_is_kept_if_training_only_makes_it_worse() {
+    // Validation rows are those of the start, N(0, 1); training goes to N(10, ..), or, at a rate of
+    // 1e3, out of all numbers.
+    let judge = [-1.0, 1.0, 0.0];
+    let validation = Validation { values: judge.to_vec(), context: Context::none() };
+    for (rate, ema, rows) in
+        [(0.1, None, [9.0, 11.0]), (0.1, Some(0.9), [9.0, 11.0]), (1e3, None, [1e6, -1e6])]
+    {
+        let config = TrainConfig {
+            validate_every: 5,
+            patience: Some(100),
+            schedule: Schedule::Constant,
+            ema,
+            ..config(rate)
+        };
+        let budget = Budget::Steps { steps: 40 };
+        let mut trainer = Trainer::new(normal::<f64>(), config.clone(), budget, 0).unwrap();
+        let start = nats_and_slope(&judge, [0.0, 0.0]).0;
+        let (_, steps) = run(&mut trainer, &repeated(&rows), Some(&validation)).unwrap();
+        assert!(steps.iter().filter_map(|(p, _)| p.validation_nats).all(|nats| nats > start));
+        assert!((trainer.best_nats().unwrap() - start).abs() < 1e-12);
+        assert_eq!(weights(&trainer.into_flow().unwrap()), [0.0, 0.0]);
+        // Without patience no weights are kept, and the steps are the same.
+        let config = TrainConfig { patience: None, ..config };
+        let mut plain = Trainer::new(normal::<f64>(), config, budget, 0).unwrap();
+        let (_, same) = run(&mut plain, &repeated(&rows), Some(&validation)).unwrap();
+        assert!(steps.iter().map(|s| s.1).eq(same.iter().map(|s| s.1)));
+        assert_eq!(plain.best_nats(), None);
+    }
 }
 
 /// Trains with one minibatch that spoils the loss and looks at what is left.

@@ -4,7 +4,7 @@ use flows_core::Real;
 use flows_core::elementwise::{clamp, ln, vectorised};
 use flows_core::operation::LANES;
 
-use super::lanes::{Lanes, lanes, softpluses};
+use super::lanes::{Lanes, exps, lanes, softpluses};
 
 /// Coefficients of s^0, s^1, .. of (1 + t) M(t), where s = (t - 5) / (t + 5) runs over [-1, 1] and
 /// M(t) = (1 - Phi(t)) / phi(t) is Mills' ratio. They are those of the Chebyshev series of degree
@@ -52,6 +52,24 @@ fn mills<E: Real>(t: E) -> E {
     sum / (t + E::one())
 }
 
+/// logit Phi(3): where the quantile of the standard normal distribution becomes a straight line.
+const STRAIGHT_FROM: f64 = 6.606_375_411_545_6;
+
+/// Whether the map of v is the quantile there, and not its straight continuation.
+#[inline(always)]
+pub(super) fn is_curved<E: Real>(v: E) -> bool {
+    v.abs() < E::of(STRAIGHT_FROM)
+}
+
+/// y = Phi^-1(sigmoid(v)) for |y| <= 3, its tangents at +-3 beyond, and log dy/dv of each lane.
+pub(super) fn straightened_normal_of_logit<E: Real>(v: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
+    let end = E::of(STRAIGHT_FROM);
+    let nearest = lanes(|i| clamp(v[i], -end, end));
+    let (y, log_rate) = normal_of_logit(&nearest);
+    let rate = exps(log_rate);
+    (lanes(|i| rate[i].mul_add(v[i] - nearest[i], y[i])), log_rate)
+}
+
 /// y = Phi^-1(sigmoid(v)) and log dy/dv of each lane.
 ///
 /// With t = |y| and the smaller tail 1 - Phi(t) = sigmoid(-|v|) = e^-tail,
@@ -61,7 +79,7 @@ fn mills<E: Real>(t: E) -> E {
 /// ```
 /// The first equation is solved for t; nothing is ever the exponential of -tail.
 #[inline(never)]
-pub(super) fn normal_of_logit<E: Real>(v: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
+fn normal_of_logit<E: Real>(v: &Lanes<E>) -> (Lanes<E>, Lanes<E>) {
     let tail = softpluses(lanes(|i| v[i].abs()));
     let mut y = tail;
     let mut log_rate = softpluses(lanes(|i| -v[i].abs()));

@@ -41,7 +41,7 @@ fn couplings(rng: &mut Stream) -> Vec<Named> {
         AdditiveConfig {}.shared(),
         AffineConfig::inverted().shared(),
         DeepSigmoidalConfig { units: 3 }.shared(),
-        SumOfSquaresConfig { polynomials: 2, degree: 1 }.shared(),
+        SumOfSquaresConfig { degree: 1, ..SumOfSquaresConfig::default() }.shared(),
     ];
     transformers.extend(splines(4, 3.0, flows_finite::Tails::Linear));
     let mixings = [

@@ -14,7 +14,11 @@ use crate::elements::{
 };
 
 fn map(polynomials: usize, degree: usize) -> Arc<dyn TransformerConfig> {
-    SumOfSquaresConfig { polynomials, degree }.shared()
+    bounded(polynomials, degree, f64::INFINITY)
+}
+
+fn bounded(polynomials: usize, degree: usize, bound: f64) -> Arc<dyn TransformerConfig> {
+    SumOfSquaresConfig { polynomials, degree, bound }.shared()
 }
 
 /// y = c + sum_m q_m x^(m+1) / (m+1), q_m = sum_k sum_(i+j=m) a_ki a_kj.
@@ -75,10 +79,12 @@ fn powers_are_integrated_exactly_for_every_degree() {
 
 #[test]
 fn couplings_pass_the_check() {
-    for (polynomials, degree) in [(1, 0), (2, 1), (2, 2), (3, 3)] {
+    for (polynomials, degree, bound) in
+        [(1, 0, 1.0), (2, 1, f64::INFINITY), (2, 2, f64::INFINITY), (2, 2, 1.0), (3, 3, 2.0)]
+    {
         // Less far from the identity than elsewhere: near a root of all polynomials the slope is
         // e^-8 and less, beyond what differences can tell.
-        check_couplings(&map(polynomials, degree), &[], (0.2, 1.0), &[1, 2, 3]);
+        check_couplings(&bounded(polynomials, degree, bound), &[], (0.2, 1.0), &[1, 2, 3]);
     }
 }
 
@@ -86,11 +92,15 @@ fn couplings_pass_the_check() {
 fn golden_sum_of_squares() {
     for case in golden("sum_of_squares_polynomial") {
         let rows = case["parameters"]["coefficients"].as_array().unwrap();
-        let map = map(rows.len(), rows[0].as_array().unwrap().len() - 1);
+        // Its inputs lie within the bound that is the default.
+        let degree = rows[0].as_array().unwrap().len() - 1;
+        let bound = SumOfSquaresConfig::default().bound;
+        let map = bounded(rows.len(), degree, bound);
         let raw =
             [flat(&case["parameters"]["coefficients"]), flat(&case["parameters"]["constant"])]
                 .concat();
         let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|k| flat(&case[k]));
+        assert!(inputs.iter().all(|x| x.abs() < bound));
         let (values, logs) = at::<f64>(&map, &raw, &inputs, false).unwrap();
         let (back, negated) = at::<f64>(&map, &raw, &outputs, true).unwrap();
         for i in 0..inputs.len() {
@@ -192,11 +202,41 @@ fn numbers_back<E: flows_core::Real>(map: &Arc<dyn TransformerConfig>, raw: &[f6
     close_number("log-slope", -log[0], forward_log[0], tolerance);
 }
 
+/// The polynomial within the bound, its tangents beyond.
+fn plain_within(degree: usize, bound: f64, raw: &[f64], x: f64) -> (f64, f64) {
+    let nearest = x.clamp(-bound, bound);
+    let (value, log) = plain(degree, raw, nearest);
+    (value + log.exp() * (x - nearest), log)
+}
+
+#[test]
+fn beyond_the_bound_the_map_is_its_tangent() {
+    const BOUND: f64 = 1.5;
+    for (polynomials, degree) in [(1, 0), (2, 1), (2, 2), (3, 4)] {
+        for seed in 0..4 {
+            let raw = draws(polynomials * (degree + 1) + 1, seed);
+            let map = bounded(polynomials, degree, BOUND);
+            let points = [-30.0, -1.51, -1.49, 0.0, 0.4, 1.45, 1.6, 20.0];
+            let plain = |raw: &[f64], x: f64| plain_within(degree, BOUND, raw, x);
+            check_against(&map, &plain, &raw, &points, 1e-11);
+            // Far out, where the polynomial of degree 9 is beyond f32, and back.
+            let far = [-1e9, -20.0, -BOUND, 0.3, BOUND, 1e9];
+            let (values, logs) = at::<f32>(&map, &raw, &far, false).unwrap();
+            let (back, negated) = at::<f32>(&map, &raw, &values, true).unwrap();
+            for i in 0..far.len() {
+                close_number("round trip", back[i], far[i], 1e-5);
+                close_number("log-slopes", -negated[i], logs[i], 1e-5);
+            }
+        }
+    }
+}
+
 #[test]
 fn edges_are_finite_or_errors() {
     for (polynomials, degree) in [(2, 0), (2, 1), (3, 3)] {
-        let map = map(polynomials, degree);
-        assert_eq!((edges::<f32>(&map), edges::<f64>(&map)), (0, 0));
+        for map in [map(polynomials, degree), bounded(polynomials, degree, 4.0)] {
+            assert_eq!((edges::<f32>(&map), edges::<f64>(&map)), (0, 0));
+        }
     }
 }
 
@@ -211,6 +251,10 @@ fn a_slope_of_zero_is_an_error() {
 fn sizes_outside_the_documented_range_are_refused() {
     for (polynomials, degree) in [(0, 2), (101, 2), (2, 21)] {
         assert!(matches!(SumOfSquares::new(polynomials, degree), Err(Error::Parameter { .. })));
+    }
+    for bound in [0.0, -1.0, f64::NAN] {
+        let refused = SumOfSquares::new(2, 2).unwrap().within(bound);
+        assert!(matches!(refused, Err(Error::Parameter { .. })));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{State, Trainer, weights};
+use super::best::{Best, values_of};
+use super::{State, Trainer};
+use crate::parameters::Role;
 use crate::train::Checkpoint;
 use crate::{Error, Real, Result};
 
@@ -16,15 +18,19 @@ impl<E: Real> Trainer<E> {
         file.add_model("flow", &self.flow);
         file.add_vectors("adam.first", &self.adam.first);
         file.add_vectors("adam.second", &self.adam.second);
-        for (prefix, vectors) in [("average", &self.average), ("best", &self.best)] {
+        let best = self.best.as_ref();
+        for (name, vectors) in [
+            ("average", self.average.as_ref()),
+            ("best", best.map(|best| &best.learned)),
+            ("best_fixed", best.map(|best| &best.fixed)),
+        ] {
             if let Some(vectors) = vectors {
-                file.add_vectors(prefix, vectors);
+                file.add_vectors(name, vectors);
             }
+            file.metadata.insert(name.into(), vectors.is_some().to_string());
         }
         let state = serde_json::to_string(&self.state).unwrap_or_default();
         file.metadata.insert("state".into(), state);
-        file.metadata.insert("average".into(), self.average.is_some().to_string());
-        file.metadata.insert("best".into(), self.best.is_some().to_string());
         file.write(path)
     }
 
@@ -45,16 +51,20 @@ impl<E: Real> Trainer<E> {
         file.restore_vectors("adam.first", &mut adam.first)?;
         file.restore_vectors("adam.second", &mut adam.second)?;
         adam.steps = state.steps;
-        let read = |name: &str| -> Result<Option<Vec<Vec<E>>>> {
+        let read = |name: &str, role: Role| -> Result<Option<Vec<Vec<E>>>> {
             if file.metadata.get(name).is_none_or(|present| present != "true") {
                 return Ok(None);
             }
-            let mut vectors = weights(&self.flow);
+            let mut vectors = values_of(role, &self.flow);
             file.restore_vectors(name, &mut vectors)?;
             Ok(Some(vectors))
         };
-        let (average, best) = (read("average")?, read("best")?);
+        let (average, best) = (read("average", Role::Learned)?, read("best", Role::Learned)?);
+        let fixed = read("best_fixed", Role::Fixed)?;
         file.restore_model("flow", &mut self.flow)?;
+        // Checkpoints written before the fixed tensors were kept have only the latest.
+        let fixed = fixed.unwrap_or_else(|| values_of(Role::Fixed, &self.flow));
+        let best = best.map(|learned| Best { learned, fixed });
         (self.adam, self.average, self.best) = (adam, average, best);
         self.state = state;
         Ok(())
