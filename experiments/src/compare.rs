@@ -13,7 +13,7 @@ use flows_core::train::StopReason;
 use flows_core::train::write_atomically;
 use flows_core::{Parameters, Real};
 use flows_report::grid::{IMAGE_CELLS, centres};
-use flows_report::record::{About, Comparison, RunSummary, Status, summary_csv};
+use flows_report::record::{About, Comparison, RunSummary, Status, Stop, summary_csv};
 
 use crate::cli::Compare;
 use crate::config::RunConfig;
@@ -155,6 +155,7 @@ impl Run<'_> {
             parameters: Some(trained.flow.count() as u64),
             train_seconds: Some(trained.seconds),
             steps: Some(trained.steps),
+            stop: Stop::of(&trained.outcome),
             train_work: Some(trained.work),
             ..summarise::<E>((problem.name(), preset.name), config, &data, &evaluation)
         })
@@ -169,6 +170,7 @@ fn finished(folder: &RunFolder) -> Option<RunSummary> {
 }
 
 fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation) -> Result<()> {
+    evaluation.write_log_prob(folder)?;
     let shape = [evaluation.draws.len() / data.dim, data.dim];
     write_npy(&folder.file("samples.npy"), &shape, Values::F64(&evaluation.draws))?;
     if let Some(image) = &evaluation.image {

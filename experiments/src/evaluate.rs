@@ -5,6 +5,7 @@ pub mod target;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use flows_bench::table::{self, write_npy};
 use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
 use flows_report::Estimate;
@@ -16,6 +17,7 @@ use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
 use crate::problem::ProblemData;
+use crate::run::RunFolder;
 use crate::transport::transport;
 
 /// Cells of the integral along each side.
@@ -45,6 +47,8 @@ pub struct Integral {
 /// What is measured of a trained flow.
 #[derive(Debug)]
 pub struct Evaluation {
+    /// log q of each test row, in nats of the data's own units.
+    pub log_prob: Vec<f64>,
     /// Mean of -log q over test rows, in the data's own units.
     pub nll: Estimate,
     /// Mean of log p* - log q over test rows, where p* is known.
@@ -74,6 +78,18 @@ pub struct Evaluation {
     pub audit: Result<Audit, String>,
 }
 
+impl Evaluation {
+    /// Writes the log-densities of the test rows, from which differences between flows get the
+    /// errors of paired rows.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn write_log_prob(&self, folder: &RunFolder) -> Result<()> {
+        let path = folder.file("test_log_prob.npy");
+        Ok(write_npy(&path, &[self.log_prob.len()], table::Values::F64(&self.log_prob))?)
+    }
+}
+
 /// Measures a flow on a problem; `window` frames the image of a density in the plane.
 ///
 /// # Errors
@@ -86,7 +102,7 @@ pub fn evaluate<E: Real>(
 ) -> Result<Evaluation> {
     flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let test = cast::<E>(&data.test);
-    let (log_prob, work) = flow.evaluate(&test, &Context::none())?;
+    let (mut log_prob, work) = flow.evaluate(&test, &Context::none())?;
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
         bail!(
             "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
@@ -95,7 +111,8 @@ pub fn evaluate<E: Real>(
         );
     }
     let offset = data.log_det();
-    let nll = Estimate::of(log_prob.iter().map(|l| -(l + offset)));
+    log_prob.iter_mut().for_each(|l| *l += offset);
+    let nll = Estimate::of(log_prob.iter().map(|l| -l));
     let known = data.test_log_density.as_ref();
     let kl = known.map(|truth| Estimate::of(truth.iter().zip(&log_prob).map(|(p, q)| p - q)));
     let chunks = log_prob.len().div_ceil(CHUNK) as f64;
@@ -112,6 +129,7 @@ pub fn evaluate<E: Real>(
     let rows = &test[..test.len().min(AUDIT_ROWS * data.dim)];
     Ok(Evaluation {
         log_det: flow.bijector().exactness(),
+        log_prob,
         nll,
         kl,
         integral,

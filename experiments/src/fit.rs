@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use flows_bench::table::{self, Table, TableError};
 use flows_core::train::StopReason;
 use flows_core::{Real, stream};
-use flows_report::record::{Family, RunSummary};
+use flows_report::record::{Family, RunSummary, Stop};
 
 use crate::cli::Fit;
 use crate::config::{Dequantise, Precision, RunConfig, support};
@@ -92,10 +92,12 @@ fn fit<E: Real>(
     refuse_divergence(&trained.outcome, arguments)?;
     let evaluation =
         evaluate(&mut trained.flow, &inner, &data, None).with_context(|| name.clone())?;
+    evaluation.write_log_prob(folder)?;
     let summary = RunSummary {
         parameters: Some(flows_core::Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
         steps: Some(trained.steps),
+        stop: Stop::of(&trained.outcome),
         train_work: Some(trained.work),
         ..summarise::<E>((&name, &preset_name(config)), config, &data, &evaluation)
     };
@@ -122,15 +124,17 @@ pub fn summarise<E: Real>(
     RunSummary {
         dim: Some(data.dim),
         nll_nats: Some(evaluation.nll.mean),
-        nll_standard_error: Some(evaluation.nll.standard_error),
+        nll_standard_error: evaluation.nll.known_error(),
+        nll_standardised_nats: Some(evaluation.nll.mean + data.log_det()),
         kl_nats: evaluation.kl.map(|kl| kl.mean),
-        kl_standard_error: evaluation.kl.map(|kl| kl.standard_error),
+        kl_standard_error: evaluation.kl.and_then(|kl| kl.known_error()),
         normalisation: evaluation.integral.map(|integral| integral.value),
         normalisation_window: evaluation.integral.map(|integral| integral.window),
         round_trip_error: Some(evaluation.round_trip_error),
         evaluations: Some(evaluation.evaluations),
         log_det: Some(evaluation.log_det.into()),
         precision: Some(E::NAME.to_owned()),
+        patience: config.train.patience,
         message: evaluation.audit.as_ref().err().map(|error| format!("no audit: {error}")),
         log_prob_rows_per_second: Some(evaluation.log_prob_rows_per_second.mean),
         sample_rows_per_second: Some(evaluation.sample_rows_per_second.mean),
@@ -181,5 +185,8 @@ fn print(summary: &RunSummary, arguments: &Fit) -> Result<()> {
         summary.train_seconds.map_or("unknown".into(), |v| format!("{v:.1}")),
         summary.parameters.unwrap_or(0),
     ))?;
+    if let Some(early) = summary.stopped_early() {
+        say(&early)?;
+    }
     say(&arguments.out.display().to_string())
 }

@@ -61,6 +61,8 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         entropy_error: toy.map(|toy| toy.entropy().error),
         test_rows: (data.test.len() / data.dim) as u64,
         training_rows: data.training_rows().map(|rows| rows as u64),
+        warnings: Vec::new(),
+        unbounded: false,
     })
 }
 

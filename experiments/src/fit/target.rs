@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{Dequantisation, Standardiser};
 use flows_bench::targets::KnownTarget;
 use flows_core::{Parameters, Real, Target};
-use flows_report::record::{Family, RunSummary};
+use flows_report::record::{Family, RunSummary, Stop};
 
 use super::{place, preset_name, refuse_divergence};
 use crate::cli::Fit;
@@ -52,6 +52,8 @@ pub(super) fn fit<E: Real>(
         parameters: Some(Parameters::count(&trained.flow) as u64),
         train_seconds: Some(trained.seconds),
         steps: Some(trained.steps),
+        stop: Stop::of(&trained.outcome),
+        patience: config.train.patience,
         kl_nats: Some(evaluation.forward_kl.mean),
         kl_standard_error: Some(evaluation.forward_kl.standard_error),
         round_trip_error: Some(evaluation.round_trip_error),
