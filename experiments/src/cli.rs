@@ -64,9 +64,12 @@ pub enum Match {
 /// Arguments of `compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
+    /// File that says what to compare; see the documentation
+    #[arg(conflicts_with_all = ["problems", "data", "flows", "set", "seeds", "matching"])]
+    pub plan: Option<PathBuf>,
     /// Problems and seconds where they are not given
-    #[arg(long, value_enum, default_value = "quick")]
-    pub budget: BudgetName,
+    #[arg(long, value_enum)]
+    pub budget: Option<BudgetName>,
     /// Problems, separated by commas; `list` shows them
     #[arg(long, value_delimiter = ',')]
     pub problems: Vec<String>,
@@ -82,12 +85,12 @@ pub struct Compare {
     /// A setting of every flow with its values: key=value,value; several make a grid
     #[arg(long, value_name = "KEY=VALUES")]
     pub set: Vec<Setting>,
-    /// Number of seeds, counted from 0
-    #[arg(long, default_value_t = 1)]
-    pub seeds: u64,
-    /// What the runs are given the same amount of
-    #[arg(long = "match", value_enum, default_value = "seconds")]
-    pub matching: Match,
+    /// Number of seeds, counted from 0; 1 unless given
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// What the runs are given the same amount of; seconds unless given
+    #[arg(long = "match", value_enum)]
+    pub matching: Option<Match>,
     /// Weights of each flow, within 10 %, with --match parameters
     #[arg(long, required_if_eq("matching", "parameters"))]
     pub parameters: Option<u64>,
@@ -103,7 +106,8 @@ pub struct Compare {
     /// Folder to write; by default the first free one of results/compare, results/compare-2, ..
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Keep the finished runs of a comparison that was interrupted, and do the rest
+    /// Keep the finished runs of a comparison that was interrupted, and do the rest; it is what it
+    /// began as
     #[arg(long, requires = "out")]
     pub resume: bool,
 }
@@ -175,6 +179,9 @@ pub struct Fit {
     /// What is done to the table
     #[command(flatten)]
     pub table: TableArguments,
+    /// Problem that comes along, instead of a table; `list` shows them
+    #[arg(long, conflicts_with_all = ["data", "target"])]
+    pub problem: Option<String>,
     /// A setting over the config: key=value
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Setting>,

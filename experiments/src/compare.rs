@@ -1,7 +1,9 @@
 //! `compare`: finite and continuous flows on the same problems, seeds and time.
 
 mod describe;
+mod flows;
 mod plan;
+pub mod plan_file;
 pub mod size;
 
 use std::path::Path;
@@ -9,44 +11,58 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
-use flows_core::train::StopReason;
 use flows_core::train::write_atomically;
-use flows_core::{Parameters, Real};
-use flows_report::grid::{IMAGE_CELLS, centres};
 use flows_report::record::{About, Comparison, RunSummary, Status, summary_csv};
 
 use crate::cli::Compare;
 use crate::config::RunConfig;
-use crate::evaluate::{Evaluation, KEPT_DRAWS, evaluate};
-use crate::fit::summarise;
-use crate::preset::Preset;
-use crate::problem::{Problem, ProblemData};
+use crate::evaluate::KEPT_DRAWS;
+use crate::execute::{Execution, write_images};
+use crate::interrupt::{self, Interrupted};
+use crate::problem::Problem;
 use crate::run::{RunFolder, write_json};
-use crate::training::{Place, on_rows};
-use crate::{progress, say};
+use crate::say;
 use describe::describe;
-use plan::plan;
+use flows::FlowChoice;
+use plan::Plan;
+use plan_file::PlanFile;
+
+/// A comparison from the command line: planned by arguments, by a file, or by the folder that is
+/// resumed.
+///
+/// # Errors
+/// As [`run`].
+pub fn from_arguments(arguments: &Compare) -> Result<()> {
+    let (file, budget) = plan::of_arguments(arguments)?;
+    run(&file, (budget, arguments.out.as_deref(), arguments.resume), None)
+}
 
 /// Trains everything, writes the result files and the report, which says what it is about.
 ///
 /// # Errors
-/// Wrong usage, or a file that cannot be written; a run that fails is a row of the report.
-pub fn run(arguments: &Compare, about: Option<About>) -> Result<()> {
+/// Wrong usage, or a file that cannot be written; [`Interrupted`] by a signal. A run that fails is a
+/// row of the report.
+pub fn run(
+    file: &PlanFile,
+    (budget, out, resume): (&'static str, Option<&Path>, bool),
+    about: Option<About>,
+) -> Result<()> {
     let clock = Instant::now();
-    let plan = plan(arguments)?;
+    let plan = Plan::new(file, budget, (out, resume))?;
     std::fs::create_dir_all(&plan.out)
         .with_context(|| format!("{}: the folder cannot be made", plan.out.display()))?;
+    write_atomically(&plan.out.join("plan.toml"), file.text()?.as_bytes())?;
     let mut comparison = Comparison { about, ..describe(&plan)? };
     let record = plan.out.join("comparison.json");
     write_json(&record, &comparison)?;
     let mut summaries = Vec::new();
     for (p, problem) in plan.problems.iter().enumerate() {
         write_problem(&plan.out, problem)?;
-        for (f, &preset) in plan.presets.iter().enumerate() {
+        for (f, flow) in plan.flows.iter().enumerate() {
             for &seed in &plan.seeds {
                 let config = plan.config(p, f, seed);
-                let run = Run { problem, preset, config };
-                summaries.push(run.finish(&plan.out, arguments.resume)?);
+                let run = Run { problem, flow, config };
+                summaries.push(run.finish(&plan.out, resume)?);
                 write_atomically(&plan.out.join("summary.csv"), &summary_csv(&summaries)?)?;
             }
         }
@@ -63,30 +79,29 @@ pub fn run(arguments: &Compare, about: Option<About>) -> Result<()> {
 
 /// Writes the true density and held-out rows for the figures.
 fn write_problem(out: &Path, problem: &Problem) -> Result<()> {
-    let folder = out.join("problems").join(problem.name());
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
-    let data = problem.data(0)?;
-    let rows = data.in_own_units(data.test.first(KEPT_DRAWS).values().to_vec())?;
-    let shape = [rows.len() / data.dim(), data.dim()];
-    write_npy(&folder.join("samples.npy"), &shape, Values::F64(&rows))?;
-    if let Some(toy) = problem.toy() {
-        let points = centres(toy.window(), IMAGE_CELLS);
-        let truth: Vec<f64> =
-            points.chunks_exact(2).map(|x| toy.log_density([x[0], x[1]])).collect();
-        write_image(&folder.join("truth.npy"), &truth)?;
-    }
-    Ok(())
-}
-
-fn write_image(path: &Path, values: &[f64]) -> Result<()> {
-    Ok(write_npy(path, &[IMAGE_CELLS, IMAGE_CELLS], Values::F64(values))?)
+    let folder = RunFolder::new(&out.join("problems").join(problem.name()));
+    folder.create()?;
+    let (rows, dim) = match (problem.target(), problem.data(0)?) {
+        (_, Some(data)) => {
+            let rows = data.in_own_units(data.test.first(KEPT_DRAWS).values().to_vec())?;
+            (rows, data.dim())
+        }
+        (Some(target), None) => {
+            let mut rng = flows_core::stream(0, "test");
+            (target.sample(KEPT_DRAWS, &mut rng), problem.dim())
+        }
+        (None, None) => return Ok(()),
+    };
+    write_npy(&folder.file("samples.npy"), &[rows.len() / dim, dim], Values::F64(&rows))?;
+    let truth: Vec<Vec<f64>> =
+        problem.pictures().into_iter().map(|picture| picture.truth).collect();
+    write_images(&folder, "truth.npy", &truth)
 }
 
 /// One run of a comparison.
 struct Run<'a> {
     problem: &'a Problem,
-    preset: &'static Preset,
+    flow: &'a FlowChoice,
     config: RunConfig,
 }
 
@@ -94,88 +109,54 @@ impl Run<'_> {
     /// Trains and evaluates, as far as that is not done; whatever keeps it from finishing becomes its
     /// status.
     fn finish(&self, out: &Path, resume: bool) -> Result<RunSummary> {
-        let Self { problem, preset, config } = self;
-        let path = out.join("runs").join(problem.name()).join(preset.name);
+        let Self { problem, flow, config } = self;
+        let path = out.join("runs").join(problem.name()).join(&flow.name);
         let folder = RunFolder::new(&path.join(format!("seed-{}", config.seed)));
         let same = resume && folder.config().is_ok_and(|before| before == *config);
-        if same && let Some(done) = finished(&folder) {
+        if same && let Some(done) = folder.summary().filter(is_done) {
             return Ok(done);
         }
+        interrupt::check().map_err(|_| to_be_resumed(out))?;
         folder.create()?;
         if !same {
             // A checkpoint of another config must not be taken for one of this.
             folder.remove("checkpoint.safetensors")?;
         }
-        folder.write_config(config)?;
-        let name = format!("{} {} {}", problem.name(), preset.name, config.seed);
-        let summary = match self.measured::<f32>(&folder, &name) {
-            Ok(summary) => summary,
-            Err(error) => {
-                eprintln!("warning: {name}: {error:#}");
-                self.failed(Status::Failed, format!("{error:#}"))
+        let (name, place) = (&flow.name, "config");
+        let execution = Execution { problem, flow: name, config, place, folder: &folder };
+        match execution.run() {
+            Ok(summary) => {
+                if summary.status == Status::Diverged {
+                    warn(problem, name, config.seed, &summary.message.clone().unwrap_or_default());
+                }
+                Ok(summary)
             }
-        };
-        folder.write_json("summary.json", &summary)?;
-        Ok(summary)
-    }
-
-    fn failed(&self, status: Status, message: String) -> RunSummary {
-        RunSummary {
-            problem: self.problem.name().into(),
-            flow: self.preset.name.into(),
-            family: self.preset.family,
-            seed: self.config.seed,
-            message: Some(message),
-            status,
-            ..RunSummary::default()
+            Err(error) if error.is::<Interrupted>() => Err(to_be_resumed(out).into()),
+            Err(error) => {
+                warn(problem, name, config.seed, &format!("{error:#}"));
+                let failed = execution.without_numbers(Status::Failed, format!("{error:#}"));
+                folder.write_json("summary.json", &failed)?;
+                Ok(failed)
+            }
         }
-    }
-
-    fn measured<E: Real>(&self, folder: &RunFolder, name: &str) -> Result<RunSummary> {
-        let Self { problem, preset, config } = self;
-        let data = problem.data(config.seed)?;
-        let bar = progress::training(name);
-        let resume = folder.file("checkpoint.safetensors").exists();
-        let flow = config.build::<E>(data.dim(), data.context_dim())?;
-        let place = Place { folder, resume, bar: &bar };
-        let mut trained = on_rows(config, flow, &data, &place)?;
-        bar.finish_and_clear();
-        if let StopReason::Diverged { reason, .. } = trained.outcome {
-            return Ok(self.failed(Status::Diverged, reason));
-        }
-        let working = progress::working(&format!("{name}: evaluating"));
-        let window = problem.toy().map(flows_bench::toys::Toy::window);
-        let evaluation = evaluate(&mut trained.flow, config, &data, window)?;
-        working.finish_and_clear();
-        write_arrays(folder, &data, &evaluation)?;
-        Ok(RunSummary {
-            parameters: Some(trained.flow.count() as u64),
-            train_seconds: Some(trained.seconds),
-            steps: Some(trained.steps),
-            train_work: Some(trained.work),
-            ..summarise::<E>((problem.name(), preset.name), config, &data, &evaluation)
-        })
     }
 }
 
-/// The result that an interrupted comparison left of a run, if the run had finished.
-fn finished(folder: &RunFolder) -> Option<RunSummary> {
-    let text = std::fs::read_to_string(folder.file("summary.json")).ok()?;
-    let summary: RunSummary = serde_json::from_str(&text).ok()?;
-    (summary.status == Status::Finished).then_some(summary)
+fn warn(problem: &Problem, flow: &str, seed: u64, message: &str) {
+    eprintln!("warning: {} {flow} {seed}: {message}", problem.name());
 }
 
-fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation) -> Result<()> {
-    let shape = [evaluation.draws.len() / data.dim(), data.dim()];
-    write_npy(&folder.file("samples.npy"), &shape, Values::F64(&evaluation.draws))?;
-    if let Some(image) = &evaluation.image {
-        write_image(&folder.file("density.npy"), image)?;
-    }
-    if let Some(rows) = &evaluation.transport {
-        let shape = [rows.len() / (1 + data.dim()), 1 + data.dim()];
-        write_npy(&folder.file("transport.npy"), &shape, Values::F32(rows))?;
-    }
-    Ok(())
+/// A run that diverged is done as one that finished is: it would diverge again.
+fn is_done(summary: &RunSummary) -> bool {
+    matches!(summary.status, Status::Finished | Status::Diverged)
+}
+
+fn to_be_resumed(out: &Path) -> Interrupted {
+    let out = out.display();
+    Interrupted(format!(
+        "stopped between two steps, and everything so far is kept; go on with compare --resume --out \
+         {out}"
+    ))
 }
 
 fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {

@@ -21,6 +21,7 @@ use toml::Table;
 
 use crate::Usage;
 use crate::preset::Preset;
+use crate::problem::Problem;
 
 pub use base::{BaseConfig, MixtureBase, StudentTBase};
 pub use data::{DataConfig, Dequantise, SplitName, TableFile};
@@ -44,6 +45,9 @@ pub struct RunConfig {
     /// The density that is fitted instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<KnownTarget>,
+    /// The problem that comes along and is learned instead of a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Where each column lies, in its own units; empty means on the real line. The flow ends with
     /// a fixed map onto it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,12 +88,30 @@ impl RunConfig {
             precision: Precision::default(),
             budget: Budget::Seconds { seconds: 60.0 },
             target: None,
+            problem: None,
             support: Vec::new(),
             data: DataConfig::default(),
             base: BaseConfig::default(),
             flow: preset.flow.clone(),
             // A table can be overfitted: the weights that validated best are kept.
             train: TrainConfig { patience: Some(30), validate_every: 50, ..preset.train.clone() },
+        }
+    }
+
+    /// The preset's config for a problem, or for a table.
+    pub fn on(preset: &Preset, problem: Option<&Problem>) -> Self {
+        match problem {
+            Some(Problem::Target(target)) => Self::of_target(preset, *target),
+            Some(problem) => {
+                let table = Self::of(preset);
+                // Of rows that are drawn anew there is nothing to stop early for.
+                let drawn = problem.is_sampled();
+                let train = if drawn { preset.train.clone() } else { table.train.clone() };
+                let named = !matches!(problem, Problem::File(_));
+                let problem = named.then(|| problem.name().to_owned());
+                Self { problem, train, ..table }
+            }
+            None => Self::of(preset),
         }
     }
 

@@ -120,10 +120,37 @@ impl TableData {
 }
 
 impl RunData {
+    /// Columns that are used as they are.
+    ///
+    /// # Errors
+    /// For no columns.
+    pub fn of_columns(columns: Vec<String>, context: Vec<ContextColumn>) -> Result<Self> {
+        let contexts = context.iter().map(|column| column.name().to_owned());
+        let mut table_columns: Vec<String> = contexts.collect();
+        table_columns.extend(columns.iter().cloned());
+        let (units, dequantisation) = (Units::none(columns.len())?, Dequantisation::default());
+        Ok(Self { table_columns, columns, context, rows: [0; 3], units, dequantisation })
+    }
+
+    /// Rows whose contexts are as they stand in a file, with their conditioning features in place.
+    ///
+    /// # Errors
+    /// A context that the training rows did not allow for.
+    pub fn with_features(&self, rows: Rows) -> Result<Rows> {
+        let features = context_features(&self.context, rows.context_values())?;
+        Ok(rows.given(features, self.context_dim()))
+    }
+
     /// Names of the columns that condition.
     #[must_use]
     pub fn context_names(&self) -> Vec<&str> {
         self.context.iter().map(ContextColumn::name).collect()
+    }
+
+    /// The same, owned.
+    #[must_use]
+    pub fn context_names_owned(&self) -> Vec<String> {
+        self.context.iter().map(|column| column.name().to_owned()).collect()
     }
 
     /// Number of conditioning features.
@@ -143,7 +170,7 @@ impl RunData {
         let log_det = self.units.apply(&mut values)?;
         let context = match context {
             None => Vec::new(),
-            Some(context) => context_features(&self.context, &context.select_rows(rows)?)?,
+            Some(context) => context_features(&self.context, context.select_rows(rows)?.values())?,
         };
         let rows = Rows::new(values, self.columns.len()).given(context, self.context_dim());
         Ok((rows, log_det))

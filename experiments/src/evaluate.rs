@@ -5,18 +5,21 @@ pub mod target;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use flows_bench::table::{self, write_npy};
 use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
 use flows_report::Estimate;
-use flows_report::grid::{IMAGE_CELLS, centres, integral};
+use flows_report::grid::{centres, integral};
 use flows_report::record::Audit;
 
 use crate::CHUNK;
 use crate::audit::{audit, round_trip};
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
-use crate::problem::ProblemData;
+use crate::interrupt;
+use crate::problem::{Picture, ProblemData};
 use crate::rows::Rows;
+use crate::run::RunFolder;
 use crate::transport::transport;
 
 /// Cells of the integral along each side.
@@ -46,6 +49,8 @@ pub struct Integral {
 /// What is measured of a trained flow.
 #[derive(Debug)]
 pub struct Evaluation {
+    /// log q of each test row, in nats of the data's own units.
+    pub log_prob: Vec<f64>,
     /// Mean of -log q over test rows, in the data's own units.
     pub nll: Estimate,
     /// Mean of log p* - log q over test rows, where p* is known.
@@ -65,8 +70,8 @@ pub struct Evaluation {
     pub log_det: flows_core::Exactness,
     /// What a log-likelihood of a continuous flow is off by.
     pub account: Option<ErrorAccount>,
-    /// Log-density at the cells of the image.
-    pub image: Option<Vec<f64>>,
+    /// Log-density at the cells of each picture.
+    pub images: Vec<Vec<f64>>,
     /// A few thousand draws, in the data's own units.
     pub draws: Vec<f64>,
     /// Stage, x1, x2 of draws on their way from base to data, in the plane.
@@ -75,7 +80,19 @@ pub struct Evaluation {
     pub audit: Result<Audit, String>,
 }
 
-/// Measures a flow on a problem; `window` frames the image of a density in the plane.
+impl Evaluation {
+    /// Writes the log-densities of the test rows, from which differences between flows get the
+    /// errors of paired rows.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn write_log_prob(&self, folder: &RunFolder) -> Result<()> {
+        let path = folder.file("test_log_prob.npy");
+        Ok(write_npy(&path, &[self.log_prob.len()], table::Values::F64(&self.log_prob))?)
+    }
+}
+
+/// Measures a flow on a problem, and looks at it where the pictures do.
 ///
 /// # Errors
 /// When a computation fails or a log-density is not a number, with the row.
@@ -83,11 +100,11 @@ pub fn evaluate<E: Real>(
     flow: &mut Flow<E>,
     config: &RunConfig,
     data: &ProblemData,
-    window: Option<[f64; 4]>,
+    pictures: &[Picture],
 ) -> Result<Evaluation> {
     flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let test = &data.test;
-    let (log_prob, work) = flow.evaluate(&cast::<E>(test.values()), &test.context()?)?;
+    let (mut log_prob, work) = flow.evaluate(&cast::<E>(test.values()), &test.context()?)?;
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
         bail!(
             "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
@@ -95,24 +112,33 @@ pub fn evaluate<E: Real>(
             log_prob[row]
         );
     }
-    let nll =
-        Estimate::of(log_prob.iter().zip(&data.test_log_det).map(|(l, offset)| -(l + offset)));
+    log_prob.iter_mut().zip(&data.test_log_det).for_each(|(nats, offset)| *nats += offset);
+    let nll = Estimate::of(log_prob.iter().map(|nats| -nats));
     let known = data.test_log_density.as_ref();
     let kl = known.map(|truth| Estimate::of(truth.iter().zip(&log_prob).map(|(p, q)| p - q)));
     let chunks = log_prob.len().div_ceil(CHUNK) as f64;
+    interrupt::check()?;
     let mut rng = stream(config.seed, "draws");
     let (draws, sample_rows_per_second) = draw(flow, data, &mut rng)?;
-    let (integral, image, path) = match window {
-        None => (None, None, None),
-        Some(window) => {
-            let image = density(flow, &centres(window, IMAGE_CELLS))?;
+    let mut images = Vec::new();
+    for picture in pictures {
+        interrupt::check()?;
+        let points = data.record.with_features(picture.points.clone())?;
+        images.push(points.log_prob(flow)?);
+    }
+    let plane = pictures.first().filter(|_| data.dim() == 2 && data.context_dim() == 0);
+    let (integral, path) = match plane {
+        None => (None, None),
+        Some(Picture { window, .. }) => {
             let path = transport(flow, &mut stream(config.seed, "transport"))?;
-            (Some(integrate(flow, window)?), Some(image), Some(path))
+            (Some(integrate(flow, *window)?), Some(path))
         }
     };
+    interrupt::check()?;
     let rows = test.first(AUDIT_ROWS);
     Ok(Evaluation {
         log_det: flow.bijector().exactness(),
+        log_prob,
         nll,
         kl,
         integral,
@@ -123,7 +149,7 @@ pub fn evaluate<E: Real>(
         account: account(flow, config, &rows)?,
         audit: audit(flow, config, test, integral.map(|integral| integral.window))
             .map_err(|error| format!("{error:#}")),
-        image,
+        images,
         draws,
         transport: path,
     })

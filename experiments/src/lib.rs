@@ -7,8 +7,10 @@ pub mod config;
 pub mod data;
 pub mod error_account;
 pub mod evaluate;
+pub mod execute;
 pub mod experiment;
 pub mod fit;
+pub mod interrupt;
 pub mod list;
 pub mod preset;
 pub mod problem;
@@ -55,6 +57,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if error.is::<interrupt::Interrupted>() {
+                return ExitCode::from(interrupt::EXIT_CODE);
+            }
             let usage = error.chain().any(|cause| cause.is::<Usage>());
             if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
@@ -62,8 +67,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> anyhow::Result<()> {
+    if let Command::Compare(_) | Command::Fit(_) | Command::Run(_) = command {
+        interrupt::listen()?;
+    }
     match command {
-        Command::Compare(arguments) => compare::run(arguments, None),
+        Command::Compare(arguments) => compare::from_arguments(arguments),
         Command::List => list::run(),
         Command::Run(arguments) => experiment::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

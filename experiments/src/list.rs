@@ -1,8 +1,6 @@
 //! `list`: flow presets, problems, targets and experiments.
 
 use anyhow::Result;
-use flows_bench::targets::KnownTarget;
-use flows_core::Target;
 
 use crate::experiment;
 use crate::preset;
@@ -19,15 +17,13 @@ pub fn run() -> Result<()> {
         let (name, family) = (preset.name, preset.family.to_string());
         say(&format!("  {name:<18} {family:<11} {}", preset.description))?;
     }
-    say("\nproblems (compare --problems)")?;
-    for problem in Problem::all() {
-        say(&format!("  {:<18} {}", problem.name(), problem.description()))?;
+    say("\nproblems (compare --problems, fit --problem)")?;
+    for problem in Problem::all().filter(|problem| problem.target().is_none()) {
+        say(&format!("  {:<24} {}", problem.name(), problem.description()))?;
     }
-    say("\ntargets (fit --objective reverse-kl --target)")?;
-    for target in KnownTarget::ALL {
-        let (name, dim, form) = (target.name(), target.dim(), target.description());
-        let normaliser = target.log_normaliser().nats;
-        say(&format!("  {name:<18} {dim:>2}-D, {form}; log Z {normaliser:.6}"))?;
+    say("\ntargets, fitted by reverse KL (compare --problems, fit --target)")?;
+    for target in Problem::all().filter(|problem| problem.target().is_some()) {
+        say(&format!("  {:<18} {}", target.name(), target.description()))?;
     }
     say("\nexperiments (run NAME)")?;
     for experiment in experiment::ALL {

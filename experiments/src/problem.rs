@@ -1,33 +1,35 @@
-//! The problems of a comparison: toys with known densities, tables that come along, and the user's.
+//! The problems of a comparison: densities that are known, with and without contexts, targets without
+//! rows, tables that come along, and the user's.
 
+mod data;
+mod picture;
 mod user_table;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use flows_bench::table::{EveryTenth, SplitRule, Table, digits, red_wine};
+use anyhow::Result;
+use flows_bench::conditional::ConditionalToy;
+use flows_bench::table::{digits, red_wine};
+use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
-use flows_core::tensor::cast;
-use flows_core::train::{SamplerSource, Source, TableSource};
-use flows_core::{Real, Stream, stream};
+use flows_core::{Target, stream};
+use flows_report::record::ProblemKind;
 
 use crate::Usage;
-use crate::data::{RunData, TableData};
-use crate::rows::Rows;
 
-pub use user_table::{UserTable, warn_of_integers};
-
-/// Held-out draws of a toy that reported numbers are means over.
-pub const TEST_DRAWS: usize = 100_000;
-
-/// Held-out draws of a toy for learning curves.
-const VALIDATION_DRAWS: usize = 4_096;
+pub use data::{ProblemData, TEST_DRAWS};
+pub use picture::Picture;
+pub use user_table::UserTable;
 
 /// Something to learn.
 #[derive(Clone, Debug)]
 pub enum Problem {
     /// A density in the plane that is known.
     Toy(Toy),
+    /// A conditional density that is known.
+    Conditional(ConditionalToy),
+    /// A density that is known up to a constant, fitted by reverse KL.
+    Target(KnownTarget),
     /// 1,599 red wines, 11 measurements each, dequantised.
     RedWine,
     /// 1,797 handwritten digits, 8 x 8 pixels each, dequantised.
@@ -39,10 +41,17 @@ pub enum Problem {
 const RED_WINE: &str = "red-wine";
 const DIGITS: &str = "digits";
 
+fn row(x: &[f64]) -> [f64; 2] {
+    [x[0], x[1]]
+}
+
 impl Problem {
     /// All problems that need no file.
     pub fn all() -> impl Iterator<Item = Self> {
-        Toy::ALL.into_iter().map(Self::Toy).chain([Self::RedWine, Self::Digits])
+        let toys = Toy::ALL.into_iter().map(Self::Toy);
+        let conditional = ConditionalToy::ALL.into_iter().map(Self::Conditional);
+        let targets = KnownTarget::ALL.into_iter().map(Self::Target);
+        toys.chain(conditional).chain([Self::RedWine, Self::Digits]).chain(targets)
     }
 
     /// The problem called `name`.
@@ -60,6 +69,8 @@ impl Problem {
     pub fn name(&self) -> &str {
         match self {
             Self::Toy(toy) => toy.name(),
+            Self::Conditional(toy) => toy.name(),
+            Self::Target(target) => target.name(),
             Self::RedWine => RED_WINE,
             Self::Digits => DIGITS,
             Self::File(table) => table.name(),
@@ -75,17 +86,52 @@ impl Problem {
         }
     }
 
+    /// What kind of problem it is, for readers.
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::Toy(_) => ProblemKind::Toy,
+            Self::Conditional(_) => ProblemKind::Conditional,
+            Self::Target(_) => ProblemKind::Target,
+            Self::RedWine | Self::Digits | Self::File(_) => ProblemKind::Table,
+        }
+    }
+
     /// What `compare` is told to have this table of the user's.
     pub fn arguments(&self) -> Option<String> {
         let Self::File(table) = self else { return None };
         Some(table.arguments())
     }
 
-    /// The density, where it is known.
-    pub fn toy(&self) -> Option<Toy> {
+    /// The density to fit by reverse KL, if it is one.
+    pub fn target(&self) -> Option<KnownTarget> {
         match self {
-            Self::Toy(toy) => Some(*toy),
+            Self::Target(target) => Some(*target),
             _ => None,
+        }
+    }
+
+    /// Whether every batch is drawn anew, so that there is nothing to stop early for.
+    pub fn is_sampled(&self) -> bool {
+        matches!(self, Self::Toy(_) | Self::Conditional(_))
+    }
+
+    /// Entropy of the true density in nats with its error, where it is known: the expected entropy of
+    /// a conditional density.
+    pub fn entropy(&self) -> Option<[f64; 2]> {
+        let entropy = match self {
+            Self::Toy(toy) => toy.entropy(),
+            Self::Conditional(toy) => toy.entropy(),
+            _ => return None,
+        };
+        Some([entropy.nats, entropy.error])
+    }
+
+    /// Where the density is looked at, with the truth.
+    pub fn pictures(&self) -> Vec<Picture> {
+        match self {
+            Self::Toy(toy) => vec![Picture::of_toy(*toy)],
+            Self::Conditional(toy) => Picture::of_conditional(*toy),
+            _ => Vec::new(),
         }
     }
 
@@ -93,6 +139,8 @@ impl Problem {
     pub fn dim(&self) -> usize {
         match self {
             Self::Toy(_) => 2,
+            Self::Conditional(toy) => toy.dim(),
+            Self::Target(target) => target.dim(),
             Self::RedWine => 11,
             Self::Digits => 64,
             Self::File(table) => table.data().test.dim(),
@@ -102,8 +150,9 @@ impl Problem {
     /// Number of conditioning features.
     pub fn context_dim(&self) -> usize {
         match self {
-            Self::Toy(_) | Self::RedWine | Self::Digits => 0,
+            Self::Conditional(toy) => toy.context_dim(),
             Self::File(table) => table.data().test.context_dim(),
+            _ => 0,
         }
     }
 
@@ -111,6 +160,14 @@ impl Problem {
     pub fn description(&self) -> String {
         match self {
             Self::Toy(toy) => format!("2-D density, entropy {:.4} nats", toy.entropy().nats),
+            Self::Conditional(toy) => {
+                let nats = toy.entropy().nats;
+                format!("{}, expected entropy {nats:.4} nats", toy.description())
+            }
+            Self::Target(target) => {
+                let nats = target.log_normaliser().nats;
+                format!("{}-D, {}; log Z {nats:.6}", target.dim(), target.description())
+            }
             Self::RedWine => "table of 1,599 x 11 measurements, dequantised".into(),
             Self::Digits => "table of 1,797 x 64 pixels of digits, dequantised".into(),
             Self::File(table) => {
@@ -120,137 +177,20 @@ impl Problem {
         }
     }
 
-    /// The data of a run with this seed.
+    /// The data of a run with this seed; a target has none.
     ///
     /// # Errors
-    /// Never for toys; those of the table otherwise.
-    pub fn data(&self, seed: u64) -> Result<ProblemData> {
+    /// Those of the table.
+    pub fn data(&self, seed: u64) -> Result<Option<ProblemData>> {
         // The noise is part of the problem: the same for every flow and every seed.
         let mut noise = stream(0, "dequantise");
-        match self {
-            Self::Toy(toy) => Ok(ProblemData::toy(*toy, seed)),
-            Self::RedWine => ProblemData::built_in(&red_wine(&mut noise)?.table, seed),
-            Self::Digits => ProblemData::built_in(&digits(&mut noise)?.table, seed),
-            Self::File(table) => Ok(ProblemData::of_table(table.data().clone(), seed)),
-        }
-    }
-}
-
-/// Rows to validate and test on, and where to get rows to train on.
-#[derive(Debug)]
-pub struct ProblemData {
-    /// Names of the features; empty for toys.
-    pub columns: Vec<String>,
-    /// Validation rows, in the flow's units as all.
-    pub validation: Rows,
-    /// What to add to a mean negative log-likelihood of the validation rows, so that it is in the
-    /// data's own units, and for toys varies only by the flow and not by the draws: their own
-    /// mean log-density plus the entropy.
-    pub validation_offset: f64,
-    /// Test rows.
-    pub test: Rows,
-    /// What to add to the log-density of each test row, so that it is in the data's own units.
-    pub test_log_det: Vec<f64>,
-    /// True log-density of the test rows, where it is known.
-    pub test_log_density: Option<Vec<f64>>,
-    /// What was done to a table; nothing to a toy.
-    pub record: Option<RunData>,
-    /// Rows to train on; a toy draws fresh ones.
-    training: Option<Rows>,
-    toy: Option<Toy>,
-    seed: u64,
-}
-
-fn row(x: &[f64]) -> [f64; 2] {
-    [x[0], x[1]]
-}
-
-impl ProblemData {
-    fn toy(toy: Toy, seed: u64) -> Self {
-        // The same held-out draws for every flow and every seed.
-        let test = toy.sample(TEST_DRAWS, &mut stream(0, "test"));
-        let validation = toy.sample(VALIDATION_DRAWS, &mut stream(0, "validation"));
-        let log_density = |rows: &[f64]| -> Vec<f64> {
-            rows.chunks_exact(2).map(|x| toy.log_density(row(x))).collect()
-        };
-        let mean = log_density(&validation).iter().sum::<f64>() / VALIDATION_DRAWS as f64;
-        Self {
-            columns: Vec::new(),
-            validation: Rows::new(validation, 2),
-            validation_offset: mean + toy.entropy().nats,
-            test_log_density: Some(log_density(&test)),
-            test_log_det: vec![0.0; TEST_DRAWS],
-            test: Rows::new(test, 2),
-            record: None,
-            training: None,
-            toy: Some(toy),
-            seed,
-        }
-    }
-
-    fn built_in(table: &Table, seed: u64) -> Result<Self> {
-        let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;
-        Ok(Self::of_table(TableData::plain(table, &split)?, seed))
-    }
-
-    /// A table that is ready to train on.
-    #[must_use]
-    pub fn of_table(data: TableData, seed: u64) -> Self {
-        let rows = data.validation_log_det.len() as f64;
-        Self {
-            columns: data.record.columns.clone(),
-            validation: data.validation,
-            validation_offset: -data.validation_log_det.iter().sum::<f64>() / rows,
-            test: data.test,
-            test_log_det: data.test_log_det,
-            test_log_density: None,
-            training: Some(data.training),
-            record: Some(data.record),
-            toy: None,
-            seed,
-        }
-    }
-
-    /// Number of features.
-    pub fn dim(&self) -> usize {
-        self.test.dim()
-    }
-
-    /// Number of conditioning features.
-    pub fn context_dim(&self) -> usize {
-        self.test.context_dim()
-    }
-
-    /// Number of rows to train on; `None` where every batch is drawn anew.
-    pub fn training_rows(&self) -> Option<usize> {
-        self.training.as_ref().map(Rows::count)
-    }
-
-    /// Draws, row by row, moved to the data's own units.
-    ///
-    /// # Errors
-    /// Values that do not fill whole rows.
-    pub fn in_own_units(&self, mut draws: Vec<f64>) -> Result<Vec<f64>> {
-        if let Some(record) = &self.record {
-            record.units.undo(&mut draws)?;
-        }
-        Ok(draws)
-    }
-
-    /// Where training gets its minibatches.
-    ///
-    /// # Errors
-    /// [`flows_core::Error::Dimension`] without training rows.
-    pub fn source<E: Real>(&self) -> Result<Box<dyn Source<E>>> {
-        if let Some(rows) = &self.training {
-            let source = TableSource::new(cast(rows.values()), rows.dim(), self.seed)?;
-            return Ok(Box::new(match rows.context_dim() {
-                0 => source,
-                width => source.with_context(cast(rows.context_values()), width)?,
-            }));
-        }
-        let toy = self.toy.context("a problem is a toy or a table")?;
-        let draw = move |rows: usize, rng: &mut Stream| cast(&toy.sample(rows, rng));
-        Ok(Box::new(SamplerSource::new(draw, self.dim(), self.seed)))
+        Ok(Some(match self {
+            Self::Toy(toy) => ProblemData::of_toy(*toy, seed)?,
+            Self::Conditional(toy) => ProblemData::of_conditional(*toy, seed)?,
+            Self::Target(_) => return Ok(None),
+            Self::RedWine => ProblemData::built_in(&red_wine(&mut noise)?.table, seed)?,
+            Self::Digits => ProblemData::built_in(&digits(&mut noise)?.table, seed)?,
+            Self::File(table) => ProblemData::of_table(table.data().clone(), seed),
+        }))
     }
 }

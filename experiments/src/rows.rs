@@ -59,6 +59,14 @@ impl Rows {
         &self.context
     }
 
+    /// Features and conditioning features of each row.
+    pub fn iter(&self) -> impl Iterator<Item = (&[f64], &[f64])> {
+        (0..self.count()).map(|row| {
+            let context = row * self.context_dim..(row + 1) * self.context_dim;
+            (&self.values[row * self.dim..(row + 1) * self.dim], &self.context[context])
+        })
+    }
+
     /// The first `count` rows, or all if there are fewer.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {

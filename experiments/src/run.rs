@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use flows_core::train::{Checkpoint, write_atomically};
 use flows_core::{Flow, Real};
+use flows_report::record::RunSummary;
 use serde::Serialize;
 
 use crate::Usage;
@@ -19,6 +20,19 @@ impl RunFolder {
     /// The folder at `path`; nothing is read or made yet.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The summary that a run left, if it did.
+    #[must_use]
+    pub fn summary(&self) -> Option<RunSummary> {
+        let text = std::fs::read_to_string(self.file("summary.json")).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// Path of a file in the folder.

@@ -13,6 +13,7 @@ use indicatif::ProgressBar;
 
 use crate::Usage;
 use crate::config::RunConfig;
+use crate::interrupt;
 use crate::problem::ProblemData;
 use crate::run::{RunFolder, write_csv};
 
@@ -61,8 +62,8 @@ pub fn on_rows<E: Real>(
     let source = data.source::<E>()?;
     let (values, context) = (cast(data.validation.values()), data.validation.context()?);
     let validation = Validation { values, context };
-    let offset = data.validation_offset;
-    train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), offset, place)
+    let units = Units { validation: data.validation_offset, own: -data.log_det };
+    train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), units, place)
 }
 
 /// Trains a flow on a density, by reverse KL; validations are above the least that it allows.
@@ -75,21 +76,21 @@ pub fn on_density<E: Real>(
     target: KnownTarget,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
-    let offset = target.log_normaliser().nats;
-    train(config, flow, (TrainingData::Density(&target), None), offset, place)
+    let units = Units { validation: target.log_normaliser().nats, own: 0.0 };
+    train(config, flow, (TrainingData::Density(&target), None), units, place)
 }
 
 fn train<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,
     (material, validation): (TrainingData<'_, E>, Option<&Validation<E>>),
-    offset: f64,
+    units: Units,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
     let Place { folder, resume, bar } = *place;
     let made = Trainer::new(flow, config.train.clone(), config.budget, config.seed);
     let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
-    let mut curve = Curve::new(folder, offset);
+    let mut curve = Curve::new(folder, units);
     if resume {
         let checkpoint = folder.file("checkpoint.safetensors");
         let resumed = trainer.resume(&checkpoint);
@@ -101,7 +102,8 @@ fn train<E: Real>(
         curve
             .note(trainer, progress, bar)
             .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
-        Ok(ControlFlow::Continue(()))
+        let go_on = !interrupt::asked();
+        Ok(if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
     if matches!(outcome, StopReason::Diverged { .. }) {
@@ -117,17 +119,39 @@ fn train<E: Real>(
     Ok(Trained { flow, outcome, seconds, steps, work })
 }
 
+/// Nats to add to the trainer's losses.
+#[derive(Clone, Copy)]
+struct Units {
+    /// To those of the validation rows, as they are reported.
+    validation: f64,
+    /// To any, for the data's own units in place of standardised ones.
+    own: f64,
+}
+
+impl Units {
+    /// A row with the loss of its training batch standardised and no other, as rows once were
+    /// written, in both units.
+    fn both(self, row: MetricsRow) -> MetricsRow {
+        MetricsRow {
+            train_nats: row.train_nats.map(|nats| nats + self.own),
+            train_standardised_nats: row.train_nats,
+            validation_standardised_nats: row.validation_nats.map(|nats| nats - self.own),
+            ..row
+        }
+    }
+}
+
 /// The learning curve, written together with checkpoints so that the two agree.
 struct Curve<'a> {
     folder: &'a RunFolder,
-    offset: f64,
+    units: Units,
     rows: Vec<MetricsRow>,
     saved: Instant,
 }
 
 impl<'a> Curve<'a> {
-    fn new(folder: &'a RunFolder, offset: f64) -> Self {
-        Self { folder, offset, rows: Vec::new(), saved: Instant::now() }
+    fn new(folder: &'a RunFolder, units: Units) -> Self {
+        Self { folder, units, rows: Vec::new(), saved: Instant::now() }
     }
 
     /// Takes over the rows up to `steps`.
@@ -136,7 +160,10 @@ impl<'a> Curve<'a> {
         let mut reader = csv::Reader::from_path(&path)
             .with_context(|| format!("{}: cannot be read", path.display()))?;
         for row in reader.deserialize() {
-            let row: MetricsRow = row.with_context(|| format!("{}", path.display()))?;
+            let mut row: MetricsRow = row.with_context(|| format!("{}", path.display()))?;
+            if row.train_standardised_nats.or(row.validation_standardised_nats).is_none() {
+                row = self.units.both(row);
+            }
             if row.step <= steps {
                 self.rows.push(row);
             }
@@ -153,9 +180,9 @@ impl<'a> Curve<'a> {
         progress: &flows_core::train::Progress,
         bar: &ProgressBar,
     ) -> Result<()> {
-        let validation = progress.validation_nats.map(|nats| nats + self.offset);
+        let validation = progress.validation_nats.map(|nats| nats + self.units.validation);
         if validation.is_some() || progress.step.is_multiple_of(LOG_EVERY) || progress.step == 1 {
-            self.rows.push(MetricsRow {
+            let row = MetricsRow {
                 step: progress.step,
                 seconds: progress.seconds,
                 train_nats: progress.train_nats,
@@ -166,7 +193,10 @@ impl<'a> Curve<'a> {
                 learning_rate: Some(progress.learning_rate),
                 gradient_norm: Some(progress.gradient_norm),
                 evaluations: Some(progress.work.evaluations() as f64),
-            });
+                train_standardised_nats: None,
+                validation_standardised_nats: None,
+            };
+            self.rows.push(self.units.both(row));
         }
         if let Some(nats) = validation {
             bar.set_message(format!("step {}, validation {nats:.4} nats", progress.step));

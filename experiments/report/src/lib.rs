@@ -3,6 +3,7 @@
 //!
 //! - [`record`]: the result files of a comparison.
 //! - [`finding`] and [`study`]: what a check found, and the result file of many.
+//! - [`paired`]: differences of flows on the same rows.
 //! - [`figure`]: charts as SVG.
 //! - [`write()`]: the page of either.
 //!
@@ -13,6 +14,7 @@ pub mod figure;
 pub mod finding;
 pub mod grid;
 mod page;
+pub mod paired;
 pub mod record;
 pub mod study;
 
@@ -23,8 +25,9 @@ use anyhow::Result;
 pub use estimate::Estimate;
 pub use study::Study;
 
-/// Writes the page `dir/report.html` of the comparison or study in `dir`, and its figures to
-/// `dir/figures`; returns the page's path.
+/// Writes the page `dir/report.html` of the comparison or study in `dir`, its figures to
+/// `dir/figures`, and for a comparison the differences between flows to `dir/pairs.csv`; returns the
+/// page's path.
 ///
 /// A run that failed or a file that is missing is named in the place where it would have been shown.
 ///

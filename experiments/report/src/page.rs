@@ -3,6 +3,7 @@
 pub(crate) mod comparison;
 mod cost;
 mod date;
+mod differences;
 mod figures;
 #[cfg(test)]
 mod fixture;
@@ -23,6 +24,7 @@ mod tests;
 mod transport;
 mod value;
 mod verdict;
+mod warnings;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = concat!(include_str!("page/sort.js"), include_str!("page/film.js"));

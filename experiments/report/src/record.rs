@@ -6,6 +6,8 @@ mod audit;
 mod folder;
 mod matching;
 mod metrics;
+mod pair;
+mod stop;
 mod summary_csv;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +19,8 @@ pub use audit::Audit;
 pub use folder::{Folder, RunKey};
 pub use matching::Matching;
 pub use metrics::MetricsRow;
+pub use pair::Pair;
+pub use stop::Stop;
 pub use summary_csv::{read_summaries, summary_csv};
 
 /// `comparison.json`: what was compared, how, and where.
@@ -113,6 +117,10 @@ impl Started {
 pub enum ProblemKind {
     /// A density known in closed form.
     Toy,
+    /// A conditional density known in closed form.
+    Conditional,
+    /// A density known up to a constant, fitted by reverse KL.
+    Target,
     /// Rows of a table.
     Table,
 }
@@ -134,7 +142,13 @@ pub struct Problem {
     /// Names of the features; empty means x1, x2, ...
     #[serde(default)]
     pub columns: Vec<String>,
-    /// `[x0, x1, y0, y1]`, the window of every image of a two-dimensional toy.
+    /// Names of the columns that condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<String>,
+    /// What each image is given, in words; a single empty one where nothing conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<String>,
+    /// `[x0, x1, y0, y1]`, the window of every image.
     #[serde(default)]
     pub window: Option<[f64; 4]>,
     /// Entropy of the true density: the floor of the negative log-likelihood.
@@ -148,6 +162,13 @@ pub struct Problem {
     /// Rows to train on; absent when every batch is drawn anew.
     #[serde(default)]
     pub training_rows: Option<u64>,
+    /// What a look at the data gives reason to doubt, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Whether its likelihood has no upper bound, as where values repeat exactly: flows are then
+    /// not ranked by it.
+    #[serde(default)]
+    pub unbounded: bool,
 }
 
 impl Problem {
@@ -179,13 +200,20 @@ pub struct Flow {
     pub family: Family,
     /// One sentence: architecture and sizes.
     pub description: String,
+    /// The flow that it is a setting of, where a grid was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Keys and values of its point of the grid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, String)>,
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Trained for its budget and evaluated.
+    /// Trained until its budget was spent or validation stopped improving, which
+    /// [`RunSummary::stop`] tells apart, and evaluated.
     #[default]
     Finished,
     /// A loss or a parameter became non-finite.
@@ -240,16 +268,20 @@ pub struct RunSummary {
     /// Optimiser steps.
     #[serde(default)]
     pub steps: Option<u64>,
-    /// Mean negative log-likelihood of the held-out rows.
+    /// Mean negative log-likelihood of the held-out rows, in the data's own units.
     #[serde(default)]
     pub nll_nats: Option<f64>,
-    /// Its standard error over rows.
+    /// Its standard error over rows, that of `nll_standardised_nats` too; absent for a single row.
     #[serde(default)]
     pub nll_standard_error: Option<f64>,
+    /// The same of standardised features, which is what papers print: `nll_nats` less the sum of the
+    /// logarithms of the scales. Equal to it where nothing is standardised.
+    #[serde(default)]
+    pub nll_standardised_nats: Option<f64>,
     /// Kullback-Leibler divergence from the truth to the flow.
     #[serde(default)]
     pub kl_nats: Option<f64>,
-    /// Its standard error over rows.
+    /// Its standard error over rows; absent for a single row.
     #[serde(default)]
     pub kl_standard_error: Option<f64>,
     /// Integral of the learned density over a window.
@@ -275,6 +307,15 @@ pub struct RunSummary {
     /// Why, when it did not finish.
     #[serde(default)]
     pub message: Option<String>,
+    /// What ended the training of a run that finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+    /// Validations without improvement after which training ends early; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// What gives reason to doubt the numbers, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Rows a second that the log-density handles.
     #[serde(default)]
     pub log_prob_rows_per_second: Option<f64>,
@@ -332,6 +373,21 @@ impl RunSummary {
     pub fn finished([problem, flow]: [&str; 2], family: Family, seed: u64) -> Self {
         let (problem, flow) = (problem.to_owned(), flow.to_owned());
         Self { problem, flow, family, seed, ..Self::default() }
+    }
+
+    /// That training ended before its budget was spent, and why, where it did.
+    #[must_use]
+    pub fn stopped_early(&self) -> Option<String> {
+        if self.stop != Some(Stop::EarlyStop) {
+            return None;
+        }
+        let step = self.steps.map_or_else(String::new, |step| format!(" at step {step}"));
+        let patience = match self.patience {
+            None => String::new(),
+            Some(1) => " for 1 validation".into(),
+            Some(count) => format!(" for {count} validations"),
+        };
+        Some(format!("stopped early{step}: validation had not improved{patience}"))
     }
 }
 

@@ -1,23 +1,25 @@
 //! What a comparison says about itself, in `comparison.json`.
 
 use anyhow::Result;
-use flows_bench::toys::Toy;
 use flows_core::train::Budget;
 use flows_report::record::{self, Started};
 
 use super::plan::Plan;
+use crate::config::setting::words;
 use crate::problem::Problem;
 
 pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
     let problems = plan.problems.iter().map(describe_problem).collect::<Result<_>>()?;
     let flows = plan
-        .presets
+        .flows
         .iter()
-        .map(|preset| record::Flow {
-            name: preset.name.into(),
-            title: preset.title.into(),
-            family: preset.family,
-            description: description(plan, preset.description),
+        .map(|flow| record::Flow {
+            name: flow.name.clone(),
+            title: flow.title.clone(),
+            family: flow.family,
+            description: description(plan, &flow.description),
+            group: (!flow.sets.is_empty()).then(|| flow.group.clone()),
+            settings: flow.sets.iter().map(|set| (set.key.clone(), words(&set.value))).collect(),
         })
         .collect();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,19 +50,27 @@ pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
 
 fn describe_problem(problem: &Problem) -> Result<record::Problem> {
     let data = problem.data(0)?;
-    let toy = problem.toy();
+    let pictures = problem.pictures();
+    let columns = match problem {
+        Problem::Toy(_) | Problem::Target(_) => Vec::new(),
+        _ => data.as_ref().map_or_else(Vec::new, |data| data.record.columns.clone()),
+    };
     Ok(record::Problem {
         name: problem.name().into(),
         title: problem.title().into(),
-        kind: if toy.is_some() { record::ProblemKind::Toy } else { record::ProblemKind::Table },
+        kind: problem.kind(),
         table: problem.arguments(),
-        dim: data.dim(),
-        columns: data.columns.clone(),
-        window: toy.map(Toy::window),
-        entropy_nats: toy.map(|toy| toy.entropy().nats),
-        entropy_error: toy.map(|toy| toy.entropy().error),
-        test_rows: data.test.count() as u64,
-        training_rows: data.training_rows().map(|rows| rows as u64),
+        dim: problem.dim(),
+        columns,
+        context: data.as_ref().map_or_else(Vec::new, |data| data.record.context_names_owned()),
+        pictures: pictures.iter().map(|picture| picture.given.clone()).collect(),
+        window: pictures.first().map(|picture| picture.window),
+        entropy_nats: problem.entropy().map(|[nats, _]| nats),
+        entropy_error: problem.entropy().map(|[_, error]| error),
+        test_rows: data.as_ref().map_or(0, |data| data.test.count() as u64),
+        training_rows: data.and_then(|data| data.training_rows()).map(|rows| rows as u64),
+        warnings: Vec::new(),
+        unbounded: false,
     })
 }
 

@@ -1,18 +1,20 @@
-//! What a comparison will do: its arguments, resolved and checked.
+//! What a comparison will do: its plan, resolved and checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use flows_bench::toys::Toy;
 use flows_core::train::Budget;
 use flows_report::record::Matching;
+use toml::Table;
 
+use super::flows::{FlowChoice, default_flows, flows};
+use super::plan_file::{FlowPlan, MatchPlan, PlanFile, TablePlan};
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
-use crate::config::{DataConfig, RunConfig};
-use crate::preset::{self, Preset};
+use crate::config::{DataConfig, RunConfig, contradiction};
 use crate::problem::{Problem, UserTable};
 
 /// Most seeds of a comparison.
@@ -21,106 +23,193 @@ const MOST_SEEDS: u64 = 1_000;
 /// A comparison, resolved and checked.
 pub(super) struct Plan {
     pub(super) problems: Vec<Problem>,
-    pub(super) presets: Vec<&'static Preset>,
+    pub(super) flows: Vec<FlowChoice>,
     pub(super) seeds: Vec<u64>,
     pub(super) matching: Matching,
     /// `quick` or `full`.
     pub(super) name: &'static str,
     pub(super) out: PathBuf,
-    /// Configs of seed 0, by problem and preset.
+    /// Configs of seed 0, by problem and flow.
     configs: Vec<Vec<RunConfig>>,
 }
 
-pub(super) fn plan(arguments: &Compare) -> Result<Plan> {
-    let (name, seconds, quick) = match arguments.budget {
-        BudgetName::Quick => ("quick", 14.0, true),
-        BudgetName::Full => ("full", 60.0, false),
+/// The plan that the arguments ask for, and the name of its budget.
+///
+/// # Errors
+/// [`Usage`] for arguments that contradict each other or the comparison that is resumed.
+pub(super) fn of_arguments(arguments: &Compare) -> Result<(PlanFile, &'static str)> {
+    let quick = arguments.budget != Some(BudgetName::Full);
+    let name = if quick { "quick" } else { "full" };
+    let asked = asked(arguments)?;
+    let Some(out) = arguments.out.as_ref().filter(|_| arguments.resume) else {
+        return Ok((with_defaults(asked, quick), name));
     };
-    let matching = matching(arguments, seconds)?;
-    if !(1..=MOST_SEEDS).contains(&arguments.seeds) {
-        let got = arguments.seeds;
-        bail!(Usage(format!("--seeds must be between 1 and {MOST_SEEDS}, got {got}")));
+    let path = out.join("plan.toml");
+    if !path.exists() {
+        if out.join("comparison.json").exists() {
+            let out = out.display();
+            bail!(Usage(format!(
+                "{out}: its comparison was written by an earlier release, without a plan.toml; name \
+                 another --out"
+            )));
+        }
+        return Ok((with_defaults(asked, quick), name));
     }
-    let mut problems: Vec<Problem> = if !arguments.problems.is_empty() {
-        unique(&arguments.problems, Problem::named)?
-    } else if !arguments.data.is_empty() {
-        Vec::new()
-    } else {
-        let few = [Toy::EightGaussians, Toy::Checkerboard, Toy::Pinwheel];
-        let kept = |p: &Problem| match p {
-            Problem::Toy(toy) => !quick || few.contains(toy),
-            Problem::Digits => !quick,
-            _ => true,
-        };
-        Problem::all().filter(kept).collect()
-    };
-    problems.extend(tables(arguments)?);
-    let presets = if arguments.flows.is_empty() {
-        preset::ALL.iter().filter(|preset| preset.quick).collect()
-    } else {
-        unique(&arguments.flows, |name| Preset::named(Some(name)))?
-    };
-    let out = folder(arguments)?;
-    let config = |problem: &Problem, preset: &&Preset| config(problem, preset, &matching);
-    let of_problem =
-        |problem: &Problem| presets.iter().map(|preset| config(problem, preset)).collect();
-    let configs = problems.iter().map(of_problem).collect::<Result<_>>()?;
-    let seeds = (0..arguments.seeds).collect();
-    Ok(Plan { problems, presets, seeds, matching, name, out, configs })
+    let before = PlanFile::read(&path)?;
+    let table = |plan: &PlanFile| Table::try_from(plan).context("the plan as TOML");
+    if let Some(problem) = contradiction(&table(&asked)?, &table(&before)?) {
+        let out = out.display();
+        bail!(Usage(format!("{out}: {problem}; leave it out, or name another --out")));
+    }
+    Ok((before, name))
 }
 
-impl Plan {
-    /// The config of a run.
-    pub(super) fn config(&self, problem: usize, preset: usize, seed: u64) -> RunConfig {
-        RunConfig { seed, ..self.configs[problem][preset].clone() }
+/// What the arguments say, and nothing more.
+fn asked(arguments: &Compare) -> Result<PlanFile> {
+    if let Some(path) = &arguments.plan {
+        return PlanFile::read(path);
     }
-}
-
-/// What the runs are given the same amount of; `seconds` where nothing is said.
-fn matching(arguments: &Compare, seconds: f64) -> Result<Matching> {
     for (given, name, mode) in [
         (arguments.parameters.is_some(), "parameters", Match::Parameters),
         (arguments.work.is_some(), "work", Match::Work),
     ] {
-        if given && arguments.matching != mode {
+        if given && arguments.matching != Some(mode) {
             bail!(Usage(format!("--{name} needs --match {name}")));
         }
     }
-    let budget = match (arguments.work, arguments.steps) {
-        (Some(work), _) => Budget::Work { work },
-        (None, Some(steps)) => Budget::Steps { steps },
-        (None, None) => Budget::Seconds { seconds: arguments.seconds.unwrap_or(seconds) },
-    };
-    budget.check().map_err(|error| Usage(error.to_string()))?;
-    if arguments.parameters == Some(0) {
-        bail!(Usage("--parameters must be at least 1, got 0".into()));
+    let mut config = DataConfig::default();
+    arguments.table.over(&mut config);
+    let table = |path: &PathBuf| TablePlan { path: path.clone(), config: config.clone() };
+    let flow = |flow: &String| FlowPlan { flow: flow.clone(), grid: arguments.set.clone() };
+    let mut flows: Option<Vec<FlowPlan>> = None;
+    if !arguments.flows.is_empty() {
+        flows = Some(arguments.flows.iter().map(flow).collect());
+    } else if !arguments.set.is_empty() {
+        let all = default_flows().into_iter();
+        flows = Some(all.map(|plan| FlowPlan { grid: arguments.set.clone(), ..plan }).collect());
     }
-    Ok(Matching { budget, parameters: arguments.parameters })
+    let Compare { seconds, steps, work, parameters, .. } = *arguments;
+    let matching = MatchPlan { seconds, steps, work, parameters };
+    Ok(PlanFile {
+        problems: (!arguments.problems.is_empty()).then(|| arguments.problems.clone()),
+        seeds: arguments.seeds,
+        matching: (matching != MatchPlan::default()).then_some(matching),
+        data: arguments.data.iter().map(table).collect(),
+        flows,
+    })
 }
 
-/// The preset's config under the comparison's budget and size. A toy's rows are fresh each step, so
-/// there is nothing to stop early for.
-fn config(problem: &Problem, preset: &Preset, matching: &Matching) -> Result<RunConfig> {
-    let mut config = RunConfig { budget: matching.budget, ..RunConfig::of(preset) };
-    if problem.toy().is_some() {
-        config.train = preset.train.clone();
+/// The plan with everything that a comparison is determined by.
+pub(super) fn with_defaults(asked: PlanFile, quick: bool) -> PlanFile {
+    let problems = asked.problems.unwrap_or_else(|| {
+        if asked.data.is_empty() { default_problems(quick) } else { Vec::new() }
+    });
+    let matching = asked.matching.unwrap_or_default();
+    let unlimited = matching.steps.or(matching.work).is_none();
+    let seconds = matching.seconds.or(unlimited.then_some(if quick { 14.0 } else { 60.0 }));
+    PlanFile {
+        problems: Some(problems),
+        seeds: asked.seeds.or(Some(1)),
+        matching: Some(MatchPlan { seconds, ..matching }),
+        flows: Some(asked.flows.unwrap_or_else(default_flows)),
+        ..asked
     }
+}
+
+fn default_problems(quick: bool) -> Vec<String> {
+    let few = [Toy::EightGaussians, Toy::Checkerboard, Toy::Pinwheel];
+    let kept = |problem: &Problem| match problem {
+        Problem::Toy(toy) => !quick || few.contains(toy),
+        Problem::Digits => !quick,
+        Problem::RedWine => true,
+        _ => false,
+    };
+    Problem::all().filter(kept).map(|problem| problem.name().to_owned()).collect()
+}
+
+impl Plan {
+    /// Resolves a plan; every name, key and value is read before anything trains.
+    ///
+    /// # Errors
+    /// [`Usage`] for what does not exist or fit; unusable tables.
+    pub(super) fn new(
+        file: &PlanFile,
+        name: &'static str,
+        (out, resume): (Option<&Path>, bool),
+    ) -> Result<Self> {
+        let matching = matching(file.matching.unwrap_or_default())?;
+        let seeds = file.seeds.unwrap_or(1);
+        if !(1..=MOST_SEEDS).contains(&seeds) {
+            bail!(Usage(format!("--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")));
+        }
+        let names = file.problems.as_deref().unwrap_or_default();
+        let mut problems = unique(names, Problem::named)?;
+        problems.extend(tables(&file.data)?);
+        if problems.is_empty() {
+            bail!(Usage("problems: expected at least one problem or table, got none".into()));
+        }
+        let flows = flows(file.flows.as_deref().unwrap_or_default())?;
+        if flows.is_empty() {
+            bail!(Usage("flows: expected at least one flow, got none".into()));
+        }
+        let out = folder(out, resume)?;
+        let config = |problem: &Problem, flow: &FlowChoice| config(problem, flow, &matching);
+        let of_problem =
+            |problem: &Problem| flows.iter().map(|flow| config(problem, flow)).collect();
+        let configs = problems.iter().map(of_problem).collect::<Result<_>>()?;
+        Ok(Self { problems, flows, seeds: (0..seeds).collect(), matching, name, out, configs })
+    }
+
+    /// The config of a run.
+    pub(super) fn config(&self, problem: usize, flow: usize, seed: u64) -> RunConfig {
+        RunConfig { seed, ..self.configs[problem][flow].clone() }
+    }
+}
+
+/// What the runs are given the same amount of.
+fn matching(plan: MatchPlan) -> Result<Matching> {
+    let budget = plan.budget(60.0)?;
+    budget.check().map_err(|error| Usage(error.to_string()))?;
+    if plan.parameters == Some(0) {
+        bail!(Usage("--parameters must be at least 1, got 0".into()));
+    }
+    if matches!(budget, Budget::Work { .. }) && plan.parameters.is_some() {
+        bail!(Usage("match: expected work or parameters, got both; leave one out".into()));
+    }
+    Ok(Matching { budget, parameters: plan.parameters })
+}
+
+/// The flow's config under the comparison's budget and size, built once so that what cannot be built
+/// is named before anything trains.
+fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<RunConfig> {
+    let mut config = RunConfig { budget: matching.budget, ..flow.config(problem)? };
+    if let Problem::File(table) = problem {
+        config.data = table.config().clone();
+    }
+    let sizes = (problem.dim(), problem.context_dim());
     if let Some(target) = matching.parameters {
-        config.flow = sized(&config, preset.name, (problem.dim(), problem.context_dim()), target)?;
+        config.flow = sized(&config, &flow.name, sizes, target)?;
     }
+    config.train.check().map_err(|error| Usage(format!("{}: train: {error}", flow.name)))?;
+    config
+        .build::<f32>(sizes.0, sizes.1)
+        .map_err(|error| Usage(format!("{} on {}: {error:#}", flow.name, problem.name())))?;
     Ok(config)
 }
 
 /// The user's tables, no two problems of one name.
-fn tables(arguments: &Compare) -> Result<Vec<Problem>> {
-    let mut config = DataConfig::default();
-    arguments.table.over(&mut config);
+fn tables(plans: &[TablePlan]) -> Result<Vec<Problem>> {
     let mut tables: Vec<Problem> = Vec::new();
-    for path in &arguments.data {
-        let table = UserTable::read(path, &config)?;
+    for TablePlan { path, config } in plans {
+        // Split and noise are part of the problem: the same for every flow and every seed.
+        let table = UserTable::read(path, (config, &[]), 0)?;
+        let path = path.display();
+        if table.name().is_empty() {
+            bail!(Usage(format!("{path}: expected a file name with letters or digits; rename it")));
+        }
         let same = |problem: &Problem| problem.name() == table.name();
         if tables.iter().any(same) || Problem::all().any(|problem| same(&problem)) {
-            let (path, name) = (path.display(), table.name());
+            let name = table.name();
             bail!(Usage(format!(
                 "{path}: there is another problem called {name}; rename the file"
             )));
@@ -140,15 +229,15 @@ fn unique<T>(names: &[String], named: impl Fn(&str) -> Result<T>) -> Result<Vec<
     names.iter().map(|name| named(name)).collect()
 }
 
-fn folder(arguments: &Compare) -> Result<PathBuf> {
-    if let Some(out) = &arguments.out {
-        if out.join("comparison.json").exists() && !arguments.resume {
+fn folder(out: Option<&Path>, resume: bool) -> Result<PathBuf> {
+    if let Some(out) = out {
+        if out.join("comparison.json").exists() && !resume {
             let path = out.display();
             bail!(Usage(format!(
                 "{path} holds a comparison; add --resume to finish it, or name another --out"
             )));
         }
-        return Ok(out.clone());
+        return Ok(out.to_owned());
     }
     let free = |path: &PathBuf| !path.exists();
     let numbered = (2..).map(|n| PathBuf::from(format!("results/compare-{n}")));

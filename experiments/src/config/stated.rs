@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::{RunConfig, Set, kind, merge, message, read_table, spelling};
 use crate::Usage;
 use crate::preset::Preset;
+use crate::problem::Problem;
 
 /// What a config is made from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,8 +20,8 @@ pub struct Stated<'a> {
     /// Name of the preset; else the file's key `preset` has it, else it is the one of the file's
     /// architecture, else the default one.
     pub preset: Option<&'a str>,
-    /// The density to fit; it stands over the file's own.
-    pub target: Option<KnownTarget>,
+    /// What is learned; it stands over the file's own `problem` or `target`.
+    pub problem: Option<&'a Problem>,
     /// Settings over the file.
     pub sets: &'a [Set],
 }
@@ -63,15 +64,9 @@ impl Stated<'_> {
             (None, None) => Preset::of_kind(kind(&over)).unwrap_or(Preset::named(None)?),
             (preset, _) => Preset::named(preset)?,
         };
-        let target =
-            match (self.target, over.remove("target")) {
-                (None, Some(named)) => Some(KnownTarget::deserialize(named).map_err(|error| {
-                    here(Usage(format!("target: {}", error.to_string().trim())))
-                })?),
-                (target, _) => target,
-            };
-        let under = target
-            .map_or_else(|| RunConfig::of(preset), |target| RunConfig::of_target(preset, target));
+        let own = own_problem(&mut over).map_err(here)?;
+        let problem = self.problem.or(own.as_ref());
+        let under = RunConfig::on(preset, problem);
         let under = Table::try_from(under).context("the preset as TOML")?;
         let mut base = under.clone();
         merge(&mut base, over.clone());
@@ -101,11 +96,32 @@ impl Stated<'_> {
             merge(&mut whole, over);
             over = whole;
         }
-        if let Some(target) = target {
-            over.insert("target".into(), Value::try_from(target).context("the target as TOML")?);
-        }
         let all = Table::try_from(&config).context("the config as TOML")?;
+        for key in ["target", "problem"].into_iter().filter(|_| problem.is_some()) {
+            if let Some(value) = all.get(key) {
+                over.insert(key.into(), value.clone());
+            }
+        }
         Ok(Resolved { stated: values_of(&over, &all), config, preset })
+    }
+}
+
+/// Takes out what a file says is learned.
+fn own_problem(over: &mut Table) -> Result<Option<Problem>, Usage> {
+    let target = match over.remove("target") {
+        None => None,
+        Some(named) => Some(
+            KnownTarget::deserialize(named)
+                .map_err(|error| Usage(format!("target: {}", error.to_string().trim())))?,
+        ),
+    };
+    match (over.remove("problem"), target) {
+        (None, target) => Ok(target.map(Problem::Target)),
+        (Some(Value::String(name)), None) => {
+            Ok(Some(Problem::named(&name).map_err(|error| Usage(format!("problem: {error}")))?))
+        }
+        (Some(_), Some(_)) => Err(Usage("problem: there is a target as well; drop one".into())),
+        (Some(other), None) => Err(Usage(format!("problem must be a name, got {other}"))),
     }
 }
 

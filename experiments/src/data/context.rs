@@ -71,14 +71,14 @@ pub fn width(columns: &[ContextColumn]) -> usize {
     columns.iter().map(ContextColumn::width).sum()
 }
 
-/// The conditioning features of a table that has exactly these columns, row by row.
+/// The conditioning features of values of exactly these columns, row by row.
 ///
 /// # Errors
 /// A value that the training rows did not allow for, with its row.
-pub fn features(columns: &[ContextColumn], table: &Table) -> Result<Vec<f64>> {
-    let mut features = Vec::with_capacity(table.rows() * width(columns));
-    for row in 0..table.rows() {
-        for (column, &value) in columns.iter().zip(table.row(row)) {
+pub fn features(columns: &[ContextColumn], values: &[f64]) -> Result<Vec<f64>> {
+    let mut features = Vec::new();
+    for (row, values) in values.chunks_exact(columns.len().max(1)).enumerate() {
+        for (column, &value) in columns.iter().zip(values) {
             let place = || format!("row {row} (from 0), context {}", column.name());
             column.push(value, &mut features).with_context(place)?;
         }

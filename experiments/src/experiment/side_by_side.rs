@@ -7,8 +7,9 @@ use anyhow::{Result, bail};
 use flows_report::record::About;
 
 use super::Experiment;
-use crate::cli::{BudgetName, Compare, Match, Run, TableArguments};
-use crate::config::Dequantise;
+use crate::cli::Run;
+use crate::compare::plan_file::{FlowPlan, MatchPlan, PlanFile, TablePlan};
+use crate::config::{DataConfig, Dequantise};
 use crate::{Usage, compare};
 
 /// What is trained on what.
@@ -88,27 +89,21 @@ impl SideBySide {
         }
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let [quick, full] = self.seconds;
-        let comparison = Compare {
-            budget: if arguments.quick { BudgetName::Quick } else { BudgetName::Full },
-            problems: names(self.problems),
-            data: arguments.data.clone(),
-            table: TableArguments {
-                dequantise: (!arguments.data.is_empty()).then_some(Dequantise::Integers),
-                ..TableArguments::default()
-            },
-            flows: names(self.flows),
-            set: Vec::new(),
-            seeds: if arguments.quick { 1 } else { self.seeds },
-            matching: Match::Seconds,
-            parameters: None,
-            work: None,
-            seconds: Some(if arguments.quick { quick } else { full }),
-            steps: None,
-            out: Some(out),
-            resume: arguments.resume,
+        let seconds = Some(if arguments.quick { quick } else { full });
+        let flow = |&flow: &&str| FlowPlan { flow: flow.to_owned(), grid: Vec::new() };
+        let config = DataConfig { dequantise: Dequantise::Integers, ..DataConfig::default() };
+        let table = |path: &PathBuf| TablePlan { path: path.clone(), config: config.clone() };
+        let plan = PlanFile {
+            problems: Some(names(self.problems)),
+            seeds: Some(if arguments.quick { 1 } else { self.seeds }),
+            matching: Some(MatchPlan { seconds, ..MatchPlan::default() }),
+            data: arguments.data.iter().map(table).collect(),
+            flows: Some(self.flows.iter().map(flow).collect()),
         };
+        let budget = if arguments.quick { "quick" } else { "full" };
         let [title, review, method] =
             [experiment.title, self.review, self.method].map(str::to_owned);
-        compare::run(&comparison, Some(About { title, review, method }))
+        let place = (budget, Some(out.as_path()), arguments.resume);
+        compare::run(&plan, place, Some(About { title, review, method }))
     }
 }

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
 use crate::config::{Resolved, RunConfig, Set, Setting, Stated, TableFile, contradiction, support};
+use crate::problem::Problem;
 use crate::run::RunFolder;
 
 /// The config from the run's folder, or from file, preset and flags.
@@ -54,7 +55,11 @@ fn budget(arguments: &Fit) -> Result<Option<Budget>> {
 fn asked(arguments: &Fit) -> Result<Resolved> {
     let sets: Vec<Set> = arguments.set.iter().map(Setting::single).collect::<Result<_, _>>()?;
     let (file, preset) = (arguments.config.as_deref(), arguments.flow.as_deref());
-    let mut asked = Stated { file, preset, target: arguments.target, sets: &sets }.read()?;
+    let problem = match (&arguments.problem, arguments.target) {
+        (Some(name), _) => Some(Problem::named(name)?),
+        (None, target) => target.map(Problem::Target),
+    };
+    let mut asked = Stated { file, preset, problem: problem.as_ref(), sets: &sets }.read()?;
     let config = &mut asked.config;
     config.seed = arguments.seed.unwrap_or(config.seed);
     config.precision = arguments.precision.unwrap_or(config.precision);

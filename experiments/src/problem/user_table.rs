@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use flows_bench::table::{self, Dequantisation, Table};
 
-use crate::Usage;
-use crate::config::{DataConfig, Dequantise};
+use crate::config::{DataConfig, Dequantise, Support};
 use crate::data::TableData;
 
 /// A table read from a file and prepared.
@@ -19,30 +18,28 @@ pub struct UserTable {
 }
 
 impl UserTable {
-    /// Reads a file and prepares it; a random split without a seed gets seed 0, and so does the
-    /// noise: they are part of the problem, the same for every flow and every seed of a run.
+    /// Reads a file and prepares it; `seed` is that of a random split without a seed of its own, and
+    /// of the noise.
     ///
     /// # Errors
-    /// An unusable file or columns; [`Usage`] if nothing of its name can be used for a folder.
-    pub fn read(path: &Path, config: &DataConfig) -> Result<Self> {
+    /// An unusable file or columns.
+    pub fn read(
+        path: &Path,
+        (config, supports): (&DataConfig, &[Support]),
+        seed: u64,
+    ) -> Result<Self> {
         let title = path.display().to_string();
-        let name = name(path);
-        if name.is_empty() {
-            bail!(Usage(format!(
-                "{title}: expected a file name with letters or digits; rename it"
-            )));
-        }
         let mut config = config.clone();
-        config.seed_split(0);
+        config.seed_split(seed);
         let table = table::read(path)?;
-        let data = TableData::new(&table, &title, (&config, &[]), 0)?;
+        let data = TableData::new(&table, &title, (&config, supports), seed)?;
         if config.dequantise == Dequantise::None {
             warn_of_integers(&table, &data.record.columns, "add --dequantise integers")?;
         }
-        Ok(Self { name, title, config, data })
+        Ok(Self { name: name(path), title, config, data })
     }
 
-    /// Name of folders: that of the file without its endings.
+    /// Name of folders: that of the file without its ending; empty if nothing of it can be used.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -50,6 +47,11 @@ impl UserTable {
     /// Name for readers: the path.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What was done to it.
+    pub fn config(&self) -> &DataConfig {
+        &self.config
     }
 
     /// What `compare` is told to have it.
@@ -74,10 +76,7 @@ fn name(path: &Path) -> String {
 }
 
 /// A column of integers has no density: a flow that finds that out gains likelihood without bound.
-///
-/// # Errors
-/// Those of reading the table's columns.
-pub fn warn_of_integers(table: &Table, columns: &[String], advice: &str) -> Result<()> {
+fn warn_of_integers(table: &Table, columns: &[String], advice: &str) -> Result<()> {
     let all: Vec<usize> = (0..table.rows()).collect();
     let found = Dequantisation::integers(table, &all)?.columns;
     let names: Vec<&str> = found

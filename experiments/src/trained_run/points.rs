@@ -26,7 +26,7 @@ pub(super) fn read(path: &Path, of_context: Option<&Path>, data: &RunData) -> Re
         (Some(path), _) => given(rows, path, data),
         (None, []) => Ok(rows),
         (None, columns) => {
-            let features = context_features(&data.context, &table.select_columns(columns)?);
+            let features = context_features(&data.context, table.select_columns(columns)?.values());
             Ok(rows.given(features.with_context(|| name)?, data.context_dim()))
         }
     }
@@ -60,7 +60,7 @@ impl Contexts {
         }
         let columns = locate(&table, &name, &data.context_names(), &data.table_columns)?;
         let table = table.select_columns(&columns)?;
-        let features = context_features(&data.context, &table).with_context(|| name)?;
+        let features = context_features(&data.context, table.values()).with_context(|| name)?;
         Ok(Self { table, features })
     }
 

@@ -82,6 +82,8 @@ fn a_comparison_repeats_exactly_and_its_report_can_be_written_again_from_its_fil
         let json = place.json(&format!("a/runs/8gaussians/{flow}/seed-0/summary.json"));
         assert_eq!(json["nll_nats"].as_f64(), Some(number("nll_nats")));
     }
+    let kl = |row| value(row, "kl_nats").parse::<f64>().unwrap();
+    its_pair_is_the_difference_of_the_divergences(&place, kl(0) - kl(1));
     let report = place.text("a/report.html");
     assert!(!report.contains("http://") || report.contains("http://www.w3.org/"));
     for word in ["8gaussians", "Real NVP", "FFJORD", "<svg", "</html>"] {
@@ -94,6 +96,24 @@ fn a_comparison_repeats_exactly_and_its_report_can_be_written_again_from_its_fil
     assert!(place.text("a/report.html") == report);
     a_damaged_comparison_is_reported_as_far_as_it_goes(&place);
     what_is_finished_is_kept_on_resuming(&place, line);
+}
+
+fn its_pair_is_the_difference_of_the_divergences(place: &Place, difference: f64) {
+    let pairs = place.text("a/pairs.csv");
+    assert_eq!(pairs, place.text("b/pairs.csv"));
+    let [pair] = &csv::Reader::from_reader(pairs.as_bytes())
+        .into_deserialize()
+        .collect::<Result<Vec<flows_report::record::Pair>, _>>()
+        .unwrap()[..]
+    else {
+        panic!("one pair of two flows: {pairs}");
+    };
+    let names = [&pair.problem, &pair.flow, &pair.against].map(|name| &name[..]);
+    assert_eq!(names, ["8gaussians", "real-nvp", "ffjord"]);
+    assert_eq!((pair.rows, pair.seeds), (100_000, 1));
+    // Means of 1e5 numbers below 100: their rounding is at most 1e5 eps x 100.
+    assert!((pair.difference_nats - difference).abs() < 1e5 * f64::EPSILON * 100.0, "{pair:?}");
+    assert!(pair.paired_standard_error.unwrap() > 0.0);
 }
 
 fn a_damaged_comparison_is_reported_as_far_as_it_goes(place: &Place) {

@@ -22,8 +22,14 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
     let line = "fit small.toml --steps 40 --seed 7 --precision f64 --data g.csv --out a/run";
     let shown = place.succeeds(line);
     assert_says(&shown, &["negative log-likelihood", "40 steps", "a/run"]);
-    let promised =
-        ["checkpoint.safetensors", "config.toml", "data.json", "metrics.csv", "model.safetensors"];
+    let promised = [
+        "checkpoint.safetensors",
+        "config.toml",
+        "data.json",
+        "metrics.csv",
+        "model.safetensors",
+        "test_log_prob.npy",
+    ];
     let files = place.files("a/run");
     assert!(promised.iter().all(|name| files.iter().any(|file| file == name)), "{files:?}");
     let config: toml::Table = place.text("a/run/config.toml").parse().unwrap();
@@ -48,9 +54,73 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
     let summary = repeatable(&place, "a/run");
     assert_eq!((&summary["steps"], &summary["dim"]), (&40.into(), &2.into()));
     assert_eq!((&summary["status"], &summary["precision"]), (&"finished".into(), &"f64".into()));
+    assert_eq!(summary["stop"], "budget");
     assert!(summary["nll_standard_error"].as_f64().unwrap() > 0.0, "{summary}");
+    both_units_and_the_rows_agree(&place, &metrics, &summary);
     let columns = &place.json("a/run/data.json")["columns"];
     assert_eq!(*columns, serde_json::json!(["length", "weight"]));
+}
+
+/// Nats in the table's own units are those of standardised columns plus the logarithms of the scales.
+fn both_units_and_the_rows_agree(place: &Place, metrics: &str, summary: &serde_json::Value) {
+    let scales = &place.json("a/run/data.json")["standardiser"]["scale"];
+    let scales = scales.as_array().unwrap().iter().map(|scale| scale.as_f64().unwrap().ln());
+    let log_scale: f64 = scales.sum();
+    let number = |name: &str| summary[name].as_f64().unwrap();
+    let apart = number("nll_nats") - number("nll_standardised_nats") - log_scale;
+    // A few roundings of numbers below 10.
+    assert!(apart.abs() < 1e-13, "{apart:e}");
+    let mut reader = csv::Reader::from_reader(metrics.as_bytes());
+    let rows: Vec<flows_report::record::MetricsRow> =
+        reader.deserialize().collect::<Result<_, _>>().unwrap();
+    for row in &rows {
+        let train = row.train_nats.unwrap() - row.train_standardised_nats.unwrap();
+        assert!((train - log_scale).abs() < 1e-13, "{row:?}");
+        let validation = row.validation_nats.zip(row.validation_standardised_nats);
+        assert!(validation.is_none_or(|(a, b)| (a - b - log_scale).abs() < 1e-13), "{row:?}");
+    }
+    assert!(rows.iter().any(|row| row.validation_nats.is_some()));
+    let bytes = place.bytes("a/run/test_log_prob.npy");
+    let rows: Vec<f64> = npyz::NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap();
+    assert_eq!(rows.len(), 60);
+    let mean = rows.iter().sum::<f64>() / 60.0;
+    assert!((mean + number("nll_nats")).abs() < 1e-12, "{mean}");
+}
+
+#[test]
+fn a_run_that_runs_out_of_patience_is_finished_and_says_when_and_why() {
+    let place = Place::new();
+    place.gaussian("g.csv", 200);
+    // Steps of this size make validation worse sooner or later.
+    let wild = "preset = \"real-nvp\"\n[train]\npatience = 1\nvalidate_every = 1\n\
+        [train.optimiser]\nlearning_rate = 0.1\n";
+    place.write("wild.toml", wild);
+    let shown = place.succeeds("fit wild.toml --steps 500 --data g.csv --out run");
+    let summary = place.json("run/summary.json");
+    assert_eq!((&summary["status"], &summary["stop"]), (&"finished".into(), &"early_stop".into()));
+    let steps = summary["steps"].as_u64().unwrap();
+    assert!(steps < 500, "{steps}");
+    let said =
+        format!("stopped early at step {steps}: validation had not improved for 1 validation");
+    assert_says(&shown, &[&said]);
+}
+
+#[test]
+fn the_error_of_one_test_row_is_unknown() {
+    let place = Place::new();
+    place.gaussian("nine.csv", 9);
+    let shown = place.succeeds("fit --flow real-nvp --steps 3 --data nine.csv --out run");
+    assert_says(&shown, &["+- unknown nats a row"]);
+    assert!(place.json("run/summary.json")["nll_standard_error"].is_null());
+    place.succeeds("compare --data nine.csv --flows real-nvp,maf --steps 3 --out out");
+    let report = place.text("out/report.html");
+    assert!(
+        report.contains("± unknown") && report.contains("1 test row, which has no standard error")
+    );
+    assert!(!report.contains(">best<") && !report.contains(">tied<"));
+    let pairs = place.text("out/pairs.csv");
+    let row: Vec<&str> = pairs.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!((row[..3].join(","), &row[4..]), ("nine,real-nvp,maf".into(), &["", "1", "1"][..]));
 }
 
 #[test]

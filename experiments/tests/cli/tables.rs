@@ -1,6 +1,5 @@
 //! Tables that cannot be used, at each command that takes one.
 
-use experiments::Usage;
 use experiments::config::DataConfig;
 use experiments::problem::UserTable;
 
@@ -156,10 +155,9 @@ fn a_table_is_called_like_its_file_as_far_as_a_folder_can_be() {
         [("my table.csv", "my-table"), (".hidden.csv", "hidden"), ("a.b.csv", "a-b")]
     {
         place.gaussian(file, 20);
-        let table = UserTable::read(&place.path(file), &DataConfig::default()).unwrap();
+        let table = UserTable::read(&place.path(file), (&DataConfig::default(), &[]), 0).unwrap();
         assert_eq!(table.name(), name);
     }
     place.gaussian("-.csv", 20);
-    let refused = UserTable::read(&place.path("-.csv"), &DataConfig::default()).unwrap_err();
-    assert!(refused.is::<Usage>() && refused.to_string().contains("rename it"), "{refused:#}");
+    assert_says(&place.fails(2, "compare --data -.csv --steps 1 --out out"), &["rename it"]);
 }

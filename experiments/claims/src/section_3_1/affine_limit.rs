@@ -96,7 +96,10 @@ fn flexible() -> [(&'static str, Arc<dyn TransformerConfig>); 3] {
     [
         ("one rational-quadratic spline", RationalQuadraticConfig(spline).shared()),
         ("one deep sigmoidal map", DeepSigmoidalConfig { units: 8 }.shared()),
-        ("one sum of squares", SumOfSquaresConfig { polynomials: 3, degree: 2 }.shared()),
+        (
+            "one sum of squares",
+            SumOfSquaresConfig { polynomials: 3, degree: 2, ..Default::default() }.shared(),
+        ),
     ]
 }
 

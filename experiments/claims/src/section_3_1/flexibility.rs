@@ -156,7 +156,7 @@ fn ladder() -> [Rung; 9] {
     let spline = |bins| SplineConfig { bins, bound: 5.0, ..SplineConfig::default() };
     [
         (AFFINE, AffineConfig::default().shared()),
-        (SQUARES, SumOfSquaresConfig { polynomials: 6, degree: 3 }.shared()),
+        (SQUARES, SumOfSquaresConfig { polynomials: 6, degree: 3, ..Default::default() }.shared()),
         ("Bernstein polynomial", BernsteinConfig { degree: 22, bound: 5.0 }.shared()),
         ("quadratic spline", QuadraticSplineConfig(spline(12)).shared()),
         ("cubic spline", CubicSplineConfig(spline(12)).shared()),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use flows_core::train::write_atomically;
 
 use super::figures::Figures;
-use super::gather::{Results, gather};
+use super::gather::{ProblemResults, Results, gather};
 use super::{date, guide, page, problem, table, verdict};
 use crate::figure::escape;
 use crate::record::{Family, Folder};
@@ -21,10 +21,24 @@ pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
     let results = gather(&folder)?;
     let mut figures = Figures::of(dir, &results.comparison)?;
     let html = render(&folder, &results, &mut figures)?;
+    write_pairs(dir, &results)?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())
         .with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
+}
+
+/// Writes the differences between flows whose test rows can be paired.
+fn write_pairs(dir: &Path, results: &Results) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut rows = results.problems.iter().flat_map(ProblemResults::pairs).peekable();
+    if rows.peek().is_none() {
+        return Ok(());
+    }
+    rows.try_for_each(|row| writer.serialize(row))?;
+    let path = dir.join("pairs.csv");
+    let bytes = writer.into_inner().context("writing CSV")?;
+    write_atomically(&path, &bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 fn render(folder: &Folder, results: &Results, figures: &mut Figures) -> Result<String> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use self::data::{Noise, ROWS, write_arrays};
 use crate::record::{
     Accuracy, Audit, Comparison, Exactness, Family, Flow, Host, MetricsRow, Problem, ProblemKind,
-    RunSummary, Started, Status, summary_csv,
+    RunSummary, Started, Status, Stop, summary_csv,
 };
 
 const WINE: &str = "fixed acidity,volatile acidity,citric acid,residual sugar,chlorides,free SO2,\
@@ -36,6 +36,8 @@ pub(super) fn comparison(flows: usize) -> Comparison {
         title: (*title).into(),
         family: *family,
         description: (*description).into(),
+        group: None,
+        settings: Vec::new(),
     };
     let host = Host { cpu: "Example CPU 3000".into(), cores: 2 };
     Comparison {
@@ -69,11 +71,15 @@ fn toy(name: &str, title: &str, entropy: f64, error: f64) -> Problem {
         table: None,
         dim: 2,
         columns: Vec::new(),
+        context: Vec::new(),
+        pictures: Vec::new(),
         window: Some([-4.0, 4.0, -4.0, 4.0]),
         entropy_nats: Some(entropy),
         entropy_error: Some(error),
-        test_rows: 100_000,
+        test_rows: ROWS as u64,
         training_rows: None,
+        warnings: Vec::new(),
+        unbounded: false,
     }
 }
 
@@ -85,11 +91,15 @@ fn wine() -> Problem {
         table: None,
         dim: 11,
         columns: WINE.split(',').map(String::from).collect(),
+        context: Vec::new(),
+        pictures: Vec::new(),
         window: None,
         entropy_nats: None,
         entropy_error: None,
         test_rows: ROWS as u64,
         training_rows: Some(20_000),
+        warnings: Vec::new(),
+        unbounded: false,
     }
 }
 
@@ -126,7 +136,8 @@ fn write_run(folder: &Path, problem: &Problem, run: &RunSummary, index: usize) {
         metrics.serialize(row).unwrap();
     }
     metrics.flush().unwrap();
-    if run.status == Status::Finished {
+    if let Some(nll) = run.nll_nats {
+        data::write_log_prob(folder, nll, run.seed * 100 + index as u64);
         write_arrays(folder, problem, blur(index), "density.npy");
         if problem.dim == 2 {
             data::write_transport(folder);
@@ -161,6 +172,7 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         steps: Some(if slow { 912 } else { 5210 } + 13 * seed),
         nll_nats: known(problem.entropy_nats.map_or(loss, |floor| floor + kl)),
         nll_standard_error: known(if table { 0.083 } else { 0.0031 }),
+        nll_standardised_nats: known(loss - 4.2).filter(|_| table),
         kl_nats: toy(kl),
         kl_standard_error: toy(0.000_62),
         normalisation: toy(0.9993 - 0.001 * blur(index)),
@@ -183,7 +195,8 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         log_prob_rate_standard_error: known(0.02 * rate),
         sample_rate_standard_error: known(0.03 * rate),
         audit: (!diverged).then(|| audit(index)),
-        on_target: None,
+        stop: (!diverged).then_some(Stop::Budget),
+        ..RunSummary::default()
     }
 }
 
@@ -221,6 +234,8 @@ fn curve(run: &RunSummary, index: usize) -> Vec<MetricsRow> {
             learning_rate: Some(1e-3),
             gradient_norm: Some(0.3 + 0.1 * noise.uniform()),
             evaluations: Some(i as f64 * 13.0),
+            train_standardised_nats: None,
+            validation_standardised_nats: None,
         }
     };
     (0..rows).map(row).collect()

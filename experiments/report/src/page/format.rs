@@ -7,7 +7,7 @@ use crate::figure;
 pub(super) const UNKNOWN: &str = "–";
 
 /// `0.0123 ± 0.0004` or `411 000 ± 60 000`: the error to one digit, or two if the first is 1, and the
-/// value as far.
+/// value as far. An exact value has no error behind it, an error that is not known is `unknown`.
 pub(super) fn estimate(estimate: Value) -> String {
     match estimate.error {
         Some(error) if error >= 100.0 => {
@@ -21,7 +21,8 @@ pub(super) fn estimate(estimate: Value) -> String {
             let decimals = error_decimals(error);
             format!("{} ± {error:.decimals$}", fixed(estimate.value, decimals))
         }
-        _ => number(estimate.value),
+        Some(_) => number(estimate.value),
+        None => format!("{} ± unknown", number(estimate.value)),
     }
 }
 
@@ -64,6 +65,12 @@ pub(super) fn short(value: f64) -> String {
 /// An error or a tolerance: two digits and a power of ten.
 pub(super) fn small(value: f64) -> String {
     if value == 0.0 { "0".into() } else { figure::scientific(value) }
+}
+
+/// A difference: with its sign, and its error.
+pub(super) fn difference(difference: Value) -> String {
+    let sign = if difference.value > 0.0 { "+" } else { "" };
+    format!("{sign}{}", estimate(difference))
 }
 
 /// A whole number with its digits in groups of three.
@@ -120,6 +127,7 @@ mod tests {
         assert_eq!(with_error(-0.0004, 0.02), "0.00 ± 0.02");
         assert_eq!(with_error(1234.5, 31.0), "1234 ± 31");
         assert_eq!(with_error(2.0, 0.0), "2.000");
+        assert_eq!(estimate(Value { value: 2.0, error: None }), "2.000 ± unknown");
         assert_eq!(with_error(411_234.0, 60_300.0), "410\u{202f}000 ± 60\u{202f}000");
         assert_eq!(with_error(45_432.0, 178.0), "45\u{202f}430 ± 180");
     }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::differences::Differences;
 use super::number::{self, Number};
 use super::value::Value;
 use crate::figure::Look;
@@ -21,6 +22,7 @@ pub(super) struct Results {
 pub(super) struct ProblemResults {
     pub(super) problem: Problem,
     pub(super) flows: Vec<FlowResults>,
+    pub(super) differences: Differences,
 }
 
 /// The runs of one flow on one problem.
@@ -134,9 +136,10 @@ pub(super) fn gather(folder: &Folder) -> Result<Results> {
         Ok(rows) => (rows, Vec::new()),
         Err(error) => (Vec::new(), vec![format!("{error:#}")]),
     };
-    let problems = comparison.problems.iter().map(|problem| ProblemResults {
-        problem: problem.clone(),
-        flows: flows(folder, &comparison, problem, &rows),
+    let problems = comparison.problems.iter().map(|problem| {
+        let flows = flows(folder, &comparison, problem, &rows);
+        let differences = Differences::of(folder, problem, &flows);
+        ProblemResults { problem: problem.clone(), flows, differences }
     });
     Ok(Results { problems: problems.collect(), notes, comparison: comparison.clone() })
 }

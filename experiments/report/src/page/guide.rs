@@ -10,7 +10,7 @@ use crate::record::Comparison;
 use flows_core::train::Budget;
 
 /// Terms of the tables, each with its meaning.
-const TERMS: [(&str, &str); 14] = [
+const TERMS: [(&str, &str); 15] = [
     (
         "KL",
         "Kullback-Leibler divergence from the truth to the flow: the mean of log p*(x) − log q(x) over \
@@ -19,8 +19,17 @@ const TERMS: [(&str, &str); 14] = [
     ),
     (
         "NLL",
-        "Negative log-likelihood: the mean of −log q(x) over held-out rows, natural logarithm. For a \
-         toy density it cannot fall below the entropy, and KL is what is left above it.",
+        "Negative log-likelihood: the mean of −log q(x) over held-out rows, natural logarithm. Own units: \
+         of the data as they are. Standardised: of features less their mean and over their standard \
+         deviation, as papers print it; the two differ by the sum of the logarithms of these deviations. \
+         For a toy density it cannot fall below the entropy, and KL is what is left above it.",
+    ),
+    (
+        "Difference of two flows",
+        "With d the log-density of a test row under the other flow less that under the first: the mean of \
+         d over rows and the seeds that both finished. Its standard error is the root of the sum of two \
+         squares: the standard error over rows of d averaged over seeds, and the standard error over \
+         seeds of d averaged over rows (0 for one seed). What is hard for both flows cancels in d.",
     ),
     (
         "Normalisation",
@@ -79,7 +88,8 @@ const TERMS: [(&str, &str); 14] = [
     ),
     (
         "Status",
-        "finished: trained for its budget and evaluated. diverged: a loss or parameter became \
+        "finished: trained for its budget and evaluated; stopped early: before that, because validation \
+         had stopped improving, which is a finished run too. diverged: a loss or parameter became \
          non-finite. stopped: interrupted. failed: ended by an error. Only finished runs enter means.",
     ),
 ];
@@ -99,7 +109,9 @@ pub(super) fn section(results: &Results) -> String {
          <p>± is a standard error. For one run it is that of the mean over held-out rows. A mean over \
          {SEEDS_FOR_SPREAD} or more seeds has the standard error over seeds; with two seeds, whose \
          spread is often small by chance, it is the larger of that and the error of a single run. \
-         Held-out rows are the same for all flows.</p>\n<dl>\n{terms}</dl>\n</section>\n",
+         Held-out rows are the same for all flows, so that a difference of two flows has an error of its \
+         own, mostly smaller than those of the two means. One held-out row has no standard error: ± \
+         unknown.</p>\n<dl>\n{terms}</dl>\n</section>\n",
         matched(comparison),
         threads(comparison.threads),
         consequence(comparison),

@@ -6,6 +6,7 @@ use super::number::{self, Number};
 use super::ranking::{Rank, ranks};
 use super::table::scrolling;
 use super::value::Value;
+use super::warnings::UNBOUNDED;
 use crate::figure::escape;
 use crate::record::Family;
 
@@ -19,6 +20,13 @@ struct Contest {
     unit: &'static str,
     of: fn(Measure) -> &'static Number,
     more_is_better: bool,
+}
+
+impl Contest {
+    /// Whether it is about likelihoods, which are paired row by row.
+    fn is_likelihood(&self) -> bool {
+        self.unit == " nats"
+    }
 }
 
 const CONTESTS: [Contest; 4] = [
@@ -59,65 +67,83 @@ const CONTESTS: [Contest; 4] = [
     },
 ];
 
-/// The outcome of a contest: flows in order, the best first, and how many share the lead.
+/// The outcome of a contest: flows in order, the best first, each with whether it leads.
 struct Outcome<'a> {
     contest: &'a Contest,
-    measure: Measure,
-    ranked: Vec<(&'a FlowResults, Value)>,
-    leaders: usize,
+    results: &'a ProblemResults,
+    ranked: Vec<Ranked<'a>>,
+}
+
+struct Ranked<'a> {
+    flow: &'a FlowResults,
+    /// Its place among the flows of the problem.
+    index: usize,
+    value: Value,
+    /// Whether it is best, tied, or alone.
+    leads: bool,
 }
 
 impl<'a> Outcome<'a> {
     fn of(contest: &'a Contest, results: &'a ProblemResults) -> Self {
-        let measure = results.measure();
-        let known = |flow: &'a FlowResults| {
-            let estimate = flow.over_seeds((contest.of)(measure))?;
-            // A count has no error.
-            Some((flow, Value { error: estimate.error.or(Some(0.0)), ..estimate }))
-        };
-        let mut ranked: Vec<_> = results.flows.iter().filter_map(known).collect();
+        let number = (contest.of)(results.measure());
+        let values: Vec<_> = results.flows.iter().map(|flow| flow.over_seeds(number)).collect();
         let sign = if contest.more_is_better { -1.0 } else { 1.0 };
-        ranked.sort_by(|a, b| (sign * a.1.value).total_cmp(&(sign * b.1.value)));
-        let signed = |(_, e): &(_, Value)| Some(Value { value: sign * e.value, ..*e });
-        let ranks = ranks(&ranked.iter().map(signed).collect::<Vec<_>>());
-        let leads = |rank: &&Rank| **rank != Rank::Unmarked;
-        let leaders = ranks.iter().filter(leads).count().max(ranked.len().min(1));
-        Self { contest, measure, ranked, leaders }
+        let ranks = if contest.is_likelihood() {
+            results.ranks()
+        } else {
+            let signed: Vec<_> = values.iter().map(|value| Some(sign * (*value)?.value)).collect();
+            ranks(&signed, |flow, against| {
+                let difference = values.get(flow)?.as_ref()?.less(values.get(against)?.as_ref()?);
+                Some(Value { value: sign * difference.value, ..difference })
+            })
+        };
+        let flows = results.flows.iter().zip(values).zip(ranks).enumerate();
+        let known = |(index, ((flow, value), rank)): (usize, ((&'a FlowResults, _), Rank))| {
+            Some(Ranked { flow, index, value: value?, leads: rank != Rank::Unmarked })
+        };
+        let mut ranked: Vec<_> = flows.filter_map(known).collect();
+        ranked.sort_by(|a, b| (sign * a.value.value).total_cmp(&(sign * b.value.value)));
+        let is_ranked = !(contest.is_likelihood() && results.problem.unbounded);
+        if let [alone] = ranked.as_mut_slice() {
+            alone.leads = is_ranked;
+        }
+        Self { contest, results, ranked }
     }
 
     /// The flows that are best or tied.
-    fn leaders(&self) -> &[(&'a FlowResults, Value)] {
-        &self.ranked[..self.leaders]
+    fn leaders(&self) -> impl Iterator<Item = &Ranked<'a>> {
+        self.ranked.iter().filter(|ranked| ranked.leads)
     }
 
-    /// The family that leads, none where both do.
+    /// The family that leads, none where both do or nobody does.
     fn family(&self) -> Option<Family> {
-        let first = self.leaders().first()?.0.flow.family;
-        self.leaders().iter().all(|(flow, _)| flow.flow.family == first).then_some(first)
+        let first = self.leaders().next()?.flow.flow.family;
+        self.leaders().all(|leader| leader.flow.flow.family == first).then_some(first)
     }
 
     /// Such as `FFJORD (continuous, 0.030 ± 0.001 nats) has the lowest KL divergence; the best finite
     /// flow, Real NVP, is 0.25 ± 0.01 nats above it.`
     fn sentence(&self) -> Option<String> {
-        let (first, best) = self.ranked.first()?;
-        let family = first.flow.family;
-        let named = |(flow, estimate): &(&FlowResults, Value)| {
+        let best = self.ranked.first()?;
+        let named = |ranked: &Ranked<'_>| {
             format!(
                 "{} ({}, {})",
-                escape(&flow.flow.title),
-                flow.flow.family,
-                value(estimate, self.contest.unit)
+                escape(&ranked.flow.flow.title),
+                ranked.flow.flow.family,
+                value(&ranked.value, self.contest.unit)
             )
         };
-        let names: Vec<String> = self.leaders().iter().map(named).collect();
-        let prize = (self.contest.prize)(self.measure);
+        let names: Vec<String> = self.leaders().map(named).collect();
+        let prize = (self.contest.prize)(self.results.measure());
         let mut sentence = match names.as_slice() {
+            [] => return Some(self.nobody(prize)),
             [one] => format!("{one} has {prize}"),
             many => format!("{} are tied for {prize}", listed(many)),
         };
-        let rival = self.ranked.iter().find(|(flow, _)| flow.flow.family != family);
-        if let (Some((flow, other)), Some(leading)) = (rival, self.family()) {
-            let title = escape(&flow.flow.title);
+        let family = best.flow.flow.family;
+        let rival = self.ranked.iter().find(|ranked| ranked.flow.flow.family != family);
+        if let (Some(other), Some(leading)) = (rival, self.family()) {
+            let title = escape(&other.flow.flow.title);
             sentence += &format!(
                 "; the {} {} flow, {title}, {}",
                 self.contest.first,
@@ -128,31 +154,41 @@ impl<'a> Outcome<'a> {
         Some(sentence + ".")
     }
 
+    /// Why flows with values have no leader.
+    fn nobody(&self, prize: &str) -> String {
+        if self.contest.is_likelihood() && self.results.problem.unbounded {
+            return format!("Nobody has {prize}: {UNBOUNDED}.");
+        }
+        format!(
+            "Who has {prize} cannot be said: the standard errors of the differences are unknown."
+        )
+    }
+
     /// How far `other` is behind `best`: a difference of nats, a ratio of anything else.
-    fn distance(&self, best: &Value, other: &Value) -> String {
-        if self.contest.unit == " nats" {
-            let error = best.error.zip(other.error).map(|(a, b)| a.hypot(b));
-            let gap = Value { value: other.value - best.value, error };
-            return format!("is {} nats above it", format::estimate(gap));
+    fn distance(&self, best: &Ranked<'_>, other: &Ranked<'_>) -> String {
+        if self.contest.is_likelihood() {
+            let gap = self.results.difference(other.index, best.index);
+            let gap = gap.map_or_else(|| "an unknown number of".to_owned(), format::estimate);
+            return format!("is {gap} nats above it");
         }
         let ratio = |a: &Value, b: &Value| {
-            let relative = |e: &Value| e.error.unwrap_or(0.0) / e.value;
+            let relative = |e: &Value| Some(e.error? / e.value);
             let value = a.value / b.value;
-            let error = Some(value * relative(a).hypot(relative(b)));
+            let error = relative(a).zip(relative(b)).map(|(a, b)| value * a.hypot(b));
             format::estimate(Value { value, error })
         };
         if self.contest.more_is_better {
-            format!("is {} times slower", ratio(best, other))
+            format!("is {} times slower", ratio(&best.value, &other.value))
         } else {
-            format!("has {} times as many", ratio(other, best))
+            format!("has {} times as many", ratio(&other.value, &best.value))
         }
     }
 }
 
 fn value(estimate: &Value, unit: &str) -> String {
-    match estimate.error.filter(|error| *error > 0.0) {
-        None => format!("{}{unit}", format::count(estimate.value)),
-        Some(_) => format!("{}{unit}", format::estimate(*estimate)),
+    match estimate.error {
+        Some(0.0) => format!("{}{unit}", format::count(estimate.value)),
+        _ => format!("{}{unit}", format::estimate(*estimate)),
     }
 }
 
@@ -188,15 +224,15 @@ pub(super) fn section(results: &Results) -> String {
 fn row(results: &ProblemResults) -> String {
     let cells = CONTESTS.iter().map(|contest| {
         let outcome = Outcome::of(contest, results);
-        let named = |(flow, estimate): &(&FlowResults, Value)| {
+        let named = |ranked: &Ranked<'_>| {
             format!(
                 "<div>{}<span class=\"sub\">{}, {}</span></div>",
-                escape(&flow.flow.title),
-                flow.flow.family,
-                value(estimate, contest.unit)
+                escape(&ranked.flow.flow.title),
+                ranked.flow.flow.family,
+                value(&ranked.value, contest.unit)
             )
         };
-        let names: Vec<String> = outcome.leaders().iter().map(named).collect();
+        let names: Vec<String> = outcome.leaders().map(named).collect();
         format!("<td>{}</td>", if names.is_empty() { "–".into() } else { names.join("") })
     });
     let problem = &results.problem;
@@ -224,7 +260,8 @@ fn overall(results: &Results) -> String {
         let outcomes: Vec<_> =
             results.problems.iter().map(|problem| Outcome::of(contest, problem)).collect();
         let lead = |family| outcomes.iter().filter(|o| o.family() == Some(family)).count();
-        let shared = outcomes.iter().filter(|o| o.family().is_none() && o.leaders > 0).count();
+        let led = outcomes.iter().filter(|o| o.leaders().next().is_some());
+        let shared = led.filter(|o| o.family().is_none()).count();
         format!(
             "{}: finite {}, continuous {}, both {shared}",
             contest.head,

@@ -8,7 +8,7 @@ use crate::record::{Audit, RunSummary};
 pub(super) struct Number {
     /// Name with its unit.
     pub(super) head: &'static str,
-    /// Its value with a standard error where one is known; absent where it was not measured.
+    /// Its value with its standard error, 0 for what is exact; absent where it was not measured.
     pub(super) of: fn(&RunSummary) -> Option<Value>,
     over_seeds: OverSeeds,
     /// The value as text, without its error.
@@ -57,7 +57,7 @@ fn count(value: Option<u64>) -> Option<Value> {
 }
 
 fn exact(value: Option<f64>) -> Option<Value> {
-    Value::new(value, None)
+    Value::new(value, Some(0.0))
 }
 
 fn audit(run: &RunSummary, field: fn(&Audit) -> Option<f64>) -> Option<Value> {
@@ -67,8 +67,13 @@ fn audit(run: &RunSummary, field: fn(&Audit) -> Option<f64>) -> Option<Value> {
 pub(super) static KL: Number =
     Number::mean("KL (nats)", |run| Value::new(run.kl_nats, run.kl_standard_error), format::number);
 pub(super) static NLL: Number = Number::mean(
-    "NLL (nats)",
+    "NLL, own units (nats)",
     |run| Value::new(run.nll_nats, run.nll_standard_error),
+    format::number,
+);
+static NLL_STANDARDISED: Number = Number::mean(
+    "NLL, standard\u{ad}ised (nats)",
+    |run| Value::new(run.nll_standardised_nats, run.nll_standard_error),
     format::number,
 );
 pub(super) static PARAMETERS: Number =
@@ -100,9 +105,10 @@ pub(super) static SAMPLE_RATE: Number = Number::mean(
 );
 
 /// Columns of the tables of results.
-pub(super) static RESULTS: [&Number; 13] = [
+pub(super) static RESULTS: [&Number; 14] = [
     &KL,
     &NLL,
+    &NLL_STANDARDISED,
     &PARAMETERS,
     &TRAIN_SECONDS,
     &STEPS,

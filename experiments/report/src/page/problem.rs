@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::figures::Figures;
 use super::gather::{FlowResults, ProblemResults};
 use super::value::Value;
-use super::{cost, format, gallery, learning, table, transport};
+use super::{cost, format, gallery, learning, table, transport, warnings};
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
 
@@ -19,10 +19,11 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
+        warnings::section(results),
         gallery::section(folder, results, figures)?,
         transport::section(folder, results, figures)?,
         learning::section(folder, results, figures)?,
@@ -36,6 +37,8 @@ pub(super) fn section(
 fn facts(problem: &Problem) -> String {
     let kind = match problem.kind {
         ProblemKind::Toy => "Toy density",
+        ProblemKind::Conditional => "Conditional density",
+        ProblemKind::Target => "Density without data",
         ProblemKind::Table => "Table",
     };
     let training = match problem.training_rows {
@@ -43,8 +46,8 @@ fn facts(problem: &Problem) -> String {
         None => "fresh draws for every batch".into(),
     };
     // An error that no figure of the report could show is none.
-    let error = problem.entropy_error.filter(|error| *error > 1e-4);
-    let entropy = match Value::new(problem.entropy_nats, error) {
+    let error = problem.entropy_error.filter(|error| *error > 1e-4).unwrap_or(0.0);
+    let entropy = match Value::new(problem.entropy_nats, Some(error)) {
         Some(entropy) => format!("; entropy of the truth {} nats", format::estimate(entropy)),
         None => "; the true density is not known".into(),
     };
@@ -81,11 +84,16 @@ fn remarks(results: &ProblemResults) -> String {
 
 fn remarks_on(flow: &FlowResults) -> Vec<String> {
     let mut remarks = flow.losses();
+    remarks.extend(flow.finished().filter_map(early_stop));
     if let Some(run) = flow.finished().next() {
         remarks.extend(accuracy(run));
         remarks.extend(window(run));
     }
     remarks
+}
+
+fn early_stop(run: &RunSummary) -> Option<String> {
+    Some(format!("seed {} {}", run.seed, run.stopped_early()?))
 }
 
 fn accuracy(run: &RunSummary) -> Option<String> {

@@ -169,7 +169,7 @@ fn measures(id: &str, measures: &[Measure]) -> String {
             (_, true) => "<span class=\"mark best\">holds</span>".into(),
             (_, false) => "<span class=\"mark\">fails</span>".into(),
         };
-        let estimate = Value { value: measure.value, error: measure.standard_error };
+        let estimate = Value { value: measure.value, error: measure.standard_error.or(Some(0.0)) };
         format!(
             "<tr><th scope=\"row\">{}</th><td class=\"number\" data-value=\"{}\">{}</td><td>{}</td>\
              <td>{mark}</td><td class=\"words\">{}</td></tr>\n",

@@ -5,22 +5,28 @@ use super::gather::{FlowResults, ProblemResults, Results, Run};
 use super::number::{AUDITS, Number, RESULTS};
 use super::value::Value;
 use crate::figure::escape;
+use crate::record::Stop;
 
 /// A table with one row for each flow of a problem: means over its finished runs.
 pub(super) fn of_problem(results: &ProblemResults) -> String {
     let caption = format!(
         "{}: means over finished runs ± standard error; of the round-trip error, the solver \
-         error (tolerance halved) and the trace noise (one row, training's estimate), the largest.",
-        escape(&results.problem.title)
+         error (tolerance halved) and the trace noise (one row, training's estimate), the largest. \
+         Above the lowest: the difference to the flow with the lowest {} ± the standard error of that \
+         difference.",
+        escape(&results.problem.title),
+        results.measure().name(),
     );
     let id = format!("table-{}", results.problem.name);
-    let rows = results.flows.iter().map(|flow| {
+    let rows = results.flows.iter().enumerate().map(|(index, flow)| {
         let finished = flow.finished().count();
         let log_det = flow.finished().next().map(log_det).unwrap_or_default();
         let status = format!("{finished} of {} done", flow.runs.len());
-        of_flow(flow, &RESULTS) + &words(&log_det) + &words(&status)
+        let above = above(results.above_lowest(index));
+        of_flow(flow, &above, &RESULTS) + &words(&log_det) + &words(&status)
     });
-    table(&id, &caption, &["Flow"], &RESULTS, &["Log-det", "Status"], rows)
+    let before = ["Flow", "Above the lowest (nats)"];
+    table(&id, &caption, &before, &RESULTS, &["Log-det", "Status"], rows)
 }
 
 /// The audits of the flows of a problem, the worst over seeds.
@@ -32,7 +38,7 @@ pub(super) fn of_audits(results: &ProblemResults) -> String {
         escape(&results.problem.title)
     );
     let id = format!("audits-{}", results.problem.name);
-    let rows = results.flows.iter().map(|flow| of_flow(flow, &AUDITS));
+    let rows = results.flows.iter().map(|flow| of_flow(flow, "", &AUDITS));
     table(&id, &caption, &["Flow"], &AUDITS, &[], rows)
 }
 
@@ -60,7 +66,11 @@ fn runs<'a>(problem: &'a str, flow: &'a FlowResults) -> impl Iterator<Item = Str
 
 fn of_run(run: &Run) -> String {
     let (log_det, status) = match &run.summary {
-        Ok(summary) => (log_det(summary), summary.status.to_string()),
+        Ok(summary) => {
+            let early = summary.stop == Some(Stop::EarlyStop);
+            let early = if early { ", stopped early" } else { "" };
+            (log_det(summary), format!("{}{early}", summary.status))
+        }
         Err(_) => (String::new(), "no result".into()),
     };
     let summary = run.summary.as_ref().ok();
@@ -68,11 +78,18 @@ fn of_run(run: &Run) -> String {
     numbers.collect::<String>() + &words(&log_det) + &words(&status)
 }
 
-fn of_flow(flow: &FlowResults, columns: &[&Number]) -> String {
+fn of_flow(flow: &FlowResults, before: &str, columns: &[&Number]) -> String {
     let (title, family) = (escape(&flow.flow.title), flow.flow.family);
     let numbers = columns.iter().map(|number| cell(number, flow.over_seeds(number)));
-    format!("<th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>")
+    format!("<th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>{before}")
         + &numbers.collect::<String>()
+}
+
+/// A difference to the lowest.
+fn above(difference: Option<Value>) -> String {
+    let Some(known) = difference else { return format!("<td class=\"number\">{UNKNOWN}</td>") };
+    let text = format::difference(known);
+    format!("<td class=\"number\" data-value=\"{}\">{text}</td>", known.value)
 }
 
 /// Such as `exact, f32`.
@@ -81,12 +98,12 @@ fn log_det(run: &crate::record::RunSummary) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// A value with its error, where it has one.
+/// A value with its error, unless it is exact.
 fn cell(number: &Number, value: Option<Value>) -> String {
     let Some(known) = value else { return format!("<td class=\"number\">{UNKNOWN}</td>") };
-    let text = match known.error.filter(|error| *error > 0.0) {
-        Some(_) => format::estimate(known),
-        None => (number.text)(known.value),
+    let text = match known.error {
+        Some(0.0) => (number.text)(known.value),
+        _ => format::estimate(known),
     };
     format!("<td class=\"number\" data-value=\"{}\">{text}</td>", known.value)
 }

@@ -1,5 +1,7 @@
 //! The report of a made-up comparison, checked against the files it was written from.
 
+mod doubts;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};

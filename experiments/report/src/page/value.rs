@@ -1,6 +1,6 @@
 //! A number with its standard error, and means over seeds.
 
-/// A value and its standard error, where one is known.
+/// A value and its standard error: 0 for what is exact, none where it is not known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Value {
     pub(super) value: f64,
@@ -20,27 +20,32 @@ impl Value {
     /// Mean of one estimate for each seed.
     ///
     /// Its error is the standard error over seeds; with one seed that seed's own error, with two the
-    /// larger of both.
+    /// larger of both. It is not known where that of a seed is not.
     pub(super) fn over_seeds(seeds: &[Self]) -> Option<Self> {
         let n = seeds.len() as f64;
         let value = mean(seeds.iter().map(|seed| seed.value))?;
         let squares = seeds.iter().map(|seed| (seed.value - value).powi(2)).sum::<f64>();
         let spread = (squares / (n - 1.0) / n).sqrt();
-        let own = mean(seeds.iter().filter_map(|seed| seed.error));
-        let error = match seeds.len() {
+        let own: Option<Vec<f64>> = seeds.iter().map(|seed| seed.error).collect();
+        let own = own.and_then(|errors| mean(errors.into_iter()));
+        let error = own.map(|own| match seeds.len() {
             1 => own,
-            count if count < SEEDS_FOR_SPREAD => Some(own.unwrap_or(0.0).max(spread)),
-            _ => Some(spread),
-        };
+            count if count < SEEDS_FOR_SPREAD => own.max(spread),
+            _ => spread,
+        });
         Some(Self { value, error })
     }
 
-    /// Whether `self` is lower than `other` by more than two standard errors of the difference.
-    pub(super) fn clearly_below(&self, other: &Self) -> bool {
-        match (self.error, other.error) {
-            (Some(a), Some(b)) => other.value - self.value > 2.0 * a.hypot(b),
-            _ => false,
-        }
+    /// `self` less `other`, of which it is independent.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        let error = self.error.zip(other.error).map(|(a, b)| a.hypot(b));
+        Self { value: self.value - other.value, error }
+    }
+
+    /// Whether a difference is above zero by more than two standard errors; unknown where its error
+    /// is.
+    pub(super) fn clearly_positive(&self) -> Option<bool> {
+        Some(self.value > 2.0 * self.error?)
     }
 }
 
@@ -80,10 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn below_needs_two_combined_errors() {
-        assert!(estimate(1.0, 0.3).clearly_below(&estimate(2.01, 0.4)));
-        assert!(!estimate(1.0, 0.3).clearly_below(&estimate(1.99, 0.4)));
+    fn above_needs_two_combined_errors() {
+        let above = |value: f64| estimate(value, 0.4).less(&estimate(1.0, 0.3)).clearly_positive();
+        assert_eq!([above(2.01), above(1.99)], [Some(true), Some(false)]);
         let unknown = Value { value: 9.0, error: None };
-        assert!(!estimate(1.0, 0.3).clearly_below(&unknown));
+        assert_eq!(unknown.less(&estimate(1.0, 0.3)).clearly_positive(), None);
+        // The error of a mean is not known where that of a seed is not, however many there are.
+        let seeds = [unknown, estimate(1.0, 0.1), estimate(2.0, 0.1)];
+        assert_eq!(Value::over_seeds(&seeds), Some(Value { value: 4.0, error: None }));
     }
 }

@@ -1,4 +1,4 @@
-//! Rank-two arrays from NPY files.
+//! Arrays of rank one and two from NPY files.
 
 use std::io::Read;
 
@@ -45,6 +45,18 @@ impl Matrix {
     pub fn column(&self, index: usize) -> impl Iterator<Item = f64> + '_ {
         self.values.iter().skip(index).step_by(self.columns.max(1)).copied()
     }
+}
+
+/// Reads an array of rank one, f32 or f64.
+///
+/// # Errors
+/// When the header or the data are malformed, or the array has another rank or type.
+pub(super) fn vector(reader: impl Read) -> Result<Vec<f64>> {
+    let file = NpyFile::new(reader).context("the NPY header is malformed")?;
+    if file.shape().len() != 1 {
+        bail!("expected an array of rank 1, got shape {:?}", file.shape());
+    }
+    read_numbers(file)
 }
 
 fn read_numbers<R: Read>(file: NpyFile<R>) -> Result<Vec<f64>> {
@@ -99,7 +111,9 @@ mod tests {
     fn a_vector_or_a_cut_file_is_refused() {
         let vector = npy(Order::C, &[3], &[0., 1., 2.]);
         assert!(Matrix::from_npy(&vector[..]).unwrap_err().to_string().contains("rank 2"));
+        assert_eq!(super::vector(&vector[..]).unwrap(), [0.0, 1.0, 2.0]);
         let matrix = npy(Order::C, &[2, 2], &[0., 1., 2., 3.]);
         assert!(Matrix::from_npy(&matrix[..matrix.len() - 3]).is_err());
+        assert!(super::vector(&matrix[..]).unwrap_err().to_string().contains("rank 1"));
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
-use super::{Comparison, Matrix, MetricsRow, RunSummary, read_summaries};
+use super::{Comparison, Matrix, MetricsRow, RunSummary, array, read_summaries};
 
 /// The folder of one comparison. Errors name files relative to it.
 #[derive(Clone, Debug)]
@@ -92,6 +92,15 @@ impl Folder {
     /// When the file is missing or malformed.
     pub fn transport(&self, run: RunKey<'_>) -> Result<Matrix> {
         self.matrix(&run.path("transport.npy"))
+    }
+
+    /// Reads the log-densities that one run gives to the test rows, in nats of the data's own units.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn test_log_prob(&self, run: RunKey<'_>) -> Result<Vec<f64>> {
+        let path = run.path("test_log_prob.npy");
+        array::vector(self.open(&path)?).with_context(|| format!("cannot read {}", path.display()))
     }
 
     fn open(&self, path: &Path) -> Result<BufReader<File>> {

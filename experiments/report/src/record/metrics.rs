@@ -13,10 +13,18 @@ pub struct MetricsRow {
     pub step: u64,
     /// Wall-clock seconds of training so far.
     pub seconds: f64,
-    /// Negative log-likelihood of the training batch.
+    /// Negative log-likelihood of the training batch, in the data's own units. Files without
+    /// `train_standardised_nats` are older and have it standardised.
     pub train_nats: Option<f64>,
-    /// Negative log-likelihood of the validation rows, on the steps that measure it.
+    /// Negative log-likelihood of the validation rows, in the data's own units, on the steps that
+    /// measure it.
     pub validation_nats: Option<f64>,
+    /// `train_nats` of standardised features.
+    #[serde(default)]
+    pub train_standardised_nats: Option<f64>,
+    /// `validation_nats` of standardised features.
+    #[serde(default)]
+    pub validation_standardised_nats: Option<f64>,
     /// Learning rate.
     pub learning_rate: Option<f64>,
     /// Norm of the gradient before clipping.

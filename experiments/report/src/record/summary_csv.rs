@@ -9,7 +9,7 @@ use super::{RunSummary, Status};
 
 /// Columns in order: fields of [`RunSummary`], after `audit.` those of its [`Audit`](super::Audit).
 /// The head of a column is its last part.
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 33] = [
     "problem",
     "flow",
     "family",
@@ -41,10 +41,12 @@ const COLUMNS: [&str; 31] = [
     "audit.lipschitz",
     "audit.inverse_lipschitz",
     "audit.condition_median",
+    "nll_standardised_nats",
+    "stop",
 ];
 
 /// Columns of words; all others are numbers.
-const WORDS: [&str; 4] = ["problem", "flow", "family", "status"];
+const WORDS: [&str; 5] = ["problem", "flow", "family", "status", "stop"];
 
 fn head(column: &str) -> &str {
     column.strip_prefix("audit.").unwrap_or(column)

@@ -1,0 +1,107 @@
+//! Differences between the flows of a problem, paired by rows and seeds where the files allow it.
+
+use super::gather::{FlowResults, ProblemResults};
+use super::value::Value;
+use crate::paired::{Paired, Scores};
+use crate::record::{Folder, Pair, Problem, RunKey};
+
+/// Each flow of a problem against each other one.
+#[derive(Debug)]
+pub(super) struct Differences {
+    /// First flow, second flow, what the first loses against the second; the first comes earlier.
+    pairs: Vec<(usize, usize, Paired)>,
+    /// What keeps some pair from being compared row by row.
+    obstacles: Vec<String>,
+}
+
+impl Differences {
+    /// Compares all flows by the log-densities that their finished runs left of the test rows.
+    pub(super) fn of(folder: &Folder, problem: &Problem, flows: &[FlowResults]) -> Self {
+        let mut obstacles = Vec::new();
+        let scores: Vec<Scores> =
+            flows.iter().map(|flow| scores(folder, problem, flow, &mut obstacles)).collect();
+        let mut pairs = Vec::new();
+        for (first, flow) in scores.iter().enumerate() {
+            for (second, against) in scores.iter().enumerate().skip(first + 1) {
+                match Paired::of(flow, against) {
+                    Some(pair) => pairs.push((first, second, pair)),
+                    None if obstacles.is_empty() => obstacles.extend(apart(flows, [first, second])),
+                    None => {}
+                }
+            }
+        }
+        Self { pairs, obstacles }
+    }
+
+    fn paired(&self, flow: usize, against: usize) -> Option<Paired> {
+        let of = |a, b| self.pairs.iter().find(|(i, j, _)| (*i, *j) == (a, b)).map(|(.., p)| *p);
+        of(flow, against).or_else(|| Some(of(against, flow)?.reversed()))
+    }
+
+    /// That some differences are not paired as far as they could be, and why.
+    pub(super) fn unpaired(&self) -> Option<String> {
+        let first = self.obstacles.first()?;
+        let others = match self.obstacles.len() - 1 {
+            0 => String::new(),
+            count => format!(" (and {count} more)"),
+        };
+        Some(format!(
+            "Some differences have the error of unpaired rows, which is larger, or leave out seeds: \
+             {first}{others}"
+        ))
+    }
+}
+
+/// Two flows that both finished and still have nothing in common.
+fn apart(flows: &[FlowResults], pair: [usize; 2]) -> Option<String> {
+    let [first, second] = pair.map(|index| flows.get(index));
+    let (first, second) = (first?, second?);
+    first.finished().next().and(second.finished().next())?;
+    let titles = format!("{} and {}", first.flow.title, second.flow.title);
+    Some(format!("{titles} have no seed in common with finite log-densities of the same rows"))
+}
+
+/// What the finished runs of a flow left, as far as it can be read.
+fn scores(
+    folder: &Folder,
+    problem: &Problem,
+    flow: &FlowResults,
+    obstacles: &mut Vec<String>,
+) -> Scores {
+    let mut scores = Scores::default();
+    for run in flow.finished() {
+        let key = RunKey { problem: &problem.name, flow: &flow.flow.name, seed: run.seed };
+        match folder.test_log_prob(key) {
+            Ok(log_prob) => scores.add(run.seed, log_prob),
+            Err(error) => obstacles.push(format!("{error:#}")),
+        }
+    }
+    scores
+}
+
+impl ProblemResults {
+    /// What the flow at `flow` loses against the one at `against` in what they are ranked by; where
+    /// rows cannot be paired, with the error of independent estimates.
+    pub(super) fn difference(&self, flow: usize, against: usize) -> Option<Value> {
+        if let Some(pair) = self.differences.paired(flow, against) {
+            return Some(Value { value: pair.difference, error: pair.standard_error });
+        }
+        let mean = |index: usize| self.flows.get(index)?.mean(self.measure());
+        Some(mean(flow)?.less(&mean(against)?))
+    }
+
+    /// The rows of `pairs.csv`.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
+        self.differences.pairs.iter().filter_map(|&(flow, against, pair)| {
+            Some(Pair {
+                problem: self.problem.name.clone(),
+                flow: self.flows.get(flow)?.flow.name.clone(),
+                against: self.flows.get(against)?.flow.name.clone(),
+                difference_nats: pair.difference,
+                paired_standard_error: pair.standard_error,
+                rows: pair.rows as u64,
+                seeds: pair.seeds as u64,
+            })
+        })
+    }
+}

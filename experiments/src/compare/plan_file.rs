@@ -1,0 +1,199 @@
+//! The plan of a comparison as a file says it: what is trained on what, and for how long.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use flows_core::train::Budget;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::Usage;
+use crate::config::{DataConfig, Setting, line_of};
+
+/// `plan.toml`: everything that a comparison is determined by. A comparison writes its own, from which
+/// it is resumed; `compare PLAN.toml` reads one.
+///
+/// | key | default | meaning |
+/// |---|---|---|
+/// | `problems` | those of `--budget`, unless there are `data` | names of problems and targets |
+/// | `data` | none | tables: paths, or tables of a `path` and what `[data]` of a config has |
+/// | `flows` | the default ones | presets and config files: names, or tables of a `flow` and its `grid` |
+/// | `seeds` | 1 | number of seeds, counted from 0 |
+/// | `match` | the seconds of `--budget` | what every run is given the same amount of |
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// Problems and targets by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<String>>,
+    /// Number of seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u64>,
+    /// What every run is given the same amount of.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<MatchPlan>,
+    /// Tables of the user's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<TablePlan>,
+    /// Flows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<Vec<FlowPlan>>,
+}
+
+/// What every run is given the same amount of: one of seconds, steps and work, and a size where flows
+/// are scaled to one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchPlan {
+    /// Seconds of training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Optimiser steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Network passes and evaluations of vector fields times rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<u64>,
+    /// Weights of each flow, within a tenth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+}
+
+impl MatchPlan {
+    /// The budget; `seconds` where it says nothing.
+    ///
+    /// # Errors
+    /// [`Usage`] for several of them.
+    pub fn budget(self, seconds: f64) -> Result<Budget, Usage> {
+        match (self.seconds, self.steps, self.work) {
+            (None, None, None) => Ok(Budget::Seconds { seconds }),
+            (Some(seconds), None, None) => Ok(Budget::Seconds { seconds }),
+            (None, Some(steps), None) => Ok(Budget::Steps { steps }),
+            (None, None, Some(work)) => Ok(Budget::Work { work }),
+            _ => Err(Usage("match: expected one of seconds, steps and work, got several".into())),
+        }
+    }
+}
+
+/// A table of the user's, with what is done to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TablePlan {
+    /// Its path.
+    pub path: PathBuf,
+    /// What is done to it.
+    #[serde(flatten)]
+    pub config: DataConfig,
+}
+
+impl<'de> Deserialize<'de> for TablePlan {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Path(PathBuf),
+            Table(Table),
+        }
+        match Written::deserialize(from)? {
+            Written::Path(path) => Ok(Self { path, config: DataConfig::default() }),
+            Written::Table(mut table) => {
+                let Some(Value::String(path)) = table.remove("path") else {
+                    return Err(serde::de::Error::custom("data: expected a path"));
+                };
+                let config = DataConfig::deserialize(table).map_err(serde::de::Error::custom)?;
+                Ok(Self { path: path.into(), config })
+            }
+        }
+    }
+}
+
+/// A preset or a config file, with values of its settings to go through.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowPlan {
+    /// Name of a preset or path of a config file.
+    pub flow: String,
+    /// Settings with their values; several make a grid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "grid")]
+    pub grid: Vec<Setting>,
+}
+
+/// A grid is a table of keys with lists of values, in the order of the file.
+mod grid {
+    use super::{Deserialize, Serialize, Setting, Table, Value};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        grid: &[Setting],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let entry = |setting: &Setting| (setting.key.clone(), Value::Array(setting.values.clone()));
+        grid.iter().map(entry).collect::<Table>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Setting>, D::Error> {
+        let table = Table::deserialize(from)?;
+        let mut settings = Vec::new();
+        flatten("", table, &mut settings);
+        Ok(settings)
+    }
+
+    /// `flow.bins = [4, 8]` without quotes is a table in a table.
+    fn flatten(at: &str, table: Table, settings: &mut Vec<Setting>) {
+        for (key, value) in table {
+            let key = if at.is_empty() { key } else { format!("{at}.{key}") };
+            match value {
+                Value::Table(inner) if !inner.contains_key("kind") => {
+                    flatten(&key, inner, settings);
+                }
+                Value::Array(values) if !values.is_empty() => {
+                    settings.push(Setting { key, values });
+                }
+                value => settings.push(Setting { key, values: vec![value] }),
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FlowPlan {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            flow: String,
+            #[serde(default, with = "grid")]
+            grid: Vec<Setting>,
+        }
+        match Value::deserialize(from)? {
+            Value::String(flow) => Ok(Self { flow, grid: Vec::new() }),
+            other => {
+                let Fields { flow, grid } =
+                    Fields::deserialize(other).map_err(serde::de::Error::custom)?;
+                Ok(Self { flow, grid })
+            }
+        }
+    }
+}
+
+impl PlanFile {
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// The system's reason; [`Usage`] for an unknown key or a value that does not fit.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot be read; check the path", path.display()))?;
+        toml::from_str(&text).map_err(|error| {
+            let (line, name) = (line_of(&error, &text), path.display());
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            Usage(format!("{name}, line {line}: {message}")).into()
+        })
+    }
+
+    /// As the file has it.
+    ///
+    /// # Errors
+    /// What cannot be written as TOML.
+    pub fn text(&self) -> Result<String> {
+        toml::to_string(self).context("writing the plan as TOML")
+    }
+}

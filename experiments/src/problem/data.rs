@@ -1,0 +1,198 @@
+//! Rows to train, validate and test on.
+
+use anyhow::Result;
+use flows_bench::conditional::ConditionalToy;
+use flows_bench::table::{EveryTenth, SplitRule, Table};
+use flows_bench::toys::Toy;
+use flows_core::tensor::cast;
+use flows_core::train::{Minibatch, SamplerSource, Source, TableSource};
+use flows_core::{Real, Stream, stream};
+
+use super::row;
+use crate::data::{ContextColumn, RunData, TableData, context_features};
+use crate::rows::Rows;
+
+/// Held-out draws of a known density that reported numbers are means over.
+pub const TEST_DRAWS: usize = 100_000;
+
+/// Its held-out draws for learning curves.
+const VALIDATION_DRAWS: usize = 4_096;
+
+/// Rows to validate and test on, and where to get rows to train on.
+#[derive(Debug)]
+pub struct ProblemData {
+    /// Validation rows, in the flow's units as all.
+    pub validation: Rows,
+    /// What to add to a mean negative log-likelihood of the validation rows, so that it is in the
+    /// data's own units, and where the density is known varies only by the flow and not by the
+    /// draws: their own mean log-density plus the entropy.
+    pub validation_offset: f64,
+    /// Test rows.
+    pub test: Rows,
+    /// What to add to the log-density of each test row, so that it is in the data's own units.
+    pub test_log_det: Vec<f64>,
+    /// True log-density of the test rows, where it is known.
+    pub test_log_density: Option<Vec<f64>>,
+    /// Mean of what is added to a log-density for the data's own units.
+    pub log_det: f64,
+    /// What was done to the data, and their columns.
+    pub record: RunData,
+    training: Training,
+    seed: u64,
+}
+
+/// Where rows to train on come from.
+#[derive(Debug)]
+enum Training {
+    Rows(Rows),
+    Toy(Toy),
+    Conditional(ConditionalToy),
+}
+
+impl ProblemData {
+    /// Draws of a density in the plane.
+    ///
+    /// # Errors
+    /// Never.
+    pub(super) fn of_toy(toy: Toy, seed: u64) -> Result<Self> {
+        let draw = |rows: usize, rng: &mut Stream| Rows::new(toy.sample(rows, rng), 2);
+        let log_density = |x: &[f64], _: &[f64]| toy.log_density(row(x));
+        let names = [["x0", "x1"].map(str::to_owned).to_vec(), Vec::new()];
+        Self::known(draw, (log_density, toy.entropy().nats), names, (Training::Toy(toy), seed))
+    }
+
+    /// Draws of a conditional density, with the contexts that they are given.
+    ///
+    /// # Errors
+    /// Never.
+    pub(super) fn of_conditional(toy: ConditionalToy, seed: u64) -> Result<Self> {
+        let draw = |rows: usize, rng: &mut Stream| {
+            let (values, context) = toy.sample(rows, rng);
+            Rows::new(values, toy.dim()).given(context, toy.context_dim())
+        };
+        let log_density = |x: &[f64], c: &[f64]| toy.log_density(x, c);
+        let names = [toy.columns(), toy.context_columns()];
+        let training = Training::Conditional(toy);
+        Self::known(draw, (log_density, toy.entropy().nats), names, (training, seed))
+    }
+
+    fn known(
+        draw: impl Fn(usize, &mut Stream) -> Rows,
+        (log_density, entropy): (impl Fn(&[f64], &[f64]) -> f64, f64),
+        [columns, contexts]: [Vec<String>; 2],
+        (training, seed): (Training, u64),
+    ) -> Result<Self> {
+        // The same held-out draws for every flow and every seed.
+        let test = draw(TEST_DRAWS, &mut stream(0, "test"));
+        let validation = draw(VALIDATION_DRAWS, &mut stream(0, "validation"));
+        let log_densities =
+            |rows: &Rows| -> Vec<f64> { rows.iter().map(|(x, c)| log_density(x, c)).collect() };
+        let mean = log_densities(&validation).iter().sum::<f64>() / VALIDATION_DRAWS as f64;
+        let test_log_density = Some(log_densities(&test));
+        let context = match contexts.len() {
+            0 => Vec::new(),
+            width => {
+                let values = validation.context_values().to_vec();
+                let all: Vec<usize> = (0..VALIDATION_DRAWS).collect();
+                ContextColumn::fit(&Table::new(contexts, width, values)?, &all)?
+            }
+        };
+        let record = RunData::of_columns(columns, context)?;
+        Ok(Self {
+            validation: record.with_features(validation)?,
+            validation_offset: mean + entropy,
+            test_log_density,
+            test_log_det: vec![0.0; TEST_DRAWS],
+            test: record.with_features(test)?,
+            log_det: 0.0,
+            record,
+            training,
+            seed,
+        })
+    }
+
+    /// A table that comes along.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub(super) fn built_in(table: &Table, seed: u64) -> Result<Self> {
+        let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;
+        Ok(Self::of_table(TableData::plain(table, &split)?, seed))
+    }
+
+    /// A table that is ready to train on.
+    #[must_use]
+    pub fn of_table(data: TableData, seed: u64) -> Self {
+        let count = data.validation_log_det.len() as f64;
+        let log_det = data.validation_log_det.iter().sum::<f64>() / count;
+        Self {
+            validation: data.validation,
+            validation_offset: -log_det,
+            test: data.test,
+            test_log_det: data.test_log_det,
+            test_log_density: None,
+            log_det,
+            record: data.record,
+            training: Training::Rows(data.training),
+            seed,
+        }
+    }
+
+    /// Number of features.
+    pub fn dim(&self) -> usize {
+        self.test.dim()
+    }
+
+    /// Number of conditioning features.
+    pub fn context_dim(&self) -> usize {
+        self.test.context_dim()
+    }
+
+    /// Number of rows to train on; `None` where every batch is drawn anew.
+    pub fn training_rows(&self) -> Option<usize> {
+        match &self.training {
+            Training::Rows(rows) => Some(rows.count()),
+            Training::Toy(_) | Training::Conditional(_) => None,
+        }
+    }
+
+    /// Draws, row by row, moved to the data's own units.
+    ///
+    /// # Errors
+    /// Values that do not fill whole rows.
+    pub fn in_own_units(&self, mut draws: Vec<f64>) -> Result<Vec<f64>> {
+        self.record.units.undo(&mut draws)?;
+        Ok(draws)
+    }
+
+    /// Where training gets its minibatches.
+    ///
+    /// # Errors
+    /// [`flows_core::Error::Dimension`] without training rows.
+    pub fn source<E: Real>(&self) -> Result<Box<dyn Source<E>>> {
+        let (dim, seed) = (self.dim(), self.seed);
+        Ok(match &self.training {
+            Training::Rows(rows) => {
+                let source = TableSource::new(cast(rows.values()), dim, seed)?;
+                Box::new(match rows.context_dim() {
+                    0 => source,
+                    width => source.with_context(cast(rows.context_values()), width)?,
+                })
+            }
+            &Training::Toy(toy) => {
+                let draw = move |rows: usize, rng: &mut Stream| cast(&toy.sample(rows, rng));
+                Box::new(SamplerSource::new(draw, dim, seed))
+            }
+            &Training::Conditional(toy) => {
+                let columns = self.record.context.clone();
+                let draw = move |rows: usize, rng: &mut Stream| {
+                    let (values, context) = toy.sample(rows, rng);
+                    // Numbers can always be standardised.
+                    let context = context_features(&columns, &context).unwrap_or_default();
+                    Minibatch { values: cast(&values), context: cast(&context) }
+                };
+                Box::new(SamplerSource::conditional(draw, dim, toy.context_dim(), seed))
+            }
+        })
+    }
+}
