@@ -3,5 +3,6 @@
 mod normalisation;
 mod table_damage;
 mod table_errors;
+mod table_inspect;
 mod table_round_trips;
 mod table_uci;
