@@ -23,7 +23,7 @@ mod wine;
 
 use std::path::Path;
 
-pub use dequantise::{ColumnNoise, Dequantisation, decimal_step};
+pub use dequantise::{ColumnNoise, Dequantisation};
 pub use digits::{Digits, digits};
 pub use error::{Origin, Result, TableError};
 pub use inspect::{Oddity, OddityKind, inspect};

@@ -44,6 +44,24 @@ impl Grid {
         first.or_else(|| Search { runs, unit: fine }.grid())
     }
 
+    /// The grid of a column whose values repeat, or are all whole: the distinct ones are at most
+    /// half as many as all.
+    pub(super) fn of_repeated(runs: &[(f64, usize)]) -> Option<Self> {
+        let rows: usize = runs.iter().map(|&(_, count)| count).sum();
+        let whole = runs.iter().all(|&(value, _)| is_whole(value));
+        let looked = runs.len() > 1 && (whole || 2 * runs.len() <= rows);
+        let ones = Self { step: 1.0, offset: 0.0 };
+        if looked { Self::of(runs).or(whole.then_some(ones)) } else { None }
+    }
+
+    /// The grid of `step` that `value` is on.
+    pub(super) fn through(value: f64, step: f64) -> Self {
+        let offset = value - (value / step).floor() * step;
+        let doubt = 2.0 * f64::EPSILON * value.abs();
+        let is_zero = offset <= doubt || step - offset <= doubt;
+        Self { step, offset: if is_zero { 0.0 } else { offset } }
+    }
+
     /// Where `value` lies, in steps from the offset.
     pub(super) fn steps(self, value: f64) -> f64 {
         // Dividing by 0.1 is not exact, multiplying by 10 nearly is.
@@ -163,7 +181,7 @@ impl Search<'_> {
         };
         let off = runs.iter().filter(is_off).map(|&(_, count)| count).sum();
         let widest = runs.last().map_or(0.0, |&(value, _)| self.rounding(value, middle));
-        (step >= LEAST_STEP * widest).then_some((grid, off))
+        (step.is_finite() && step >= LEAST_STEP * widest).then_some((grid, off))
     }
 
     fn is_dense(&self, grid: Grid, rows: usize) -> bool {

@@ -33,9 +33,7 @@ pub(super) fn values(
     }
     let (rows, distinct) = (column.rows(), column.runs.len());
     let repeats = |distinct: usize, rows: usize| distinct as f64 <= MOST_DISTINCT * rows as f64;
-    let whole = column.sorted.iter().all(|&value| is_whole(value));
-    let grid = if whole || repeats(distinct, rows) { Grid::of(&column.runs) } else { None };
-    if whole || grid.is_some() {
+    if let Some(grid) = Grid::of_repeated(&column.runs) {
         let oddity = (!column.noisy).then(|| on_grid(column, grid));
         return (oddity, true);
     }
@@ -84,9 +82,8 @@ pub(super) fn values(
     (odd(OddityKind::Atom, message), false)
 }
 
-fn on_grid(column: &Column<'_>, grid: Option<Grid>) -> Oddity {
-    let step = grid.map_or(1.0, |grid| grid.step);
-    let offset = grid.map_or(0.0, |grid| grid.offset);
+fn on_grid(column: &Column<'_>, grid: Grid) -> Oddity {
+    let Grid { step, offset } = grid;
     let what = match (step, column.sorted.iter().all(|&value| is_whole(value))) {
         (1.0, true) => "integers only".to_owned(),
         _ if offset != 0.0 => {
