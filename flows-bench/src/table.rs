@@ -7,7 +7,9 @@ mod dequantise;
 mod digits;
 mod dtype;
 mod error;
+mod grid;
 mod header;
+pub mod inspect;
 mod mersenne;
 mod names;
 mod npy;
@@ -21,9 +23,10 @@ mod wine;
 
 use std::path::Path;
 
-pub use dequantise::{ColumnNoise, Dequantisation, decimal_step};
+pub use dequantise::{ColumnNoise, Dequantisation};
 pub use digits::{Digits, digits};
 pub use error::{Origin, Result, TableError};
+pub use inspect::{Oddity, OddityKind, inspect};
 pub use npy::{Values, write_npy};
 pub use npz::write_npz;
 pub use split::{EveryTenth, RandomSplit, Split, SplitRule};
@@ -38,6 +41,7 @@ pub use wine::{RedWine, red_wine};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     names: Vec<String>,
+    named: bool,
     values: Vec<f64>,
 }
 
@@ -59,7 +63,8 @@ impl Table {
             return Err(TableError::Names { expected: columns, got: names.len() });
         }
         let names = if names.is_empty() { vec![String::new(); columns] } else { names };
-        Ok(Self { names: names::tidy(names), values })
+        let named = names.iter().any(|name| !name.trim().is_empty());
+        Ok(Self { names: names::tidy(names), named, values })
     }
 
     /// Number of rows.
@@ -75,6 +80,11 @@ impl Table {
     /// Column names, all different, none empty.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether a name was given for any column; otherwise all of them are made up.
+    pub fn has_header(&self) -> bool {
+        self.named
     }
 
     /// All values, row-major, `rows · columns` of them.

@@ -21,6 +21,18 @@ pub struct Split {
     pub test: Vec<usize>,
 }
 
+impl Split {
+    /// The same division of a table without its first row.
+    pub(super) fn without_first(&self) -> Self {
+        let below = |rows: &[usize]| rows.iter().filter_map(|row| row.checked_sub(1)).collect();
+        Self {
+            training: below(&self.training),
+            validation: below(&self.validation),
+            test: below(&self.test),
+        }
+    }
+}
+
 /// How rows are divided, for a config file.
 ///
 /// | kind | meaning |

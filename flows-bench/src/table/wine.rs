@@ -13,8 +13,11 @@ pub struct RedWine {
     pub dequantisation: Dequantisation,
 }
 
-/// The 1,599 red wines, 11 features (the quality score is left out), with noise of one step on
-/// every column that lies on a decimal grid ([`decimal_step`](super::decimal_step)); all are.
+/// The last decimal of each column of the published table.
+const STEPS: [f64; 11] = [0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0.01, 0.1];
+
+/// The 1,599 red wines, 11 features (the quality score is left out), with noise of one unit of the
+/// last published decimal on every column.
 ///
 /// # Errors
 /// [`TableError::Shape`](super::TableError::Shape) or [`TableError::Names`](super::TableError::Names)
@@ -29,8 +32,8 @@ pub fn red_wine(rng: &mut impl Rng) -> Result<RedWine> {
     let values = wine.records.iter().copied().collect();
     let names = wine.feature_names().iter().map(ToString::to_string).collect();
     let table = Table::new(names, columns, values)?;
-    let rows: Vec<usize> = (0..table.rows()).collect();
-    let dequantisation = Dequantisation::grids(&table, &rows)?;
+    let steps: Vec<(usize, f64)> = STEPS.into_iter().enumerate().collect();
+    let dequantisation = Dequantisation::listed(&table, &steps)?;
     let table = dequantisation.apply(&table, rng)?;
     Ok(RedWine { table, dequantisation })
 }
@@ -50,13 +53,21 @@ mod tests {
             (&wine.table.names()[0][..], &wine.table.names()[10][..]),
             ("fixed acidity", "alcohol")
         );
-        let steps: Vec<f64> = wine.dequantisation.columns.iter().map(|noise| noise.step).collect();
-        // The decimals of the published table, column by column.
-        let published = [0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0.01, 0.1];
-        assert_eq!(steps, published);
+        // Off their decimals by the noise, and back on them without it.
+        let mut values = wine.table.values().to_vec();
+        wine.dequantisation.restore(&mut values, 11);
+        let given = Table::new(Vec::new(), 11, values).unwrap();
+        let rows: Vec<usize> = (0..1599).collect();
+        let found = Dequantisation::grids(&given, &rows).unwrap();
+        // A few columns were read off a coarser scale than they are printed with.
+        for (noise, published) in found.columns.iter().zip(STEPS) {
+            let times = noise.step / published;
+            assert!(times >= 1.0 && (times - times.round()).abs() < 1e-9, "{noise:?}");
+        }
+        assert_eq!(found.columns.len(), 11);
         // First published row: 7.4, 0.7, 0, 1.9, 0.076, 11, 34, 0.9978, 3.51, 0.56, 9.4.
         let first = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4];
-        for ((value, published), step) in wine.table.row(0).iter().zip(first).zip(steps) {
+        for ((value, published), step) in wine.table.row(0).iter().zip(first).zip(STEPS) {
             assert!((published..=published + step).contains(value), "{value} {published}");
         }
     }

@@ -5,5 +5,6 @@ mod conditional_linear;
 mod normalisation;
 mod table_damage;
 mod table_errors;
+mod table_inspect;
 mod table_round_trips;
 mod table_uci;
