@@ -125,7 +125,7 @@ impl Dequantisation {
                 row[noise.column] += noise.step * rng.random::<f64>();
             }
         }
-        Table::new(table.names().to_vec(), table.columns(), values)
+        table.with_values(values)
     }
 
     /// Moves values of the recorded columns down to their grid: what noise of one step was added to

@@ -2,6 +2,7 @@
 
 mod normalisation;
 mod table_damage;
+mod table_dialects;
 mod table_errors;
 mod table_inspect;
 mod table_round_trips;
