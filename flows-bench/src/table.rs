@@ -8,12 +8,14 @@ mod digits;
 mod dtype;
 mod error;
 mod grid;
+mod gzip;
 mod header;
 pub mod inspect;
 mod mersenne;
 mod names;
 mod npy;
 mod npz;
+mod number;
 mod replace;
 mod rows;
 mod split;
@@ -38,11 +40,21 @@ pub use wine::{RedWine, red_wine};
 ///
 /// A table has at least one row and one column. [`read`] refuses NaN and infinities; a table made
 /// with [`Table::new`] may hold them (a log-density can be −∞).
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Two tables are equal where names and values are.
+#[derive(Clone, Debug)]
 pub struct Table {
     names: Vec<String>,
+    /// Whether names were given.
     named: bool,
+    notes: Vec<String>,
     values: Vec<f64>,
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names && self.values == other.values
+    }
 }
 
 impl Table {
@@ -64,7 +76,7 @@ impl Table {
         }
         let names = if names.is_empty() { vec![String::new(); columns] } else { names };
         let named = names.iter().any(|name| !name.trim().is_empty());
-        Ok(Self { names: names::tidy(names), named, values })
+        Ok(Self { names: names::tidy(names), named, notes: Vec::new(), values })
     }
 
     /// Number of rows.
@@ -80,6 +92,22 @@ impl Table {
     /// Column names, all different, none empty.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// What the reader of the file took for granted, a sentence each: no header, decimal commas,
+    /// the array of an archive. Empty for a table that was not read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn noted(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
+    }
+
+    /// A table of the same columns.
+    fn with_values(&self, values: Vec<f64>) -> Result<Self> {
+        let table = Self::new(self.names.clone(), self.columns(), values)?;
+        Ok(Self { named: self.named, notes: self.notes.clone(), ..table })
     }
 
     /// Whether a name was given for any column; otherwise all of them are made up.
@@ -112,7 +140,7 @@ impl Table {
     pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
         self.check_rows(rows)?;
         let values: Vec<f64> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
-        Self::new(self.names.clone(), self.columns(), values)
+        self.with_values(values)
     }
 
     /// A new table of the columns with these indices (from 0), in this order.
@@ -126,7 +154,8 @@ impl Table {
         let names = columns.iter().map(|&column| self.names[column].clone()).collect();
         let rows = self.values.chunks_exact(self.columns());
         let values = rows.flat_map(|row| columns.iter().map(|&column| row[column])).collect();
-        Self::new(names, columns.len(), values)
+        let table = Self::new(names, columns.len(), values)?;
+        Ok(Self { named: self.named, notes: self.notes.clone(), ..table })
     }
 
     fn check_rows(&self, rows: &[usize]) -> Result<()> {
@@ -148,7 +177,7 @@ impl Table {
 ///
 /// | ending | content |
 /// |---|---|
-/// | `.csv`, `.csv.gz` | numbers separated by commas; by semicolons or tabs where the first line has no comma. The first line is a header where a field of it is text. Lines that start with `#` and blank lines are passed over. UTF-8, with or without a byte-order mark, any line end of LF and CR LF; a quoted field stays on its line. |
+/// | `.csv`, `.csv.gz` | numbers separated by semicolons, tabs or commas: the only one of them in the first line, outside of quotes, or the first of them in the second line. The first line is a header where a field of it is text; without one, names are taken from a comment above it that holds as many. Lines that start with `#` and blank lines are passed over. Decimal commas are read where commas are no delimiters; `true` and `false` are 1 and 0; `1D+01` and U+2212 for a minus are read. UTF-8, with or without a byte-order mark, any line end of LF and CR LF; a quoted field stays on its line. |
 /// | `.npy` | one array of rank 2: f16, f32, f64, signed or unsigned integers, or bool; either byte order, either storage order |
 /// | `.npz` | the only array of rank 2, or of several the one called `data`, `x` or `value` (the first of these that is there) |
 ///

@@ -6,11 +6,12 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use super::gzip::Members;
+use super::number::is_header;
 use super::replace::{open, replace};
-use super::rows::{LONGEST_LINE, Rows, is_header};
+use super::rows::{LONGEST_LINE, Rows};
 use super::{Result, Table, TableError};
 
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ pub(super) fn read(file: &Path, packing: Packing) -> Result<Table> {
     let input = BufReader::new(open(file)?.0);
     match packing {
         Packing::Plain => parse(file, input, packing),
-        Packing::Gzip => parse(file, BufReader::new(MultiGzDecoder::new(input)), packing),
+        Packing::Gzip => parse(file, BufReader::new(Members::new(input)), packing),
     }
 }
 
@@ -37,7 +38,9 @@ fn parse(file: &Path, mut input: impl BufRead, packing: Packing) -> Result<Table
             return rows.finish();
         }
         let text = rows.text(&line)?;
-        if !text.trim().is_empty() && !text.starts_with('#') {
+        if text.starts_with('#') {
+            rows.comment(text);
+        } else if !text.trim().is_empty() {
             rows.record(text)?;
         }
     }
@@ -107,6 +110,14 @@ mod tests {
             ("1,2\n3,4\n", ["x0", "x1"], 2),
             ("0,label\n3,4\n", ["0", "label"], 1),
             (",a\n3,4\n", ["x0", "a"], 1),
+            ("1.5;2\n3;4\n", ["x0", "x1"], 2),
+            ("# made by a program, twice\n# a,b \n3,4\n", ["a", "b"], 1),
+            ("# units: m, s\n3,4\n", ["x0", "x1"], 1),
+            ("\"a; b\",c\n3,4\n", ["a; b", "c"], 1),
+            ("\"a, b\";c\n3;4\n", ["a, b", "c"], 1),
+            ("a, b;c\n3;4\n", ["a, b", "c"], 1),
+            ("a;b,c\n3,4\n", ["a;b", "c"], 1),
+            ("true,1\nfalse,2\n", ["x0", "x1"], 2),
             ("a,a\n3,4\n", ["a", "a_2"], 1),
             ("\"a, b\",\"c \"\"d\"\"\"\n3,\"4\"\n", ["a, b", "c \"d\""], 1),
         ] {

@@ -125,7 +125,7 @@ impl Dequantisation {
                 row[noise.column] += noise.step * rng.random::<f64>();
             }
         }
-        Table::new(table.names().to_vec(), table.columns(), values)
+        table.with_values(values)
     }
 
     /// Moves values of the recorded columns down to their grid: what noise of one step was added to
@@ -238,7 +238,7 @@ mod tests {
         let mut values = grid(0.1, 50, 1000);
         values[..9].fill(9.533_333_333_333_33);
         assert_eq!(step(&values), Some(0.1));
-        values[9..40].fill(9.561_803_398_874_989);
+        values[9..40].fill(9.561_803_398_875);
         assert_eq!(step(&values), None);
     }
 

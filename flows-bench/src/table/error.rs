@@ -61,10 +61,9 @@ pub enum TableError {
         advice: &'static str,
     },
     #[error(
-        "{file}, line {line}: expected {expected} fields as in the first line, got {got}; \
-         complete or remove the line"
+        "{file}, line {line}: expected {expected} fields as in the first line, got {got}; {advice}"
     )]
-    Ragged { file: PathBuf, line: u64, expected: usize, got: usize },
+    Ragged { file: PathBuf, line: u64, expected: usize, got: usize, advice: &'static str },
     #[error(
         "{file}, line {line}, column {column:?} (index {index}): expected a number, got {got:?}; \
          {advice}"
@@ -96,13 +95,11 @@ pub enum TableError {
         "{origin}: expected an NPY header, got {problem}; the file is damaged or of another kind"
     )]
     Header { origin: Origin, problem: String },
-    #[error(
-        "{origin}: expected numbers (float, integer or bool), got dtype {dtype}; convert with astype(float)"
-    )]
-    Dtype { origin: Origin, dtype: String },
+    #[error("{origin}: expected numbers (float, integer or bool), got dtype {dtype}; {advice}")]
+    Dtype { origin: Origin, dtype: String, advice: &'static str },
     #[error(
         "{origin}: expected an array of rank 2, (rows, columns), got shape {shape}; \
-         use reshape(-1, 1) for one column"
+         use reshape(1, -1) for one row or reshape(-1, 1) for one column"
     )]
     Vector { origin: Origin, shape: String },
     #[error(

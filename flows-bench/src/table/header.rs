@@ -66,6 +66,17 @@ impl Header {
         shape_text(&self.shape)
     }
 
+    /// What to do about an element type that is no number.
+    pub(super) fn advice(&self) -> &'static str {
+        let kind = self.descr.trim_start_matches(['<', '>', '|', '=']).chars().next();
+        match kind {
+            Some('[') => "save numpy.lib.recfunctions.structured_to_unstructured(array)",
+            Some('c') => "save real and imaginary parts as columns of their own",
+            Some('M' | 'm') => "save the time since a start as a float, as (t - t0) / unit",
+            _ => "convert with astype(float)",
+        }
+    }
+
     /// The element type for a message.
     pub(super) fn descr_text(&self) -> String {
         match self.descr.chars().next() {

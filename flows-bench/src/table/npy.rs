@@ -50,9 +50,13 @@ pub(super) fn read_data(
     input: &mut impl Read,
     size: Size,
 ) -> Result<Table> {
+    // The type comes first: the rank of records is not that of a table made of them.
+    let dtype = Dtype::parse(&header.descr).ok_or_else(|| TableError::Dtype {
+        origin: origin.clone(),
+        dtype: header.descr_text(),
+        advice: header.advice(),
+    })?;
     let (rows, columns) = shape_of(origin, header)?;
-    let dtype = Dtype::parse(&header.descr)
-        .ok_or_else(|| TableError::Dtype { origin: origin.clone(), dtype: header.descr_text() })?;
     let (Size::Measured(there) | Size::Declared(there)) = size;
     let wanted = header.elements().and_then(|n| n.checked_mul(dtype.bytes() as u128));
     let wanted = wanted.unwrap_or(u128::MAX);

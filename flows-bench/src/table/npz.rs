@@ -35,7 +35,23 @@ pub(super) fn read(file: &Path) -> Result<Table> {
     let mut entry = archive.by_index(chosen.entry).map_err(|cause| damaged(file, cause))?;
     let header = Header::read(&mut entry, &chosen.origin).map_err(unreadable)?;
     let size = Size::Declared(entry.size().saturating_sub(header.length));
-    read_data(&chosen.origin, &header, &mut entry, size).map_err(unreadable)
+    let table = read_data(&chosen.origin, &header, &mut entry, size).map_err(unreadable)?;
+    let others: Vec<&Array> = arrays.iter().filter(|array| array.entry != chosen.entry).collect();
+    if others.is_empty() {
+        return Ok(table);
+    }
+    let note = format!("{}: this array is read, {} not", chosen.origin, listed(&others));
+    Ok(table.noted(vec![note]))
+}
+
+/// Names and shapes for a message.
+fn listed(arrays: &[&Array]) -> String {
+    let text = |array: &&Array| format!("{:?} {}", excerpt(&array.name), array.header.shape_text());
+    let mut list: Vec<String> = arrays.iter().take(LONGEST_LIST).map(text).collect();
+    if arrays.len() > list.len() {
+        list.push(format!("{} more", arrays.len() - list.len()));
+    }
+    list.join(", ")
 }
 
 /// An array of the archive.
@@ -76,15 +92,11 @@ fn choose<'a>(file: &Path, arrays: &'a [Array]) -> Result<&'a Array> {
     let named = TABLE_NAMES.iter().find_map(|&name| tables.iter().find(|array| array.name == name));
     named.copied().ok_or_else(|| {
         let file = file.to_owned();
-        let text =
-            |array: &Array| format!("{:?} {}", excerpt(&array.name), array.header.shape_text());
-        let mut list: Vec<String> = arrays.iter().take(LONGEST_LIST).map(text).collect();
-        if arrays.len() > list.len() {
-            list.push(format!("{} more", arrays.len() - list.len()));
-        }
-        match list.is_empty() {
-            true => TableError::NoArrays { file },
-            false => TableError::Ambiguous { file, arrays: list.join(", ") },
+        match arrays {
+            [] => TableError::NoArrays { file },
+            arrays => {
+                TableError::Ambiguous { file, arrays: listed(&arrays.iter().collect::<Vec<_>>()) }
+            }
         }
     })
 }

@@ -6,28 +6,49 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::error::excerpt;
+use super::number::{advice, is_header, parse};
 use super::{Result, Table, TableError};
 
 /// Longest line in bytes: bounds the memory that a file without line ends can take.
 pub(super) const LONGEST_LINE: u64 = 1 << 24;
 
-/// Marks for a missing value: they do not make a first line of numbers a header.
-const MISSING: [&str; 8] = ["na", "n/a", "null", "none", "missing", "?", "-", "."];
+/// Most words of a column's name in a comment: more of them are a sentence.
+const MOST_WORDS: usize = 2;
 
 /// What has been read so far.
 pub(super) struct Rows<'a> {
     file: &'a Path,
     /// The line at hand, from 1.
     line: u64,
-    delimiter: u8,
+    delimiter: char,
+    /// A first line with several delimiters, and its number: the second one decides.
+    waiting: Option<(u64, String)>,
+    /// The comment above the first record, and its line.
+    comment: Option<(u64, String)>,
     /// Known after the first record; empty names where it was no header.
     names: Option<Vec<String>>,
+    /// What stands before decimals, once a number had any.
+    decimal: Option<char>,
+    /// A field such as "05", which may stand behind a decimal comma.
+    padded: Option<(u64, String)>,
     values: Vec<f64>,
+    notes: Vec<String>,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(file: &'a Path) -> Self {
-        Self { file, line: 0, delimiter: b',', names: None, values: Vec::new() }
+        Self {
+            file,
+            line: 0,
+            delimiter: ',',
+            waiting: None,
+            comment: None,
+            names: None,
+            decimal: None,
+            padded: None,
+            values: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// The next line as text, without its end and without a byte-order mark.
@@ -37,8 +58,13 @@ impl<'a> Rows<'a> {
             let advice = "check that the file is CSV";
             return Err(self.wrong("a line of at most 16 MiB", "a longer one", advice));
         }
-        let text = std::str::from_utf8(line)
-            .map_err(|_| self.wrong("UTF-8", "other bytes", "save the file as UTF-8"))?;
+        if self.line == 1 {
+            self.check_start(line)?;
+        }
+        let text = std::str::from_utf8(line).map_err(|_| {
+            let got = "bytes of another encoding, such as Latin-1";
+            self.wrong("UTF-8", got, "save the file as UTF-8")
+        })?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
@@ -49,25 +75,107 @@ impl<'a> Rows<'a> {
         Ok(text)
     }
 
+    /// Kinds of data that a first line shows.
+    fn check_start(&self, line: &[u8]) -> Result<()> {
+        // Without a mark, Latin letters have a zero beside them.
+        let halves = matches!(*line, [0, (1..), ..] | [(1..), 0, (1..), 0, ..]);
+        if halves || line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
+            return Err(self.wrong("UTF-8", "UTF-16", "save the file as UTF-8"));
+        }
+        if line.starts_with(b"\x1f\x8b") {
+            let advice = "decompress it, or name it .csv.gz if it is packed once";
+            return Err(self.wrong("text", "gzip data", advice));
+        }
+        Ok(())
+    }
+
+    /// Takes in a comment, which may hold the names of the columns.
+    pub(super) fn comment(&mut self, text: &str) {
+        if self.names.is_none() && self.waiting.is_none() {
+            self.comment = Some((self.line, text.trim_start_matches('#').trim().to_owned()));
+        }
+    }
+
     /// Takes in a line that is neither blank nor a comment.
     pub(super) fn record(&mut self, text: &str) -> Result<()> {
-        if self.names.is_none() {
-            self.delimiter = delimiter(text);
+        // What spreadsheets write for themselves; the lines below show it as well.
+        if self.line == 1 && text.starts_with("sep=") && text.chars().count() == 5 {
+            return Ok(());
         }
+        if self.names.is_none() {
+            let found = match self.waiting {
+                None => delimiters(text),
+                Some(_) => delimiters(text).into_iter().take(1).collect(),
+            };
+            if found.len() > 1 {
+                self.waiting = Some((self.line, text.to_owned()));
+                return Ok(());
+            }
+            self.delimiter = found.first().copied().unwrap_or(',');
+            self.release()?;
+        }
+        self.take(text)
+    }
+
+    /// Takes in the first line, once its delimiter is known.
+    fn release(&mut self) -> Result<()> {
+        let Some((line, text)) = self.waiting.take() else {
+            return Ok(());
+        };
+        let now = std::mem::replace(&mut self.line, line);
+        self.take(&text)?;
+        self.line = now;
+        Ok(())
+    }
+
+    fn take(&mut self, text: &str) -> Result<()> {
         let fields = self.fields(text)?;
         let Some(names) = &self.names else {
             return self.first(&fields);
         };
-        if fields.len() != names.len() {
+        let ends_empty = fields.last().is_some_and(|field| field.is_empty());
+        let (expected, got) = (names.len(), fields.len());
+        let unnamed = names.last().is_some_and(String::is_empty) && self.values.is_empty();
+        if ends_empty && expected > 1 && (got == expected + 1 || got == expected && unnamed) {
+            let (got, advice) = match self.delimiter {
+                ';' => ("a line that ends in a semicolon", "remove it at the end of every line"),
+                '\t' => ("a line that ends in a tab", "remove it at the end of every line"),
+                _ => ("a line that ends in a comma", "remove it at the end of every line"),
+            };
+            return Err(self.wrong("a value in the last field", got, advice));
+        }
+        if got != expected {
+            let decimals = self.delimiter == ',' && got == 2 * expected && expected > 0;
             return Err(TableError::Ragged {
                 file: self.file.to_owned(),
                 line: self.line,
-                expected: names.len(),
-                got: fields.len(),
+                expected,
+                got,
+                advice: if decimals {
+                    "complete or remove the line, or write decimal points if these are decimal commas"
+                } else {
+                    "complete or remove the line"
+                },
             });
         }
+        self.row(&fields)
+    }
+
+    fn row(&mut self, fields: &[Cow<'_, str>]) -> Result<()> {
+        let is_text = |field: &Cow<'_, str>| parse(field, true).is_none();
         for (index, field) in fields.iter().enumerate() {
-            let value = self.number(index, field)?;
+            let value = match self.number(index, field) {
+                // Units, a second line of names: nothing of the line is a number.
+                Err(TableError::Text { .. } | TableError::EmptyCell { .. })
+                    if fields.iter().all(is_text)
+                        && is_header(fields.iter().map(AsRef::as_ref))
+                        && fields.len() > 1 =>
+                {
+                    let advice = "remove the line, or put # before it if it holds units or names";
+                    return Err(self.wrong("numbers", "a line without any", advice));
+                }
+                value => value?,
+            };
             self.values.push(value);
         }
         Ok(())
@@ -75,24 +183,41 @@ impl<'a> Rows<'a> {
 
     /// The first record: a header, or a row that says how many columns there are.
     fn first(&mut self, fields: &[Cow<'_, str>]) -> Result<()> {
-        let header = is_header(fields.iter().map(AsRef::as_ref));
-        let name = |field: &Cow<'_, str>| {
-            if header { field.to_string() } else { String::new() }
-        };
-        self.names = Some(fields.iter().map(name).collect());
-        if header {
+        if is_header(fields.iter().map(AsRef::as_ref)) {
+            self.names = Some(fields.iter().map(ToString::to_string).collect());
             return Ok(());
         }
-        for (index, field) in fields.iter().enumerate() {
-            let value = self.number(index, field)?;
-            self.values.push(value);
-        }
-        Ok(())
+        let file = self.file.display();
+        let names = self.names_in_comment(fields.len());
+        self.notes.push(match &names {
+            Some((line, _)) => {
+                format!("{file}, line {line}: names of columns are taken from this comment")
+            }
+            None => format!("{file}: no header was found; columns are called x0, x1, .."),
+        });
+        self.names =
+            Some(names.map_or_else(|| vec![String::new(); fields.len()], |(_, names)| names));
+        self.row(fields)
+    }
+
+    /// The names in the comment above the first row, if it holds as many as there are columns.
+    fn names_in_comment(&self, columns: usize) -> Option<(u64, Vec<String>)> {
+        let (line, text) = self.comment.as_ref()?;
+        let fields = self.fields(text).ok()?;
+        let is_name = |field: &Cow<'_, str>| {
+            let words = field.split_whitespace().count();
+            (1..=MOST_WORDS).contains(&words)
+                && (columns > 1 || words == 1)
+                && !field.contains(':')
+                && is_header([field.as_ref()].into_iter())
+        };
+        let fits = fields.len() == columns && fields.iter().all(is_name);
+        fits.then(|| (*line, fields.iter().map(ToString::to_string).collect()))
     }
 
     fn fields<'t>(&self, text: &'t str) -> Result<Vec<Cow<'t, str>>> {
         if !text.contains('"') {
-            let fields = text.split(char::from(self.delimiter));
+            let fields = text.split(self.delimiter);
             return Ok(fields.map(|field| Cow::Borrowed(field.trim())).collect());
         }
         let advice = "keep a quoted field on one line";
@@ -101,13 +226,14 @@ impl<'a> Rows<'a> {
             return Err(unclosed());
         }
         let mut reader = ::csv::ReaderBuilder::new();
-        let reader = reader.has_headers(false).delimiter(self.delimiter).buffer_capacity(1 << 10);
+        let reader =
+            reader.has_headers(false).delimiter(self.delimiter as u8).buffer_capacity(1 << 10);
         let record = reader.from_reader(text.as_bytes()).into_records().next();
         let record = record.and_then(|record| record.ok()).ok_or_else(unclosed)?;
         Ok(record.iter().map(|field| Cow::Owned(field.trim().to_owned())).collect())
     }
 
-    fn number(&self, index: usize, field: &str) -> Result<f64> {
+    fn number(&mut self, index: usize, field: &str) -> Result<f64> {
         let place = || {
             let name = self.names.as_ref().and_then(|names| names.get(index));
             let name = name.filter(|name| !name.is_empty());
@@ -117,20 +243,36 @@ impl<'a> Rows<'a> {
             let (file, column) = place();
             return Err(TableError::EmptyCell { file, line: self.line, column, index });
         }
-        let Ok(value) = field.parse::<f64>() else {
+        let Some(value) = parse(field, self.delimiter != ',') else {
             let ((file, column), got) = (place(), excerpt(field));
+            let columns = self.names.as_ref().map_or(0, Vec::len);
+            let below = self.values.len() >= columns || columns == 1;
             return Err(TableError::Text {
                 file,
                 line: self.line,
                 column,
                 index,
                 got,
-                advice: advice(field),
+                advice: advice(field, below),
             });
         };
         if !value.is_finite() {
             let ((file, column), got) = (place(), excerpt(field));
             return Err(TableError::NonFiniteField { file, line: self.line, column, index, got });
+        }
+        let mark = field.chars().find(|c| matches!(c, '.' | ','));
+        if let (Some(before), Some(mark)) = (self.decimal, mark)
+            && before != mark
+        {
+            let ((file, column), got) = (place(), excerpt(field));
+            let advice =
+                "use points or commas before decimals throughout, and no thousands separators";
+            return Err(TableError::Text { file, line: self.line, column, index, got, advice });
+        }
+        self.decimal = self.decimal.or(mark);
+        let is_padded = |field: &[u8]| matches!(field, [b'0', b'0'..=b'9', ..]);
+        if self.padded.is_none() && is_padded(field.as_bytes()) && mark.is_none() {
+            self.padded = Some((self.line, field.to_owned()));
         }
         Ok(value)
     }
@@ -140,7 +282,14 @@ impl<'a> Rows<'a> {
     }
 
     /// The table, once the last line has been taken in.
-    pub(super) fn finish(self) -> Result<Table> {
+    pub(super) fn finish(mut self) -> Result<Table> {
+        if let Some(first) =
+            self.waiting.as_ref().and_then(|(_, text)| delimiters(text).first().copied())
+        {
+            self.delimiter = first;
+            self.release()?;
+        }
+        self.note_commas();
         let file = self.file.to_owned();
         match self.names {
             None => Err(TableError::CommentsOnly { file }),
@@ -149,33 +298,31 @@ impl<'a> Rows<'a> {
             }
             Some(names) => {
                 let columns = names.len();
-                Table::new(names, columns, self.values)
+                Ok(Table::new(names, columns, self.values)?.noted(self.notes))
             }
+        }
+    }
+
+    /// Says what commas have been taken for, where they could be something else.
+    fn note_commas(&mut self) {
+        let file = self.file.display();
+        if self.decimal == Some(',') {
+            self.notes.push(format!("{file}: commas inside numbers are read as decimal commas"));
+        }
+        let columns = self.names.as_ref().map_or(0, Vec::len);
+        if let (',', None, Some((line, field)), 2..) =
+            (self.delimiter, self.decimal, &self.padded, columns)
+        {
+            self.notes.push(format!(
+                "{file}, line {line}: commas are read as delimiters; if {field:?} stands behind a \
+                 decimal comma, write decimal points"
+            ));
         }
     }
 }
 
-/// Comma, or where the first line has none semicolon, or tab.
-fn delimiter(first: &str) -> u8 {
-    let found = [b',', b';', b'\t'].into_iter().find(|&byte| first.contains(char::from(byte)));
-    found.unwrap_or(b',')
-}
-
-/// What to do about a field that is text.
-fn advice(field: &str) -> &'static str {
-    if field.contains(',') {
-        "write numbers with a decimal point"
-    } else if field.split_whitespace().count() > 1 {
-        "separate fields by commas, semicolons or tabs"
-    } else {
-        "encode text as numbers or remove the column"
-    }
-}
-
-/// Whether a field is text; "nan", "inf", nothing and the marks of a missing value are not.
-pub(super) fn is_header<'f>(mut fields: impl Iterator<Item = &'f str>) -> bool {
-    fields.any(|field| {
-        let missing = field.is_empty() || MISSING.contains(&field.to_lowercase().as_str());
-        !missing && field.parse::<f64>().is_err()
-    })
+/// Semicolon, tab and comma, as far as they stand outside of quotes.
+fn delimiters(line: &str) -> Vec<char> {
+    let bare: String = line.split('"').step_by(2).collect();
+    [';', '\t', ','].into_iter().filter(|&delimiter| bare.contains(delimiter)).collect()
 }

@@ -4,6 +4,7 @@ mod conditional;
 mod conditional_linear;
 mod normalisation;
 mod table_damage;
+mod table_dialects;
 mod table_errors;
 mod table_inspect;
 mod table_round_trips;

@@ -116,22 +116,62 @@ fn malformed_csv() {
         (
             "a,b\n1,2\n3,red\n",
             "t.csv, line 3, column \"b\" (index 1): expected a number, got \"red\"; \
+             encode text as numbers, or remove the line if it is no row",
+        ),
+        (
+            "a,b\n1,red\n3,4\n",
+            "t.csv, line 2, column \"b\" (index 1): expected a number, got \"red\"; \
              encode text as numbers or remove the column",
+        ),
+        (
+            "a,b\n,m\n1,2\n",
+            "t.csv, line 2: expected numbers, got a line without any; \
+             remove the line, or put # before it if it holds units or names",
+        ),
+        (
+            "a,b\n1,2\nTotal,2\n",
+            "t.csv, line 3, column \"a\" (index 0): expected a number, got \"Total\"; \
+             encode text as numbers, or remove the line if it is no row",
+        ),
+        (
+            "a,b,\n1,2,\n",
+            "t.csv, line 2: expected a value in the last field, got a line that ends in a comma; \
+             remove it at the end of every line",
+        ),
+        (
+            "a;b\n1;2;\n",
+            "t.csv, line 2: expected a value in the last field, got a line that ends in a semicolon; \
+             remove it at the end of every line",
+        ),
+        (
+            "a\n1,5\n",
+            "t.csv, line 2: expected 1 fields as in the first line, got 2; complete or remove the \
+             line, or write decimal points if these are decimal commas",
+        ),
+        (
+            "a,b\n\"1,234.5\",2\n",
+            "t.csv, line 2, column \"a\" (index 0): expected a number, got \"1,234.5\"; \
+             write numbers with a decimal point and without thousands separators",
+        ),
+        (
+            "a;b\n1'234;2\n",
+            "t.csv, line 2, column \"a\" (index 0): expected a number, got \"1'234\"; \
+             write numbers without thousands separators",
+        ),
+        (
+            "a;b\n1,5;2.5\n",
+            "t.csv, line 2, column \"b\" (index 1): expected a number, got \"2.5\"; \
+             use points or commas before decimals throughout, and no thousands separators",
         ),
         (
             "1,2\n3,NA\n",
             "t.csv, line 2, column \"x1\" (index 1): expected a number, got \"NA\"; \
-             encode text as numbers or remove the column",
+             encode text as numbers, or remove the line if it is no row",
         ),
         (
             "1 2\n3 4\n",
             "t.csv, line 2, column \"1 2\" (index 0): expected a number, got \"3 4\"; \
              separate fields by commas, semicolons or tabs",
-        ),
-        (
-            "a;b\n1,5;2\n",
-            "t.csv, line 2, column \"a\" (index 0): expected a number, got \"1,5\"; \
-             write numbers with a decimal point",
         ),
         (
             "a,b\n1,2\n3,\n",
@@ -166,8 +206,16 @@ fn malformed_csv() {
     ] {
         assert_eq!(folder.message("t.csv", text.as_bytes()), expected);
     }
-    let expected = "t.csv, line 2: expected UTF-8, got other bytes; save the file as UTF-8";
+    let expected = "t.csv, line 2: expected UTF-8, got bytes of another encoding, such as Latin-1; \
+                    save the file as UTF-8";
     assert_eq!(folder.message("t.csv", b"a,b\n1,\xe9\n"), expected);
+    let expected = "t.csv, line 1: expected UTF-8, got UTF-16; save the file as UTF-8";
+    let wide = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    assert_eq!(folder.message("t.csv", &wide("\u{feff}a,b\n1,2\n")), expected);
+    assert_eq!(folder.message("t.csv", &wide("a,b\n1,2\n")), expected);
+    let expected = "t.csv, line 1: expected text, got gzip data; \
+                    decompress it, or name it .csv.gz if it is packed once";
+    assert_eq!(folder.message("t.csv", &gzip(b"a,b\n1,2\n")), expected);
     let expected = "t.csv, line 1: expected a line of at most 16 MiB, got a longer one; \
                     check that the file is CSV";
     assert_eq!(folder.message("t.csv", &vec![b'1'; (1 << 24) + 1]), expected);
@@ -211,7 +259,8 @@ fn arrays_of_the_wrong_shape_or_type() {
     let data = doubles(&[1.0; 8]);
     let rank = "expected an array of rank 2, (rows, columns), got shape";
     let message = |descr: &str, shape: &str| folder.message("t.npy", &npy(descr, shape, &data));
-    let expected = format!("t.npy: {rank} (8,); use reshape(-1, 1) for one column");
+    let advice = "use reshape(1, -1) for one row or reshape(-1, 1) for one column";
+    let expected = format!("t.npy: {rank} (8,); {advice}");
     assert_eq!(message("'<f8'", "(8,)"), expected);
     let advice = "reshape it to one row a sample";
     assert_eq!(message("'<f8'", "(2, 2, 2)"), format!("t.npy: {rank} (2, 2, 2); {advice}"));
@@ -221,16 +270,25 @@ fn arrays_of_the_wrong_shape_or_type() {
             format!("t.npy: expected at least one row and one column, got shape {shape}");
         assert_eq!(message("'<f8'", shape), expected);
     }
-    for descr in ["'|O'", "'<U8'", "'|S8'", "'<c16'", "'<M8[ns]'", "'<f16'", "'|V8'"] {
+    let advice = [
+        ("'<c16'", "save real and imaginary parts as columns of their own"),
+        ("'<M8[ns]'", "save the time since a start as a float, as (t - t0) / unit"),
+    ];
+    let plain = ["'|O'", "'<U8'", "'|S8'", "'<f16'", "'|V8'"];
+    let plain = plain.map(|descr| (descr, "convert with astype(float)"));
+    for (descr, advice) in plain.into_iter().chain(advice) {
         let shown = descr.replace('\'', "\"");
         let expected = format!(
-            "t.npy: expected numbers (float, integer or bool), got dtype {shown}; \
-             convert with astype(float)"
+            "t.npy: expected numbers (float, integer or bool), got dtype {shown}; {advice}"
         );
         assert_eq!(message(descr, "(8, 1)"), expected);
     }
-    let structured = message("[('a', '<f8'), ('b', '<f8')]", "(2, 2)");
-    assert!(structured.contains("got dtype structured; convert"), "{structured}");
+    // Records are of rank 1, and no reshape helps.
+    for shape in ["(4,)", "(2, 2)"] {
+        let structured = message("[('a', '<f8'), ('b', '<f8')]", shape);
+        let says = "got dtype structured; save numpy.lib.recfunctions.structured_to_unstructured(";
+        assert!(structured.contains(says), "{structured}");
+    }
 }
 
 #[test]
@@ -339,7 +397,7 @@ fn archives_with_a_choice() {
         expected
     );
     let expected = "t.npz, array \"y\": expected an array of rank 2, (rows, columns), got shape (1,); \
-                    use reshape(-1, 1) for one column";
+                    use reshape(1, -1) for one row or reshape(-1, 1) for one column";
     assert_eq!(message(&[("y.npy", &vector)]), expected);
     let expected = "t.npz, array \"y\": expected an NPY header, got other first bytes; \
                     the file is damaged or of another kind";

@@ -1,7 +1,9 @@
 //! The look at a table before training: each kind of fault is named, and good tables are let pass.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-use flows_bench::table::{Oddity, OddityKind, SplitRule, Table, inspect};
+use std::collections::HashSet;
+
+use flows_bench::table::{Oddity, OddityKind, SplitRule, Table, digits, inspect, red_wine};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -87,6 +89,25 @@ fn ordinary_tables_are_let_pass() {
 }
 
 #[test]
+fn embedded_tables_are_let_pass_with_their_noise() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    let wine = red_wine(&mut rng).unwrap();
+    assert_eq!(kinds(&wine.table), []);
+    assert_eq!(kinds(&digits(&mut rng).unwrap().table), []);
+    // Without it they lie on grids, and some wines occur twice.
+    let mut values = wine.table.values().to_vec();
+    wine.dequantisation.restore(&mut values, 11);
+    let given = Table::new(wine.table.names().to_vec(), 11, values).unwrap();
+    let noisy: Vec<usize> = (0..11).collect();
+    let found = found(&given, &[], &noisy);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let bits = |row: &[f64]| row.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let distinct: HashSet<Vec<u64>> = given.values().chunks(11).map(bits).collect();
+    let says = format!("{} distinct rows of 1599", distinct.len());
+    assert!(distinct.len() < 1400 && found[0].message.starts_with(&says), "{found:?}");
+}
+
+#[test]
 fn counters_of_rows_are_named() {
     for (start, step) in [(0.0, 1.0), (1.0, 1.0), (9.5, -0.25), (0.0, 0.1)] {
         let counted = table(400, |i, draw| [start + step * i as f64, draw.normal()]);
@@ -99,6 +120,8 @@ fn counters_of_rows_are_named() {
     assert_only(&gaps, OddityKind::Index, &["x0"], "in the order of the rows, from 0 to 3583");
     let shuffled = table(401, |i, draw| [(i * 190 % 401) as f64, draw.normal()]);
     assert_only(&shuffled, OddityKind::Index, &["x0"], "from 0 to 400 in steps of 1 once");
+    let drawn = table(1000, |i, draw| [draw.normal(), (i * 7919 % 10_007) as f64]);
+    assert_only(&drawn, OddityKind::Index, &["x1"], "at most once: it numbers the rows");
 }
 
 #[test]

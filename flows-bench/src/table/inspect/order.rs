@@ -15,6 +15,10 @@ const FEWEST_ROWS_WITH_GAPS: usize = 20;
 /// Share of rows that follow the one before; the others are where files were joined or cut.
 const IN_ORDER: f64 = 0.9;
 
+/// Equal pairs to expect of whole numbers drawn at random; that there are none has then a chance of
+/// e⁻²⁰ at most.
+const PAIRS: f64 = 20.0;
+
 const ADVICE: &str = "remove it, or its likelihood is that of a number of rows";
 
 /// A column that grows by the same step from row to row, or whole numbers that only grow.
@@ -76,26 +80,33 @@ fn missed(
     (!ends).then_some(missed)
 }
 
-/// A counter whose rows have been shuffled: all values differ, and sorted they have one step.
+/// A counter whose rows have been shuffled, or a part of one: all values differ, and either have one
+/// step once sorted, or are whole numbers of which some would be equal by chance.
 pub(super) fn shuffled_counter(column: &Column<'_>) -> Option<Oddity> {
     let sorted = &column.sorted;
     if sorted.len() < FEWEST_ROWS_WITH_GAPS || column.runs.len() != sorted.len() {
         return None;
     }
     let (first, last) = (sorted.first()?, sorted.last()?);
-    let step = (last - first) / (sorted.len() - 1) as f64;
+    let rows = sorted.len() as f64;
+    let step = (last - first) / (rows - 1.0);
     let rounding = 8.0 * f64::EPSILON * (first.abs() + last.abs());
     let regular = |pair: &[f64]| (pair[1] - pair[0] - step).abs() <= rounding;
-    if rounding >= step || !sorted.windows(2).all(regular) {
+    let whole = sorted.iter().all(|&value| is_whole(value));
+    // Of draws from so many numbers, n (n − 1) / 2 pairs are equal with the chance of one each.
+    let pairs = rows * (rows - 1.0) / (2.0 * (last - first + 1.0));
+    let how = if rounding < step && sorted.windows(2).all(regular) {
+        format!("in steps of {} once", number(step))
+    } else if whole && pairs >= PAIRS {
+        "at most once".to_owned()
+    } else {
         return None;
-    }
+    };
     let message = format!(
-        "{} holds each of the numbers from {} to {} in steps of {} once: it numbers the rows; \
-         {ADVICE}",
+        "{} holds each of the numbers from {} to {} {how}: it numbers the rows; {ADVICE}",
         words::column(column.name),
         number(*first),
         number(*last),
-        number(step)
     );
     Some(Oddity { kind: OddityKind::Index, columns: vec![column.name.to_owned()], message })
 }
