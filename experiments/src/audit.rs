@@ -14,11 +14,17 @@ use jacobian::strict;
 use crate::config::RunConfig;
 use crate::rows::Rows;
 
-/// Rows of the round trip and of the difference between precisions.
+/// Most rows of the round trip and of the difference between precisions.
 const ROWS: usize = 2_000;
 
-/// Rows whose Jacobian is computed.
+/// Most values of these rows.
+const VALUES: usize = 200_000;
+
+/// Most rows whose Jacobian is computed.
 const JACOBIAN_ROWS: usize = 256;
+
+/// Most rows times features cubed, which is what their decompositions cost: some seconds.
+const JACOBIAN_COST: usize = 1_000_000_000;
 
 /// Cells of the integral along each side.
 const CELLS: usize = 200;
@@ -40,12 +46,12 @@ pub fn audit<E: Real>(
     rows: &Rows,
     window: Option<[f64; 4]>,
 ) -> Result<Audit> {
-    let few = &rows.first(ROWS);
+    let few = &rows.first(ROWS.min(VALUES / rows.dim()).max(1));
     let single = measure(&converted::<E, f32>(flow, config)?, few, window)?;
     let double = measure(&converted::<E, f64>(flow, config)?, few, window)?;
     let pairs = single.log_prob.iter().zip(&double.log_prob);
     let gaps: Vec<f64> = pairs.map(|(a, b)| (a - b).abs()).collect();
-    let few = &rows.first(JACOBIAN_ROWS);
+    let few = &rows.first(jacobian_rows(rows));
     let exact = converted::<E, f64>(flow, &strict(config))?;
     let spectra = singular_values(&exact, few)?;
     let largest = spectra.iter().map(|[high, _]| *high).fold(0.0, f64::max);
@@ -60,6 +66,25 @@ pub fn audit<E: Real>(
         lipschitz: largest,
         inverse_lipschitz: 1.0 / smallest,
         condition_median: median(spectra.iter().map(|[high, low]| high / low).collect()),
+    })
+}
+
+/// Rows whose Jacobian the audit computes: fewer, the more features there are, at least one.
+#[must_use]
+pub fn jacobian_rows(rows: &Rows) -> usize {
+    let affordable = JACOBIAN_COST / rows.dim().saturating_pow(3);
+    affordable.clamp(1, JACOBIAN_ROWS.min(rows.count()))
+}
+
+/// What the audit leaves out because of the number of features, as a sentence.
+#[must_use]
+pub fn left_out(rows: &Rows) -> Option<String> {
+    let (looked, dim) = (jacobian_rows(rows), rows.dim());
+    let all = JACOBIAN_ROWS.min(rows.count());
+    (looked < all).then(|| {
+        format!(
+            "the audit of Jacobians took {looked} test rows instead of {all}, because of {dim} features"
+        )
     })
 }
 

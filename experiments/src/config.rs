@@ -2,20 +2,19 @@
 
 mod base;
 mod data;
+mod flow;
 pub mod setting;
 mod spelling;
 mod stated;
 pub mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use flows_bench::targets::KnownTarget;
-use flows_core::architecture;
 use flows_core::train::{Budget, TrainConfig};
-use flows_core::{Architecture, Bijector, Flow, Real, Target, stream};
+use flows_core::{Flow, Real, Target, stream};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -25,6 +24,7 @@ use crate::problem::Problem;
 
 pub use base::{BaseConfig, MixtureBase, StudentTBase};
 pub use data::{DataConfig, Dequantise, SplitName, TableFile};
+pub use flow::{EncoderConfig, FlowConfig};
 pub use setting::{Set, Setting};
 pub use stated::{Resolved, Stated, contradiction};
 pub use support::Support;
@@ -57,7 +57,7 @@ pub struct RunConfig {
     /// The base distribution.
     pub base: BaseConfig,
     /// The architecture of the transformation.
-    pub flow: Arc<dyn Architecture>,
+    pub flow: FlowConfig,
     /// How it is trained.
     pub train: TrainConfig,
 }
@@ -92,7 +92,7 @@ impl RunConfig {
             support: Vec::new(),
             data: DataConfig::default(),
             base: BaseConfig::default(),
-            flow: preset.flow.clone(),
+            flow: preset.flow.clone().into(),
             // A table can be overfitted: the weights that validated best are kept.
             train: TrainConfig { patience: Some(30), validate_every: 50, ..preset.train.clone() },
         }
@@ -120,7 +120,7 @@ impl RunConfig {
         Self {
             target: Some(target),
             support: Self::support_of(target),
-            flow: preset.flow_on_target(),
+            flow: preset.flow_on_target().into(),
             train: preset.train_on_target(target.dim()),
             ..Self::of(preset)
         }
@@ -150,9 +150,11 @@ impl RunConfig {
     pub fn build<E: Real>(&self, dim: usize, context_dim: usize) -> Result<Flow<E>> {
         self.check_size(dim)?;
         let mut rng = stream(self.seed, "init");
-        let chain = architecture::build(&*self.flow, dim, context_dim, &mut rng);
-        let bijector: Box<dyn Bijector<E>> =
-            Box::new(chain.map_err(|error| Usage(format!("flow: {error}")))?);
+        let bijector = self.flow.transformation::<E>(dim, context_dim, &mut rng);
+        let mut bijector = bijector.map_err(|error| Usage(format!("flow: {error}")))?;
+        if context_dim > 0 {
+            bijector = self.base.given(bijector, context_dim, &mut rng)?;
+        }
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
         let bijector = support::onto(&self.support, bijector, dim)?;
         let base =

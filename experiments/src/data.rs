@@ -4,8 +4,8 @@ mod columns;
 mod context;
 mod units;
 
-use anyhow::{Context as _, Result};
-use flows_bench::table::{Dequantisation, Split, Table, TableError};
+use anyhow::{Context as _, Result, bail};
+use flows_bench::table::{Dequantisation, Oddity, Split, Table, TableError, inspect};
 use flows_core::stream;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::Usage;
 use crate::config::{DataConfig, Support, support};
 use crate::rows::Rows;
 
-pub use columns::{ColumnName, Selection, locate};
+pub use columns::{ColumnName, Selection, locate, may_hold_words};
 pub use context::{ContextColumn, features as context_features, width as context_width};
 pub use units::Units;
 
@@ -52,6 +52,8 @@ pub struct TableData {
     pub test: Rows,
     /// log |det| of the change of units at the test rows, nats.
     pub test_log_det: Vec<f64>,
+    /// What makes its likelihood mean little.
+    pub oddities: Vec<Oddity>,
 }
 
 impl TableData {
@@ -72,7 +74,17 @@ impl TableData {
             other => anyhow::Error::from(other).context(name.to_owned()),
         })?;
         let raw = table.select_columns(&selection.features)?;
+        let words = (0..raw.columns()).find_map(|column| Some((column, raw.classes(column)?)));
+        if let Some((column, classes)) = words {
+            let (column, class) = (&raw.names()[column], &classes[0]);
+            bail!(Usage(format!(
+                "{name}: column {column} holds words such as {class:?}; make it a context, or drop it"
+            )));
+        }
         let noise = config.dequantise.noise(&raw, &split.training)?;
+        let ends: Vec<[f64; 2]> = supports.iter().map(|support| support.ends()).collect();
+        let noisy: Vec<usize> = noise.columns.iter().map(|noise| noise.column).collect();
+        let oddities = inspect(&raw, &split, &ends, &noisy);
         let features = noise.apply(&raw, &mut stream(seed, "dequantise"))?;
         support::check(supports, &features, name)?;
         let context = match &selection.context[..] {
@@ -80,8 +92,9 @@ impl TableData {
             columns => Some(table.select_columns(columns)?),
         };
         let columns = table.names().to_vec();
-        Self::assemble((&features, context.as_ref()), (columns, noise), &split, supports)
-            .with_context(|| name.to_owned())
+        let parts = (&features, context.as_ref());
+        let data = Self::assemble(parts, (columns, noise), &split, supports);
+        Ok(Self { oddities, ..data.with_context(|| name.to_owned())? })
     }
 
     /// A table all of whose columns are features, without noise or supports.
@@ -115,7 +128,8 @@ impl TableData {
         let (training, _) = part(&split.training)?;
         let (validation, validation_log_det) = part(&split.validation)?;
         let (test, test_log_det) = part(&split.test)?;
-        Ok(Self { record, training, validation, validation_log_det, test, test_log_det })
+        let oddities = Vec::new();
+        Ok(Self { record, training, validation, validation_log_det, test, test_log_det, oddities })
     }
 }
 
@@ -137,8 +151,12 @@ impl RunData {
     /// # Errors
     /// A context that the training rows did not allow for.
     pub fn with_features(&self, rows: Rows) -> Result<Rows> {
-        let features = context_features(&self.context, rows.context_values())?;
-        Ok(rows.given(features, self.context_dim()))
+        if self.context.is_empty() {
+            return Ok(rows);
+        }
+        let width = self.context.len();
+        let table = Table::new(Vec::new(), width, rows.context_values().to_vec())?;
+        Ok(rows.given(context_features(&self.context, &table)?, self.context_dim()))
     }
 
     /// Names of the columns that condition.
@@ -170,7 +188,7 @@ impl RunData {
         let log_det = self.units.apply(&mut values)?;
         let context = match context {
             None => Vec::new(),
-            Some(context) => context_features(&self.context, context.select_rows(rows)?.values())?,
+            Some(context) => context_features(&self.context, &context.select_rows(rows)?)?,
         };
         let rows = Rows::new(values, self.columns.len()).given(context, self.context_dim());
         Ok((rows, log_det))

@@ -1,5 +1,6 @@
 //! The numbers of a trained flow: likelihood, divergence, audits, throughput.
 
+mod fitted_normal;
 pub mod target;
 
 use std::time::Instant;
@@ -13,7 +14,7 @@ use flows_report::grid::{centres, integral};
 use flows_report::record::Audit;
 
 use crate::CHUNK;
-use crate::audit::{audit, round_trip};
+use crate::audit::{audit, left_out, round_trip};
 use crate::config::RunConfig;
 use crate::error_account::{ErrorAccount, account};
 use crate::interrupt;
@@ -21,6 +22,7 @@ use crate::problem::{Picture, ProblemData};
 use crate::rows::Rows;
 use crate::run::RunFolder;
 use crate::transport::transport;
+use fitted_normal::fitted_normal;
 
 /// Cells of the integral along each side.
 const INTEGRAL_CELLS: usize = 400;
@@ -76,11 +78,37 @@ pub struct Evaluation {
     pub draws: Vec<f64>,
     /// Stage, x1, x2 of draws on their way from base to data, in the plane.
     pub transport: Option<Vec<f32>>,
+    /// Mean of -log q of the fitted normal over test rows, in the data's own units.
+    pub normal_nll: Option<f64>,
     /// Both precisions and the Jacobian, or why there are no such numbers.
     pub audit: Result<Audit, String>,
 }
 
 impl Evaluation {
+    /// What a reader of the numbers has to know, a sentence each.
+    #[must_use]
+    pub fn warnings(&self, test: &Rows) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let error = self.nll.known_error().unwrap_or(0.0);
+        if let Some(normal) = self.normal_nll.filter(|normal| self.nll.mean > normal + 2.0 * error)
+        {
+            warnings.push(format!(
+                "the flow ends above a fitted normal: {:.4} against {normal:.4} nats a row; train \
+                 longer or at a lower learning_rate, or look at the data",
+                self.nll.mean
+            ));
+        }
+        let noise = self.account.map_or(0.0, |account| account.reported_trace);
+        if noise > 0.0 {
+            warnings.push(format!(
+                "log-likelihoods are estimates: the probes of the reporting trace give a row a \
+                 standard deviation of {noise:.2e} nats"
+            ));
+        }
+        warnings.extend(left_out(test));
+        warnings
+    }
+
     /// Writes the log-densities of the test rows, from which differences between flows get the
     /// errors of paired rows.
     ///
@@ -136,7 +164,10 @@ pub fn evaluate<E: Real>(
     };
     interrupt::check()?;
     let rows = test.first(AUDIT_ROWS);
+    let offset = data.test_log_det.iter().sum::<f64>() / data.test_log_det.len() as f64;
+    let normal_nll = fitted_normal(data.rows_to_fit(), test).map(|nats| nats - offset);
     Ok(Evaluation {
+        normal_nll,
         log_det: flow.bijector().exactness(),
         log_prob,
         nll,

@@ -3,6 +3,8 @@
 mod on_target;
 mod summary;
 
+use std::collections::HashMap;
+
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
 use flows_core::train::StopReason;
@@ -73,7 +75,9 @@ impl Execution<'_> {
         let flow = built.with_context(|| self.place.to_owned())?;
         let resume = self.begin(&data.record)?;
         let bar = progress::training(&self.label());
-        let mut trained = on_rows(config, flow, &data, &Place { folder, resume, bar: &bar })?;
+        let metadata = self.metadata(&data.record)?;
+        let place = Place { folder, resume, bar: &bar, metadata };
+        let mut trained = on_rows(config, flow, &data, &place)?;
         bar.finish_and_clear();
         if let Some(summary) = self.ended_early(&trained.outcome, trained.steps)? {
             return Ok(summary);
@@ -82,12 +86,19 @@ impl Execution<'_> {
         let evaluation = evaluate(&mut trained.flow, config, &data, &problem.pictures())?;
         working.finish_and_clear();
         write_arrays(folder, &data, &evaluation)?;
+        let oddities = problem.oddities().iter().map(|oddity| oddity.message.clone());
+        let of_run = evaluation.warnings(&data.test);
+        for warning in &of_run {
+            eprintln!("warning: {}: {warning}", self.label());
+        }
+        let warnings = oddities.chain(of_run).collect();
         Ok(RunSummary {
             parameters: Some(trained.flow.count() as u64),
             train_seconds: Some(trained.seconds),
             steps: Some(trained.steps),
             stop: Stop::of(&trained.outcome),
             train_work: Some(trained.work),
+            warnings,
             ..summarise::<E>((problem.name(), self.flow), config, &data, &evaluation)
         })
     }
@@ -107,6 +118,15 @@ impl Execution<'_> {
         folder.write_json("data.json", record)?;
         folder.write_config(config)?;
         Ok(resume)
+    }
+
+    /// What a model file says of itself: version, config, and units and columns of the data.
+    fn metadata(&self, record: &crate::data::RunData) -> Result<HashMap<String, String>> {
+        let config = toml::to_string(self.config).context("writing the config as TOML")?;
+        let data = serde_json::to_string(record).context("writing the units as JSON")?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let entries = [("flows-rs", version), ("config.toml", config), ("data.json", data)];
+        Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     /// The summary of a run that diverged; an error for one that was interrupted.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use flows_bench::conditional::ConditionalToy;
-use flows_bench::table::{digits, red_wine};
+use flows_bench::table::{Oddity, digits, red_wine};
 use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
 use flows_core::{Target, stream};
@@ -124,6 +124,14 @@ impl Problem {
             _ => return None,
         };
         Some([entropy.nats, entropy.error])
+    }
+
+    /// What makes its likelihood mean little.
+    pub fn oddities(&self) -> &[Oddity] {
+        match self {
+            Self::File(table) => &table.data().oddities,
+            _ => &[],
+        }
     }
 
     /// Where the density is looked at, with the truth.

@@ -1,5 +1,6 @@
 //! `log-prob`, `sample` and `transform`: what a trained run is used for.
 
+mod cells;
 mod points;
 mod sample;
 mod transform;
@@ -14,7 +15,6 @@ use crate::Usage;
 use crate::cli::LogProb;
 use crate::config::Precision;
 use crate::data::RunData;
-use crate::rows::Rows;
 use crate::run::RunFolder;
 
 pub use sample::sample;
@@ -57,9 +57,8 @@ pub fn log_prob(arguments: &LogProb) -> Result<()> {
 impl Use for LogProb {
     fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
         let rows = points::read(&self.data, None, data)?;
-        warn_of_noise(data);
         let name = self.data.display();
-        let log_prob = log_densities(flow, data, &rows).with_context(|| name.to_string())?;
+        let log_prob = cells::log_densities(flow, data, &rows).with_context(|| name.to_string())?;
         check_numbers(&self.data, "log-density", &log_prob, 1)?;
         let outside = log_prob.iter().filter(|nats| **nats == f64::NEG_INFINITY).count();
         if outside > 0 {
@@ -74,32 +73,6 @@ impl Use for LogProb {
     }
 }
 
-/// The log-density of rows in their own units, nats; -inf outside of a support.
-fn log_densities<E: Real>(flow: &Flow<E>, data: &RunData, rows: &Rows) -> Result<Vec<f64>> {
-    let mut values = rows.values().to_vec();
-    let mut log_det = data.units.apply(&mut values)?;
-    let inside = |row: &usize| log_det[*row] > f64::NEG_INFINITY;
-    let inside: Vec<usize> = (0..rows.count()).filter(inside).collect();
-    if inside.is_empty() {
-        return Ok(log_det);
-    }
-    let context = rows.context_values().to_vec();
-    let rows = Rows::new(values, rows.dim()).given(context, rows.context_dim());
-    let nats = if inside.len() == rows.count() {
-        rows.log_prob(flow)?
-    } else {
-        let within = rows.select(&inside);
-        within.log_prob(flow).map_err(|error| match error.downcast::<flows_core::Error>() {
-            Ok(error) => error.in_row_of(|row| inside.get(row).copied().unwrap_or(row)).into(),
-            Err(error) => error,
-        })?
-    };
-    for (&row, nats) in inside.iter().zip(nats) {
-        log_det[row] += nats;
-    }
-    Ok(log_det)
-}
-
 /// Refuses a result that is not a number, by its row.
 fn check_numbers(path: &Path, what: &str, values: &[f64], columns: usize) -> Result<()> {
     if let Some(index) = values.iter().position(|value| value.is_nan()) {
@@ -110,19 +83,6 @@ fn check_numbers(path: &Path, what: &str, values: &[f64], columns: usize) -> Res
         );
     }
     Ok(())
-}
-
-/// A run on dequantised columns knows the density of value plus noise.
-fn warn_of_noise(data: &RunData) {
-    let names: Vec<&str> =
-        data.dequantisation.columns.iter().map(|column| column.name.as_str()).collect();
-    if !names.is_empty() {
-        eprintln!(
-            "warning: the run added noise to {}; densities are those at the values given, without \
-             noise",
-            names.join(", ")
-        );
-    }
 }
 
 /// Refuses an output name that no format claims, before any work is done.

@@ -1,5 +1,6 @@
 //! Training: a flow fitted in the folder of a run, with checkpoints and a learning curve.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Place<'a> {
     pub resume: bool,
     /// Bar of its progress.
     pub bar: &'a ProgressBar,
+    /// What the model file says of itself.
+    pub metadata: HashMap<String, String>,
 }
 
 /// Trains a flow on rows.
@@ -87,7 +90,7 @@ fn train<E: Real>(
     units: Units,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
-    let Place { folder, resume, bar } = *place;
+    let Place { folder, resume, bar, ref metadata } = *place;
     let made = Trainer::new(flow, config.train.clone(), config.budget, config.seed);
     let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
     let mut curve = Curve::new(folder, units);
@@ -114,6 +117,7 @@ fn train<E: Real>(
     curve.save(&trainer)?;
     let flow = trainer.into_flow()?;
     let mut model = Checkpoint::new();
+    model.metadata.clone_from(metadata);
     model.add_model("flow", &flow);
     model.write(&folder.file("model.safetensors"))?;
     Ok(Trained { flow, outcome, seconds, steps, work })

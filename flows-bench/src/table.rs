@@ -22,6 +22,7 @@ mod split;
 mod standardise;
 mod uci;
 mod wine;
+mod words;
 
 use std::path::Path;
 
@@ -48,6 +49,8 @@ pub struct Table {
     /// Whether names were given.
     named: bool,
     notes: Vec<String>,
+    /// Columns of words with their classes.
+    classes: Vec<(usize, Vec<String>)>,
     values: Vec<f64>,
 }
 
@@ -76,7 +79,8 @@ impl Table {
         }
         let names = if names.is_empty() { vec![String::new(); columns] } else { names };
         let named = names.iter().any(|name| !name.trim().is_empty());
-        Ok(Self { names: names::tidy(names), named, notes: Vec::new(), values })
+        let (notes, classes) = (Vec::new(), Vec::new());
+        Ok(Self { names: names::tidy(names), named, notes, classes, values })
     }
 
     /// Number of rows.
@@ -107,7 +111,8 @@ impl Table {
     /// A table of the same columns.
     fn with_values(&self, values: Vec<f64>) -> Result<Self> {
         let table = Self::new(self.names.clone(), self.columns(), values)?;
-        Ok(Self { named: self.named, notes: self.notes.clone(), ..table })
+        let (notes, classes) = (self.notes.clone(), self.classes.clone());
+        Ok(Self { named: self.named, notes, classes, ..table })
     }
 
     /// Whether a name was given for any column; otherwise all of them are made up.
@@ -155,7 +160,11 @@ impl Table {
         let rows = self.values.chunks_exact(self.columns());
         let values = rows.flat_map(|row| columns.iter().map(|&column| row[column])).collect();
         let table = Self::new(names, columns.len(), values)?;
-        Ok(Self { named: self.named, notes: self.notes.clone(), ..table })
+        let places = columns.iter().enumerate();
+        let classes =
+            places.filter_map(|(place, &column)| Some((place, self.classes(column)?.to_vec())));
+        let (notes, classes) = (self.notes.clone(), classes.collect());
+        Ok(Self { named: self.named, notes, classes, ..table })
     }
 
     fn check_rows(&self, rows: &[usize]) -> Result<()> {
@@ -187,10 +196,19 @@ impl Table {
 /// # Errors
 /// One [`TableError`] that names the file, the place in it, what was expected and what was found.
 pub fn read(path: &Path) -> Result<Table> {
+    read_with_words(path, &|_, _| false)
+}
+
+/// As [`read`], with words in some columns of CSV: those of which `words` says so by index (from 0)
+/// and name. Such a column has [`classes`](Table::classes), unless all of it is numbers after all.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_words(path: &Path, words: &dyn Fn(usize, &str) -> bool) -> Result<Table> {
     let kind = Kind::of(path)?;
     match kind {
-        Kind::Csv => csv::read(path, csv::Packing::Plain),
-        Kind::CsvGz => csv::read(path, csv::Packing::Gzip),
+        Kind::Csv => csv::read(path, csv::Packing::Plain, words),
+        Kind::CsvGz => csv::read(path, csv::Packing::Gzip, words),
         Kind::Npy => npy::read(path),
         Kind::Npz => npz::read(path),
     }

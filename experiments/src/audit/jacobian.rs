@@ -33,7 +33,7 @@ pub(super) fn strict(config: &RunConfig) -> RunConfig {
     };
     let reporting = Accuracy { solver, ..flow.reporting };
     let flow = Arc::new(ContinuousFlow { reporting, ..flow.clone() });
-    RunConfig { flow, ..config.clone() }
+    RunConfig { flow: config.flow.with(flow), ..config.clone() }
 }
 
 /// Largest and smallest singular value of dz/dx at each of `rows`:

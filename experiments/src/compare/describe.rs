@@ -69,8 +69,8 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         entropy_error: problem.entropy().map(|[_, error]| error),
         test_rows: data.as_ref().map_or(0, |data| data.test.count() as u64),
         training_rows: data.and_then(|data| data.training_rows()).map(|rows| rows as u64),
-        warnings: Vec::new(),
-        unbounded: false,
+        warnings: problem.oddities().iter().map(|oddity| oddity.message.clone()).collect(),
+        unbounded: problem.oddities().iter().any(|oddity| oddity.kind.unbounded()),
     })
 }
 

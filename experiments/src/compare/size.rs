@@ -1,12 +1,10 @@
 //! Presets scaled to a number of weights, so that flows can be compared at equal size.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
-use flows_core::{Architecture, Parameters};
+use flows_core::Parameters;
 
 use crate::Usage;
-use crate::config::RunConfig;
+use crate::config::{FlowConfig, RunConfig};
 
 /// How far from the number asked for a flow may be, as a share of it.
 const TOLERANCE: f64 = 0.1;
@@ -28,13 +26,13 @@ pub fn sized(
     name: &str,
     (dim, context_dim): (usize, usize),
     target: u64,
-) -> Result<Arc<dyn Architecture>> {
+) -> Result<FlowConfig> {
     config.build::<f32>(dim, context_dim)?;
     let [mut low, mut high] = FACTORS.map(f64::ln);
     let mut nearest = (f64::INFINITY, 0, config.flow.clone());
     for _ in 0..HALVINGS {
         let middle = 0.5 * (low + high);
-        let flow = config.flow.scaled(middle.exp());
+        let flow = config.flow.with(config.flow.scaled(middle.exp()));
         let sized = RunConfig { flow: flow.clone(), ..config.clone() };
         let built = sized.build::<f32>(dim, context_dim);
         // What cannot be built is too large for memory.

@@ -1,7 +1,13 @@
 //! The base distribution of a run.
 
-use flows_core::{Base, Real, Stream};
+use flows_core::activation::Activation;
+use flows_core::{Base, Bijector, Chain, Layer, MlpKernel, Real, Stream};
+use flows_finite::transformer::{AffineConfig, TransformerConfig};
+use flows_finite::{Coupling, Mask};
 use serde::{Deserialize, Serialize};
+
+/// Hidden layers of the network from a context to location and scale of the base.
+const HIDDEN: [usize; 2] = [64, 64];
 
 /// The base distribution; all but the first have learned parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +66,29 @@ impl BaseConfig {
             Self::Laplace => Base::laplace(dim),
             Self::Logistic => Base::logistic(dim),
         }
+    }
+
+    /// The flow with this base conditional as well: its location and scale, feature by feature, are
+    /// those of the base times and plus what a network of the context says. The standard normal, which
+    /// has no parameters, stays as it is.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub(super) fn given<E: Real>(
+        self,
+        flow: Box<dyn Bijector<E>>,
+        context_dim: usize,
+        rng: &mut Stream,
+    ) -> flows_core::Result<Box<dyn Bijector<E>>> {
+        if self == Self::StandardNormal {
+            return Ok(flow);
+        }
+        let dim = flow.dim();
+        let mask = Mask::new(vec![true; dim])?;
+        let affine = AffineConfig::default().shared().build()?;
+        let network = |inputs, outputs| MlpKernel::new(inputs, &HIDDEN, outputs, Activation::Relu);
+        let moved = Layer::new(Coupling::new(&mask, context_dim, affine, network)?, rng)?;
+        Ok(Box::new(Chain::new(dim, vec![Box::new(moved), flow])?))
     }
 
     /// About how many numbers it holds, before it is built.

@@ -43,6 +43,12 @@ impl<'de> Deserialize<'de> for ColumnName {
 }
 
 impl ColumnName {
+    /// Whether it is the column with this index and name.
+    #[must_use]
+    pub fn is(&self, index: usize, name: &str) -> bool {
+        self.0 == name || self.0.parse() == Ok(index)
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -63,6 +69,14 @@ impl ColumnName {
             }
         }
     }
+}
+
+/// Whether a column of a table may hold words: it is not a feature.
+#[must_use]
+pub fn may_hold_words(config: &DataConfig, index: usize, name: &str) -> bool {
+    let named = |columns: &[ColumnName]| columns.iter().any(|column| column.is(index, name));
+    let unwanted = !config.columns.is_empty() && !named(&config.columns);
+    named(&config.context) || named(&config.drop) || unwanted
 }
 
 /// Columns of a table by what they are for, as indices in order.

@@ -23,7 +23,9 @@ impl Execution<'_> {
         let flow = config.build::<E>(target.dim(), 0).with_context(|| self.place.to_owned())?;
         let resume = self.begin(&record)?;
         let bar = progress::training(&self.label());
-        let mut trained = on_density(config, flow, target, &Place { folder, resume, bar: &bar })?;
+        let metadata = self.metadata(&record)?;
+        let place = Place { folder, resume, bar: &bar, metadata };
+        let mut trained = on_density(config, flow, target, &place)?;
         bar.finish_and_clear();
         if let Some(summary) = self.ended_early(&trained.outcome, trained.steps)? {
             return Ok(summary);

@@ -148,6 +148,15 @@ impl ProblemData {
         self.test.context_dim()
     }
 
+    /// Rows that simple models are fitted to: the training rows, or the validation rows where every
+    /// batch is drawn anew.
+    pub fn rows_to_fit(&self) -> &Rows {
+        match &self.training {
+            Training::Rows(rows) => rows,
+            Training::Toy(_) | Training::Conditional(_) => &self.validation,
+        }
+    }
+
     /// Number of rows to train on; `None` where every batch is drawn anew.
     pub fn training_rows(&self) -> Option<usize> {
         match &self.training {
@@ -188,7 +197,9 @@ impl ProblemData {
                 let draw = move |rows: usize, rng: &mut Stream| {
                     let (values, context) = toy.sample(rows, rng);
                     // Numbers can always be standardised.
-                    let context = context_features(&columns, &context).unwrap_or_default();
+                    let table = Table::new(Vec::new(), columns.len(), context);
+                    let context = table.map(|table| context_features(&columns, &table));
+                    let context = context.ok().and_then(Result::ok).unwrap_or_default();
                     Minibatch { values: cast(&values), context: cast(&context) }
                 };
                 Box::new(SamplerSource::conditional(draw, dim, toy.context_dim(), seed))

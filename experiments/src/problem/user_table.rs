@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flows_bench::table::{self, Dequantisation, Table};
+use flows_bench::table;
 
-use crate::config::{DataConfig, Dequantise, Support};
-use crate::data::TableData;
+use crate::config::{DataConfig, Support};
+use crate::data::{TableData, may_hold_words};
 
 /// A table read from a file and prepared.
 #[derive(Clone, Debug)]
@@ -31,10 +31,14 @@ impl UserTable {
         let title = path.display().to_string();
         let mut config = config.clone();
         config.seed_split(seed);
-        let table = table::read(path)?;
+        let words = |index: usize, name: &str| may_hold_words(&config, index, name);
+        let table = table::read_with_words(path, &words)?;
         let data = TableData::new(&table, &title, (&config, supports), seed)?;
-        if config.dequantise == Dequantise::None {
-            warn_of_integers(&table, &data.record.columns, "add --dequantise integers")?;
+        for note in table.notes() {
+            eprintln!("note: {note}");
+        }
+        for oddity in &data.oddities {
+            eprintln!("warning: {title}: {}", oddity.message);
         }
         Ok(Self { name: name(path), title, config, data })
     }
@@ -73,22 +77,4 @@ fn name(path: &Path) -> String {
     let stem = &whole[..whole.len() - ending.map_or(0, |ending| ending.len())];
     let kept = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     stem.chars().map(kept).collect::<String>().trim_matches('-').to_owned()
-}
-
-/// A column of integers has no density: a flow that finds that out gains likelihood without bound.
-fn warn_of_integers(table: &Table, columns: &[String], advice: &str) -> Result<()> {
-    let all: Vec<usize> = (0..table.rows()).collect();
-    let found = Dequantisation::integers(table, &all)?.columns;
-    let names: Vec<&str> = found
-        .iter()
-        .map(|column| column.name.as_str())
-        .filter(|n| columns.iter().any(|c| c == n))
-        .collect();
-    if !names.is_empty() {
-        eprintln!(
-            "warning: {} hold integers only; {advice} to add noise, or likelihoods mean little",
-            names.join(", ")
-        );
-    }
-    Ok(())
 }

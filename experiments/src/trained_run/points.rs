@@ -12,7 +12,7 @@ use crate::rows::Rows;
 /// The features of a table, in its own units, with the conditioning features of its rows: from the
 /// table itself or from a file of their own.
 pub(super) fn read(path: &Path, of_context: Option<&Path>, data: &RunData) -> Result<Rows> {
-    let table = table::read(path)?;
+    let table = read_table(path, data)?;
     let mut wanted: Vec<&str> = data.columns.iter().map(String::as_str).collect();
     let dim = wanted.len();
     if of_context.is_none() {
@@ -26,10 +26,16 @@ pub(super) fn read(path: &Path, of_context: Option<&Path>, data: &RunData) -> Re
         (Some(path), _) => given(rows, path, data),
         (None, []) => Ok(rows),
         (None, columns) => {
-            let features = context_features(&data.context, table.select_columns(columns)?.values());
+            let features = context_features(&data.context, &table.select_columns(columns)?);
             Ok(rows.given(features.with_context(|| name)?, data.context_dim()))
         }
     }
+}
+
+/// A table that may have words where the run has no feature.
+fn read_table(path: &Path, data: &RunData) -> Result<Table> {
+    let words = |_: usize, name: &str| !data.columns.iter().any(|column| column == name);
+    Ok(table::read_with_words(path, &words)?)
 }
 
 /// Rows with the contexts of a file, one for each row.
@@ -53,14 +59,14 @@ pub(super) struct Contexts {
 impl Contexts {
     /// Reads the columns of a file that condition.
     pub(super) fn read(path: &Path, data: &RunData) -> Result<Self> {
-        let (table, name) = (table::read(path)?, path.display().to_string());
+        let (table, name) = (read_table(path, data)?, path.display().to_string());
         if data.context.is_empty() {
             let advice = "leave --context out";
             bail!(Usage(format!("{name}: the run's density is not conditional; {advice}")));
         }
         let columns = locate(&table, &name, &data.context_names(), &data.table_columns)?;
         let table = table.select_columns(&columns)?;
-        let features = context_features(&data.context, table.values()).with_context(|| name)?;
+        let features = context_features(&data.context, &table).with_context(|| name)?;
         Ok(Self { table, features })
     }
 

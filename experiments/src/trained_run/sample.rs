@@ -68,6 +68,7 @@ impl Use for Sample {
             bail!("{run}: draw {row} (from 0) is not finite; train again at a lower learning_rate");
         }
         data.units.undo(&mut values)?;
+        data.dequantisation.restore(&mut values, flow.dim());
         let draws = Table::new(data.columns.clone(), flow.dim(), values)?;
         let table = match contexts {
             None => draws,
@@ -81,5 +82,11 @@ impl Use for Sample {
 fn beside(left: &Table, right: &Table) -> Result<Table> {
     let names = [left.names(), right.names()].concat();
     let rows = (0..left.rows()).flat_map(|row| [left.row(row), right.row(row)].concat());
-    Ok(Table::new(names, left.columns() + right.columns(), rows.collect())?)
+    let mut table = Table::new(names, left.columns() + right.columns(), rows.collect())?;
+    for column in 0..left.columns() {
+        if let Some(classes) = left.classes(column) {
+            table = table.with_classes(column, classes.to_vec());
+        }
+    }
+    Ok(table)
 }

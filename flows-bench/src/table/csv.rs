@@ -20,16 +20,25 @@ pub(super) enum Packing {
     Gzip,
 }
 
-pub(super) fn read(file: &Path, packing: Packing) -> Result<Table> {
+pub(super) fn read(
+    file: &Path,
+    packing: Packing,
+    words: &dyn Fn(usize, &str) -> bool,
+) -> Result<Table> {
     let input = BufReader::new(open(file)?.0);
     match packing {
-        Packing::Plain => parse(file, input, packing),
-        Packing::Gzip => parse(file, BufReader::new(Members::new(input)), packing),
+        Packing::Plain => parse(file, input, packing, words),
+        Packing::Gzip => parse(file, BufReader::new(Members::new(input)), packing, words),
     }
 }
 
-fn parse(file: &Path, mut input: impl BufRead, packing: Packing) -> Result<Table> {
-    let mut rows = Rows::new(file);
+fn parse(
+    file: &Path,
+    mut input: impl BufRead,
+    packing: Packing,
+    words: &dyn Fn(usize, &str) -> bool,
+) -> Result<Table> {
+    let mut rows = Rows::new(file, words);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -82,7 +91,12 @@ fn encode<W: Write>(out: W, table: &Table) -> io::Result<W> {
     out.write_record(None::<&[u8]>)?;
     let mut digits = String::new();
     for row in table.values().chunks_exact(table.columns()) {
-        for value in row {
+        for (column, value) in row.iter().enumerate() {
+            let class = |classes: &[String]| classes.get(*value as usize).cloned();
+            if let Some(class) = table.classes(column).and_then(class) {
+                out.write_field(&class)?;
+                continue;
+            }
             digits.clear();
             // `Debug` has an exponent where `Display` would write hundreds of zeros.
             std::fmt::Write::write_fmt(&mut digits, format_args!("{value:?}"))
@@ -100,7 +114,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Table> {
-        parse(Path::new("t.csv"), text.as_bytes(), Packing::Plain)
+        parse(Path::new("t.csv"), text.as_bytes(), Packing::Plain, &|_, _| false)
     }
 
     #[test]
@@ -159,7 +173,7 @@ mod tests {
     #[test]
     fn a_line_without_end_takes_bounded_memory() {
         let endless = BufReader::new(io::repeat(b'1'));
-        let error = parse(Path::new("t.csv"), endless, Packing::Plain).unwrap_err();
+        let error = parse(Path::new("t.csv"), endless, Packing::Plain, &|_, _| false).unwrap_err();
         assert!(error.to_string().contains("expected a line of at most 16 MiB"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::error::excerpt;
 use super::number::{advice, is_header, parse};
+use super::words::Words;
 use super::{Result, Table, TableError};
 
 /// Longest line in bytes: bounds the memory that a file without line ends can take.
@@ -33,10 +34,14 @@ pub(super) struct Rows<'a> {
     padded: Option<(u64, String)>,
     values: Vec<f64>,
     notes: Vec<String>,
+    /// Which columns may hold words, by index and name.
+    may_hold_words: &'a dyn Fn(usize, &str) -> bool,
+    /// The words of those columns.
+    words: Vec<Option<Words>>,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(file: &'a Path) -> Self {
+    pub(super) fn new(file: &'a Path, may_hold_words: &'a dyn Fn(usize, &str) -> bool) -> Self {
         Self {
             file,
             line: 0,
@@ -48,6 +53,8 @@ impl<'a> Rows<'a> {
             padded: None,
             values: Vec::new(),
             notes: Vec::new(),
+            may_hold_words,
+            words: Vec::new(),
         }
     }
 
@@ -164,7 +171,7 @@ impl<'a> Rows<'a> {
     fn row(&mut self, fields: &[Cow<'_, str>]) -> Result<()> {
         let is_text = |field: &Cow<'_, str>| parse(field, true).is_none();
         for (index, field) in fields.iter().enumerate() {
-            let value = match self.number(index, field) {
+            let value = match self.value(index, field) {
                 // Units, a second line of names: nothing of the line is a number.
                 Err(TableError::Text { .. } | TableError::EmptyCell { .. })
                     if fields.iter().all(is_text)
@@ -184,7 +191,7 @@ impl<'a> Rows<'a> {
     /// The first record: a header, or a row that says how many columns there are.
     fn first(&mut self, fields: &[Cow<'_, str>]) -> Result<()> {
         if is_header(fields.iter().map(AsRef::as_ref)) {
-            self.names = Some(fields.iter().map(ToString::to_string).collect());
+            self.name(fields.iter().map(ToString::to_string).collect());
             return Ok(());
         }
         let file = self.file.display();
@@ -195,9 +202,17 @@ impl<'a> Rows<'a> {
             }
             None => format!("{file}: no header was found; columns are called x0, x1, .."),
         });
-        self.names =
-            Some(names.map_or_else(|| vec![String::new(); fields.len()], |(_, names)| names));
+        self.name(names.map_or_else(|| vec![String::new(); fields.len()], |(_, names)| names));
         self.row(fields)
+    }
+
+    fn name(&mut self, names: Vec<String>) {
+        let words = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (self.may_hold_words)(index, name.trim()).then(Words::default));
+        self.words = words.collect();
+        self.names = Some(names);
     }
 
     /// The names in the comment above the first row, if it holds as many as there are columns.
@@ -231,6 +246,19 @@ impl<'a> Rows<'a> {
         let record = reader.from_reader(text.as_bytes()).into_records().next();
         let record = record.and_then(|record| record.ok()).ok_or_else(unclosed)?;
         Ok(record.iter().map(|field| Cow::Owned(field.trim().to_owned())).collect())
+    }
+
+    /// A number, or the code of a word where the column may hold words.
+    fn value(&mut self, index: usize, field: &str) -> Result<f64> {
+        let number = parse(field, self.delimiter != ',');
+        let stands = match number {
+            Some(number) => number.is_finite(),
+            None => is_header([field].into_iter()),
+        };
+        match self.words.get_mut(index) {
+            Some(Some(words)) if stands => Ok(words.code(field, number.is_some())),
+            _ => self.number(index, field),
+        }
     }
 
     fn number(&mut self, index: usize, field: &str) -> Result<f64> {
@@ -298,7 +326,17 @@ impl<'a> Rows<'a> {
             }
             Some(names) => {
                 let columns = names.len();
-                Ok(Table::new(names, columns, self.values)?.noted(self.notes))
+                let number = |word: &str| parse(word, self.delimiter != ',');
+                let mut classes = Vec::new();
+                for (column, words) in self.words.into_iter().enumerate() {
+                    let Some(words) = words else { continue };
+                    let found = words.settle(&mut self.values, (column, columns), number);
+                    classes.extend(found.map(|found| (column, found)));
+                }
+                let table = Table::new(names, columns, self.values)?.noted(self.notes);
+                Ok(classes
+                    .into_iter()
+                    .fold(table, |table, (column, classes)| table.with_classes(column, classes)))
             }
         }
     }
