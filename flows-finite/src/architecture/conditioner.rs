@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flows_core::activation::Activation;
 use flows_core::architecture::scaled_width;
 use flows_core::masked::Hidden;
-use flows_core::{Bijector, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
+use flows_core::{Bijector, LastLayer, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{Coupling, Mask, MaskedConditioner, Transformer};
@@ -116,10 +116,10 @@ impl Conditioner {
         }
     }
 
-    /// A coupling layer with this conditioner.
+    /// A coupling layer with this conditioner, whose last layer starts as `last` says.
     pub(super) fn coupling<E: Real>(
         &self,
-        mask: &Mask,
+        (mask, last): (&Mask, LastLayer),
         context_dim: usize,
         transformer: Arc<dyn Transformer<E>>,
         rng: &mut Stream,
@@ -136,6 +136,6 @@ impl Conditioner {
                 Coupling::new(mask, context_dim, transformer, kernel)?
             }
         };
-        Ok(Box::new(Layer::new(coupling, rng)?))
+        Ok(Box::new(Layer::new(coupling.starting_from(last), rng)?))
     }
 }
