@@ -10,6 +10,13 @@ use crate::{Batch, Error, HasLayout, Layout, Map, Real, Result, Scratch, Tensors
 /// [`Bijector::initialise`](crate::Bijector::initialise) sets s and t so that the first batch has
 /// mean 0 and standard deviation 1 in every feature of base space; afterwards they are trained.
 ///
+/// No feature is scaled up by more than 1,000. One that hardly varies in the first batch, because what
+/// varies is rare, would otherwise be divided by next to nothing, and the first row that differs be
+/// thrown out of the numbers: a feature of deviation 1 has values up to sqrt(n) in n rows, so that in a
+/// million rows none lands beyond 1e6, whose square single precision holds. Standardise features that
+/// are narrower than 1e-3 by nature. A feature that is constant (as in a batch of one row) keeps its
+/// scale.
+///
 /// # Reference
 /// Kingma, Dhariwal, *Glow*, NeurIPS 2018, section 3.1. <https://arxiv.org/abs/1807.03039>
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +43,9 @@ impl HasLayout for ActNorm {
     }
 }
 
+/// Least deviation that a feature is scaled up from.
+const LEAST_DEVIATION: f64 = 1e-3;
+
 /// Mean and log standard deviation of a feature's values; an error if they are not finite.
 fn mean_and_log_deviation(column: &[f64]) -> Result<[f64; 2]> {
     let rows = column.len() as f64;
@@ -46,8 +56,9 @@ fn mean_and_log_deviation(column: &[f64]) -> Result<[f64; 2]> {
         let (quantity, advice) = ("input of act-norm", "check the data and earlier layers");
         return Err(Error::NonFinite { quantity, row, advice });
     }
-    // A constant feature (one row, say) keeps scale 1.
-    Ok([mean, if variance > 0.0 { 0.5 * variance.ln() } else { 0.0 }])
+    // A constant feature (one row, say) tells nothing of its scale.
+    let deviation = if variance > 0.0 { variance.sqrt().max(LEAST_DEVIATION) } else { 1.0 };
+    Ok([mean, deviation.ln()])
 }
 
 impl<E: Real> Map<E> for ActNorm {

@@ -65,7 +65,7 @@ pub use layer::Layer;
 pub use layout::{HasLayout, Layout, Start};
 pub use map::{EvalMode, Map};
 pub use mlp::{Mlp, MlpKernel, Tangents};
-pub use network::{LastLayer, Network, NetworkKernel, constant_start};
+pub use network::{LastLayer, Network, NetworkKernel, constant_start, offset_start};
 pub use objective::{Estimator, Loss, forward_kl, reverse_kl};
 pub use parameters::{Parameters, Role};
 pub use part::Part;

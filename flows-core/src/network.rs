@@ -62,13 +62,26 @@ pub fn constant_start(
     offset: &[f64],
     rng: &mut Stream,
 ) -> Result<Vec<Vec<f64>>> {
-    let mut values = LastLayer::Zero.start(layout, rng);
+    offset_start(LastLayer::Zero, layout, offset, rng)
+}
+
+/// Initial values of a conditioner whose last layer starts as `last` says, its bias raised by `offset`.
+///
+/// # Errors
+/// [`Error::Dimension`] unless `offset` has a value for each output.
+pub fn offset_start(
+    last: LastLayer,
+    layout: &[Layout],
+    offset: &[f64],
+    rng: &mut Stream,
+) -> Result<Vec<Vec<f64>>> {
+    let mut values = last.start(layout, rng);
     let bias = values.last_mut().map_or(&mut [] as &mut [f64], Vec::as_mut_slice);
     if bias.len() != offset.len() {
         let (expected, got) = (bias.len(), offset.len());
         return Err(Error::Dimension { op: "bias of the last layer", expected, got });
     }
-    bias.copy_from_slice(offset);
+    bias.iter_mut().zip(offset).for_each(|(bias, offset)| *bias += offset);
     Ok(values)
 }
 

@@ -24,14 +24,15 @@ const MOMENTUM: f64 = 0.1;
 /// ```
 /// with eps = 1e-5. For [`Purpose::Training`] the data-to-base direction takes mean and (biased)
 /// variance from the batch, with gradients through both: *rows then depend on their batch, by
-/// design*, and the log-det is that of the map with fixed statistics. Otherwise (base to data, for
+/// design*, and the log-det is that of the map with fixed statistics. A batch of one row is refused
+/// there: its variance is 0, so that every row would become beta and its density exceed all bounds.
+/// Otherwise (base to data, for
 /// [`Purpose::Reporting`], before a purpose is set) the running statistics are used, and the layer
 /// is an elementwise affine map.
 ///
 /// # Running statistics
 /// They are saved with the model. [`Bijector::end_step`] moves them a tenth of the way to those of
-/// the step's batch (with unbiased variance, unchanged by a single row), the first time all of it;
-/// batches that are not finite are left out. The backward pass of a training pass leaves mean,
+/// the step's batch (with unbiased variance), the first time all of it; batches that are not finite are left out. The backward pass of a training pass leaves mean,
 /// variance and number of rows of the batch in the [`Gradients`], as the otherwise unused gradients
 /// of the fixed tensors `running_mean`, `running_variance` and `initialised`. The last of several
 /// passes on a tape counts. [`Bijector::initialise`] sets the statistics from the first batch.
@@ -54,6 +55,19 @@ pub struct BatchNorm<E: Real> {
     /// `(1, 1)`: 1 once the running statistics have been set from data.
     initialised: Batch<E>,
     purpose: Purpose,
+}
+
+/// # Errors
+/// [`Error::Parameter`] for a training batch of one row, whose variance is 0: every row would become
+/// beta, with a log-det of -ln(eps) / 2 a feature.
+fn check_rows(rows: usize) -> Result<()> {
+    if rows != 1 {
+        return Ok(());
+    }
+    let name = "number of rows of a training batch with batch norm";
+    let requirement =
+        "at least 2, because one row has no variance (raise batch_rows, or use act-norm)";
+    Err(Error::Parameter { name, requirement, value: 1.0 })
 }
 
 /// Mean and variance (divided by the number of rows) of each feature.
@@ -135,6 +149,7 @@ impl<E: Real> BatchNorm<E> {
         check_columns("batch norm", input, dim)?;
         context.check("batch norm", 0, input.rows())?;
         let [mean, deviation] = if direction == Direction::Inverse && self.depends_on_batch() {
+            check_rows(input.rows())?;
             self.batch_statistics(input, tape)?
         } else {
             let variances = self.running_variance.values();

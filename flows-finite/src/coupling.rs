@@ -7,8 +7,8 @@ use flows_core::lanes::{add, lanes, lanes_mut};
 use flows_core::map::{Block, Pull};
 use flows_core::operation::{LANES, Recorded};
 use flows_core::{
-    Cost, Costs, Error, HasLayout, Layout, Map, NetworkKernel, Real, Result, Scratch, Space,
-    Stream, Work, constant_start, image_spaces,
+    Cost, Costs, Error, HasLayout, LastLayer, Layout, Map, NetworkKernel, Real, Result, Scratch,
+    Space, Stream, Work, image_spaces, offset_start,
 };
 
 use crate::mask::Mask;
@@ -20,7 +20,8 @@ use crate::transformer::{Inner, Outer, Transformer};
 /// x_kept = z_kept,   x_i = tau(z_i; theta_i),   theta = conditioner(z_kept, context)
 /// ```
 /// It starts at the transformer's [`initial`](Transformer::initial) parameters, the identity or
-/// near it: the last layer of the conditioner is zero, offset by these.
+/// near it: the last layer of the conditioner is zero, offset by these, unless
+/// [`starting_from`](Self::starting_from) says otherwise.
 ///
 /// # Reference
 /// Dinh, Krueger, Bengio, *NICE*, 2014, <https://arxiv.org/abs/1410.8516>; Real NVP (eq. 7-8)
@@ -32,6 +33,7 @@ pub struct Coupling<E: Real> {
     context: usize,
     conditioner: Arc<dyn NetworkKernel<E>>,
     transformer: Arc<dyn Transformer<E>>,
+    last: LastLayer,
 }
 
 /// Input, scratch and output of the conditioner, for the backward pass.
@@ -67,7 +69,14 @@ impl<E: Real> Coupling<E> {
             }
         }
         let conditioner = Arc::new(kernel);
-        Ok(Self { kept, transformed, context: context_dim, conditioner, transformer })
+        let last = LastLayer::Zero;
+        Ok(Self { kept, transformed, context: context_dim, conditioner, transformer, last })
+    }
+
+    /// The same with another start of the conditioner's last layer.
+    #[must_use]
+    pub fn starting_from(self, last: LastLayer) -> Self {
+        Self { last, ..self }
     }
 
     /// Number of parameters of a transformed feature.
@@ -157,7 +166,7 @@ impl<E: Real> Map<E> for Coupling<E> {
 
     fn start(&self, rng: &mut Stream) -> Result<Vec<Vec<f64>>> {
         let offset = self.transformer.initial().repeat(self.transformed.len());
-        constant_start(&self.layout(), &offset, rng)
+        offset_start(self.last, &self.layout(), &offset, rng)
     }
 
     fn forward(&self, at: Block<'_, E>, scratch: &mut Scratch) -> Result<Work> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flows_core::activation::Activation;
 use flows_core::architecture::scaled_width;
 use flows_core::masked::Hidden;
-use flows_core::{Bijector, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
+use flows_core::{Bijector, LastLayer, Layer, MlpKernel, Real, ResidualKernel, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{Coupling, Mask, MaskedConditioner, Transformer};
@@ -125,13 +125,14 @@ impl Conditioner {
         transformer: Arc<dyn Transformer<E>>,
         rng: &mut Stream,
     ) -> Result<Box<dyn Bijector<E>>> {
-        self.coupling(&Mask::new(vec![true; dim])?, context_dim, transformer, rng)
+        let mask = Mask::new(vec![true; dim])?;
+        self.coupling((&mask, LastLayer::Zero), context_dim, transformer, rng)
     }
 
-    /// A coupling layer with this conditioner.
+    /// A coupling layer with this conditioner, whose last layer starts as `last` says.
     pub(super) fn coupling<E: Real>(
         &self,
-        mask: &Mask,
+        (mask, last): (&Mask, LastLayer),
         context_dim: usize,
         transformer: Arc<dyn Transformer<E>>,
         rng: &mut Stream,
@@ -148,6 +149,6 @@ impl Conditioner {
                 Coupling::new(mask, context_dim, transformer, kernel)?
             }
         };
-        Ok(Box::new(Layer::new(coupling, rng)?))
+        Ok(Box::new(Layer::new(coupling.starting_from(last), rng)?))
     }
 }

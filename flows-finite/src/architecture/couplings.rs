@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flows_core::{Architecture, Chain, Inverse, Layer, Real, Result, Stream};
+use flows_core::{Architecture, Chain, Inverse, LastLayer, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
@@ -22,6 +22,7 @@ use crate::{ActNorm, Mask};
 /// | `formula` | sampling | the direction in which the transformer is its own formula; the other one is its inverse | density, sampling |
 /// | `mixing` | lu | the linear map on the base side of each coupling, see [`Mixing`] | |
 /// | `act_norm` | true | act-norm on the data side of the flow | |
+/// | `identity_start` | true | couplings start at the identity; otherwise with small random networks | |
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CouplingFlow {
@@ -39,6 +40,8 @@ pub struct CouplingFlow {
     pub mixing: Mixing,
     /// Whether act-norm stands on the data side of the flow.
     pub act_norm: bool,
+    /// Whether the last layer of each conditioner starts at zero.
+    pub identity_start: bool,
 }
 
 /// Which features a coupling transforms; the other ones in every other layer.
@@ -64,6 +67,7 @@ impl Default for CouplingFlow {
             formula: Direction::Sampling,
             mixing: Mixing::Lu,
             act_norm: true,
+            identity_start: true,
         }
     }
 }
@@ -95,8 +99,9 @@ impl CouplingFlow {
         for layer in 0..layers(self.layers)? {
             parts.extend(self.mixing.build(dim, rng)?);
             let mask = self.mask.build(dim, layer, rng)?;
+            let start = if self.identity_start { LastLayer::Zero } else { LastLayer::Random };
             let coupling =
-                self.conditioner.coupling(&mask, context_dim, transformer.clone(), rng)?;
+                self.conditioner.coupling((&mask, start), context_dim, transformer.clone(), rng)?;
             parts.push(match self.formula {
                 Direction::Sampling => coupling,
                 Direction::Density => Box::new(Inverse::new(coupling)),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use flows_core::{Architecture, Chain, Layer, Real, Result, Stream};
+use flows_core::{Architecture, Chain, LastLayer, Layer, Real, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::conditioner::Conditioner;
 use super::layers;
+use crate::transformer::AffineConfig;
 use crate::{ActNorm, Affine, LuLinear, Mask, Scale, Transformer};
 
 /// Steps of act-norm, an invertible linear layer and an affine coupling, from data to base.
@@ -15,7 +16,7 @@ use crate::{ActNorm, Affine, LuLinear, Mask, Scale, Transformer};
 /// |---|---|---|---|
 /// | `layers` | 8 | steps | >= 1 |
 /// | `conditioner` | perceptron of 2 x 128 ReLU | see [`Conditioner`] | widths >= 1 |
-/// | `scale` | bounded 3 | map of the raw log-scale (the original: sigmoid) | see [`Scale`] |
+/// | `scale` | bounded 1 | map of the raw log-scale (the original: sigmoid) | see [`Scale`] |
 ///
 /// # Reference
 /// Kingma, Dhariwal, *Glow: Generative Flow with Invertible 1x1 Convolutions*, NeurIPS 2018, figure
@@ -36,7 +37,7 @@ impl Default for Glow {
         Self {
             layers: 8,
             conditioner: Conditioner::default(),
-            scale: Scale::Bounded { bound: 3.0 },
+            scale: AffineConfig::default().in_deep_stack().scale,
         }
     }
 }
@@ -66,7 +67,8 @@ impl Glow {
         let mut parts = Vec::new();
         for _ in 0..layers(self.layers)? {
             let mask = Mask::halves(dim, false)?;
-            parts.push(self.conditioner.coupling(&mask, context_dim, affine.clone(), rng)?);
+            let start = (&mask, LastLayer::Zero);
+            parts.push(self.conditioner.coupling(start, context_dim, affine.clone(), rng)?);
             // Halves that never change need mixing from the start.
             parts.push(Box::new(Layer::new(LuLinear::shuffled(dim, rng)?, rng)?));
             parts.push(Box::new(Layer::new(ActNorm::new(dim), rng)?));

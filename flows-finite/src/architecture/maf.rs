@@ -6,8 +6,8 @@ use crate::Scale;
 use crate::transformer::{AffineConfig, TransformerConfig};
 
 impl AutoregressiveFlow {
-    /// MAF: ten masked affine layers, the order reversed each layer; one pass for a density (the
-    /// original has 5 or 10 layers with batch norm between, 1 or 2 times 100 to 1,024 units and
+    /// MAF: ten masked affine layers with log-scales bounded by 1, the order reversed each layer; one
+    /// pass for a density (the original has 5 or 10 layers with batch norm between, 1 or 2 times 100 to 1,024 units and
     /// unbounded log-scales).
     ///
     /// # Reference
@@ -15,7 +15,8 @@ impl AutoregressiveFlow {
     /// 2017. <https://arxiv.org/abs/1705.07057>
     #[must_use]
     pub fn maf() -> Self {
-        Self { layers: 10, ..Self::default() }
+        let transformer = AffineConfig::inverted().in_deep_stack().shared();
+        Self { layers: 10, transformer, ..Self::default() }
     }
 
     /// IAF: the same the other way round, one pass for a draw, with the scale as a sigmoid gate that

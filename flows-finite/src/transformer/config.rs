@@ -25,8 +25,8 @@ pub type SharedTransformer<E> = Arc<dyn Transformer<E>>;
 /// | `deep_sigmoidal` | `units = 16` | search |
 /// | `dense_sigmoidal` | `layers = 2`, `units = 8` | search |
 /// | `logistic_mixture`, `gaussianization` | `components = 16` | search |
-/// | `integrated` | `hidden = 16`, `steps = 20` | search |
-/// | `sum_of_squares` | `polynomials = 2`, `degree = 2` | search |
+/// | `integrated` | `hidden = 16`, `steps = 20`, `tolerance = 5e-4` | search |
+/// | `sum_of_squares` | `polynomials = 2`, `degree = 2`, `bound = 4` | search inside the bound |
 ///
 /// ```
 /// use std::sync::Arc;

@@ -89,6 +89,24 @@ fn constant_columns_and_single_rows_keep_their_scale() {
 }
 
 #[test]
+fn a_feature_that_hardly_varies_is_scaled_up_a_thousand_times_at_most() {
+    // Deviations of 1, of 1e-9, and of a rounding of 0.1.
+    let sign = |row: usize| if row.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let rows: Vec<f64> = (0..64)
+        .flat_map(|row| [sign(row), 1e-9 * sign(row), 0.1 * (1.0 + f64::EPSILON * sign(row))])
+        .collect();
+    let mut layer = act_norm::<f64>();
+    layer.initialise(&batch(rows, 64, DIM).unwrap(), &Context::none()).unwrap();
+    // A row that differs in each by 1000 deviations of standardised data.
+    let far = batch(vec![1e3, 1e3, 1e3], 1, DIM).unwrap();
+    let out = layer.inverse(&far, &Context::none(), &mut Tape::none()).unwrap();
+    for (z, expected) in out.value.values().into_iter().zip([1e3, 1e6, 1e6 - 100.0]) {
+        assert!((z / expected - 1.0).abs() < 1e-12, "{z} {expected}");
+    }
+    assert!((out.log_det.values()[0] - 2.0 * 1e3_f64.ln()).abs() < 1e-12);
+}
+
+#[test]
 fn data_that_are_not_numbers_are_refused_and_change_nothing() {
     for odd in [f64::NAN, f64::INFINITY] {
         let mut layer = act_norm::<f64>();

@@ -61,9 +61,16 @@ fn couplings(rng: &mut Stream) -> Vec<Named> {
     for (index, (transformer, mixing)) in transformers.into_iter().zip(mixings).enumerate() {
         let (mask, formula) = (masks[index % 3], formulas[index % 2]);
         let conditioner = if index % 2 == 0 { small() } else { residual() };
-        let (layers, act_norm) = (3, true);
-        let flow =
-            CouplingFlow { layers, transformer, conditioner, mask, formula, mixing, act_norm };
+        let flow = CouplingFlow {
+            layers: 3,
+            transformer,
+            conditioner,
+            mask,
+            formula,
+            mixing,
+            act_norm: true,
+            identity_start: index % 3 > 0,
+        };
         all.push((format!("{flow:?}"), flow.build(DIM, CONTEXT, rng).unwrap()));
     }
     all

@@ -15,8 +15,13 @@ use crate::elements::{
     numbers_at,
 };
 
+/// With a fixed number of steps.
 fn map(hidden: usize, steps: usize) -> Arc<dyn TransformerConfig> {
-    IntegratedConfig { hidden, steps }.shared()
+    within(hidden, steps, f64::INFINITY)
+}
+
+fn within(hidden: usize, steps: usize, tolerance: f64) -> Arc<dyn TransformerConfig> {
+    IntegratedConfig { hidden, steps, tolerance }.shared()
 }
 
 fn integrand(raw: &[f64], u: f64) -> f64 {
@@ -101,7 +106,110 @@ fn couplings_pass_the_check() {
 }
 
 #[test]
-fn golden_values_within_the_documented_error() {
+fn golden_values_within_the_tolerance() {
+    for case in golden("integrated_positive_network") {
+        let raw: Vec<f64> = ["w1", "b1", "w2", "b2", "beta"]
+            .iter()
+            .flat_map(|key| flat(&case["parameters"][key]))
+            .collect();
+        let [inputs, outputs, log_det] = ["inputs", "outputs", "log_det"].map(|k| flat(&case[k]));
+        for tolerance in [1e-2, 1e-4, 1e-8] {
+            for steps in [4, 20, 51] {
+                let map = within((raw.len() - 2) / 3, steps, tolerance);
+                let (values, logs) = at::<f64>(&map, &raw, &inputs, false).unwrap();
+                for i in 0..inputs.len() {
+                    close_number("output", values[i], outputs[i], tolerance);
+                    close_number("log-det", logs[i], log_det[i], 1e-14);
+                }
+            }
+        }
+    }
+}
+
+/// The integral of g over [0, x] by Gauss-Legendre with 16 nodes on each of 1,000 panels.
+fn reference(raw: &[f64], x: f64) -> f64 {
+    // Half of the nodes and weights on [-1, 1].
+    const HALF: [(f64, f64); 8] = [
+        (0.095_012_509_837_637_44, 0.189_450_610_455_068_5),
+        (0.281_603_550_779_258_9, 0.182_603_415_044_923_6),
+        (0.458_016_777_657_227_4, 0.169_156_519_395_002_54),
+        (0.617_876_244_402_643_8, 0.149_595_988_816_576_73),
+        (0.755_404_408_355_003, 0.124_628_971_255_533_87),
+        (0.865_631_202_387_831_7, 0.095_158_511_682_492_78),
+        (0.944_575_023_073_232_6, 0.062_253_523_938_647_89),
+        (0.989_400_934_991_649_9, 0.027_152_459_411_754_094),
+    ];
+    let width = x / 1_000.0;
+    let panel = |k: u32| {
+        let middle = (f64::from(k) + 0.5) * width;
+        let pair = |(node, weight): &(f64, f64)| {
+            let step = 0.5 * width * node;
+            weight * (integrand(raw, middle - step) + integrand(raw, middle + step))
+        };
+        0.5 * width * HALF.iter().map(pair).sum::<f64>()
+    };
+    raw[raw.len() - 1] + (0..1_000).map(panel).sum::<f64>()
+}
+
+#[test]
+fn the_tolerance_holds_for_weights_of_every_size() {
+    let points: Vec<f64> = (0..25).map(|i| f64::from(i) * 0.33 - 4.0).collect();
+    let tolerances = [1e-2, 1e-3, 1e-4];
+    let mut worst = [0.0_f64; 3];
+    for hidden in [1, 3, 16] {
+        for scale in [0.1, 0.3, 1.0, 3.0, 10.0, 30.0] {
+            for seed in 100..102 {
+                let mut raw = draws(3 * hidden + 2, seed);
+                raw.iter_mut().for_each(|weight| *weight *= scale);
+                let truth: Vec<f64> = points.iter().map(|&x| reference(&raw, x)).collect();
+                for (tolerance, worst) in tolerances.into_iter().zip(&mut worst) {
+                    let map = within(hidden, 20, tolerance);
+                    let (values, _) = at::<f64>(&map, &raw, &points, false).unwrap();
+                    for (value, truth) in values.iter().zip(&truth) {
+                        let error = (value - truth).abs() / (1.0 + truth.abs()) / tolerance;
+                        *worst = worst.max(error);
+                    }
+                }
+            }
+        }
+    }
+    eprintln!("largest error over the tolerance: {worst:.3?}");
+    assert!(worst.iter().all(|worst| *worst <= 1.0), "{worst:?}");
+}
+
+#[test]
+fn gradients_are_those_of_the_rule_that_each_element_took() {
+    // Jumps where an element takes the next rule are too rare for differences to meet.
+    let points = [-2.0, -0.4, 0.0, 0.7, 1.9];
+    for (seed, level) in [(0, 8.0), (1, 0.3), (2, -0.3)] {
+        let raw: Vec<f64> = raw(3, seed, level);
+        let fine = within(3, 20, 1e-9);
+        check_against(&fine, &|raw, x| plain(20_000, raw, x), &raw, &points, 1e-5);
+    }
+}
+
+#[test]
+fn an_element_does_not_depend_on_what_its_neighbours_need() {
+    let map = within(2, 20, 1e-6);
+    let raw = [40.0, 1.0, -30.0, 0.2, 1.5, -2.0, 0.1, 0.0];
+    let points: Vec<f64> = (0..40).map(|i| f64::from(i) * 0.2 - 4.0).collect();
+    let (together, _) = at::<f32>(&map, &raw, &points, false).unwrap();
+    for (&point, value) in points.iter().zip(together) {
+        let alone = at::<f32>(&map, &raw, &[point], false).unwrap().0[0];
+        assert_eq!(alone.to_bits(), value.to_bits(), "{point}");
+    }
+}
+
+#[test]
+fn what_the_finest_rule_is_not_enough_for_is_an_error() {
+    // Ten thousand steps do not see a unit that turns within 1e-7.
+    let raw = [1e7, -0.5e7, 50.0, 0.0, 0.0];
+    let result = at::<f64>(&within(1, 20, 1e-8), &raw, &[0.0, 1.0], false);
+    assert_error!(result, Error::Stopped { row: Some(1), .. }, ["integrated network", "act-norm"]);
+}
+
+#[test]
+fn golden_values_with_fixed_steps() {
     let mut crossing = 0;
     for case in golden("integrated_positive_network") {
         let raw: Vec<f64> = ["w1", "b1", "w2", "b2", "beta"]
@@ -179,11 +287,13 @@ fn round_trips_do_not_depend_on_the_number_of_steps() {
 
 #[test]
 fn edges_are_finite_or_errors() {
-    assert_eq!((edges::<f32>(&map(3, 50)), edges::<f64>(&map(3, 50))), (0, 0));
-    for seed in 0..3 {
-        let raw = raw(3, seed, 1.0);
-        numbers_at::<f32>(&map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-40]);
-        numbers_at::<f64>(&map(3, 50), &raw, &[0.0, 1e6, -1e6, 1e30, 1e-310]);
+    for map in [map(3, 50), within(3, 20, 1e-4)] {
+        assert_eq!((edges::<f32>(&map), edges::<f64>(&map)), (0, 0));
+        for seed in 0..3 {
+            let raw = raw(3, seed, 1.0);
+            numbers_at::<f32>(&map, &raw, &[0.0, 1e6, -1e6, 1e30, 1e-40]);
+            numbers_at::<f64>(&map, &raw, &[0.0, 1e6, -1e6, 1e30, 1e-310]);
+        }
     }
 }
 
@@ -210,6 +320,10 @@ fn a_slope_below_the_numbers_keeps_its_logarithm() {
 fn sizes_outside_the_documented_range_are_refused() {
     for (hidden, steps) in [(0, 50), (1001, 50), (3, 1), (3, 10_001)] {
         assert!(matches!(Integrated::new(hidden, steps), Err(Error::Parameter { .. })));
+    }
+    for tolerance in [0.0, -1.0, 1e-13, f64::NAN] {
+        let refused = Integrated::new(3, 20).unwrap().within(tolerance);
+        assert!(matches!(refused, Err(Error::Parameter { .. })));
     }
 }
 

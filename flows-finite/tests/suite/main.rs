@@ -29,6 +29,7 @@ mod integrated;
 mod linear;
 mod linear_precision;
 mod monotone;
+mod nice;
 mod orders;
 mod pairs;
 mod planar;

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::tensor::batch;
-use flows_core::testing::{largest_difference, wide};
+use flows_core::testing::{largest_difference, perturb, wide};
 use flows_core::{
     Architecture, Base, Bijector, Chain, Context, Flow, Real, Tape, Values, normals, stream,
 };
-use flows_finite::architecture::{Conditioner, CouplingFlow, Mixing};
+use flows_finite::architecture::{AutoregressiveFlow, Conditioner, CouplingFlow, Mixing};
 
 use crate::elements::move_parameters;
 
@@ -127,5 +127,30 @@ fn rounding_and_not_the_method_limits_a_round_trip() {
             let allowed = 100.0 * ratio * coarse_log.max(1e-5);
             assert!(log_det <= allowed, "{label}: log-det {log_det:e} {coarse_log:e}");
         }
+    }
+}
+
+#[test]
+fn an_affine_layer_of_a_deep_stack_stretches_by_e_at_most() {
+    const DIM: usize = 2;
+    let maf = AutoregressiveFlow { layers: 1, act_norm: false, ..AutoregressiveFlow::maf() };
+    let real_nvp = CouplingFlow {
+        layers: 1,
+        act_norm: false,
+        mixing: Mixing::None,
+        ..CouplingFlow::real_nvp()
+    };
+    let built =
+        [maf.build(DIM, 0, &mut stream(1, "init")), real_nvp.build(DIM, 0, &mut stream(1, "init"))];
+    // Weights and rows far beyond those of training; a coupling transforms one of the features.
+    let rows: Vec<f64> =
+        normals::<f64>(DIM * 50, &mut stream(2, "rows")).iter().map(|v| 100.0 * v).collect();
+    let x = batch(rows, 50, DIM).unwrap();
+    for (chain, most) in built.into_iter().zip([2.0, 1.0]) {
+        let mut chain: Chain<f64> = chain.unwrap();
+        perturb(&mut chain, 1.0, &mut stream(3, "weights")).unwrap();
+        let out = chain.inverse(&x, &Context::none(), &mut Tape::none()).unwrap();
+        let largest = out.log_det.values().iter().fold(0.0_f64, |all, v| all.max(v.abs()));
+        assert!(largest <= most && largest > 0.45 * most, "{largest} {most}");
     }
 }

@@ -163,7 +163,10 @@ fn ladder() -> [Rung; 9] {
         (SPLINE, RationalQuadraticConfig(spline(8)).shared()),
         ("deep sigmoidal", DeepSigmoidalConfig { units: 8 }.shared()),
         ("logistic mixture", GaussianizationConfig(MixtureConfig { components: 8 }).shared()),
-        ("integrated network", IntegratedConfig { hidden: 7, steps: 20 }.shared()),
+        (
+            "integrated network",
+            IntegratedConfig { hidden: 7, ..IntegratedConfig::default() }.shared(),
+        ),
     ]
 }
 
