@@ -31,6 +31,8 @@ pub enum Command {
     Verify(Verify),
     /// Train a flow on a table, or on a density that is known up to a constant
     Fit(Fit),
+    /// Print what a run is, its numbers and its config
+    Show(Show),
     /// Write the log-density of every row of a table, in nats and the table's own units
     LogProb(LogProb),
     /// Draw rows from a trained flow, in the units of its data
@@ -256,6 +258,13 @@ pub enum GradientName {
     Reparameterised,
     /// Through draws alone
     Path,
+}
+
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+pub struct Show {
+    /// Folder of a run, of `fit` or in `runs/` of a comparison
+    pub run: PathBuf,
 }
 
 /// Arguments of `log-prob`.

@@ -122,11 +122,13 @@ impl Execution<'_> {
 
     /// What a model file says of itself: version, config, and units and columns of the data.
     fn metadata(&self, record: &crate::data::RunData) -> Result<HashMap<String, String>> {
-        let config = toml::to_string(self.config).context("writing the config as TOML")?;
-        let data = serde_json::to_string(record).context("writing the units as JSON")?;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        let entries = [("flows-rs", version), ("config.toml", config), ("data.json", data)];
-        Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        // One entry, because the order of several would be another in each file.
+        let run = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": self.config,
+            "data": record,
+        });
+        Ok(HashMap::from([("flows-rs".to_owned(), run.to_string())]))
     }
 
     /// The summary of a run that diverged; an error for one that was interrupted.

@@ -92,7 +92,11 @@ fn preset_name(config: &RunConfig) -> String {
     found.map_or_else(|| format!("{} flow", preset::family(&*config.flow)), |p| p.name.to_owned())
 }
 
-fn print(summary: &RunSummary) -> Result<()> {
+/// Prints the numbers of a run.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub(crate) fn print(summary: &RunSummary) -> Result<()> {
     let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.4}"));
     if let Some(on) = summary.on_target {
         say(&format!(

@@ -17,6 +17,7 @@ pub mod problem;
 pub mod progress;
 pub mod rows;
 pub mod run;
+pub mod show;
 pub mod study;
 pub mod trained_run;
 pub mod training;
@@ -76,6 +77,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Run(arguments) => experiment::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fit(arguments) => fit::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
         Command::LogProb(arguments) => trained_run::log_prob(arguments),
         Command::Sample(arguments) => trained_run::sample(arguments),
         Command::Transform(arguments) => trained_run::transform(arguments),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use flows_bench::table::TableError;
 use flows_bench::targets::KnownTarget;
 use flows_core::Estimator;
 use flows_core::train::{Budget, Objective, ReverseKl};
@@ -30,6 +31,10 @@ pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> 
     config.data.seed_split(config.seed);
     let place = place(arguments);
     config.budget.check().map_err(|error| Usage(format!("{place}: budget: {error}")))?;
+    // Whatever the number of rows, shares have to be shares.
+    if let Err(error @ TableError::Fraction { .. }) = config.data.split.split(1_000) {
+        bail!(Usage(format!("{place}: data: {error}")));
+    }
     config.train.check().map_err(|error| Usage(format!("{place}: train: {error}")))?;
     support::check_ends(&config.support).map_err(|error| Usage(format!("{place}: {}", error.0)))?;
     check_target(&config).map_err(|error| Usage(format!("{place}: {}", error.0)))?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flows_bench::table;
+use flows_bench::table::{self, TableError};
 
 use crate::config::{DataConfig, Support};
 use crate::data::{TableData, may_hold_words};
@@ -32,7 +32,13 @@ impl UserTable {
         let mut config = config.clone();
         config.seed_split(seed);
         let words = |index: usize, name: &str| may_hold_words(&config, index, name);
-        let table = table::read_with_words(path, &words)?;
+        let table = table::read_with_words(path, &words).map_err(|error| match error {
+            TableError::Text { .. } => {
+                let column = "or leave the column out (drop), or condition on it (context)";
+                anyhow::anyhow!("{error}, {column}")
+            }
+            other => other.into(),
+        })?;
         let data = TableData::new(&table, &title, (&config, supports), seed)?;
         for note in table.notes() {
             eprintln!("note: {note}");

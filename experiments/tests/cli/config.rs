@@ -36,7 +36,7 @@ fn a_file_changes_what_it_names_and_nothing_else() {
         parse("[flow]\nkind = \"coupling\"\nlayers = 2\n[budget]\nkind = \"steps\"\nsteps = 5")
             .unwrap();
     let expected: Arc<dyn Architecture> =
-        Arc::new(CouplingFlow { layers: 2, ..CouplingFlow::default() });
+        Arc::new(CouplingFlow { layers: 2, ..CouplingFlow::real_nvp() });
     assert_eq!(*config.flow, *expected);
     assert_eq!(config.budget, Budget::Steps { steps: 5 });
 }

@@ -63,7 +63,7 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
 
 /// Nats in the table's own units are those of standardised columns plus the logarithms of the scales.
 fn both_units_and_the_rows_agree(place: &Place, metrics: &str, summary: &serde_json::Value) {
-    let scales = &place.json("a/run/data.json")["standardiser"]["scale"];
+    let scales = &place.json("a/run/data.json")["units"]["standardiser"]["scale"];
     let scales = scales.as_array().unwrap().iter().map(|scale| scale.as_f64().unwrap().ln());
     let log_scale: f64 = scales.sum();
     let number = |name: &str| summary[name].as_f64().unwrap();
@@ -195,7 +195,11 @@ fn a_loss_that_stops_being_finite_is_told_with_its_step_and_what_to_try() {
     assert_says(&message, &["at step ", "lower learning_rate", "run"]);
     let metrics = place.text("run/metrics.csv");
     assert!(metrics.lines().nth(1).is_some_and(|row| row.starts_with("1,")), "{metrics}");
-    assert!(!place.path("run/summary.json").exists(), "there are no final numbers");
+    let summary = place.json("run/summary.json");
+    assert_eq!((&summary["status"], &summary["nll_nats"]), (&"diverged".into(), &().into()));
+    // It would diverge again.
+    let again = place.fails(1, "fit wild.toml --steps 200 --data g.csv --out run --resume");
+    assert_eq!(again, message);
 }
 
 #[test]
@@ -210,7 +214,9 @@ fn an_outlier_in_any_part_of_the_table_is_an_error_or_a_finite_result_and_never_
             lines[line] = format!("3.0,{outlier}");
             let (file, run) = (format!("{part}{outlier}.csv"), format!("{part}{outlier}"));
             place.write(&file, lines.join("\n"));
-            let line = format!("fit --flow real-nvp --steps 60 --data {file} --out {run}");
+            let line = format!(
+                "fit --flow real-nvp --split every-tenth --steps 60 --data {file} --out {run}"
+            );
             let output: Output = place.command(&line).output().unwrap();
             if output.status.success() {
                 let nats = place.json(&format!("{run}/summary.json"))["nll_nats"].as_f64();
@@ -231,7 +237,7 @@ fn validation_rows_out_of_reach_do_not_end_training() {
     place.write("outlier.csv", lines.join("\n"));
     let train = "[train]\nvalidate_every = 5\npatience = 2\n";
     place.write("c.toml", format!("preset = \"real-nvp\"\n{train}"));
-    place.succeeds("fit c.toml --steps 60 --data outlier.csv --out run");
+    place.succeeds("fit c.toml --split every-tenth --steps 60 --data outlier.csv --out run");
     assert_eq!(place.json("run/summary.json")["steps"], 60);
 }
 
@@ -244,7 +250,7 @@ fn columns_of_integers_are_warned_about_and_dequantised_on_request() {
     let output = place.command(line).output().unwrap();
     let warning = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && warning.starts_with("warning: "), "{warning}");
-    assert_says(&warning, &["count", "--dequantise integers"]);
+    assert_says(&warning, &["\"count\" holds integers only", "dequantise"]);
     place.write("noise.toml", "preset = \"real-nvp\"\n[data]\ndequantise = \"integers\"\n");
     let line = "fit noise.toml --steps 3 --data n.csv --out noise";
     let output = place.command(line).output().unwrap();

@@ -9,6 +9,7 @@ mod config;
 mod configs;
 mod experiments_list;
 mod fit;
+mod interrupted;
 mod killed;
 mod matching;
 mod own_architecture;
@@ -18,6 +19,7 @@ mod resume;
 mod runs;
 mod sizes;
 mod study;
+mod sweeps;
 mod tables;
 mod target;
 mod trained_run;
@@ -114,7 +116,8 @@ impl Place {
 fn succeeded(output: &Output, line: &str) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{line}: {errors}");
-    assert!(errors.lines().all(|l| l.starts_with("warning: ")), "{line}: {errors}");
+    let told = |l: &str| l.starts_with("warning: ") || l.starts_with("note: ");
+    assert!(errors.lines().all(told), "{line}: {errors}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -123,7 +126,7 @@ fn failed(output: &Output, code: i32, line: &str) -> String {
     assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
     assert!(output.stdout.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stdout));
     let mut lines: Vec<&str> = errors.lines().collect();
-    lines.retain(|l| !l.starts_with("warning: "));
+    lines.retain(|l| !l.starts_with("warning: ") && !l.starts_with("note: "));
     assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{line}: {errors}");
     lines[0].to_owned()
 }
