@@ -26,7 +26,7 @@ pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> 
         let path = arguments.out.display();
         bail!(Usage(format!("{path} holds a run; add --resume to go on, or name another --out")));
     }
-    let Resolved { mut config, .. } = asked(arguments)?;
+    let Resolved { mut config, .. } = asked(arguments, None)?;
     config.budget = budget.unwrap_or(config.budget);
     config.data.seed_split(config.seed);
     let place = place(arguments);
@@ -56,13 +56,16 @@ fn budget(arguments: &Fit) -> Result<Option<Budget>> {
     Ok(Some(budget))
 }
 
-/// File, preset, settings and flags put together.
-fn asked(arguments: &Fit) -> Result<Resolved> {
+/// File, preset, settings and flags put together; on what a run has learned so far, unless they say
+/// something else.
+fn asked(arguments: &Fit, run: Option<&RunConfig>) -> Result<Resolved> {
     let sets: Vec<Set> = arguments.set.iter().map(Setting::single).collect::<Result<_, _>>()?;
     let (file, preset) = (arguments.config.as_deref(), arguments.flow.as_deref());
     let problem = match (&arguments.problem, arguments.target) {
         (Some(name), _) => Some(Problem::named(name)?),
-        (None, target) => target.map(Problem::Target),
+        (None, Some(target)) => Some(Problem::Target(target)),
+        (None, None) if file.is_some() => None,
+        (None, None) => run.and_then(|run| run.target).map(Problem::Target),
     };
     let mut asked = Stated { file, preset, problem: problem.as_ref(), sets: &sets }.read()?;
     let config = &mut asked.config;
@@ -78,7 +81,7 @@ fn asked(arguments: &Fit) -> Result<Resolved> {
 fn resumed(arguments: &Fit, folder: &RunFolder, budget: Option<Budget>) -> Result<RunConfig> {
     let mut run = folder.config()?;
     let has = Table::try_from(&run).context("the run's config as TOML")?;
-    let stated = stated(arguments)?;
+    let stated = stated(arguments, &run)?;
     if let Some(problem) = contradiction(&stated, &has) {
         let out = arguments.out.display();
         bail!(Usage(format!("{out}: {problem}; leave it out, or name another --out")));
@@ -88,8 +91,8 @@ fn resumed(arguments: &Fit, folder: &RunFolder, budget: Option<Budget>) -> Resul
 }
 
 /// What the arguments say of the config, without the budget.
-fn stated(arguments: &Fit) -> Result<Table> {
-    let Resolved { config, mut stated, .. } = asked(arguments)?;
+fn stated(arguments: &Fit, run: &RunConfig) -> Result<Table> {
+    let Resolved { config, mut stated, .. } = asked(arguments, Some(run))?;
     stated.remove("budget");
     let all = Table::try_from(&config).context("the config as TOML")?;
     let mut take = |given: bool, path: &[&str]| {

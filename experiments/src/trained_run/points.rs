@@ -34,7 +34,9 @@ pub(super) fn read(path: &Path, of_context: Option<&Path>, data: &RunData) -> Re
 
 /// A table that may have words where the run has no feature.
 fn read_table(path: &Path, data: &RunData) -> Result<Table> {
-    let words = |_: usize, name: &str| !data.columns.iter().any(|column| column == name);
+    let is_in = |columns: &[String], name: &str| columns.iter().any(|column| column == name);
+    let words =
+        |_: usize, name: &str| is_in(&data.table_columns, name) && !is_in(&data.columns, name);
     Ok(table::read_with_words(path, &words)?)
 }
 

@@ -159,5 +159,5 @@ fn a_table_is_called_like_its_file_as_far_as_a_folder_can_be() {
         assert_eq!(table.name(), name);
     }
     place.gaussian("-.csv", 20);
-    assert_says(&place.fails(2, "compare --data -.csv --steps 1 --out out"), &["rename it"]);
+    assert_says(&place.fails(2, "compare --data=-.csv --steps 1 --out out"), &["rename it"]);
 }

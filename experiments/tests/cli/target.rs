@@ -58,13 +58,17 @@ fn a_fit_of_a_density_goes_on_as_if_it_had_not_been_cut_off() {
     let found = |run: &str| place.json(&format!("{run}/summary.json"))["on_target"].clone();
     assert_eq!(found("part"), found("whole"));
     for (flags, words) in [
-        ("--target u1", ["--target", "--resume"]),
-        ("--objective reverse-kl", ["--objective", "--resume"]),
-        ("--gradient path", ["--gradient", "--resume"]),
+        ("--target u2", ["target is \"u1\"", "\"u2\" is asked for"]),
+        ("--problem moons", ["problem is nothing", "\"moons\" is asked for"]),
+        (
+            "--gradient reparameterised",
+            ["estimator is \"path\"", "\"reparameterised\" is asked for"],
+        ),
     ] {
         let line = format!("fit --resume {flags} --steps 40 --out part");
         assert_says(&place.fails(2, &line), &words);
     }
+    place.succeeds("fit --resume --target u1 --gradient path --steps 40 --out part");
     place.gaussian("g.csv", 100);
     let line = "fit --resume --steps 40 --data g.csv --out part";
     assert_says(&place.fails(2, line), &["--data", "u1"]);
