@@ -19,6 +19,7 @@ mod problem;
 mod ranking;
 pub(crate) mod study;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod transport;
