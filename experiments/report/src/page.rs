@@ -18,6 +18,7 @@ mod number;
 mod problem;
 mod ranking;
 pub(crate) mod study;
+mod sweep;
 mod table;
 mod target;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::figures::Figures;
 use super::gather::{FlowResults, ProblemResults};
 use super::value::Value;
-use super::{cost, format, gallery, learning, table, target, transport, warnings};
+use super::{cost, format, gallery, learning, sweep, table, target, transport, warnings};
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
 
@@ -19,7 +19,7 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
@@ -28,6 +28,7 @@ pub(super) fn section(
         transport::section(folder, results, figures)?,
         learning::section(folder, results, figures)?,
         cost::section(folder, results, figures)?,
+        sweep::section(results, figures)?,
         table::of_problem(results) + &target::table_of(results),
         table::of_audits(results),
         remarks(results)

@@ -1,6 +1,7 @@
 //! The report of a made-up comparison, checked against the files it was written from.
 
 mod doubts;
+mod grids;
 mod kinds;
 
 use std::collections::HashSet;
