@@ -113,6 +113,9 @@ pub(crate) fn print(summary: &RunSummary) -> Result<()> {
             on.log_normaliser_standard_error,
             on.exact_log_normaliser_nats,
         ))?;
+        if let Some(doubt) = summary.doubt() {
+            say(&format!("the effective sample size and log Z {doubt}"))?;
+        }
     } else {
         let (nats, error) = (number(summary.nll_nats), number(summary.nll_standard_error));
         say(&format!(

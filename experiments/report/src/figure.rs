@@ -109,6 +109,14 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// The beginning of a name that is longer than `most` letters.
+fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    name.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// Upper bound for the width of a letter or digit over the height of the font.
 const LETTER_WIDTH: f64 = 0.57;
 

@@ -131,6 +131,9 @@ pub struct Scale {
     pub name: String,
     /// Whether equal distances are equal factors; values that are not positive are then left out.
     pub logarithmic: bool,
+    /// What stands at 0, 1, 2 and so on in place of numbers; mostly nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
 }
 
 /// One curve.
@@ -294,13 +297,19 @@ impl Scale {
     /// An axis with equal distances for equal differences.
     #[must_use]
     pub fn linear(name: &str) -> Self {
-        Self { name: name.to_owned(), logarithmic: false }
+        Self { name: name.to_owned(), logarithmic: false, words: Vec::new() }
     }
 
     /// An axis with equal distances for equal factors.
     #[must_use]
     pub fn log(name: &str) -> Self {
-        Self { name: name.to_owned(), logarithmic: true }
+        Self { logarithmic: true, ..Self::linear(name) }
+    }
+
+    /// An axis with words at 0, 1, 2 and so on.
+    #[must_use]
+    pub fn words(name: &str, words: Vec<String>) -> Self {
+        Self { words, ..Self::linear(name) }
     }
 }
 

@@ -18,7 +18,9 @@ mod number;
 mod problem;
 mod ranking;
 pub(crate) mod study;
+mod sweep;
 mod table;
+mod target;
 #[cfg(test)]
 mod tests;
 mod transport;

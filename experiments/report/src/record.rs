@@ -6,6 +6,7 @@ mod audit;
 mod folder;
 mod matching;
 mod metrics;
+mod on_target;
 mod pair;
 mod stop;
 mod summary_csv;
@@ -19,6 +20,7 @@ pub use audit::Audit;
 pub use folder::{Folder, RunKey};
 pub use matching::Matching;
 pub use metrics::MetricsRow;
+pub use on_target::OnTarget;
 pub use pair::Pair;
 pub use stop::Stop;
 pub use summary_csv::{read_summaries, summary_csv};
@@ -348,31 +350,18 @@ pub struct RunSummary {
     pub audit: Option<Audit>,
 }
 
-/// How a flow stands to the density that it was fitted to.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct OnTarget {
-    /// Divergence from the flow to the target in nats, 0 at best: E_q[log q - log p] + log Z.
-    pub reverse_kl_nats: f64,
-    /// Its standard error over draws.
-    pub reverse_kl_standard_error: f64,
-    /// Effective sample size of the importance weights p/q, as a fraction of the draws.
-    pub effective_sample_size: f64,
-    /// log Z as estimated from the importance weights.
-    pub log_normaliser_nats: f64,
-    /// Its standard error.
-    pub log_normaliser_standard_error: f64,
-    /// log Z as it is known.
-    pub exact_log_normaliser_nats: f64,
-    /// Draws that these numbers are means over.
-    pub draws: u64,
-}
-
 impl RunSummary {
     /// A run that finished and of which nothing has been measured.
     #[must_use]
     pub fn finished([problem, flow]: [&str; 2], family: Family, seed: u64) -> Self {
         let (problem, flow) = (problem.to_owned(), flow.to_owned());
         Self { problem, flow, family, seed, ..Self::default() }
+    }
+
+    /// Why the numbers on its target cannot be trusted, where there is a reason.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        self.on_target?.doubt(self.kl_nats, self.kl_standard_error)
     }
 
     /// That training ended before its budget was spent, and why, where it did.

@@ -18,6 +18,8 @@ pub(crate) struct Axis {
     pub(crate) low: f64,
     pub(crate) high: f64,
     pub(crate) ticks: Vec<f64>,
+    /// Labels of 0, 1, 2 and so on in place of numbers.
+    words: Vec<String>,
 }
 
 impl Axis {
@@ -32,7 +34,7 @@ impl Axis {
         let first = ((low - slack) / step).ceil() as i64;
         let last = ((high + slack) / step).floor() as i64;
         let ticks = (first..=last).map(|i| (i as f64 * step).clamp(low, high)).collect();
-        Self { scale: Scale::Linear, low, high, ticks }
+        Self { scale: Scale::Linear, low, high, ticks, words: Vec::new() }
     }
 
     /// All of `values` with `margin` times their range on either side.
@@ -57,11 +59,26 @@ impl Axis {
             let every = powers.len().div_ceil(6);
             powers.into_iter().step_by(every).collect()
         };
-        Self { scale: Scale::Logarithmic, low, high, ticks }
+        Self { scale: Scale::Logarithmic, low, high, ticks, words: Vec::new() }
+    }
+
+    /// Words at 0, 1, 2 and so on, at most `letters` of each.
+    pub(crate) fn words(words: &[String], letters: usize) -> Self {
+        let last = words.len().saturating_sub(1) as f64;
+        Self {
+            scale: Scale::Linear,
+            low: -0.5,
+            high: last + 0.5,
+            ticks: (0..words.len()).map(|i| i as f64).collect(),
+            words: words.iter().map(|word| super::shortened(word, letters)).collect(),
+        }
     }
 
     /// Label of a tick at `value`.
     pub(crate) fn label(&self, value: f64) -> String {
+        if !self.words.is_empty() {
+            return self.words.get(value.round() as usize).cloned().unwrap_or_default();
+        }
         let gaps = self.ticks.windows(2).map(|pair| pair[1] - pair[0]);
         let gap = gaps.fold(f64::NAN, f64::min);
         let far = |tick: &f64| !(9e-4..9e4).contains(tick);
@@ -174,6 +191,14 @@ mod tests {
             axis.ticks.iter().map(|t| axis.label(*t)).collect::<Vec<_>>(),
             ["0", "0.1", "0.2", "0.3"]
         );
+    }
+
+    #[test]
+    fn words_stand_at_whole_numbers() {
+        let axis = Axis::words(&["relu".into(), "leaky-relu".into()], 6);
+        let labels: Vec<_> = axis.ticks.iter().map(|tick| axis.label(*tick)).collect();
+        assert_eq!(labels, ["relu", "leaky…"]);
+        assert!(axis.low < 0.0 && axis.high > 1.0);
     }
 
     #[test]

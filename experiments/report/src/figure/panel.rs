@@ -5,7 +5,7 @@ use plotters::prelude::{ChartBuilder, Color};
 
 use super::axis::Axis;
 use super::raster::Raster;
-use super::{Figure, palette, text, text_width};
+use super::{Figure, palette, shortened, text, text_width};
 
 /// Limits and names of the two axes of a panel.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ const RIGHT: u32 = 24;
 const MARGIN: u32 = 8;
 const TOP: u32 = 18;
 const LETTERS: f64 = 38.0;
+/// Letters of a name that its axis has room for.
+const NAME_LETTERS: usize = 22;
 
 /// Draws `raster` so that it fills `frame`.
 pub(super) fn draw(frame: &Frame, raster: &Raster, description: String) -> Result<Figure> {
@@ -64,22 +66,13 @@ pub(super) fn draw(frame: &Frame, raster: &Raster, description: String) -> Resul
             .axis_style(palette::INK.stroke_width(2))
             .label_style(text(LETTERS))
             .axis_desc_style(text(LETTERS))
-            .x_desc(shortened(&frame.x_name))
-            .y_desc(shortened(&frame.y_name))
+            .x_desc(shortened(&frame.x_name, NAME_LETTERS))
+            .y_desc(shortened(&frame.y_name, NAME_LETTERS))
             .draw()?;
         Ok(())
     })?;
     fill(&mut figure, (left, TOP, height), raster)?;
     Ok(figure)
-}
-
-/// The beginning of a name that is longer than its axis.
-fn shortened(name: &str) -> String {
-    const MOST: usize = 22;
-    if name.chars().count() <= MOST {
-        return name.to_owned();
-    }
-    name.chars().take(MOST - 1).chain(['…']).collect()
 }
 
 /// A horizontal axis with as many ticks as there is room for their labels.

@@ -20,6 +20,8 @@ const PLOT: u32 = 700;
 const ROW: u32 = 50;
 /// Room to the left of the key.
 const LEFT: i32 = 150;
+/// Letters that all words of an axis have room for together.
+const WORDS: usize = 48;
 /// Width of a swatch of the key.
 const SWATCH: i32 = 72;
 
@@ -56,9 +58,10 @@ fn heights(series: &Series) -> impl Iterator<Item = f64> + '_ {
 }
 
 fn axis(scale: &Scale, values: impl Iterator<Item = f64>, margin: f64) -> Axis {
-    match scale.logarithmic {
-        true => Axis::log(values),
-        false => Axis::around(values, margin, 6),
+    match (&scale.words[..], scale.logarithmic) {
+        ([], true) => Axis::log(values),
+        ([], false) => Axis::around(values, margin, 6),
+        (words, _) => Axis::words(words, WORDS / words.len()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::gather::{FlowResults, ProblemResults};
 use super::value::Value;
 use crate::paired::{Paired, Scores};
-use crate::record::{Folder, Pair, Problem, RunKey};
+use crate::record::{Folder, Pair, Problem, ProblemKind, RunKey};
 
 /// Each flow of a problem against each other one.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ impl Differences {
     /// Compares all flows by the log-densities that their finished runs left of the test rows.
     pub(super) fn of(folder: &Folder, problem: &Problem, flows: &[FlowResults]) -> Self {
         let mut obstacles = Vec::new();
+        if problem.kind == ProblemKind::Target {
+            // There are no test rows to pair.
+            return Self { pairs: Vec::new(), obstacles };
+        }
         let scores: Vec<Scores> =
             flows.iter().map(|flow| scores(folder, problem, flow, &mut obstacles)).collect();
         let mut pairs = Vec::new();

@@ -16,6 +16,8 @@ pub(super) struct Figures {
     names: Vec<String>,
     /// Arguments of `compare` for the same flows, seeds and budget.
     arguments: String,
+    /// The command of the whole comparison, where no arguments name its flows alone.
+    whole: Option<String>,
 }
 
 impl Figures {
@@ -23,12 +25,15 @@ impl Figures {
     pub(super) fn create(dir: &Path) -> Result<Self> {
         let folder = dir.join("figures");
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new(), arguments: String::new() })
+        Ok(Self { folder, names: Vec::new(), arguments: String::new(), whole: None })
     }
 
     /// The figures of a comparison, each of which [`command`](Self::command) makes again.
     pub(super) fn of(dir: &Path, comparison: &Comparison) -> Result<Self> {
-        Ok(Self { arguments: arguments(comparison), ..Self::create(dir)? })
+        // The flows of a grid have names that only its settings make.
+        let grid = comparison.flows.iter().any(|flow| flow.group.is_some());
+        let whole = grid.then(|| comparison.command.clone());
+        Ok(Self { arguments: arguments(comparison), whole, ..Self::create(dir)? })
     }
 
     /// Writes `figure` as `name.svg` and returns it as an element.
@@ -56,14 +61,19 @@ impl Figures {
             Some(table) => escape(table),
             None => format!("--problems {name}"),
         };
+        let command = match &self.whole {
+            Some(command) => escape(command),
+            None => format!(
+                "cargo run --release -p experiments -- compare {source} {} --out results/{name}",
+                escape(&self.arguments)
+            ),
+        };
         let shown = seed.map_or_else(|| "All seeds".into(), |seed| format!("Seed {seed}"));
         let files: Vec<String> =
             files.iter().map(|file| format!("<code>figures/{}.svg</code>", escape(file))).collect();
         format!(
-            "<details class=\"again\"><summary>Reproduce</summary><pre tabindex=\"0\"><code>cargo run \
-             --release -p experiments -- compare {source} {} --out results/{name}</code></pre>\
-             <p>{shown}; the command writes {}.</p></details>\n",
-            escape(&self.arguments),
+            "<details class=\"again\"><summary>Reproduce</summary><pre tabindex=\"0\"><code>{command}\
+             </code></pre><p>{shown}; the command writes {}.</p></details>\n",
             files.join(", "),
         )
     }

@@ -1,5 +1,8 @@
 //! Truth and flows side by side: densities and samples, or pairs of features.
 
+mod line;
+mod slices;
+
 use anyhow::Result;
 
 use super::figures::Figures;
@@ -26,25 +29,42 @@ pub(super) fn section(
     figures: &mut Figures,
 ) -> Result<String> {
     let problem = &results.problem;
-    if problem.dim < 2 {
-        return Ok("<p>A problem in one dimension has no panels.</p>\n".into());
-    }
-    let mut sources = vec![Source::truth(folder, results)];
-    sources.extend(results.flows.iter().map(|flow| Source::flow(folder, results, flow)));
+    let mut sources = vec![Source::truth(folder, problem)];
+    sources.extend(results.flows.iter().map(|flow| Source::flow(folder, problem, flow)));
     let seed = results.flows.iter().find_map(|flow| Some(flow.finished().next()?.seed));
-    let rows = common_rows(&sources, POINTS);
+    let (html, names) = panels(problem, &sources, figures)?;
+    if names.is_empty() {
+        return Ok(html);
+    }
+    Ok(html + &figures.command(problem, seed, &names))
+}
+
+/// The panels of some sources, the truth or the data first, with their caption, and the names of
+/// their figures.
+pub(super) fn panels(
+    problem: &Problem,
+    sources: &[Source],
+    figures: &mut Figures,
+) -> Result<(String, Vec<String>)> {
+    let rows = common_rows(sources, POINTS);
     let mut gallery = Gallery { problem, rows, figures, names: Vec::new() };
-    let (cards, caption) = match problem.window.filter(|_| problem.dim == 2) {
-        Some(window) => gallery.plane(window, &sources)?,
-        None => gallery.features(&sources)?,
+    let html = match (problem.window, problem.context.is_empty(), problem.dim) {
+        (Some(window), true, 2) => gallery.plane(window, sources)?,
+        (Some(window), true, 1) => gallery.line(window, sources)?,
+        (Some(window), false, _) => gallery.slices(window, sources)?,
+        (None, _, 0 | 1) => "<p>A problem in one dimension has no panels.</p>\n".into(),
+        _ => gallery.features(sources)?,
     };
-    let names = std::mem::take(&mut gallery.names);
-    let again = figures.command(problem, seed, &names);
-    let columns = columns(sources.len());
-    Ok(format!(
+    Ok((html, gallery.names))
+}
+
+/// Cards beside each other over their caption.
+fn gallery(count: usize, cards: &str, caption: &str) -> String {
+    let columns = columns(count);
+    format!(
         "<div class=\"gallery\" style=\"--columns: {columns}\">\n{cards}</div>\n\
-         <p class=\"caption\">{caption}</p>\n{again}"
-    ))
+         <p class=\"caption\">{caption}</p>\n"
+    )
 }
 
 /// Columns of a wide page that `cards` fill evenly.
@@ -64,39 +84,51 @@ struct Gallery<'a> {
 
 impl Gallery<'_> {
     /// A density and a scatter plot for each source, all on one window.
-    fn plane(&mut self, window: [f64; 4], sources: &[Source]) -> Result<(String, String)> {
+    fn plane(&mut self, window: [f64; 4], sources: &[Source]) -> Result<String> {
         let names = [0, 1].map(|index| self.problem.column(index));
         let frame = Frame::window(window, names);
-        let maximum = largest_density(sources);
+        let maximum = largest_density(sources.iter().map(|source| source.density.as_ref().ok()));
         let mut cards = String::new();
         for source in sources {
             let panels = match (&source.density, &source.table) {
                 (Err(density), Err(table)) if density == table => missing("result", density),
+                (_, table) if !source.has_density => {
+                    self.scatters(&[([0, 1], frame.clone())], table, source)?
+                }
                 (density, table) => {
-                    let above = self.density(&frame, (density, maximum), source)?;
+                    let grid = density.as_ref().map_err(String::as_str);
+                    let above = self.density((&frame, ""), (grid, maximum), source)?;
                     above + &self.scatters(&[([0, 1], frame.clone())], table, source)?
                 }
             };
             cards.push_str(&card(source, &panels));
         }
-        let bar = self.figures.add("colour-scale", &figure::colour_bar()?)?;
-        let unit = match sources[0].density {
-            Ok(_) => "the largest true density on the window",
-            Err(_) => "the largest density of all flows on the window, as the true one is missing",
+        let unit = match sources.first() {
+            Some(Source { has_density: false, .. }) => "the largest learned one on the window",
+            Some(Source { density: Ok(_), .. }) => "the largest true density on the window",
+            _ => "the largest density of all flows on the window, as the true one is missing",
         };
         let caption = format!(
-            "<span class=\"scale\">{bar}</span>Above: density, divided by {unit}, and cut off at one; \
+            "{}Above: density, divided by {unit}, and cut off at one; \
              one colour scale for all. Below: {} samples each. The same limits everywhere.",
+            self.colour_bar()?,
             self.rows
         );
-        Ok((cards, caption))
+        Ok(gallery(sources.len(), &cards, &caption))
+    }
+
+    /// The key to the colours, in front of a caption.
+    pub(super) fn colour_bar(&mut self) -> Result<String> {
+        let bar = self.figures.add("colour-scale", &figure::colour_bar()?)?;
+        Ok(format!("<span class=\"scale\">{bar}</span>"))
     }
 
     /// Scatter plots of strongly correlated pairs of features for each source.
-    fn features(&mut self, sources: &[Source]) -> Result<(String, String)> {
-        let data = match &sources[0].table {
-            Ok(data) => data,
-            Err(reason) => return Ok((missing("panels", reason), String::new())),
+    fn features(&mut self, sources: &[Source]) -> Result<String> {
+        let data = match sources.first().map(|source| &source.table) {
+            Some(Ok(data)) => data,
+            Some(Err(reason)) => return Ok(missing("panels", reason)),
+            None => return Ok(String::new()),
         };
         let frame = |columns: [usize; 2]| {
             let [x, y] = columns.map(|column| pairs::limits(data, column));
@@ -115,20 +147,25 @@ impl Gallery<'_> {
             let correlation = format::hundredths(pairs::correlation(data, *columns));
             format!("{} ({correlation})", escape(&names(frame)))
         });
+        let given = match self.problem.context.is_empty() {
+            true => "",
+            false => " Draws are given the contexts of these rows.",
+        };
         let caption = format!(
             "{} rows each, at the same limits: the central 99 % of the data and a tenth of that on \
              either side. Shown are the most correlated pairs of features, no feature twice while \
-             others are left; correlations in the data: {}.",
+             others are left; correlations in the data: {}.{given}",
             self.rows,
             names.collect::<Vec<_>>().join(", ")
         );
-        Ok((cards, caption))
+        Ok(gallery(sources.len(), &cards, &caption))
     }
 
+    /// The density of a source; `part` tells its pictures apart where there are several.
     fn density(
         &mut self,
-        frame: &Frame,
-        (grid, maximum): (&Result<Matrix, String>, Option<f64>),
+        (frame, part): (&Frame, &str),
+        (grid, maximum): (Result<&Matrix, &str>, Option<f64>),
         source: &Source,
     ) -> Result<String> {
         let (grid, maximum) = match (grid, maximum) {
@@ -138,7 +175,7 @@ impl Gallery<'_> {
         };
         let words = format!("{}: density of {}", self.problem.title, source.title);
         let figure = density::draw(frame, grid, maximum, words)?;
-        self.add(format!("{}-{}-density", self.problem.name, source.name), &figure)
+        self.add(format!("{}-{}-density{part}", self.problem.name, source.name), &figure)
     }
 
     /// A scatter plot for each pair of columns, and below them how much lies outside.

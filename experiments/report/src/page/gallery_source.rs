@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use super::gather::{FlowResults, ProblemResults};
+use super::gather::FlowResults;
 use crate::figure::density;
-use crate::record::{Folder, Matrix, RunKey};
+use crate::record::{Folder, Matrix, Problem, ProblemKind, RunKey};
 
 /// One column of a gallery. What could not be read is a sentence that says why.
 #[derive(Debug)]
@@ -13,27 +13,37 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) title: String,
     pub(super) subtitle: String,
+    /// Whether a density is to be expected: of data it is not known.
+    pub(super) has_density: bool,
     pub(super) density: Result<Matrix, String>,
     pub(super) table: Result<Matrix, String>,
 }
 
 impl Source {
     /// The true density and held-out rows of a problem.
-    pub(super) fn truth(folder: &Folder, results: &ProblemResults) -> Self {
-        let problem = &results.problem;
-        let title = if problem.entropy_nats.is_some() { "Truth" } else { "Data" };
+    pub(super) fn truth(folder: &Folder, problem: &Problem) -> Self {
+        let known = problem.entropy_nats.is_some();
+        let title = match problem.kind {
+            ProblemKind::Target => "Target",
+            _ if known => "Truth",
+            _ => "Data",
+        };
         Self {
             name: "truth".into(),
             title: title.into(),
-            subtitle: "held-out rows".into(),
+            subtitle: match problem.kind {
+                ProblemKind::Target => "exact draws".into(),
+                _ => "held-out rows".into(),
+            },
+            has_density: known,
             density: sentence(folder.truth(&problem.name)),
             table: sentence(with_columns(folder.data(&problem.name), problem.dim)),
         }
     }
 
     /// The first finished run of a flow.
-    pub(super) fn flow(folder: &Folder, results: &ProblemResults, flow: &FlowResults) -> Self {
-        let (problem, name) = (&results.problem, flow.flow.name.as_str());
+    pub(super) fn flow(folder: &Folder, problem: &Problem, flow: &FlowResults) -> Self {
+        let name = flow.flow.name.as_str();
         let shown = flow.finished().next().map(|run| run.seed);
         let lost = || flow.losses().join("; ");
         let key = |seed| RunKey { problem: &problem.name, flow: name, seed };
@@ -46,6 +56,7 @@ impl Source {
             name: name.into(),
             title: flow.flow.title.clone(),
             subtitle,
+            has_density: true,
             density: seed.clone().and_then(|seed| sentence(folder.density(key(seed)))),
             table: seed
                 .and_then(|seed| sentence(with_columns(folder.draws(key(seed)), problem.dim))),
@@ -59,19 +70,23 @@ pub(super) fn common_rows(sources: &[Source], most: usize) -> usize {
     tables.map(|table| table.rows).fold(most, usize::min)
 }
 
-/// Largest true density; of the learned ones where there is no truth.
-pub(super) fn largest_density(sources: &[Source]) -> Option<f64> {
-    let mut maxima = sources.iter().map(|source| density::maximum(source.density.as_ref().ok()?));
+/// Largest true density, which comes first; of the learned ones where there is no truth.
+pub(super) fn largest_density<'a>(
+    log_densities: impl Iterator<Item = Option<&'a Matrix>>,
+) -> Option<f64> {
+    let mut maxima = log_densities.map(|grid| density::maximum(grid?));
     let truth = maxima.next().flatten();
     truth.or_else(|| maxima.flatten().reduce(f64::max))
 }
 
-fn with_columns(table: Result<Matrix>, dim: usize) -> Result<Matrix> {
+/// A table of draws with a column for each feature.
+pub(super) fn with_columns(table: Result<Matrix>, dim: usize) -> Result<Matrix> {
     let table = table?;
     ensure!(table.columns == dim, "samples: expected {dim} columns, got {}", table.columns);
     Ok(table)
 }
 
-fn sentence<T>(result: Result<T>) -> Result<T, String> {
+/// A result whose error is in words.
+pub(super) fn sentence<T>(result: Result<T>) -> Result<T, String> {
     result.map_err(|error| format!("{error:#}"))
 }

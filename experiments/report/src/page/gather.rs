@@ -129,7 +129,8 @@ impl FlowResults {
 pub(super) fn gather(folder: &Folder) -> Result<Results> {
     let comparison = folder.comparison()?;
     let problems = comparison.problems.iter().map(|problem| &problem.name);
-    for name in problems.chain(comparison.flows.iter().map(|flow| &flow.name)) {
+    let groups = comparison.flows.iter().filter_map(|flow| flow.group.as_ref());
+    for name in problems.chain(comparison.flows.iter().map(|flow| &flow.name)).chain(groups) {
         ensure!(is_file_name(name), "comparison.json: the name {name:?} cannot name a folder");
     }
     let (rows, notes) = match folder.summaries() {

@@ -6,7 +6,7 @@ use super::format;
 use super::gather::Results;
 use super::value::SEEDS_FOR_SPREAD;
 use crate::figure::escape;
-use crate::record::Comparison;
+use crate::record::{Comparison, ProblemKind};
 use flows_core::train::Budget;
 
 /// Terms of the tables, each with its meaning.
@@ -94,13 +94,40 @@ const TERMS: [(&str, &str); 15] = [
     ),
 ];
 
+/// Terms of the tables of targets.
+const ON_TARGET: [(&str, &str); 3] = [
+    (
+        "Forward and reverse KL",
+        "Forward: the mean of log p*(x) − log q(x) over exact draws of the target p*; large where the flow \
+         has no mass and the target has. Reverse: the mean of log q(x) − log p*(x) over draws of the \
+         flow, which training minimises; it hardly sees what the flow has lost.",
+    ),
+    (
+        "Effective sample size",
+        "Share of the draws that the importance weights w = p*/q leave: (Σ w)² / (n Σ w²). It cannot \
+         exceed exp(−forward KL), since E_p[w] ≥ exp(E_p[log w]); an estimate above that has missed a \
+         part of the target.",
+    ),
+    (
+        "log Z",
+        "Logarithm of the target's integral: the log of the mean weight. Its standard error is that of the \
+         draws and knows nothing of a mode that no draw fell into. A number is marked where it is more \
+         than three standard errors off the exact one, where the effective sample size contradicts \
+         the forward KL, or where that size is below 1 %.",
+    ),
+];
+
+/// Terms with their meanings, as the items of a list.
+pub(super) fn terms(on_target: bool) -> String {
+    let more: &[_] = if on_target { &ON_TARGET } else { &[] };
+    let term = |(term, meaning): &(&str, &str)| format!("<dt>{term}</dt><dd>{meaning}</dd>\n");
+    TERMS.iter().chain(more).map(term).collect()
+}
+
 /// The section "How to read this".
 pub(super) fn section(results: &Results) -> String {
     let comparison = &results.comparison;
-    let terms: String = TERMS
-        .iter()
-        .map(|(term, meaning)| format!("<dt>{term}</dt><dd>{meaning}</dd>\n"))
-        .collect();
+    let terms = terms(comparison.problems.iter().any(|p| p.kind == ProblemKind::Target));
     format!(
         "<section id=\"reading\" aria-labelledby=\"reading-title\">\n\
          <h2 id=\"reading-title\">How to read this</h2>\n\

@@ -6,7 +6,7 @@ use super::figures::Figures;
 use super::gather::ProblemResults;
 use crate::figure::escape;
 use crate::figure::learning::{self, Curve, Learning, Quantity};
-use crate::record::{Folder, MetricsRow, RunKey};
+use crate::record::{Folder, MetricsRow, ProblemKind, RunKey};
 
 /// Curves of all runs, and what a caption has to say about them.
 #[derive(Default)]
@@ -26,9 +26,10 @@ pub(super) fn section(
 ) -> Result<String> {
     let problem = &results.problem;
     let gathered = gather(folder, results);
-    let (quantity, loss) = match problem.entropy_nats {
-        Some(_) => (Quantity::Divergence, "validation loss minus the entropy of the truth"),
-        None => (Quantity::NegativeLogLikelihood, "validation loss"),
+    let (quantity, loss) = match (problem.kind, problem.entropy_nats) {
+        (ProblemKind::Target, _) => (Quantity::Divergence, "reverse KL over draws of the flow"),
+        (_, Some(_)) => (Quantity::Divergence, "validation loss minus the entropy of the truth"),
+        (_, None) => (Quantity::NegativeLogLikelihood, "validation loss"),
     };
     let title = &problem.title;
     let words = format!("{title}: learning curves of all flows against training time");

@@ -122,6 +122,41 @@ pub(super) static RESULTS: [&Number; 14] = [
     &SAMPLE_RATE,
 ];
 
+/// Columns of the table of a target.
+pub(super) static ON_TARGET: [&Number; 5] = [
+    &Number::mean(
+        "Forward KL (nats)",
+        |run| Value::new(run.kl_nats, run.kl_standard_error),
+        format::number,
+    ),
+    &Number::mean(
+        "Reverse KL (nats)",
+        |run| {
+            let on = run.on_target?;
+            Value::new(Some(on.reverse_kl_nats), Some(on.reverse_kl_standard_error))
+        },
+        format::number,
+    ),
+    &Number::mean(
+        "Effective sample size (%)",
+        |run| exact(Some(100.0 * run.on_target?.effective_sample_size)),
+        format::number,
+    ),
+    &Number::mean(
+        "log Z (nats)",
+        |run| {
+            let on = run.on_target?;
+            Value::new(Some(on.log_normaliser_nats), Some(on.log_normaliser_standard_error))
+        },
+        format::number,
+    ),
+    &Number::mean(
+        "log Z, exact (nats)",
+        |run| exact(Some(run.on_target?.exact_log_normaliser_nats)),
+        |nats| format!("{nats:.5}"),
+    ),
+];
+
 /// Columns of the table of audits.
 pub(super) static AUDITS: [&Number; 9] = [
     &Number::worst("Round trip f32", |run| audit(run, |a| Some(a.round_trip_f32)), format::small),

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::figures::Figures;
 use super::gather::{FlowResults, ProblemResults};
 use super::value::Value;
-use super::{cost, format, gallery, learning, table, transport, warnings};
+use super::{cost, format, gallery, learning, sweep, table, target, transport, warnings};
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
 
@@ -19,7 +19,7 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
@@ -28,7 +28,8 @@ pub(super) fn section(
         transport::section(folder, results, figures)?,
         learning::section(folder, results, figures)?,
         cost::section(folder, results, figures)?,
-        table::of_problem(results),
+        sweep::section(results, figures)?,
+        table::of_problem(results) + &target::table_of(results),
         table::of_audits(results),
         remarks(results)
     ))
@@ -41,6 +42,18 @@ fn facts(problem: &Problem) -> String {
         ProblemKind::Target => "Density without data",
         ProblemKind::Table => "Table",
     };
+    let features = match (problem.dim, &problem.context[..]) {
+        (1, []) => "1 feature".into(),
+        (1, given) => format!("1 feature given {}", escape(&given.join(", "))),
+        (count, []) => format!("{count} features"),
+        (count, given) => format!("{count} features given {}", escape(&given.join(", "))),
+    };
+    if problem.kind == ProblemKind::Target {
+        return format!(
+            "{kind} with {features}, known up to a constant; trained by reverse KL on draws of the \
+             flow. Flows are ranked by the forward KL over exact draws of the density."
+        );
+    }
     let training = match problem.training_rows {
         Some(rows) => format!("{} training rows", format::count(rows as f64)),
         None => "fresh draws for every batch".into(),
@@ -48,12 +61,14 @@ fn facts(problem: &Problem) -> String {
     // An error that no figure of the report could show is none.
     let error = problem.entropy_error.filter(|error| *error > 1e-4).unwrap_or(0.0);
     let entropy = match Value::new(problem.entropy_nats, Some(error)) {
-        Some(entropy) => format!("; entropy of the truth {} nats", format::estimate(entropy)),
+        Some(entropy) => {
+            let expected = if problem.context.is_empty() { "" } else { "expected " };
+            format!("; {expected}entropy of the truth {} nats", format::estimate(entropy))
+        }
         None => "; the true density is not known".into(),
     };
     format!(
-        "{kind} with {} features; {training}, {} held-out rows{entropy}.",
-        problem.dim,
+        "{kind} with {features}; {training}, {} held-out rows{entropy}.",
         format::count(problem.test_rows as f64)
     )
 }

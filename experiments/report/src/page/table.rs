@@ -99,7 +99,7 @@ fn log_det(run: &crate::record::RunSummary) -> String {
 }
 
 /// A value with its error, unless it is exact.
-fn cell(number: &Number, value: Option<Value>) -> String {
+pub(super) fn cell(number: &Number, value: Option<Value>) -> String {
     let Some(known) = value else { return format!("<td class=\"number\">{UNKNOWN}</td>") };
     let text = match known.error {
         Some(0.0) => (number.text)(known.value),
@@ -115,7 +115,8 @@ fn words(text: &str) -> String {
     format!("<td>{}</td>", escape(text))
 }
 
-fn table(
+/// A table of numbers with words before and after them.
+pub(super) fn table(
     id: &str,
     caption: &str,
     before: &[&str],

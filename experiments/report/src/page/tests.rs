@@ -1,6 +1,8 @@
 //! The report of a made-up comparison, checked against the files it was written from.
 
 mod doubts;
+mod grids;
+mod kinds;
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +13,7 @@ use tempfile::TempDir;
 use super::value::Value;
 use super::{fixture, format};
 use crate::figure::escape;
-use crate::record::{Comparison, Folder, RunKey, Status};
+use crate::record::{Comparison, Folder, RunKey, RunSummary, Status};
 
 /// A folder with a comparison of three flows, changed by `change`, and its report.
 fn report(change: impl FnOnce(&Path)) -> (TempDir, String) {
@@ -21,6 +23,26 @@ fn report(change: impl FnOnce(&Path)) -> (TempDir, String) {
     let path = crate::write(dir.path()).unwrap();
     let html = fs::read_to_string(path).unwrap();
     (dir, html)
+}
+
+/// Rewrites `comparison.json`.
+fn change_comparison(dir: &Path, change: impl FnOnce(&mut Comparison)) {
+    let mut comparison = Folder::new(dir).comparison().unwrap();
+    change(&mut comparison);
+    let text = serde_json::to_string(&comparison).unwrap();
+    fs::write(dir.join("comparison.json"), text).unwrap();
+}
+
+/// Rewrites the summary of every run of three flows on `problem`.
+fn change_runs(dir: &Path, problem: &str, change: impl Fn(&mut RunSummary)) {
+    for flow in ["real-nvp", "ffjord", "nsf"] {
+        for seed in [1, 2] {
+            let mut run = Folder::new(dir).run(RunKey { problem, flow, seed }).unwrap();
+            change(&mut run);
+            let path = dir.join(format!("runs/{problem}/{flow}/seed-{seed}/summary.json"));
+            fs::write(path, serde_json::to_string(&run).unwrap()).unwrap();
+        }
+    }
 }
 
 fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
@@ -166,15 +188,14 @@ fn nothing_is_fetched_and_every_figure_has_words() {
 fn strings_are_escaped() {
     let evil = "<script>alert(\"1\")</script> & 'more'";
     let (_dir, html) = report(|dir| {
-        let mut comparison: Comparison = Folder::new(dir).comparison().unwrap();
-        comparison.problems[0].title = evil.into();
-        comparison.problems[3].columns[0] = evil.into();
-        comparison.flows[0].title = evil.into();
-        comparison.flows[0].description = evil.into();
-        comparison.command = evil.into();
-        comparison.host.cpu = evil.into();
-        fs::write(dir.join("comparison.json"), serde_json::to_string(&comparison).unwrap())
-            .unwrap();
+        change_comparison(dir, |comparison| {
+            comparison.problems[0].title = evil.into();
+            comparison.problems[3].columns[0] = evil.into();
+            comparison.flows[0].title = evil.into();
+            comparison.flows[0].description = evil.into();
+            comparison.command = evil.into();
+            comparison.host.cpu = evil.into();
+        });
     });
     assert!(!html.contains("<script>alert") && !html.contains("alert(\"1\")"));
     assert!(

@@ -2,6 +2,7 @@
 
 use super::gather::ProblemResults;
 use crate::figure::escape;
+use crate::record::ProblemKind;
 
 /// Test rows below which a mean and its standard error are little to go by: the error is itself
 /// known to 1/sqrt(2 (n - 1)), 13 % for 30.
@@ -33,7 +34,8 @@ pub(super) fn warnings(results: &ProblemResults) -> Vec<String> {
     if problem.unbounded {
         warnings.push(format!("{}: {UNBOUNDED}", problem.title));
     }
-    if problem.test_rows < FEW_TEST_ROWS {
+    // A target has draws as many as are wanted in place of rows.
+    if problem.kind != ProblemKind::Target && problem.test_rows < FEW_TEST_ROWS {
         warnings.push(few(problem.test_rows));
     }
     warnings.extend(results.differences.unpaired());
@@ -54,22 +56,22 @@ fn few(rows: u64) -> String {
 }
 
 fn of_runs(results: &ProblemResults) -> Vec<String> {
-    let mut known: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut known: Vec<(String, Vec<String>)> = Vec::new();
     let mut count = 0;
     for flow in &results.flows {
         for summary in flow.runs.iter().filter_map(|run| run.summary.as_ref().ok()) {
             count += 1;
-            for text in &summary.warnings {
+            for text in summary.warnings.iter().chain(&summary.doubt()) {
                 let name = format!("{}, seed {}", flow.flow.title, summary.seed);
                 match known.iter_mut().find(|(other, _)| other == text) {
                     Some((_, runs)) => runs.push(name),
-                    None => known.push((text, vec![name])),
+                    None => known.push((text.clone(), vec![name])),
                 }
             }
         }
     }
-    let sentence = |(text, runs): (&str, Vec<String>)| match runs.len() {
-        all if all == count => text.to_owned(),
+    let sentence = |(text, runs): (String, Vec<String>)| match runs.len() {
+        all if all == count => text,
         _ => format!("{}: {text}", runs.join("; ")),
     };
     known.into_iter().map(sentence).collect()

@@ -41,6 +41,19 @@ impl Matrix {
         &self.values[index * self.columns..(index + 1) * self.columns]
     }
 
+    /// The matrix cut into `count` of equally many rows, from the top.
+    ///
+    /// # Errors
+    /// When the rows cannot be shared out.
+    pub fn parts(&self, count: usize) -> Result<Vec<Self>> {
+        if count == 0 || !self.rows.is_multiple_of(count) {
+            bail!("expected {count} parts of equally many rows, got {} rows", self.rows);
+        }
+        let (rows, columns) = (self.rows / count, self.columns);
+        let part = |values: &[f64]| Self { rows, columns, values: values.to_vec() };
+        Ok(self.values.chunks((rows * columns).max(1)).map(part).collect())
+    }
+
     /// The numbers of one column, top to bottom.
     pub fn column(&self, index: usize) -> impl Iterator<Item = f64> + '_ {
         self.values.iter().skip(index).step_by(self.columns.max(1)).copied()
@@ -105,6 +118,16 @@ mod tests {
         assert_eq!(c, f);
         assert_eq!(c.row(1), [3.0, 4.0, 5.0]);
         assert_eq!(c.column(2).collect::<Vec<_>>(), [2.0, 5.0]);
+    }
+
+    #[test]
+    fn parts_are_rows_from_the_top() {
+        let whole = Matrix { rows: 4, columns: 1, values: vec![0., 1., 2., 3.] };
+        let parts = whole.parts(2).unwrap();
+        assert_eq!(parts.len(), 2);
+        assert_eq!((parts[1].rows, &parts[1].values[..]), (2, &[2.0, 3.0][..]));
+        assert!(whole.parts(3).unwrap_err().to_string().contains("3 parts"));
+        assert!(whole.parts(0).is_err());
     }
 
     #[test]

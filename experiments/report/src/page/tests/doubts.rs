@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::report;
-use crate::record::{Comparison, Folder, Pair, Problem, RunKey, RunSummary, Stop};
+use super::{change_comparison, change_runs, report};
+use crate::record::{Pair, Problem, Stop};
 
 /// A comparison of three flows on the table alone, changed by `change`, and its report.
 fn report_of_table(change: impl FnOnce(&Path)) -> (TempDir, String) {
@@ -16,30 +16,9 @@ fn report_of_table(change: impl FnOnce(&Path)) -> (TempDir, String) {
     })
 }
 
-/// Rewrites `comparison.json`.
-fn change_comparison(dir: &Path, change: impl FnOnce(&mut Comparison)) {
-    let mut comparison = Folder::new(dir).comparison().unwrap();
-    change(&mut comparison);
-    let text = serde_json::to_string(&comparison).unwrap();
-    fs::write(dir.join("comparison.json"), text).unwrap();
-}
-
 /// Changes the table of the comparison.
 fn change_wine(dir: &Path, change: impl FnOnce(&mut Problem)) {
     change_comparison(dir, |comparison| change(comparison.problems.last_mut().unwrap()));
-}
-
-/// Rewrites the summary of every run on the table.
-fn change_runs(dir: &Path, change: impl Fn(&mut RunSummary)) {
-    for flow in ["real-nvp", "ffjord", "nsf"] {
-        for seed in [1, 2] {
-            let key = RunKey { problem: "wine", flow, seed };
-            let mut run = Folder::new(dir).run(key).unwrap();
-            change(&mut run);
-            let path = dir.join(format!("runs/wine/{flow}/seed-{seed}/summary.json"));
-            fs::write(path, serde_json::to_string(&run).unwrap()).unwrap();
-        }
-    }
 }
 
 /// The table's row of the verdict.
@@ -100,7 +79,7 @@ fn without_log_densities_of_the_rows_the_larger_error_decides_and_the_report_say
 fn nobody_is_best_on_one_test_row() {
     let (_dir, html) = report_of_table(|dir| {
         change_wine(dir, |problem| problem.test_rows = 1);
-        change_runs(dir, |run| run.nll_standard_error = None);
+        change_runs(dir, "wine", |run| run.nll_standard_error = None);
         for flow in ["real-nvp", "ffjord", "nsf"] {
             for seed in [1, 2] {
                 let name = format!("runs/wine/{flow}/seed-{seed}/test_log_prob.npy");
@@ -151,7 +130,7 @@ fn a_likelihood_without_bound_ranks_nobody() {
 fn warnings_stand_once_where_all_runs_share_them_and_else_name_their_runs() {
     let (_dir, html) = report_of_table(|dir| {
         change_wine(dir, |problem| problem.warnings = vec!["pH counts <its rows>".into()]);
-        change_runs(dir, |run| {
+        change_runs(dir, "wine", |run| {
             run.warnings = vec!["alcohol is 0 in half of the rows.".into()];
             if run.flow == "nsf" && run.seed == 2 {
                 run.warnings.push("validation says nothing".into());
@@ -172,7 +151,7 @@ fn warnings_stand_once_where_all_runs_share_them_and_else_name_their_runs() {
 #[test]
 fn a_run_that_stopped_early_is_a_finished_run_with_a_remark() {
     let (_dir, html) = report_of_table(|dir| {
-        change_runs(dir, |run| {
+        change_runs(dir, "wine", |run| {
             if run.flow == "nsf" && run.seed == 1 {
                 (run.stop, run.steps, run.patience) = (Some(Stop::EarlyStop), Some(740), Some(5));
             }
@@ -188,7 +167,9 @@ fn a_run_that_stopped_early_is_a_finished_run_with_a_remark() {
 #[test]
 fn both_units_have_a_column_and_files_with_one_are_read() {
     let (_dir, html) = report_of_table(|dir| {
-        change_runs(dir, |run| run.nll_standardised_nats = run.nll_nats.map(|nll| nll - 4.25));
+        change_runs(dir, "wine", |run| {
+            run.nll_standardised_nats = run.nll_nats.map(|nll| nll - 4.25)
+        });
         let path = dir.join("runs/wine/nsf/seed-1/metrics.csv");
         let old = "step,seconds,train_nats,validation_nats,learning_rate,gradient_norm,evaluations\n\
             20,0.5,9.0,12.0,0.001,1.0,20\n40,1.0,8.0,11.0,0.001,1.0,40\n";

@@ -1,0 +1,105 @@
+//! Conditional densities: a row for each source, a picture for each context.
+
+use anyhow::Result;
+
+use super::super::gallery_source::{Source, largest_density, sentence};
+use super::{Gallery, card, gallery, missing};
+use crate::figure::{Frame, escape};
+use crate::record::Matrix;
+
+impl Gallery<'_> {
+    /// The density p(x | c) of each source, on one window: of two features given each of some
+    /// contexts, or of one feature upwards along its context.
+    pub(super) fn slices(&mut self, window: [f64; 4], sources: &[Source]) -> Result<String> {
+        let given = match &self.problem.pictures[..] {
+            [] => vec![String::new()],
+            pictures => pictures.to_vec(),
+        };
+        let grids: Vec<Result<Vec<Matrix>, String>> = sources
+            .iter()
+            .map(|source| {
+                sentence(
+                    source
+                        .density
+                        .clone()
+                        .map_err(anyhow::Error::msg)
+                        .and_then(|grid| grid.parts(given.len())),
+                )
+            })
+            .collect();
+        let frame = self.frame(window);
+        let mut rows: Vec<Vec<String>> = vec![Vec::new(); sources.len()];
+        for (index, words) in given.iter().enumerate() {
+            let at =
+                |grids: &'_ Result<Vec<Matrix>, String>| grids.as_ref().ok()?.get(index).cloned();
+            let pictures: Vec<Option<Matrix>> = grids.iter().map(at).collect();
+            let maximum = largest_density(pictures.iter().map(Option::as_ref));
+            let part = if given.len() > 1 { format!("-{}", index + 1) } else { String::new() };
+            for (((row, source), grid), all) in
+                rows.iter_mut().zip(sources).zip(&pictures).zip(&grids)
+            {
+                let reason = all.as_ref().err().map_or("", String::as_str);
+                let grid = grid.as_ref().ok_or(reason);
+                let element = self.density((&frame, &part), (grid, maximum), source)?;
+                row.push(format!(
+                    "<figure class=\"card\"><figcaption>{}</figcaption>{element}</figure>\n",
+                    escape(words)
+                ));
+            }
+        }
+        let caption = self.caption(&given)?;
+        Ok(match given.len() {
+            1 => {
+                let cards =
+                    sources.iter().zip(&rows).map(|(source, row)| card(source, &row.concat()));
+                gallery(sources.len(), &cards.collect::<String>(), &caption)
+            }
+            columns => by_source(columns, sources.iter().zip(&rows), &caption),
+        })
+    }
+
+    /// Two features, or a context to the right and a feature upwards.
+    fn frame(&self, window: [f64; 4]) -> Frame {
+        let problem = self.problem;
+        if problem.dim > 1 {
+            return Frame::window(window, [0, 1].map(|index| problem.column(index)));
+        }
+        let [x0, x1, y0, y1] = window;
+        let context = problem.context.first().cloned().unwrap_or_default();
+        Frame::square([x0, x1], [y0, y1], [context, problem.column(0)])
+    }
+
+    fn caption(&mut self, given: &[String]) -> Result<String> {
+        let problem = self.problem;
+        let context = escape(&problem.context.join(", "));
+        let shown = match given {
+            [_] => format!("p({} | {context}), {context} to the right", escape(&problem.column(0))),
+            _ => format!("p(x | {context}), in each column given what stands over it"),
+        };
+        Ok(format!(
+            "{}Density {shown}, divided by the largest true density of that picture, and cut off at \
+             one; of each flow, its first finished seed. The same limits everywhere.",
+            self.colour_bar()?
+        ))
+    }
+}
+
+/// A row of pictures for each source, after its title.
+fn by_source<'a>(
+    columns: usize,
+    rows: impl Iterator<Item = (&'a Source, &'a Vec<String>)>,
+    caption: &str,
+) -> String {
+    let row = |(source, cards): (&Source, &Vec<String>)| {
+        let (title, subtitle) = (escape(&source.title), escape(&source.subtitle));
+        let cards = match &source.density {
+            Ok(_) => cards.concat(),
+            Err(reason) => missing("density", reason),
+        };
+        format!("<p class=\"title\">{title}<span class=\"sub\">{subtitle}</span></p>\n{cards}")
+    };
+    format!(
+        "<div class=\"slices\" style=\"--columns: {columns}\">\n{}</div>\n<p class=\"caption\">{caption}</p>\n",
+        rows.map(row).collect::<String>()
+    )
+}
