@@ -52,6 +52,8 @@ pub struct TableData {
     pub test: Rows,
     /// log |det| of the change of units at the test rows, nats.
     pub test_log_det: Vec<f64>,
+    /// The rows of the file that the test rows are.
+    pub test_rows: Vec<usize>,
     /// What makes its likelihood mean little.
     pub oddities: Vec<Oddity>,
 }
@@ -128,8 +130,17 @@ impl TableData {
         let (training, _) = part(&split.training)?;
         let (validation, validation_log_det) = part(&split.validation)?;
         let (test, test_log_det) = part(&split.test)?;
-        let oddities = Vec::new();
-        Ok(Self { record, training, validation, validation_log_det, test, test_log_det, oddities })
+        let (test_rows, oddities) = (split.test.clone(), Vec::new());
+        Ok(Self {
+            record,
+            training,
+            validation,
+            validation_log_det,
+            test,
+            test_log_det,
+            test_rows,
+            oddities,
+        })
     }
 }
 

@@ -132,16 +132,19 @@ pub fn evaluate<E: Real>(
 ) -> Result<Evaluation> {
     flow.bijector_mut().set_purpose(Purpose::Reporting)?;
     let test = &data.test;
-    let (mut log_prob, work) = flow.evaluate(&cast::<E>(test.values()), &test.context()?)?;
+    let evaluated = flow.evaluate(&cast::<E>(test.values()), &test.context()?);
+    let in_table = |error: flows_core::Error| error.in_row_of(|row| data.row_of_test(row));
+    let (mut log_prob, work) = evaluated.map_err(in_table)?;
     if let Some(row) = log_prob.iter().position(|l| !l.is_finite()) {
         bail!(
-            "the log-density of test row {row} (from 0) is {}; check the data for outliers, or train \
-             longer",
+            "the log-density of row {} (from 0) of the table is {}; check the row for outliers, or \
+             train longer",
+            data.row_of_test(row),
             log_prob[row]
         );
     }
     log_prob.iter_mut().zip(&data.test_log_det).for_each(|(nats, offset)| *nats += offset);
-    let nll = Estimate::of(log_prob.iter().map(|nats| -nats));
+    let nll = Estimate::of_rows(log_prob.iter().map(|nats| -nats));
     let known = data.test_log_density.as_ref();
     let kl = known.map(|truth| Estimate::of(truth.iter().zip(&log_prob).map(|(p, q)| p - q)));
     let chunks = log_prob.len().div_ceil(CHUNK) as f64;

@@ -20,6 +20,15 @@ impl Estimate {
         Self { mean, standard_error: (variance / count).sqrt() }
     }
 
+    /// The mean over test rows: of one or two rows the error is unknown, because so few do not tell how
+    /// much rows differ.
+    pub fn of_rows(values: impl Iterator<Item = f64> + Clone) -> Self {
+        const FEWEST: usize = 3;
+        let count = values.clone().count();
+        let known = Self::of(values);
+        if count < FEWEST { Self { standard_error: f64::NAN, ..known } } else { known }
+    }
+
     /// The standard error, where it is known: a single value has none.
     #[must_use]
     pub fn known_error(&self) -> Option<f64> {
@@ -37,5 +46,8 @@ mod tests {
         assert_eq!((one.mean, one.known_error()), (3.0, None));
         let two = Estimate::of([3.0, 5.0].into_iter());
         assert_eq!((two.mean, two.known_error()), (4.0, Some(1.0)));
+        let rows = Estimate::of_rows([3.0, 5.0].into_iter());
+        assert_eq!((rows.mean, rows.known_error()), (4.0, None));
+        assert!(Estimate::of_rows([3.0, 5.0, 7.0].into_iter()).known_error().is_some());
     }
 }

@@ -63,7 +63,7 @@ impl Paired {
             }
             by_seed.push(sum / rows as f64);
         }
-        let row = Estimate::of(by_row.into_iter());
+        let row = Estimate::of_rows(by_row.into_iter());
         let seed = Estimate::of(by_seed.into_iter()).known_error().unwrap_or(0.0);
         let standard_error = row.known_error().map(|row| row.hypot(seed));
         row.mean.is_finite().then_some(Self { difference: row.mean, standard_error, rows, seeds })
@@ -102,10 +102,12 @@ mod tests {
 
     #[test]
     fn only_seeds_that_both_flows_have_are_compared() {
-        let first = scores(&[(0, &[0.0, 0.0]), (1, &[9.0, 9.0])]);
-        let second = scores(&[(0, &[1.0, 3.0]), (2, &[-9.0, -9.0])]);
+        let first = scores(&[(0, &[0.0; 4]), (1, &[9.0; 4])]);
+        let second = scores(&[(0, &[1.0, 3.0, 3.0, 1.0]), (2, &[-9.0; 4])]);
         let found = Paired::of(&first, &second).unwrap();
-        assert_eq!((found.difference, found.standard_error, found.seeds), (2.0, Some(1.0), 1));
+        // Deviations of 1 from the mean 2: a variance of 4 / 3 over 4 rows.
+        let error = (1.0_f64 / 3.0).sqrt();
+        assert_eq!((found.difference, found.standard_error, found.seeds), (2.0, Some(error), 1));
         assert_eq!(Paired::of(&first, &scores(&[(5, &[0.0, 0.0])])), None);
     }
 

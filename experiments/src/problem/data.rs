@@ -37,6 +37,8 @@ pub struct ProblemData {
     pub log_det: f64,
     /// What was done to the data, and their columns.
     pub record: RunData,
+    /// The rows of the table that the test rows are; empty for draws.
+    test_rows: Vec<usize>,
     training: Training,
     seed: u64,
 }
@@ -106,6 +108,7 @@ impl ProblemData {
             test: record.with_features(test)?,
             log_det: 0.0,
             record,
+            test_rows: Vec::new(),
             training,
             seed,
         })
@@ -133,9 +136,16 @@ impl ProblemData {
             test_log_density: None,
             log_det,
             record: data.record,
+            test_rows: data.test_rows,
             training: Training::Rows(data.training),
             seed,
         }
+    }
+
+    /// The row of the table that a test row is, both from 0.
+    #[must_use]
+    pub fn row_of_test(&self, row: usize) -> usize {
+        self.test_rows.get(row).copied().unwrap_or(row)
     }
 
     /// Number of features.

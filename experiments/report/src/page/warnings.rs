@@ -44,10 +44,12 @@ pub(super) fn warnings(results: &ProblemResults) -> Vec<String> {
 }
 
 fn few(rows: u64) -> String {
-    if rows == 1 {
-        return "The likelihood is that of 1 test row, which has no standard error: no flow can be called \
-                best; use a table with more rows"
-            .into();
+    if rows < 3 {
+        let those = if rows == 1 { "1 test row, which has" } else { "2 test rows, which have" };
+        return format!(
+            "The likelihood is that of {those} no standard error: no flow can be called best; use a \
+             table with more rows"
+        );
     }
     format!(
         "The likelihoods are means over {rows} test rows, and their standard errors are rough below \
