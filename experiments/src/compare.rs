@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use flows_bench::table::{Values, write_npy};
 use flows_core::train::write_atomically;
-use flows_report::record::{About, Comparison, RunSummary, Status, summary_csv};
+use flows_report::record::{About, Comparison, Folder, RunSummary, Status, summary_csv};
 
 use crate::cli::Compare;
 use crate::config::RunConfig;
@@ -54,6 +54,11 @@ pub fn run(
     write_atomically(&plan.out.join("plan.toml"), file.text()?.as_bytes())?;
     let mut comparison = Comparison { about, ..describe(&plan)? };
     let record = plan.out.join("comparison.json");
+    if let (true, Ok(before)) = (resume, Folder::new(&plan.out).comparison()) {
+        // What began it says what it is, and not what went on with it.
+        comparison.command = before.command;
+        comparison.about = comparison.about.or(before.about);
+    }
     write_json(&record, &comparison)?;
     let mut summaries = Vec::new();
     for (p, problem) in plan.problems.iter().enumerate() {

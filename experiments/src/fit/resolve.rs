@@ -103,7 +103,8 @@ fn stated(arguments: &Fit, run: &RunConfig) -> Result<Table> {
     let table = &arguments.table;
     take(arguments.seed.is_some(), &["seed"]);
     take(arguments.precision.is_some(), &["precision"]);
-    take(arguments.objective.is_some() || arguments.gradient.is_some(), &["train", "objective"]);
+    take(arguments.objective.is_some(), &["train", "objective", "kind"]);
+    take(arguments.gradient.is_some(), &["train", "objective", "estimator"]);
     take(!table.columns.is_empty(), &["data", "columns"]);
     take(!table.drop.is_empty(), &["data", "drop"]);
     take(!table.context.is_empty(), &["data", "context"]);
