@@ -13,8 +13,7 @@ use flows_core::{Flow, Purpose, Real};
 use crate::Usage;
 use crate::cli::LogProb;
 use crate::config::Precision;
-use crate::data::RunData;
-use crate::rows::Rows;
+use crate::data::{RunData, log_densities};
 use crate::run::RunFolder;
 
 pub use sample::sample;
@@ -72,32 +71,6 @@ impl Use for LogProb {
         let table = Table::new(vec!["log_prob".into()], 1, log_prob)?;
         Ok(table::write(&self.out, &table)?)
     }
-}
-
-/// The log-density of rows in their own units, nats; -inf outside of a support.
-fn log_densities<E: Real>(flow: &Flow<E>, data: &RunData, rows: &Rows) -> Result<Vec<f64>> {
-    let mut values = rows.values().to_vec();
-    let mut log_det = data.units.apply(&mut values)?;
-    let inside = |row: &usize| log_det[*row] > f64::NEG_INFINITY;
-    let inside: Vec<usize> = (0..rows.count()).filter(inside).collect();
-    if inside.is_empty() {
-        return Ok(log_det);
-    }
-    let context = rows.context_values().to_vec();
-    let rows = Rows::new(values, rows.dim()).given(context, rows.context_dim());
-    let nats = if inside.len() == rows.count() {
-        rows.log_prob(flow)?
-    } else {
-        let within = rows.select(&inside);
-        within.log_prob(flow).map_err(|error| match error.downcast::<flows_core::Error>() {
-            Ok(error) => error.in_row_of(|row| inside.get(row).copied().unwrap_or(row)).into(),
-            Err(error) => error,
-        })?
-    };
-    for (&row, nats) in inside.iter().zip(nats) {
-        log_det[row] += nats;
-    }
-    Ok(log_det)
 }
 
 /// Refuses a result that is not a number, by its row.
