@@ -2,6 +2,7 @@
 
 mod columns;
 mod context;
+mod density;
 mod units;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +16,7 @@ use crate::rows::Rows;
 
 pub use columns::{ColumnName, Selection, locate, may_hold_words};
 pub use context::{ContextColumn, features as context_features, width as context_width};
+pub use density::log_densities;
 pub use units::Units;
 
 /// `data.json` of a run: what was done to a table before training, so that results come back in its

@@ -16,6 +16,7 @@ use flows_report::record::Audit;
 use crate::CHUNK;
 use crate::audit::{audit, left_out, round_trip};
 use crate::config::RunConfig;
+use crate::data::log_densities;
 use crate::error_account::{ErrorAccount, account};
 use crate::interrupt;
 use crate::problem::{Picture, ProblemData};
@@ -155,9 +156,12 @@ pub fn evaluate<E: Real>(
     for picture in pictures {
         interrupt::check()?;
         let points = data.record.with_features(picture.points.clone())?;
-        images.push(points.log_prob(flow)?);
+        images.push(log_densities(flow, &data.record, &points)?);
     }
-    let plane = pictures.first().filter(|_| data.dim() == 2 && data.context_dim() == 0);
+    // A table is in units of its own, and the window of its picture too.
+    let plane = pictures
+        .first()
+        .filter(|_| data.test_log_density.is_some() && data.dim() == 2 && data.context_dim() == 0);
     let (integral, path) = match plane {
         None => (None, None),
         Some(Picture { window, .. }) => {

@@ -13,7 +13,7 @@ use flows_report::grid::IMAGE_CELLS;
 use flows_report::record::{RunSummary, Status, Stop};
 
 use crate::config::{Precision, RunConfig};
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, KEPT_DRAWS, evaluate};
 use crate::interrupt::{self, Interrupted};
 use crate::problem::{Problem, ProblemData};
 use crate::run::RunFolder;
@@ -83,7 +83,8 @@ impl Execution<'_> {
             return Ok(summary);
         }
         let working = progress::working(&format!("{}: evaluating", self.label()));
-        let evaluation = evaluate(&mut trained.flow, config, &data, &problem.pictures())?;
+        let pictures = problem.pictures();
+        let evaluation = evaluate(&mut trained.flow, config, &data, &pictures)?;
         working.finish_and_clear();
         write_arrays(folder, &data, &evaluation)?;
         let oddities = problem.oddities().iter().map(|oddity| oddity.message.clone());
@@ -99,6 +100,8 @@ impl Execution<'_> {
             stop: Stop::of(&trained.outcome),
             train_work: Some(trained.work),
             warnings,
+            window: pictures.first().map(|picture| picture.window),
+            pictures: pictures.into_iter().map(|picture| picture.given).collect(),
             ..summarise::<E>((problem.name(), self.flow), config, &data, &evaluation)
         })
     }
@@ -154,6 +157,9 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
     evaluation.write_log_prob(folder)?;
     let shape = [evaluation.draws.len() / data.dim(), data.dim()];
     write_npy(&folder.file("samples.npy"), &shape, Values::F64(&evaluation.draws))?;
+    let test = data.in_own_units(data.test.first(KEPT_DRAWS).values().to_vec())?;
+    let shape = [test.len() / data.dim(), data.dim()];
+    write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&test))?;
     write_images(folder, "density.npy", &evaluation.images)?;
     if let Some(rows) = &evaluation.transport {
         let shape = [rows.len() / (1 + data.dim()), 1 + data.dim()];
@@ -162,7 +168,7 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
     Ok(())
 }
 
-/// Writes log-densities at the cells of pictures, one picture below the other.
+/// Writes log-densities at the cells of pictures, one picture below the other; a line is one row.
 ///
 /// # Errors
 /// The system's reason.
@@ -170,6 +176,7 @@ pub fn write_images(folder: &RunFolder, name: &str, images: &[Vec<f64>]) -> Resu
     if images.is_empty() {
         return Ok(());
     }
-    let shape = [IMAGE_CELLS * images.len(), IMAGE_CELLS];
-    Ok(write_npy(&folder.file(name), &shape, Values::F64(&images.concat()))?)
+    let values = images.concat();
+    let shape = [values.len() / IMAGE_CELLS, IMAGE_CELLS];
+    Ok(write_npy(&folder.file(name), &shape, Values::F64(&values))?)
 }

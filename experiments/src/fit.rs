@@ -39,6 +39,9 @@ pub fn run(arguments: &Fit) -> Result<()> {
             execution.run().map_err(|error| with_advice(error, &arguments.out))?
         }
     };
+    if let Err(error) = flows_report::write(folder.path()) {
+        eprintln!("warning: the page of the run could not be written: {error:#}");
+    }
     if diverged(&summary) {
         bail!(
             "{}; {} steps are done, and {} keeps the last checkpoint, if one was due",

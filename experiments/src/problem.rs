@@ -134,11 +134,12 @@ impl Problem {
         }
     }
 
-    /// Where the density is looked at, with the truth.
+    /// Where the density is looked at, with the truth where it is known.
     pub fn pictures(&self) -> Vec<Picture> {
         match self {
             Self::Toy(toy) => vec![Picture::of_toy(*toy)],
             Self::Conditional(toy) => Picture::of_conditional(*toy),
+            Self::File(table) => Picture::of_table(table.data()).into_iter().collect(),
             _ => Vec::new(),
         }
     }

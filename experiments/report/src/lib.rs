@@ -5,7 +5,7 @@
 //! - [`finding`] and [`study`]: what a check found, and the result file of many.
 //! - [`paired`]: differences of flows on the same rows.
 //! - [`figure`]: charts as SVG.
-//! - [`write()`]: the page of either.
+//! - [`write()`]: the page of either, or of a single run.
 //!
 //! Nothing here needs a flow.
 
@@ -25,18 +25,21 @@ use anyhow::Result;
 pub use estimate::Estimate;
 pub use study::Study;
 
-/// Writes the page `dir/report.html` of the comparison or study in `dir`, its figures to
+/// Writes the page `dir/report.html` of the comparison, study or single run in `dir`, its figures to
 /// `dir/figures`, and for a comparison the differences between flows to `dir/pairs.csv`; returns the
 /// page's path.
 ///
 /// A run that failed or a file that is missing is named in the place where it would have been shown.
 ///
 /// # Errors
-/// When `comparison.json` or `study.json` cannot be read, a name in it is not fit for a file name, or
+/// When `comparison.json`, `study.json` or `summary.json` cannot be read, a name in it is not fit for a file name, or
 /// a file cannot be written.
 pub fn write(dir: &Path) -> Result<PathBuf> {
     if dir.join("study.json").exists() {
         return page::study::write(dir);
+    }
+    if record::RunFiles::are_in(dir) {
+        return page::run::write(dir);
     }
     page::comparison::write(dir)
 }

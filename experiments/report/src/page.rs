@@ -17,6 +17,7 @@ mod learning;
 mod number;
 mod problem;
 mod ranking;
+pub(crate) mod run;
 pub(crate) mod study;
 mod sweep;
 mod table;

@@ -8,6 +8,7 @@ mod matching;
 mod metrics;
 mod on_target;
 mod pair;
+mod run_files;
 mod stop;
 mod summary_csv;
 
@@ -22,6 +23,7 @@ pub use matching::Matching;
 pub use metrics::MetricsRow;
 pub use on_target::OnTarget;
 pub use pair::Pair;
+pub use run_files::{RunColumns, RunFiles};
 pub use stop::Stop;
 pub use summary_csv::{read_summaries, summary_csv};
 
@@ -336,6 +338,12 @@ pub struct RunSummary {
     /// What was measured against the target of reverse KL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target: Option<OnTarget>,
+    /// `[x0, x1, y0, y1]`, the window of every picture of its density.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<[f64; 4]>,
+    /// What each picture is given, in words; a single empty one where nothing conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<String>,
     /// Network passes and evaluations of vector fields in training, forwards, times their rows.
     #[serde(default)]
     pub train_work: Option<u64>,

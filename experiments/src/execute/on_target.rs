@@ -43,6 +43,8 @@ impl Execution<'_> {
             .collect();
         let shape = [KEPT_DRAWS, target.dim()];
         write_npy(&folder.file("samples.npy"), &shape, Values::F64(&draws))?;
+        let exact = target.sample(KEPT_DRAWS, &mut stream(0, "test"));
+        write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&exact))?;
         let family = preset::family(&*config.flow);
         let accuracy = (family == Family::Continuous).then(|| preset::accuracy(&*config.flow));
         Ok(RunSummary {

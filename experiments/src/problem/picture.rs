@@ -5,6 +5,7 @@ use flows_bench::toys::Toy;
 use flows_report::grid::{IMAGE_CELLS, centres};
 
 use super::row;
+use crate::data::TableData;
 use crate::rows::Rows;
 
 /// The cells of an image with the true log-density at their centres: two features, two features given
@@ -17,8 +18,8 @@ pub struct Picture {
     pub given: String,
     /// The centres, lowest row first.
     pub points: Rows,
-    /// True log-density at these, nats.
-    pub truth: Vec<f64>,
+    /// True log-density at these in nats, where it is known.
+    pub truth: Option<Vec<f64>>,
 }
 
 impl Picture {
@@ -27,7 +28,27 @@ impl Picture {
         let points = centres(toy.window(), IMAGE_CELLS);
         let truth = points.chunks_exact(2).map(|x| toy.log_density(row(x))).collect();
         let (window, given) = (toy.window(), String::new());
-        Self { window, given, points: Rows::new(points, 2), truth }
+        Self { window, given, points: Rows::new(points, 2), truth: Some(truth) }
+    }
+
+    /// The plane of a table of two features or the line of one, in the table's own units: the central
+    /// 99.8 % of the training rows and a tenth of that on either side. None in more dimensions, or
+    /// given a context.
+    pub(super) fn of_table(data: &TableData) -> Option<Self> {
+        let dim = data.training.dim();
+        if dim > 2 || data.training.context_dim() > 0 {
+            return None;
+        }
+        let mut rows = data.training.values().to_vec();
+        data.record.units.undo(&mut rows).ok()?;
+        let [x0, x1] = limits(rows.iter().step_by(dim))?;
+        let [y0, y1] = if dim == 2 { limits(rows.iter().skip(1).step_by(2))? } else { [0.0, 1.0] };
+        let window = [x0, x1, y0, y1];
+        let mut points = centres(window, IMAGE_CELLS);
+        if dim == 1 {
+            points = points.into_iter().step_by(2).take(IMAGE_CELLS).collect();
+        }
+        Some(Self { window, given: String::new(), points: Rows::new(points, dim), truth: None })
     }
 
     /// The plane given each of some contexts, or the line along its context; none in more dimensions.
@@ -59,6 +80,35 @@ impl Picture {
         let pairs = values.chunks_exact(toy.dim()).zip(contexts.chunks_exact(toy.context_dim()));
         let truth = pairs.map(|(x, c)| toy.log_density(x, c)).collect();
         let points = Rows::new(values, toy.dim()).given(contexts, toy.context_dim());
-        Self { window, given, points, truth }
+        Self { window, given, points, truth: Some(truth) }
+    }
+}
+
+/// Share of the rows that a window leaves out at either end.
+const TAIL: f64 = 0.001;
+
+/// The central values and a tenth of their range on either side; none without a finite value.
+fn limits<'a>(values: impl Iterator<Item = &'a f64>) -> Option<[f64; 2]> {
+    let mut values: Vec<f64> = values.copied().filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)? as f64;
+    let quantile = |share: f64| values.get((share * last).round() as usize).copied();
+    let (low, high) = (quantile(TAIL)?, quantile(1.0 - TAIL)?);
+    let room = 0.1 * (high - low);
+    Some([low - room, high + room])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limits;
+
+    #[test]
+    fn a_window_holds_the_centre_and_a_tenth_more() {
+        // Of 2001 values, two lie outside at either end.
+        let values: Vec<f64> = (0..=2000).map(f64::from).chain([1e9, f64::NAN]).collect();
+        let [low, high] = limits(values[..2001].iter()).unwrap();
+        assert!((low - (2.0 - 199.6)).abs() < 1e-9 && (high - (1998.0 + 199.6)).abs() < 1e-9);
+        assert!(limits(values.iter()).unwrap()[1] < 3000.0, "an outlier does not stretch it");
+        assert_eq!(limits([f64::NAN].iter()), None);
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use flows_core::{Flow, Real};
 
-use crate::data::RunData;
+use crate::data::{self, RunData};
 use crate::rows::Rows;
 
 /// Points of a cell that its mean density is taken over.
@@ -17,12 +17,12 @@ const POINTS: usize = 16;
 /// table. With steps of 1 this is the log-probability of the row.
 pub(super) fn log_densities<E: Real>(
     flow: &Flow<E>,
-    data: &RunData,
+    record: &RunData,
     rows: &Rows,
 ) -> Result<Vec<f64>> {
-    let noise = &data.dequantisation;
+    let noise = &record.dequantisation;
     if noise.columns.is_empty() {
-        return densities(flow, data, rows);
+        return data::log_densities(flow, record, rows);
     }
     let mut corner = rows.values().to_vec();
     noise.restore(&mut corner, rows.dim());
@@ -36,7 +36,9 @@ pub(super) fn log_densities<E: Real>(
         }
         let context = rows.context_values().to_vec();
         let moved = Rows::new(values, rows.dim()).given(context, rows.context_dim());
-        for ((largest, sum), nats) in sums.iter_mut().zip(densities(flow, data, &moved)?) {
+        for ((largest, sum), nats) in
+            sums.iter_mut().zip(data::log_densities(flow, record, &moved)?)
+        {
             // Log-sum-exp, one term after the other.
             if nats > *largest {
                 *sum *= (*largest - nats).exp();
@@ -60,30 +62,4 @@ fn points(dim: usize) -> Vec<Vec<f64>> {
     }
     let share = |k: usize, j: usize| (0.5 + k as f64 * root.powi(-(j as i32 + 1))).fract();
     (0..POINTS).map(|k| (0..dim).map(|j| share(k, j)).collect()).collect()
-}
-
-/// The log-density at the values of rows.
-fn densities<E: Real>(flow: &Flow<E>, data: &RunData, rows: &Rows) -> Result<Vec<f64>> {
-    let mut values = rows.values().to_vec();
-    let mut log_det = data.units.apply(&mut values)?;
-    let inside = |row: &usize| log_det[*row] > f64::NEG_INFINITY;
-    let inside: Vec<usize> = (0..rows.count()).filter(inside).collect();
-    if inside.is_empty() {
-        return Ok(log_det);
-    }
-    let context = rows.context_values().to_vec();
-    let rows = Rows::new(values, rows.dim()).given(context, rows.context_dim());
-    let nats = if inside.len() == rows.count() {
-        rows.log_prob(flow)?
-    } else {
-        let within = rows.select(&inside);
-        within.log_prob(flow).map_err(|error| match error.downcast::<flows_core::Error>() {
-            Ok(error) => error.in_row_of(|row| inside.get(row).copied().unwrap_or(row)).into(),
-            Err(error) => error,
-        })?
-    };
-    for (&row, nats) in inside.iter().zip(nats) {
-        log_det[row] += nats;
-    }
-    Ok(log_det)
 }

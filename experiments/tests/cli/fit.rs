@@ -26,8 +26,12 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
         "checkpoint.safetensors",
         "config.toml",
         "data.json",
+        "data_samples.npy",
+        "density.npy",
+        "figures",
         "metrics.csv",
         "model.safetensors",
+        "report.html",
         "test_log_prob.npy",
     ];
     let files = place.files("a/run");
@@ -44,7 +48,7 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
         metrics.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
     assert_eq!(steps, ["1", "20", "40"]);
     #[cfg(unix)]
-    for file in &files {
+    for file in files.iter().filter(|file| *file != "figures") {
         use std::os::unix::fs::PermissionsExt;
         let metadata = std::fs::metadata(place.path("a/run").join(file)).unwrap();
         let table = std::fs::metadata(place.path("g.csv")).unwrap();
@@ -59,6 +63,33 @@ fn a_run_holds_the_promised_files_and_its_numbers() {
     both_units_and_the_rows_agree(&place, &metrics, &summary);
     let columns = &place.json("a/run/data.json")["columns"];
     assert_eq!(*columns, serde_json::json!(["length", "weight"]));
+    pictures_are_in_the_units_of_the_table(&place, &summary);
+}
+
+/// The page of a run shows its density and its test rows as the table has them.
+fn pictures_are_in_the_units_of_the_table(place: &Place, summary: &serde_json::Value) {
+    let array = |name: &str| -> Vec<f64> {
+        npyz::NpyFile::new(&place.bytes(name)[..]).unwrap().into_vec().unwrap()
+    };
+    let window: [f64; 4] = serde_json::from_value(summary["window"].clone()).unwrap();
+    let log_density = array("a/run/density.npy");
+    assert_eq!(log_density.len(), 160 * 160);
+    let mass = flows_report::grid::integral(&log_density, window, 160);
+    // A density has at most the mass 1; the window holds 99.8 % of the training rows in each column,
+    // and a flow that has hardly been trained a few percent less. In other units the mass would be
+    // the product of the scales, which are not near 1.
+    assert!((0.9..1.0 + 1e-3).contains(&mass), "{mass}");
+    let (rows, test) = (place.table("g.csv"), array("a/run/data_samples.npy"));
+    assert_eq!(test.len(), 60 * 2);
+    for point in test.chunks_exact(2) {
+        let close = |row: &[f64]| (row[0] - point[0]).abs() + (row[1] - point[1]).abs() < 1e-9;
+        assert!((0..rows.rows()).any(|row| close(rows.row(row))), "{point:?} is in the table");
+    }
+    let page = place.text("a/run/report.html");
+    assert_says(&page, &["real-nvp on g", "Config of the run", "learning_rate", "held-out rows"]);
+    let shown = place.succeeds("report a/run");
+    assert_eq!(shown.trim(), "a/run/report.html");
+    assert!(place.text("a/run/report.html") == page);
 }
 
 /// Nats in the table's own units are those of standardised columns plus the logarithms of the scales.

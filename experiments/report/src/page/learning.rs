@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::figures::Figures;
 use super::gather::ProblemResults;
-use crate::figure::escape;
 use crate::figure::learning::{self, Curve, Learning, Quantity};
-use crate::record::{Folder, MetricsRow, ProblemKind, RunKey};
+use crate::figure::{Look, escape};
+use crate::record::{Folder, MetricsRow, Problem, ProblemKind, RunFiles, RunKey, RunSummary};
 
 /// Curves of all runs, and what a caption has to say about them.
 #[derive(Default)]
@@ -26,6 +26,41 @@ pub(super) fn section(
 ) -> Result<String> {
     let problem = &results.problem;
     let gathered = gather(folder, results);
+    let figure = figure(problem, &gathered, figures, "a line for each seed; ")?;
+    let again = figures.command(problem, None, &[format!("{}-learning", problem.name)]);
+    Ok(format!("{figure}{again}</figure>\n"))
+}
+
+/// The curve of a single run.
+pub(super) fn of_run(
+    files: &RunFiles,
+    (run, problem): (&RunSummary, &Problem),
+    figures: &mut Figures,
+) -> Result<String> {
+    let look = Look { title: run.flow.clone(), family: run.family, index: 0 };
+    let rows = match files.metrics() {
+        Ok(rows) => rows,
+        Err(error) => {
+            return Ok(format!(
+                "<p class=\"missing\">No curve: {}.</p>\n",
+                escape(&format!("{error:#}"))
+            ));
+        }
+    };
+    let (points, validated) = points(&rows, 0.0);
+    let gathered =
+        Gathered { curves: vec![Curve { look, points }], missing: Vec::new(), batches: !validated };
+    let drawn = figure(problem, &gathered, figures, "")?;
+    Ok(drawn.replacen("class=\"chart\"", "class=\"chart single\"", 1) + "</figure>\n")
+}
+
+/// All curves with their caption, up to the end of the figure.
+fn figure(
+    problem: &Problem,
+    gathered: &Gathered,
+    figures: &mut Figures,
+    lines: &str,
+) -> Result<String> {
     let (quantity, loss) = match (problem.kind, problem.entropy_nats) {
         (ProblemKind::Target, _) => (Quantity::Divergence, "reverse KL over draws of the flow"),
         (_, Some(_)) => (Quantity::Divergence, "validation loss minus the entropy of the truth"),
@@ -36,13 +71,11 @@ pub(super) fn section(
     let drawn = learning::draw(&gathered.curves, quantity, words)?;
     let name = format!("{}-learning", problem.name);
     let element = figures.add(&name, &drawn.figure)?;
-    let again = figures.command(problem, None, &[name]);
-    let remarks = remarks(&drawn, &gathered);
+    let remarks = remarks(&drawn, gathered);
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Learning curves\">{element}</div>\n<figcaption>Learning curves: {loss}, a line \
-         for each seed; solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n\
-         {again}</figure>\n"
+         aria-label=\"Learning curves\">{element}</div>\n<figcaption>Learning curves: {loss}, {lines}\
+         solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n"
     ))
 }
 

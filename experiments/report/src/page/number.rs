@@ -13,6 +13,8 @@ pub(super) struct Number {
     over_seeds: OverSeeds,
     /// The value as text, without its error.
     pub(super) text: fn(f64) -> String,
+    /// Whether it comes from importance weights, which do not know of what the draws missed.
+    pub(super) of_weights: bool,
 }
 
 /// What stands for the runs of a flow.
@@ -29,7 +31,7 @@ impl Number {
         of: fn(&RunSummary) -> Option<Value>,
         text: fn(f64) -> String,
     ) -> Self {
-        Self { head, of, over_seeds: OverSeeds::Mean, text }
+        Self { head, of, over_seeds: OverSeeds::Mean, text, of_weights: false }
     }
 
     const fn worst(
@@ -37,7 +39,11 @@ impl Number {
         of: fn(&RunSummary) -> Option<Value>,
         text: fn(f64) -> String,
     ) -> Self {
-        Self { head, of, over_seeds: OverSeeds::Worst, text }
+        Self { head, of, over_seeds: OverSeeds::Worst, text, of_weights: false }
+    }
+
+    const fn of_weights(self) -> Self {
+        Self { of_weights: true, ..self }
     }
 
     /// Over some runs of a flow.
@@ -141,7 +147,8 @@ pub(super) static ON_TARGET: [&Number; 5] = [
         "Effective sample size (%)",
         |run| exact(Some(100.0 * run.on_target?.effective_sample_size)),
         format::number,
-    ),
+    )
+    .of_weights(),
     &Number::mean(
         "log Z (nats)",
         |run| {
@@ -149,7 +156,8 @@ pub(super) static ON_TARGET: [&Number; 5] = [
             Value::new(Some(on.log_normaliser_nats), Some(on.log_normaliser_standard_error))
         },
         format::number,
-    ),
+    )
+    .of_weights(),
     &Number::mean(
         "log Z, exact (nats)",
         |run| exact(Some(run.on_target?.exact_log_normaliser_nats)),

@@ -3,6 +3,7 @@
 mod doubts;
 mod grids;
 mod kinds;
+mod runs;
 
 use std::collections::HashSet;
 use std::fs;

@@ -11,14 +11,18 @@ use super::{Comparison, Matrix, MetricsRow, RunSummary, array, read_summaries};
 
 /// The folder of one comparison. Errors name files relative to it.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct Folder(Files);
+
+/// A folder whose files are read by their paths inside it, which errors name.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
     root: PathBuf,
 }
 
 impl Folder {
     /// The comparison in `root`; nothing is read yet.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self(Files::new(root))
     }
 
     /// Reads `comparison.json`.
@@ -26,7 +30,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn comparison(&self) -> Result<Comparison> {
-        self.json(Path::new("comparison.json"))
+        self.0.json(Path::new("comparison.json"))
     }
 
     /// Reads `summary.csv`.
@@ -35,7 +39,8 @@ impl Folder {
     /// When the file is missing or malformed.
     pub fn summaries(&self) -> Result<Vec<RunSummary>> {
         let path = Path::new("summary.csv");
-        read_summaries(self.open(path)?).with_context(|| format!("cannot read {}", path.display()))
+        read_summaries(self.0.open(path)?)
+            .with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// Reads the true log-density of a two-dimensional toy on its window, lowest row first.
@@ -43,7 +48,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn truth(&self, problem: &str) -> Result<Matrix> {
-        self.matrix(&Path::new("problems").join(problem).join("truth.npy"))
+        self.0.matrix(&Path::new("problems").join(problem).join("truth.npy"))
     }
 
     /// Reads held-out rows of a problem.
@@ -51,7 +56,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn data(&self, problem: &str) -> Result<Matrix> {
-        self.matrix(&Path::new("problems").join(problem).join("samples.npy"))
+        self.0.matrix(&Path::new("problems").join(problem).join("samples.npy"))
     }
 
     /// Reads the summary of one run.
@@ -59,7 +64,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn run(&self, run: RunKey<'_>) -> Result<RunSummary> {
-        self.json(&run.path("summary.json"))
+        self.0.json(&run.path("summary.json"))
     }
 
     /// Reads the learning curve of one run.
@@ -67,7 +72,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn metrics(&self, run: RunKey<'_>) -> Result<Vec<MetricsRow>> {
-        self.csv(&run.path("metrics.csv"))
+        self.0.csv(&run.path("metrics.csv"))
     }
 
     /// Reads the learned log-density of one run on the window of its problem.
@@ -75,7 +80,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn density(&self, run: RunKey<'_>) -> Result<Matrix> {
-        self.matrix(&run.path("density.npy"))
+        self.0.matrix(&run.path("density.npy"))
     }
 
     /// Reads draws of one run.
@@ -83,7 +88,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn draws(&self, run: RunKey<'_>) -> Result<Matrix> {
-        self.matrix(&run.path("samples.npy"))
+        self.0.matrix(&run.path("samples.npy"))
     }
 
     /// Reads where draws of one run stand on their way from base to data: stage, x1, x2.
@@ -91,7 +96,7 @@ impl Folder {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn transport(&self, run: RunKey<'_>) -> Result<Matrix> {
-        self.matrix(&run.path("transport.npy"))
+        self.0.matrix(&run.path("transport.npy"))
     }
 
     /// Reads the log-densities that one run gives to the test rows, in nats of the data's own units.
@@ -100,10 +105,18 @@ impl Folder {
     /// When the file is missing or malformed.
     pub fn test_log_prob(&self, run: RunKey<'_>) -> Result<Vec<f64>> {
         let path = run.path("test_log_prob.npy");
-        array::vector(self.open(&path)?).with_context(|| format!("cannot read {}", path.display()))
+        array::vector(self.0.open(&path)?)
+            .with_context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+impl Files {
+    /// The files below `root`; nothing is read yet.
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
-    fn open(&self, path: &Path) -> Result<BufReader<File>> {
+    pub(super) fn open(&self, path: &Path) -> Result<BufReader<File>> {
         match File::open(self.root.join(path)) {
             Ok(file) => Ok(BufReader::new(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -113,19 +126,19 @@ impl Folder {
         }
     }
 
-    fn json<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
+    pub(super) fn json<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
         let reader = self.open(path)?;
         serde_json::from_reader(reader).with_context(|| format!("cannot read {}", path.display()))
     }
 
-    fn csv<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>> {
+    pub(super) fn csv<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>> {
         csv::Reader::from_reader(self.open(path)?)
             .into_deserialize()
             .collect::<std::result::Result<_, _>>()
             .with_context(|| format!("cannot read {}", path.display()))
     }
 
-    fn matrix(&self, path: &Path) -> Result<Matrix> {
+    pub(super) fn matrix(&self, path: &Path) -> Result<Matrix> {
         Matrix::from_npy(self.open(path)?)
             .with_context(|| format!("cannot read {}", path.display()))
     }

@@ -27,9 +27,12 @@ impl Gallery<'_> {
                     let points = grid.values.iter().enumerate().map(at);
                     plot.series(source.title.clone(), Stroke::Line, points);
                 }
-                (Err(_), Ok(table)) if !source.has_density => {
+                (_, Ok(table)) if !source.has_density => {
                     let name = format!("{}, {}", source.title, source.subtitle);
                     plot.series_with_errors(name, Stroke::Markers, binned(table, [low, high]));
+                }
+                (_, Err(reason)) if !source.has_density => {
+                    lost += &missing(&format!("points of {}", source.title), reason);
                 }
                 (Err(reason), _) => lost += &missing(&format!("curve of {}", source.title), reason),
             }

@@ -15,6 +15,8 @@ impl Gallery<'_> {
             [] => vec![String::new()],
             pictures => pictures.to_vec(),
         };
+        let sources: Vec<&Source> = sources.iter().filter(|source| source.has_density).collect();
+        let truth = if sources.len() > 1 { "largest true density" } else { "largest density" };
         let grids: Vec<Result<Vec<Matrix>, String>> = sources
             .iter()
             .map(|source| {
@@ -36,7 +38,7 @@ impl Gallery<'_> {
             let maximum = largest_density(pictures.iter().map(Option::as_ref));
             let part = if given.len() > 1 { format!("-{}", index + 1) } else { String::new() };
             for (((row, source), grid), all) in
-                rows.iter_mut().zip(sources).zip(&pictures).zip(&grids)
+                rows.iter_mut().zip(&sources).zip(&pictures).zip(&grids)
             {
                 let reason = all.as_ref().err().map_or("", String::as_str);
                 let grid = grid.as_ref().ok_or(reason);
@@ -47,14 +49,14 @@ impl Gallery<'_> {
                 ));
             }
         }
-        let caption = self.caption(&given)?;
+        let caption = self.caption(&given, truth)?;
         Ok(match given.len() {
             1 => {
                 let cards =
                     sources.iter().zip(&rows).map(|(source, row)| card(source, &row.concat()));
                 gallery(sources.len(), &cards.collect::<String>(), &caption)
             }
-            columns => by_source(columns, sources.iter().zip(&rows), &caption),
+            columns => by_source(columns, sources.iter().copied().zip(&rows), &caption),
         })
     }
 
@@ -69,7 +71,7 @@ impl Gallery<'_> {
         Frame::square([x0, x1], [y0, y1], [context, problem.column(0)])
     }
 
-    fn caption(&mut self, given: &[String]) -> Result<String> {
+    fn caption(&mut self, given: &[String], truth: &str) -> Result<String> {
         let problem = self.problem;
         let context = escape(&problem.context.join(", "));
         let shown = match given {
@@ -77,7 +79,7 @@ impl Gallery<'_> {
             _ => format!("p(x | {context}), in each column given what stands over it"),
         };
         Ok(format!(
-            "{}Density {shown}, divided by the largest true density of that picture, and cut off at \
+            "{}Density {shown}, divided by the {truth} of that picture, and cut off at \
              one; of each flow, its first finished seed. The same limits everywhere.",
             self.colour_bar()?
         ))
