@@ -94,7 +94,7 @@ fn pictures_are_in_the_units_of_the_table(place: &Place, summary: &serde_json::V
 
 /// Nats in the table's own units are those of standardised columns plus the logarithms of the scales.
 fn both_units_and_the_rows_agree(place: &Place, metrics: &str, summary: &serde_json::Value) {
-    let scales = &place.json("a/run/data.json")["standardiser"]["scale"];
+    let scales = &place.json("a/run/data.json")["units"]["standardiser"]["scale"];
     let scales = scales.as_array().unwrap().iter().map(|scale| scale.as_f64().unwrap().ln());
     let log_scale: f64 = scales.sum();
     let number = |name: &str| summary[name].as_f64().unwrap();

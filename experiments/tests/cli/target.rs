@@ -20,7 +20,8 @@ fn a_density_is_fitted_and_the_run_is_used_like_any_other() {
         let shown = place.succeeds(&line);
         assert_says(&shown, &["reverse KL", "forward KL", "effective sample size", "40 steps"]);
         let summary = place.json(&format!("{gradient}/summary.json"));
-        let run: flows_report::record::RunSummary = serde_json::from_value(summary.clone()).unwrap();
+        let run: flows_report::record::RunSummary =
+            serde_json::from_value(summary.clone()).unwrap();
         assert_eq!(shown.contains("cannot be trusted"), run.doubt().is_some(), "{shown}");
         let found = &summary["on_target"];
         let number = |name: &str| found[name].as_f64().unwrap();
