@@ -86,7 +86,7 @@ fn pictures_are_in_the_units_of_the_table(place: &Place, summary: &serde_json::V
         assert!((0..rows.rows()).any(|row| close(rows.row(row))), "{point:?} is in the table");
     }
     let page = place.text("a/run/report.html");
-    assert_says(&page, &["real-nvp on g", "Config of the run", "learning_rate", "held-out rows"]);
+    assert_says(&page, &["finite flow on g", "Config of the run", "learning_rate", "held-out rows"]);
     let shown = place.succeeds("report a/run");
     assert_eq!(shown.trim(), "a/run/report.html");
     assert!(place.text("a/run/report.html") == page);
@@ -286,5 +286,5 @@ fn columns_of_integers_are_warned_about_and_dequantised_on_request() {
     let line = "fit noise.toml --steps 3 --data n.csv --out noise";
     let output = place.command(line).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && !told.contains("upper bound"), "{told}");
+    assert!(output.status.success() && !told.contains("\"count\""), "{told}");
 }
