@@ -6,7 +6,7 @@ mod density;
 mod units;
 
 use anyhow::{Context as _, Result, bail};
-use flows_bench::table::{Dequantisation, Oddity, Split, Table, TableError, inspect};
+use flows_bench::table::{Dequantisation, Oddity, OddityKind, Split, Table, TableError, inspect};
 use flows_core::stream;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,9 @@ impl TableData {
         let ends: Vec<[f64; 2]> = supports.iter().map(|support| support.ends()).collect();
         let noisy: Vec<usize> = noise.columns.iter().map(|noise| noise.column).collect();
         let oddities = inspect(&raw, &split, &ends, &noisy);
+        if let Some(end) = oddities.iter().find(|oddity| oddity.kind == OddityKind::SupportEnd) {
+            bail!("{name}: {}", end.message);
+        }
         let features = noise.apply(&raw, &mut stream(seed, "dequantise"))?;
         support::check(supports, &features, name)?;
         let context = match &selection.context[..] {

@@ -59,13 +59,16 @@ impl Use for LogProb {
         let rows = points::read(&self.data, None, data)?;
         let name = self.data.display();
         let log_prob = cells::log_densities(flow, data, &rows).with_context(|| name.to_string())?;
-        check_numbers(&self.data, "log-density", &log_prob, 1)?;
-        let outside = log_prob.iter().filter(|nats| **nats == f64::NEG_INFINITY).count();
-        if outside > 0 {
-            let all = log_prob.len();
+        let is_zero = |nats: &f64| *nats == f64::NEG_INFINITY;
+        check_numbers(&self.data, "log-density", &log_prob, 1, |nats| {
+            nats.is_finite() || is_zero(&nats)
+        })?;
+        if let Some(first) = log_prob.iter().position(is_zero) {
+            let (zeros, all) =
+                (log_prob.iter().filter(|nats| is_zero(nats)).count(), log_prob.len());
             eprintln!(
-                "warning: {name}: {outside} of {all} rows lie outside of the support or on its end; \
-                 their log-density is -inf"
+                "warning: {name}: {zeros} of {all} rows have log-density -inf, the first of them row \
+                 {first} (from 0): outside of the support, on its end, or too far away for the flow"
             );
         }
         let table = Table::new(vec!["log_prob".into()], 1, log_prob)?;
@@ -73,11 +76,17 @@ impl Use for LogProb {
     }
 }
 
-/// Refuses a result that is not a number, by its row.
-fn check_numbers(path: &Path, what: &str, values: &[f64], columns: usize) -> Result<()> {
-    if let Some(index) = values.iter().position(|value| value.is_nan()) {
+/// Refuses a result that is none, by its row.
+fn check_numbers(
+    path: &Path,
+    what: &str,
+    values: &[f64],
+    columns: usize,
+    is_one: impl Fn(f64) -> bool,
+) -> Result<()> {
+    if let Some(index) = values.iter().position(|value| !is_one(*value)) {
         bail!(
-            "{}, row {} (from 0): the {what} is not a number; check the row for outliers, or train in f64",
+            "{}, row {} (from 0): the {what} is not finite; check the row for outliers, or train in f64",
             path.display(),
             index / columns
         );

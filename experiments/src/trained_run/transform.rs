@@ -86,8 +86,8 @@ impl Use for Transform {
                 *total += part.as_f64();
             }
         }
-        check_numbers(&self.data, "image", &images, dim)?;
-        check_numbers(&self.data, "log-determinant", &log_dets, 1)?;
+        check_numbers(&self.data, "image", &images, dim, f64::is_finite)?;
+        check_numbers(&self.data, "log-determinant", &log_dets, 1, f64::is_finite)?;
         if self.direction == Direction::Forward {
             for (total, part) in log_dets.iter_mut().zip(data.units.undo(&mut images)?) {
                 *total += part;

@@ -17,6 +17,7 @@ mod own_transformer;
 mod readme;
 mod resume;
 mod runs;
+mod situations;
 mod sizes;
 mod study;
 mod sweeps;

@@ -319,3 +319,24 @@ fn fewer_draws_are_the_first_of_more() {
         check_prefixes("box", &Base::<f32>::uniform_box(ends().0, ends().1).unwrap());
     }
 }
+
+/// On a box of sides 2 the density is 2^-D, and a row with one coordinate outside has none, whatever the others
+/// are: neither an average nor an error.
+#[test]
+fn a_box_has_the_density_of_its_volume_in_any_dimension() {
+    for dim in [1, 10, 2_000] {
+        let base = Base::<f64>::uniform_box(vec![-1.0; dim], vec![1.0; dim]).unwrap();
+        let inside = vec![0.25; dim];
+        let mut outside = inside.clone();
+        outside[dim - 1] = 1.5;
+        let rows = batch([inside, outside].concat(), 2, dim).unwrap();
+        let log_prob = base.log_prob(&rows, &mut Tape::none()).unwrap().values();
+        let exact = -(dim as f64) * 2_f64.ln();
+        // A sum of D equal terms.
+        assert!(
+            (log_prob[0] - exact).abs() <= dim as f64 * f64::EPSILON * exact.abs(),
+            "{log_prob:?}"
+        );
+        assert_eq!(log_prob[1], f64::NEG_INFINITY);
+    }
+}

@@ -244,3 +244,25 @@ fn an_unconditional_flow_refuses_a_context() {
         ["context"]
     );
 }
+
+/// Draws under one context a row come with the density that is evaluated at them under the same contexts, and a
+/// row alone has the same bits.
+#[test]
+fn draws_have_the_density_of_their_own_context() {
+    for (name, flow) in flows() {
+        let codes = matrix(21, ROWS, CODE);
+        let context = Context::of(codes.clone());
+        let rng = &mut stream(22, "draws");
+        let drawn = flow.sample_and_log_prob(ROWS, &context, &mut Tape::none(), rng).unwrap();
+        let (values, told) = (drawn.value.values(), drawn.log_prob.values());
+        let (again, _) = flow.evaluate(&values, &context).unwrap();
+        // Two passes of three layers in double precision, with maps that stretch by less than e^3.
+        close(name, &told, &again, 1e-9);
+        for row in 0..ROWS {
+            let code = codes.values()[row * CODE..(row + 1) * CODE].to_vec();
+            let own = Context::of(batch(code, 1, CODE).unwrap());
+            let (alone, _) = flow.evaluate(&values[row * 2..(row + 1) * 2], &own).unwrap();
+            assert_eq!(alone, again[row..=row], "{name}");
+        }
+    }
+}

@@ -11,7 +11,8 @@ pub(super) fn on_ends(column: &Column<'_>) -> Option<Oddity> {
         run.map(|&(value, count)| format!("{} in {}", number(value), share(count, column.rows())))
     };
     let ends: Vec<String> = column.ends.into_iter().filter_map(on).collect();
-    if ends.is_empty() {
+    // Noise moves values off the lower end.
+    if ends.is_empty() || column.noisy {
         return None;
     }
     let message = format!(
