@@ -8,7 +8,7 @@ fn row(scale: f64) -> impl Fn(usize, &[f64]) -> [f64; 2] {
     move |_, z| [scale * z[0], 3.0 * z[0] + 0.1 * z[1]]
 }
 
-/// 43, 44. x | c ~ N(3 c, 0.1^2): the only feature of an autoregressive flow sees the context, without
+/// Situation 43, 44. x | c ~ N(3 c, 0.1^2): the only feature of an autoregressive flow sees the context, without
 /// which it would be ln(sqrt(9.01) / 0.1) = 3.4 nats off. A context of size 2^20 is standardised like any
 /// other, to the same bits.
 #[test]

@@ -50,7 +50,7 @@ fn what_a_table_shows_is_told() {
     assert!(!told(&place, "fit c.toml --steps 1 --data named.csv --out run").contains("warning: "));
 }
 
-/// 13, 16. Where a likelihood has no upper bound no flow is best.
+/// Situation 13, 16. Where a likelihood has no upper bound no flow is best.
 #[test]
 fn flows_are_not_ranked_where_a_likelihood_has_no_upper_bound() {
     let place = Place::new();
@@ -62,7 +62,7 @@ fn flows_are_not_ranked_where_a_likelihood_has_no_upper_bound() {
     assert!(place.text("plain/report.html").contains("class=\"mark"));
 }
 
-/// 11. One value of 1e12 sets the scale of its column; what is said of the others is poor, and never better
+/// Situation 11. One value of 1e12 sets the scale of its column; what is said of the others is poor, and never better
 /// than their density.
 #[test]
 fn an_outlier_never_makes_a_likelihood_better_than_possible() {
@@ -77,7 +77,7 @@ fn an_outlier_never_makes_a_likelihood_better_than_possible() {
     assert!(mean > -4.0 * error, "{mean} +- {error}");
 }
 
-/// 12. One row in a thousand is 1000 deviations of the others away, and few minibatches see it. The fitted
+/// Situation 12. One row in a thousand is 1000 deviations of the others away, and few minibatches see it. The fitted
 /// normal, where flows start, gives the others ln(1000 sqrt(1/1000)) - 1/2 nats too little.
 #[test]
 fn rare_events_leave_the_density_of_the_others_finite_and_near() {
@@ -101,7 +101,7 @@ fn rare_events_leave_the_density_of_the_others_finite_and_near() {
     }
 }
 
-/// 14. Noise of the step of the grid, whatever it is. With it, the density is that of the discrete value over
+/// Situation 14. Noise of the step of the grid, whatever it is. With it, the density is that of the discrete value over
 /// the step, and no likelihood is above that of the normals but for 1/24 of the squared step.
 #[test]
 fn noise_has_the_step_of_the_grid() {
@@ -130,7 +130,7 @@ fn noise_has_the_step_of_the_grid() {
     }
 }
 
-/// 15. P(k) = (1 - q) q^k with q = 1/sqrt(e). Scores are of the whole cell, and so is their sum.
+/// Situation 15. P(k) = (1 - q) q^k with q = 1/sqrt(e). Scores are of the whole cell, and so is their sum.
 #[test]
 fn counts_are_scored_by_their_probability_and_drawn_as_counts() {
     let place = Place::new();
@@ -161,7 +161,7 @@ fn counts_are_scored_by_their_probability_and_drawn_as_counts() {
     assert!(place.table("s.csv").values().iter().all(|k| k.fract() == 0.0 && *k >= 0.0));
 }
 
-/// 17. A ribbon 1e-3 wide has a density, that of a normal; a flow finds it or says how far from a fitted
+/// Situation 17. A ribbon 1e-3 wide has a density, that of a normal; a flow finds it or says how far from a fitted
 /// normal it ends. Files whose names differ after a point are two problems.
 #[test]
 fn a_thin_ribbon_is_found_or_said_to_be_missed() {
@@ -185,7 +185,7 @@ fn a_thin_ribbon_is_found_or_said_to_be_missed() {
     }
 }
 
-/// 19. Ten detectors in turn: drawn by lot, test rows have all of them; every tenth row is one detector.
+/// Situation 19. Ten detectors in turn: drawn by lot, test rows have all of them; every tenth row is one detector.
 #[test]
 fn a_file_in_periods_of_ten_is_split_by_lot() {
     let place = Place::new();
@@ -201,7 +201,7 @@ fn a_file_in_periods_of_ten_is_split_by_lot() {
     assert!((nats - 50.0_f64.ln()).abs() < 0.5, "{nats}");
 }
 
-/// 20. A pixel that never changes is uniform on its step once it has noise, and costs nothing.
+/// Situation 20. A pixel that never changes is uniform on its step once it has noise, and costs nothing.
 #[test]
 fn constant_pixels_with_noise_cost_nothing() {
     let place = Place::new();
@@ -221,7 +221,7 @@ fn constant_pixels_with_noise_cost_nothing() {
     assert!(near > 90, "{near}");
 }
 
-/// 22. The weights that are kept are those of the least validation, whether time or patience ended it.
+/// Situation 22. The weights that are kept are those of the least validation, whether time or patience ended it.
 #[test]
 fn the_kept_weights_are_those_of_the_best_validation() {
     let place = Place::new();

@@ -3,7 +3,7 @@
 use super::{Rows, nll, small};
 use crate::{Place, assert_says};
 
-/// 46, 47, 48. Other programs' dress of one table gives the same bits.
+/// Situation 46, 47, 48. Other programs' dress of one table gives the same bits.
 #[test]
 fn one_table_in_other_dress_is_scored_alike() {
     let place = Place::with_run("real-nvp", 3);
@@ -31,7 +31,7 @@ fn one_table_in_other_dress_is_scored_alike() {
     }
 }
 
-/// 49. Nothing is dropped or filled in, and nothing is written.
+/// Situation 49. Nothing is dropped or filled in, and nothing is written.
 #[test]
 fn a_missing_value_is_named_by_line_and_column_and_nothing_is_written() {
     let place = Place::with_run("real-nvp", 3);
@@ -50,7 +50,7 @@ fn a_missing_value_is_named_by_line_and_column_and_nothing_is_written() {
     assert!(!place.path("new").exists() && !place.path("l.npy").exists());
 }
 
-/// 50, 51. Using a run changes no file of it, a new process has its numbers, and training goes on as if it had
+/// Situation 50, 51. Using a run changes no file of it, a new process has its numbers, and training goes on as if it had
 /// not been used.
 #[test]
 fn using_a_run_changes_nothing_of_it() {
@@ -86,7 +86,7 @@ fn using_a_run_changes_nothing_of_it() {
     }
 }
 
-/// 52. Memory does not grow with the steps. A kept minibatch of 512 rows of 60 columns in single precision would
+/// Situation 52. Memory does not grow with the steps. A kept minibatch of 512 rows of 60 columns in single precision would
 /// take 123 kB, and 600 of them 74 MB.
 #[test]
 #[cfg(target_os = "linux")]
@@ -122,7 +122,7 @@ fn memory_does_not_grow_with_the_steps() {
     assert!(many < few + 0.5 * 74.0, "{few} MB, {many} MB");
 }
 
-/// 53. Axes without width: one run, one test row, one step, equal numbers.
+/// Situation 53. Axes without width: one run, one test row, one step, equal numbers.
 #[test]
 fn figures_of_single_equal_and_negative_numbers_are_drawn() {
     let place = Place::new();
@@ -135,7 +135,7 @@ fn figures_of_single_equal_and_negative_numbers_are_drawn() {
     assert!(report.contains("few") && report.contains("tiny") && !report.contains("NaN"));
 }
 
-/// 54. What the effective sample size and log Z of a poor fit are worth is printed beside them.
+/// Situation 54. What the effective sample size and log Z of a poor fit are worth is printed beside them.
 #[test]
 fn an_effective_sample_size_that_cannot_be_trusted_says_so() {
     let place = Place::new();
@@ -144,7 +144,7 @@ fn an_effective_sample_size_that_cannot_be_trusted_says_so() {
     assert_says(&shown, &["effective sample size", "cannot be trusted"]);
 }
 
-/// 55, 56. A base with parameters learns them, that of the flow without has none, and fewer draws are the first
+/// Situation 55, 56. A base with parameters learns them, that of the flow without has none, and fewer draws are the first
 /// of more for every base.
 #[test]
 fn bases_learn_their_parameters_and_draw_prefixes() {
@@ -185,7 +185,7 @@ fn bases_learn_their_parameters_and_draw_prefixes() {
     }
 }
 
-/// 57. The number of a bad row is that of the file, in whatever batches a flow takes it.
+/// Situation 57. The number of a bad row is that of the file, in whatever batches a flow takes it.
 #[test]
 fn a_bad_row_has_its_number_in_the_file() {
     let place = Place::new();

@@ -9,7 +9,7 @@ use crate::{Place, assert_says};
 const POINTS: usize = 8_001;
 const HALF: f64 = 20.0;
 
-/// 33, 34. Densities integrate to one after few steps as after many, and draws lie where they are large.
+/// Situation 33, 34. Densities integrate to one after few steps as after many, and draws lie where they are large.
 #[test]
 fn densities_of_one_column_integrate_to_one_and_draws_follow_them() {
     let place = Place::new();
@@ -47,7 +47,7 @@ fn densities_of_one_column_integrate_to_one_and_draws_follow_them() {
     }
 }
 
-/// 35. Base points of fresh rows are standard normal, as far as the flow is a fit: with divergence k to the
+/// Situation 35. Base points of fresh rows are standard normal, as far as the flow is a fit: with divergence k to the
 /// truth both E|z| of each feature and the root of E z^2 are off by sqrt(2 k) at most (Talagrand).
 #[test]
 fn base_points_of_fresh_rows_have_mean_zero_and_variance_one() {
@@ -72,7 +72,7 @@ fn base_points_of_fresh_rows_have_mean_zero_and_variance_one() {
     }
 }
 
-/// 38. A row's log-density has the same bits in any order of the rows.
+/// Situation 38. A row's log-density has the same bits in any order of the rows.
 #[test]
 fn the_order_of_rows_changes_no_bit_of_them() {
     let place = Place::new();
@@ -91,7 +91,7 @@ fn the_order_of_rows_changes_no_bit_of_them() {
     }
 }
 
-/// 39. A reported trace that is estimated with one probe: said, with its noise, which is not taken for the
+/// Situation 39. A reported trace that is estimated with one probe: said, with its noise, which is not taken for the
 /// solver's error.
 #[test]
 fn a_likelihood_that_is_an_estimate_says_so_with_its_noise() {
@@ -111,7 +111,7 @@ fn a_likelihood_that_is_an_estimate_says_so_with_its_noise() {
     assert!(number("trace_noise_nats") > 1e-2, "{summary}");
 }
 
-/// 40. Two specks 1e-4 wide and 2 apart are stiff for a field; training ends in its time.
+/// Situation 40. Two specks 1e-4 wide and 2 apart are stiff for a field; training ends in its time.
 #[test]
 fn a_continuous_flow_on_specks_ends_in_its_time() {
     let place = Place::new();
@@ -129,7 +129,7 @@ fn a_continuous_flow_on_specks_ends_in_its_time() {
     assert!(nats > entropy - 4.0 * error, "{nats} +- {error}");
 }
 
-/// 41. 100 draws of N(6, 0.7^2). The two moments of 80 rows cost 1/80 nats, and three times that rarely.
+/// Situation 41. 100 draws of N(6, 0.7^2). The two moments of 80 rows cost 1/80 nats, and three times that rarely.
 #[test]
 fn a_continuous_flow_fits_a_hundred_draws_of_a_normal() {
     let place = Place::new();

@@ -5,7 +5,7 @@ use flows_bench::table;
 use super::{Rows, exact_normal, excess, nll, small, told};
 use crate::{Place, assert_says};
 
-/// 1. A model scores columns by their names, and refuses names that it does not know.
+/// Situation 1. A model scores columns by their names, and refuses names that it does not know.
 #[test]
 fn columns_in_another_order_are_found_by_name() {
     let place = Place::new();
@@ -29,7 +29,7 @@ fn columns_in_another_order_are_found_by_name() {
     }
 }
 
-/// 5. Uniform on a box of side 1e-3: the density is 1e6, its entropy 2 ln 1e-3. The fitted normal, where
+/// Situation 5. Uniform on a box of side 1e-3: the density is 1e6, its entropy 2 ln 1e-3. The fitted normal, where
 /// training starts, has ln(2 pi e / 12) nats more.
 #[test]
 fn densities_far_above_one_are_negative_entropies_and_are_drawn() {
@@ -48,7 +48,7 @@ fn densities_far_above_one_are_negative_entropies_and_are_drawn() {
     }
 }
 
-/// 6, 9. Scales from 1e-300 to 1e150 cost their logarithms and nothing else, in one column and in three.
+/// Situation 6, 9. Scales from 1e-300 to 1e150 cost their logarithms and nothing else, in one column and in three.
 /// A normal flow is exact at its start but for the error of the moments.
 #[test]
 fn scales_cost_their_logarithms_and_come_back_in_draws() {
@@ -88,7 +88,7 @@ fn exact_entropy(scale: f64) -> f64 {
     0.5 + scale.ln() + 0.5 * std::f64::consts::TAU.ln()
 }
 
-/// 7. A row has the same bits alone, and rows are not taken for columns.
+/// Situation 7. A row has the same bits alone, and rows are not taken for columns.
 #[test]
 fn a_single_row_is_one_row() {
     let place = Place::new();
@@ -108,7 +108,7 @@ fn a_single_row_is_one_row() {
     assert_says(&message, &["3 columns", "got 1"]);
 }
 
-/// 8. Times in seconds since 1970 keep their fractions: standardised in double precision, they go through a
+/// Situation 8. Times in seconds since 1970 keep their fractions: standardised in double precision, they go through a
 /// flow in single precision and come back to some roundings of that.
 #[test]
 fn time_stamps_keep_fractions_of_a_second() {
@@ -135,7 +135,7 @@ fn time_stamps_keep_fractions_of_a_second() {
     }
 }
 
-/// 10. Means and deviations are those of training rows, whatever stands in the others.
+/// Situation 10. Means and deviations are those of training rows, whatever stands in the others.
 #[test]
 fn held_out_rows_do_not_move_the_units() {
     let place = Place::new();

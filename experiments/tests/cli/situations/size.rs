@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Rows, exact_normal, excess, nll, small, told};
 use crate::{Place, assert_says};
 
-/// 29. With one column an affine flow is a normal whatever its depth, and says so; others are not, and do not.
+/// Situation 29. With one column an affine flow is a normal whatever its depth, and says so; others are not, and do not.
 /// The exponential density has entropy 1, and the best normal (of variance 1) 0.419 nats more.
 #[test]
 fn affine_flows_of_one_column_are_normals_and_say_so() {
@@ -31,7 +31,7 @@ fn affine_flows_of_one_column_are_normals_and_say_so() {
     }
 }
 
-/// 30. Peaks 20 deviations apart: the best normal is 1.12 nats off per ln 10 of distance.
+/// Situation 30. Peaks 20 deviations apart: the best normal is 1.12 nats off per ln 10 of distance.
 #[test]
 fn two_peaks_of_one_column_stay_finite_and_are_found_by_splines() {
     let place = Place::new();
@@ -49,7 +49,7 @@ fn two_peaks_of_one_column_stay_finite_and_are_found_by_splines() {
     assert!(nats > entropy - 4.0 * error && nats < half, "{nats} +- {error}");
 }
 
-/// 31. Many columns: minutes at most, and what is left out is said. There is nothing to learn.
+/// Situation 31. Many columns: minutes at most, and what is left out is said. There is nothing to learn.
 #[test]
 fn hundreds_of_columns_are_evaluated_in_seconds() {
     const COLUMNS: usize = 300;
@@ -68,7 +68,7 @@ fn hundreds_of_columns_are_evaluated_in_seconds() {
     assert!(nats > entropy - 4.0 * error, "{nats} +- {error}");
 }
 
-/// 32, 37. 513 training rows in batches of 512 leave one row over. Batch norm takes running statistics when
+/// Situation 32, 37. 513 training rows in batches of 512 leave one row over. Batch norm takes running statistics when
 /// it is evaluated, so that a row alone has the bits that it has in the table.
 #[test]
 fn batch_norm_has_no_trouble_with_one_row_left_over() {

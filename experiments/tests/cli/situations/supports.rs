@@ -8,7 +8,7 @@ use crate::{Place, assert_says};
 const BOTH: &str =
     "support = [{ kind = \"above\", from = 0 }, { kind = \"interval\", from = 0, to = 1 }]\n";
 
-/// 23, 57. Rows outside have density zero, the others keep their bits, and no draw is outside. An error names
+/// Situation 23, 57. Rows outside have density zero, the others keep their bits, and no draw is outside. An error names
 /// the row of the file.
 #[test]
 fn rows_outside_of_a_support_have_no_density_and_their_own_number() {
@@ -42,7 +42,7 @@ fn rows_outside_of_a_support_have_no_density_and_their_own_number() {
     assert_says(&message, &["far.csv, row 5000 (from 0)", "support"]);
 }
 
-/// 24. Clipped shares.
+/// Situation 24. Clipped shares.
 #[test]
 fn values_on_the_ends_of_a_support_are_refused_by_their_share() {
     let place = Place::new();
@@ -58,7 +58,7 @@ fn values_on_the_ends_of_a_support_are_refused_by_their_share() {
     assert!(!place.path("run").exists());
 }
 
-/// 25. exp(5 z) spans forty powers of e. In single precision neither the half-line nor the logarithms may
+/// Situation 25. exp(5 z) spans forty powers of e. In single precision neither the half-line nor the logarithms may
 /// give more than the density, and the logarithms reach it: they are a normal.
 #[test]
 fn positive_values_over_many_decades_stay_apart() {
@@ -79,7 +79,7 @@ fn positive_values_over_many_decades_stay_apart() {
     assert!(mean > -4.0 * error && mean < 4.0 * error + 0.01, "{mean} +- {error}");
 }
 
-/// 27. Cauchy: a few rows make the mean, which is told with the base that has such tails; with it the flow is
+/// Situation 27. Cauchy: a few rows make the mean, which is told with the base that has such tails; with it the flow is
 /// exact but for location and scale.
 #[test]
 fn heavy_tails_are_told_and_a_base_with_such_tails_has_their_density() {
@@ -99,7 +99,7 @@ fn heavy_tails_are_told_and_a_base_with_such_tails_has_their_density() {
     assert!(mean > -4.0 * error && mean < 4.0 * error + 0.05, "{mean} +- {error}");
 }
 
-/// 28. An angle whose cut was moved to where there are no values, on its interval: a normal of deviation 1/2
+/// Situation 28. An angle whose cut was moved to where there are no values, on its interval: a normal of deviation 1/2
 /// around pi, whose mass beyond the ends is below 1e-9.
 #[test]
 fn an_angle_with_its_cut_away_from_the_values_has_its_density_on_the_interval() {
