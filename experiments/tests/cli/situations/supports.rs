@@ -46,7 +46,7 @@ fn rows_outside_of_a_support_have_no_density_and_their_own_number() {
 #[test]
 fn values_on_the_ends_of_a_support_are_refused_by_their_share() {
     let place = Place::new();
-    let clipped = |i: usize| if i % 20 == 0 { 0.0 } else { 1.0 };
+    let clipped = |i: usize| if i.is_multiple_of(20) { 0.0 } else { 1.0 };
     Rows(400).write(&place, "t.csv", &["share"], |i, z| {
         [if i % 10 == 0 { clipped(i) } else { 1.0 / (1.0 + (-z[0]).exp()) }]
     });
