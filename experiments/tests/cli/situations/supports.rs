@@ -90,7 +90,7 @@ fn heavy_tails_are_told_and_a_base_with_such_tails_has_their_density() {
     let truth = |x: &[f64]| -(PI * (1.0 + x[0] * x[0])).ln();
     small(&place, "c.toml", "nsf-coupling", "");
     let stderr = told(&place, "fit c.toml --steps 20 --data t.npy --out normal");
-    assert_says(&stderr, &["\"a\" has heavy tails", "base = \"student_t\""]);
+    assert_says(&stderr, &["\"x0\" has heavy tails", "base = \"student_t\""]);
     assert!(nll(&place, "normal")[0].is_finite());
     let base = "base = { kind = \"student_t\", nu = 1.0 }\n";
     small(&place, "t.toml", "real-nvp", base);
@@ -107,7 +107,7 @@ fn an_angle_with_its_cut_away_from_the_values_has_its_density_on_the_interval() 
     let row = |_: usize, z: &[f64]| [(0.5 * z[0] + 7.0 * PI).rem_euclid(TAU)];
     Rows(2_000).write(&place, "t.npy", &["angle"], row);
     Rows(2_000).write(&place, "fresh.npy", &["angle"], row);
-    let support = "support = [{ kind = \"interval\", from = 0, to = 6.283185307179587 }]\n";
+    let support = "support = [{ kind = \"interval\", from = 0, to = 6.283185307179586 }]\n";
     small(&place, "c.toml", "nsf-coupling", support);
     place.succeeds("fit c.toml --steps 200 --data t.npy --out run");
     let [mean, error] = excess(&place, "run", "fresh.npy", |x| exact_normal(x[0], PI, 0.5));
