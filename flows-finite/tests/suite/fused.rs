@@ -106,7 +106,7 @@ fn lemmas(rng: &mut Stream) -> Vec<Named> {
     ] {
         for formula in [architecture::Direction::Density, architecture::Direction::Sampling] {
             let flow = LemmaFlow { layers: 3, layer, formula, act_norm: true };
-            all.push((format!("{flow:?}"), flow.build(DIM, CONTEXT, rng).unwrap()));
+            all.push((format!("{flow:?}"), flow.build(DIM, 0, rng).unwrap()));
         }
     }
     all
