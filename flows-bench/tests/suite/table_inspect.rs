@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use flows_bench::table::{Oddity, OddityKind, SplitRule, Table, digits, inspect, red_wine};
+use flows_bench::table::{
+    EveryTenth, Oddity, OddityKind, SplitRule, Table, digits, inspect, red_wine,
+};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -29,7 +31,12 @@ impl Draw {
 }
 
 fn found(table: &Table, support: &[[f64; 2]], noisy: &[usize]) -> Vec<Oddity> {
-    inspect(table, &SplitRule::default().split(table.rows()).unwrap(), support, noisy)
+    inspect(
+        table,
+        &SplitRule::EveryTenth(EveryTenth {}).split(table.rows()).unwrap(),
+        support,
+        noisy,
+    )
 }
 
 /// The only oddity there is.
