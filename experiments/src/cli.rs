@@ -67,7 +67,10 @@ pub enum Match {
 #[derive(Args, Debug)]
 pub struct Compare {
     /// File that says what to compare; see the documentation
-    #[arg(conflicts_with_all = ["problems", "data", "flows", "set", "seeds", "matching"])]
+    #[arg(conflicts_with_all = [
+        "problems", "data", "flows", "set", "seeds", "matching", "parameters", "work", "seconds",
+        "steps",
+    ])]
     pub plan: Option<PathBuf>,
     /// Problems and seconds where they are not given
     #[arg(long, value_enum)]

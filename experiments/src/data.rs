@@ -181,12 +181,6 @@ impl RunData {
         self.context.iter().map(ContextColumn::name).collect()
     }
 
-    /// The same, owned.
-    #[must_use]
-    pub fn context_names_owned(&self) -> Vec<String> {
-        self.context.iter().map(|column| column.name().to_owned()).collect()
-    }
-
     /// Number of conditioning features.
     #[must_use]
     pub fn context_dim(&self) -> usize {

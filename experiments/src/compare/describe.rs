@@ -62,7 +62,9 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         table: problem.arguments(),
         dim: problem.dim(),
         columns,
-        context: data.as_ref().map_or_else(Vec::new, |data| data.record.context_names_owned()),
+        context: data.as_ref().map_or_else(Vec::new, |data| {
+            data.record.context_names().into_iter().map(str::to_owned).collect()
+        }),
         pictures: pictures.iter().map(|picture| picture.given.clone()).collect(),
         window: pictures.first().map(|picture| picture.window),
         entropy_nats: problem.entropy().map(|[nats, _]| nats),

@@ -168,7 +168,7 @@ impl Plan {
 
 /// What the runs are given the same amount of.
 fn matching(plan: MatchPlan) -> Result<Matching> {
-    let budget = plan.budget(60.0)?;
+    let budget = plan.budget()?;
     budget.check().map_err(|error| Usage(error.to_string()))?;
     if plan.parameters == Some(0) {
         bail!(Usage("--parameters must be at least 1, got 0".into()));

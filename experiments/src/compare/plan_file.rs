@@ -60,17 +60,19 @@ pub struct MatchPlan {
 }
 
 impl MatchPlan {
-    /// The budget; `seconds` where it says nothing.
+    /// The budget.
     ///
     /// # Errors
-    /// [`Usage`] for several of them.
-    pub fn budget(self, seconds: f64) -> Result<Budget, Usage> {
+    /// [`Usage`] unless it is exactly one of them.
+    pub fn budget(self) -> Result<Budget, Usage> {
         match (self.seconds, self.steps, self.work) {
-            (None, None, None) => Ok(Budget::Seconds { seconds }),
             (Some(seconds), None, None) => Ok(Budget::Seconds { seconds }),
             (None, Some(steps), None) => Ok(Budget::Steps { steps }),
             (None, None, Some(work)) => Ok(Budget::Work { work }),
-            _ => Err(Usage("match: expected one of seconds, steps and work, got several".into())),
+            given => {
+                let got = if given == (None, None, None) { "none" } else { "several" };
+                Err(Usage(format!("match: expected one of seconds, steps and work, got {got}")))
+            }
         }
     }
 }

@@ -86,6 +86,7 @@ fn keys_values_and_plans_that_do_not_fit_are_named_before_anything_trains() {
         ("compare --flows maf --set train", vec!["--set", "key=value"]),
         ("compare --flows nowhere.toml", vec!["nowhere.toml", "cannot be read"]),
         ("compare typo.toml", vec!["typo.toml, line 1", "unknown field `problem`"]),
+        ("compare two.toml --steps 3", vec!["--steps", "cannot be used with"]),
         ("compare two.toml", vec!["match", "one of seconds, steps and work"]),
         ("compare key.toml", vec!["flow.depth=1", "depth"]),
         ("fit --flow maf --set flow.layers=1,2 --problem moons", vec!["flow.layers", "one value"]),
