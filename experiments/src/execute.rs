@@ -88,7 +88,8 @@ impl Execution<'_> {
         working.finish_and_clear();
         write_arrays(folder, &data, &evaluation)?;
         let oddities = problem.oddities().iter().map(|oddity| oddity.message.clone());
-        let of_run = evaluation.warnings(&data.test);
+        let of_run: Vec<String> =
+            trained.warnings().into_iter().chain(evaluation.warnings(&data.test)).collect();
         for warning in &of_run {
             eprintln!("warning: {}: {warning}", self.label());
         }

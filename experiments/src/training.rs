@@ -37,6 +37,23 @@ pub struct Trained<E: Real> {
     pub steps: u64,
     /// Network passes and evaluations of vector fields times their rows.
     pub work: u64,
+    /// How often the discretisation of an ODE in training was made finer.
+    pub refinements: u32,
+}
+
+impl<E: Real> Trained<E> {
+    /// What a reader of the numbers has to know of the training, a sentence each.
+    pub fn warnings(&self) -> Option<String> {
+        let times = 2u64.pow(self.refinements);
+        let fewer = "with fewer, its log-likelihoods came apart from the reported ones";
+        let advice = "set flow.training.solver accordingly to have them from the start";
+        (self.refinements > 0).then(|| {
+            format!(
+                "training ended with {times} times the solver's steps, or its tolerance divided \
+                     by as much: {fewer}; {advice}"
+            )
+        })
+    }
 }
 
 /// Where a training happens and how it is shown.
@@ -109,10 +126,18 @@ fn train<E: Real>(
         Ok(if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
+    let refinements = trainer.refinements();
     if matches!(outcome, StopReason::Diverged { .. }) {
         // Neither checkpoint nor model is replaced by what diverged.
         curve.write()?;
-        return Ok(Trained { flow: trainer.into_flow()?, outcome, seconds, steps, work });
+        return Ok(Trained {
+            flow: trainer.into_flow()?,
+            outcome,
+            seconds,
+            steps,
+            work,
+            refinements,
+        });
     }
     curve.save(&trainer)?;
     let flow = trainer.into_flow()?;
@@ -120,7 +145,7 @@ fn train<E: Real>(
     model.metadata.clone_from(metadata);
     model.add_model("flow", &flow);
     model.write(&folder.file("model.safetensors"))?;
-    Ok(Trained { flow, outcome, seconds, steps, work })
+    Ok(Trained { flow, outcome, seconds, steps, work, refinements })
 }
 
 /// Nats to add to the trainer's losses.

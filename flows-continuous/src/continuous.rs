@@ -146,7 +146,7 @@ impl<E: Real> Continuous<E> {
     }
 
     /// Randomises the length of the interval in each training step, uniformly within this fraction
-    /// of it on either side.
+    /// of it on either side, until the step ends or a report is made.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the fraction is in [0, 1).
@@ -326,6 +326,10 @@ impl<E: Real> Bijector<E> for Continuous<E> {
 
     fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.purpose = purpose;
+        if purpose == Purpose::Reporting {
+            // The change belongs to a step, and reports are made between steps.
+            self.jittered = 0.0;
+        }
         Ok(())
     }
 
@@ -333,6 +337,14 @@ impl<E: Real> Bijector<E> for Continuous<E> {
         self.probe_seed = rng.next_u64();
         self.jittered = self.jitter * rng.random_range(-1.0..=1.0);
         Ok(())
+    }
+
+    fn discretises_training(&self) -> bool {
+        self.training.solver != self.reporting.solver
+    }
+
+    fn refine_training(&mut self) {
+        self.training.solver = self.training.solver.halved::<E>();
     }
 
     fn as_field(&self) -> Option<&dyn FieldFlow<E>> {

@@ -212,6 +212,17 @@ pub trait Bijector<E: Real>: Parameters<E> {
         self.parts_mut().into_iter().try_for_each(|part| part.end_step(gradients))
     }
 
+    /// Whether training solves what is reported with a coarser discretisation, which
+    /// [`refine_training`](Self::refine_training) makes finer.
+    fn discretises_training(&self) -> bool {
+        self.parts().iter().any(|part| part.discretises_training())
+    }
+
+    /// Twice the steps, or half the tolerance, of what training solves.
+    fn refine_training(&mut self) {
+        self.parts_mut().into_iter().for_each(|part| part.refine_training());
+    }
+
     /// Initialises parameters from data (act-norm) and returns the batch in base space, for the
     /// next part of a chain.
     ///

@@ -5,6 +5,7 @@ mod adjoint;
 mod bijectors;
 mod bottleneck_field;
 mod closed_traces;
+mod discretisation;
 mod elementwise_field;
 mod end_time;
 mod equivariant_field;

@@ -66,6 +66,9 @@ impl<E: Real> Trainer<E> {
         let fixed = fixed.unwrap_or_else(|| values_of(Role::Fixed, &self.flow));
         let best = best.map(|learned| Best { learned, fixed });
         (self.adam, self.average, self.best) = (adam, average, best);
+        for _ in self.state.refinements..state.refinements {
+            self.flow.bijector_mut().refine_training();
+        }
         self.state = state;
         Ok(())
     }
