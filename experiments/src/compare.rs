@@ -51,7 +51,7 @@ pub fn run(
     let plan = Plan::new(file, budget, (out, resume))?;
     std::fs::create_dir_all(&plan.out)
         .with_context(|| format!("{}: the folder cannot be made", plan.out.display()))?;
-    write_atomically(&plan.out.join("plan.toml"), file.text()?.as_bytes())?;
+    write_atomically(&plan.out.join("plan.toml"), plan.file.text()?.as_bytes())?;
     let mut comparison = Comparison { about, ..describe(&plan)? };
     let record = plan.out.join("comparison.json");
     if let (true, Ok(before)) = (resume, Folder::new(&plan.out).comparison()) {
@@ -117,7 +117,7 @@ impl Run<'_> {
         let Self { problem, flow, config } = self;
         let path = out.join("runs").join(problem.name()).join(&flow.name);
         let folder = RunFolder::new(&path.join(format!("seed-{}", config.seed)));
-        let same = resume && folder.config().is_ok_and(|before| before == *config);
+        let same = resume && folder.config().is_ok_and(|before| before.is_same_run(config));
         if same && let Some(done) = folder.summary().filter(is_done) {
             return Ok(done);
         }

@@ -81,6 +81,20 @@ pub enum Precision {
 }
 
 impl RunConfig {
+    /// Whether another config trains the same on the same rows: a table counts by its bytes, wherever
+    /// it lies.
+    #[must_use]
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        let without_path = |config: &Self| {
+            let mut config = config.clone();
+            if let Some(file) = &mut config.data.table {
+                file.path.clear();
+            }
+            config
+        };
+        without_path(self) == without_path(other)
+    }
+
     /// The preset's config.
     pub fn of(preset: &Preset) -> Self {
         Self {

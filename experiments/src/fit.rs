@@ -17,7 +17,7 @@ use crate::preset;
 use crate::problem::{Problem, UserTable};
 use crate::run::RunFolder;
 use crate::{Usage, say};
-use resolve::{place, resolve, table_file, table_path};
+use resolve::{place, resolve, table_path};
 
 /// Trains, evaluates, and writes the run.
 ///
@@ -27,7 +27,7 @@ pub fn run(arguments: &Fit) -> Result<()> {
     let folder = RunFolder::new(&arguments.out);
     let mut config = resolve(arguments, &folder)?;
     let problem = problem(arguments, &mut config)?;
-    let before = folder.config().is_ok_and(|before| before == config);
+    let before = folder.config().is_ok_and(|before| before.is_same_run(&config));
     let diverged = |run: &RunSummary| run.status == Status::Diverged;
     let done = folder.summary().filter(|run| arguments.resume && before && diverged(run));
     let summary = match done {
@@ -83,7 +83,7 @@ fn problem(arguments: &Fit, config: &mut RunConfig) -> Result<Problem> {
     }
     let path = table_path(arguments, config)?.to_owned();
     let table = UserTable::read(&path, (&config.data, &config.support), config.seed)?;
-    config.data.table = Some(table_file(&path, config)?);
+    config.data = table.config().clone();
     Ok(Problem::File(Arc::new(table)))
 }
 

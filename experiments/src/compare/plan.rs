@@ -14,7 +14,7 @@ use super::plan_file::{FlowPlan, MatchPlan, PlanFile, TablePlan};
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
-use crate::config::{DataConfig, RunConfig, contradiction};
+use crate::config::{DataConfig, RunConfig, TableFile, contradiction};
 use crate::problem::{Problem, UserTable};
 
 /// Most seeds of a comparison.
@@ -29,6 +29,8 @@ pub(super) struct Plan {
     /// `quick` or `full`.
     pub(super) name: &'static str,
     pub(super) out: PathBuf,
+    /// What the folder keeps of it: with the hashes of the tables.
+    pub(super) file: PlanFile,
     /// Configs of seed 0, by problem and flow.
     configs: Vec<Vec<RunConfig>>,
 }
@@ -79,7 +81,7 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
     }
     let mut config = DataConfig::default();
     arguments.table.over(&mut config);
-    let table = |path: &PathBuf| TablePlan { path: path.clone(), config: config.clone() };
+    let table = |path: &PathBuf| TablePlan::new(path, &config);
     let flow = |flow: &String| FlowPlan { flow: flow.clone(), grid: arguments.set.clone() };
     let mut flows: Option<Vec<FlowPlan>> = None;
     if !arguments.flows.is_empty() {
@@ -144,7 +146,12 @@ impl Plan {
         }
         let names = file.problems.as_deref().unwrap_or_default();
         let mut problems = unique(names, Problem::named)?;
-        problems.extend(tables(&file.data)?);
+        let tables = tables(&file.data)?;
+        let mut file = file.clone();
+        for (plan, table) in file.data.iter_mut().zip(&tables) {
+            plan.sha256 = table.config().table.as_ref().and_then(|file| file.sha256.clone());
+        }
+        problems.extend(tables.into_iter().map(Problem::File));
         if problems.is_empty() {
             bail!(Usage("problems: expected at least one problem or table, got none".into()));
         }
@@ -157,7 +164,16 @@ impl Plan {
         let of_problem =
             |problem: &Problem| flows.iter().map(|flow| config(problem, flow)).collect();
         let configs = problems.iter().map(of_problem).collect::<Result<_>>()?;
-        Ok(Self { problems, flows, seeds: (0..seeds).collect(), matching, name, out, configs })
+        Ok(Self {
+            problems,
+            flows,
+            seeds: (0..seeds).collect(),
+            matching,
+            name,
+            out,
+            file,
+            configs,
+        })
     }
 
     /// The config of a run.
@@ -198,23 +214,25 @@ fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<R
 }
 
 /// The user's tables, no two problems of one name.
-fn tables(plans: &[TablePlan]) -> Result<Vec<Problem>> {
-    let mut tables: Vec<Problem> = Vec::new();
-    for TablePlan { path, config } in plans {
+fn tables(plans: &[TablePlan]) -> Result<Vec<Arc<UserTable>>> {
+    let mut tables: Vec<Arc<UserTable>> = Vec::new();
+    for TablePlan { path, sha256, config } in plans {
+        let file = TableFile { path: path.clone(), sha256: sha256.clone() };
+        let config = DataConfig { table: Some(file), ..config.clone() };
         // Split and noise are part of the problem: the same for every flow and every seed.
-        let table = UserTable::read(path, (config, &[]), 0)?;
+        let table = UserTable::read(path, (&config, &[]), 0)?;
         let path = path.display();
         if table.name().is_empty() {
             bail!(Usage(format!("{path}: expected a file name with letters or digits; rename it")));
         }
-        let same = |problem: &Problem| problem.name() == table.name();
-        if tables.iter().any(same) || Problem::all().any(|problem| same(&problem)) {
-            let name = table.name();
+        let name = table.name();
+        let another = tables.iter().any(|table| table.name() == name);
+        if another || Problem::all().any(|problem| problem.name() == name) {
             bail!(Usage(format!(
                 "{path}: there is another problem called {name}; rename the file"
             )));
         }
-        tables.push(Problem::File(Arc::new(table)));
+        tables.push(Arc::new(table));
     }
     Ok(tables)
 }

@@ -82,9 +82,20 @@ impl MatchPlan {
 pub struct TablePlan {
     /// Its path.
     pub path: PathBuf,
+    /// SHA-256 of its bytes, in hexadecimal digits, once a comparison has read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// What is done to it.
     #[serde(flatten)]
     pub config: DataConfig,
+}
+
+impl TablePlan {
+    /// A table that no comparison has read yet.
+    #[must_use]
+    pub fn new(path: &Path, config: &DataConfig) -> Self {
+        Self { path: path.to_owned(), sha256: None, config: config.clone() }
+    }
 }
 
 impl<'de> Deserialize<'de> for TablePlan {
@@ -96,13 +107,15 @@ impl<'de> Deserialize<'de> for TablePlan {
             Table(Table),
         }
         match Written::deserialize(from)? {
-            Written::Path(path) => Ok(Self { path, config: DataConfig::default() }),
+            Written::Path(path) => Ok(Self::new(&path, &DataConfig::default())),
             Written::Table(mut table) => {
                 let Some(Value::String(path)) = table.remove("path") else {
                     return Err(serde::de::Error::custom("data: expected a path"));
                 };
+                let sha256 = table.remove("sha256").map(Value::try_into).transpose();
+                let sha256 = sha256.map_err(serde::de::Error::custom)?;
                 let config = DataConfig::deserialize(table).map_err(serde::de::Error::custom)?;
-                Ok(Self { path: path.into(), config })
+                Ok(Self { path: path.into(), sha256, config })
             }
         }
     }

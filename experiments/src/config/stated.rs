@@ -151,6 +151,15 @@ fn differing(stated: &Table, run: &Table, at: &str) -> Option<String> {
         let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
         match (asked, run.get(key)) {
             (Value::Table(asked), Some(Value::Table(has))) => differing(asked, has, &path),
+            (Value::Array(asked), Some(Value::Array(has))) if are_tables(asked, has) => {
+                let mut pairs = asked.iter().zip(has).enumerate();
+                pairs.find_map(|(index, pair)| match pair {
+                    (Value::Table(asked), Value::Table(has)) => {
+                        differing(asked, has, &format!("{path}[{index}]"))
+                    }
+                    _ => None,
+                })
+            }
             (asked, Some(has)) if asked == has => None,
             (asked, has) => {
                 let has = has.map_or_else(|| "nothing".to_owned(), Value::to_string);
@@ -158,4 +167,9 @@ fn differing(stated: &Table, run: &Table, at: &str) -> Option<String> {
             }
         }
     })
+}
+
+/// Whether these are tables one by one, of which each may say less than the other's.
+fn are_tables(asked: &[Value], has: &[Value]) -> bool {
+    asked.len() == has.len() && asked.iter().chain(has).all(Value::is_table)
 }

@@ -92,7 +92,7 @@ impl SideBySide {
         let seconds = Some(if arguments.quick { quick } else { full });
         let flow = |&flow: &&str| FlowPlan { flow: flow.to_owned(), grid: Vec::new() };
         let config = DataConfig { dequantise: Dequantise::Integers, ..DataConfig::default() };
-        let table = |path: &PathBuf| TablePlan { path: path.clone(), config: config.clone() };
+        let table = |path: &PathBuf| TablePlan::new(path, &config);
         let plan = PlanFile {
             problems: Some(names(self.problems)),
             seeds: Some(if arguments.quick { 1 } else { self.seeds }),

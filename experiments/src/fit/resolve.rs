@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
-use crate::config::{Resolved, RunConfig, Set, Setting, Stated, TableFile, contradiction, support};
+use crate::config::{Resolved, RunConfig, Set, Setting, Stated, contradiction, support};
 use crate::problem::Problem;
 use crate::run::RunFolder;
 
@@ -137,22 +137,6 @@ pub(super) fn table_path<'a>(arguments: &'a Fit, config: &'a RunConfig) -> Resul
     let advice = "add --data TABLE, or --objective reverse-kl --target NAME; see fit --help";
     let path = arguments.data.as_ref().or(of_config);
     Ok(path.ok_or_else(|| Usage(advice.into()))?)
-}
-
-/// The file at `path`, which a run that goes on needs to have the bytes that it began with.
-///
-/// # Errors
-/// Another table than the run's.
-pub(super) fn table_file(path: &Path, config: &RunConfig) -> Result<TableFile> {
-    let now = TableFile::at(path)?;
-    let before = config.data.table.as_ref().and_then(|file| file.sha256.as_ref());
-    if before.is_some_and(|hash| now.is_other(hash)) {
-        bail!(
-            "{}: expected the table that the run began with, got another; resume with that one",
-            path.display()
-        );
-    }
-    Ok(now)
 }
 
 /// Refuses flags that contradict each other, whatever a file says.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use flows_bench::table::{self, TableError};
 
-use crate::config::{DataConfig, Support};
+use crate::config::{DataConfig, Support, TableFile};
 use crate::data::{TableData, may_hold_words};
 
 /// A table read from a file and prepared.
@@ -22,7 +22,7 @@ impl UserTable {
     /// of the noise.
     ///
     /// # Errors
-    /// An unusable file or columns.
+    /// An unusable file or columns; another file than the one whose hash the config has.
     pub fn read(
         path: &Path,
         (config, supports): (&DataConfig, &[Support]),
@@ -31,6 +31,14 @@ impl UserTable {
         let title = path.display().to_string();
         let mut config = config.clone();
         config.seed_split(seed);
+        let file = TableFile::at(path)?;
+        let before = config.table.as_ref().and_then(|before| before.sha256.as_ref());
+        if before.is_some_and(|hash| file.is_other(hash)) {
+            bail!(
+                "{title}: expected the table that the run began with, got another; resume with that one"
+            );
+        }
+        config.table = Some(file);
         let words = |index: usize, name: &str| may_hold_words(&config, index, name);
         let table = table::read_with_words(path, &words).map_err(|error| match error {
             TableError::Text { .. } => {
@@ -59,7 +67,7 @@ impl UserTable {
         &self.title
     }
 
-    /// What was done to it.
+    /// What was done to it, with its path and hash.
     pub fn config(&self) -> &DataConfig {
         &self.config
     }

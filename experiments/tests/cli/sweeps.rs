@@ -73,6 +73,31 @@ fn a_comparison_goes_on_as_it_began(place: &Place) {
 }
 
 #[test]
+fn a_comparison_knows_its_table_by_its_bytes() {
+    let place = Place::new();
+    place.gaussian("g.csv", 200);
+    place.write("small.toml", SMALL);
+    place.succeeds("compare --data g.csv --flows small.toml --steps 2 --out out");
+    let run = "out/runs/g/small/seed-0";
+    let config: toml::Table = place.text(&format!("{run}/config.toml")).parse().unwrap();
+    let hash = config["data"]["table"]["sha256"].as_str().unwrap();
+    assert!(hash.len() == 64 && place.text("out/plan.toml").contains(hash));
+    // Elsewhere it is the same table, and the run is done.
+    let summary = place.bytes(&format!("{run}/summary.json"));
+    let (table, plan) = (place.text("g.csv"), place.text("out/plan.toml"));
+    std::fs::create_dir(place.path("moved")).unwrap();
+    place.write("moved/g.csv", &table);
+    std::fs::remove_file(place.path("g.csv")).unwrap();
+    place.write("out/plan.toml", plan.replace("g.csv", "moved/g.csv"));
+    place.succeeds("compare --resume --out out");
+    assert!(place.bytes(&format!("{run}/summary.json")) == summary);
+    place.write("moved/g.csv", table.replacen('1', "2", 1));
+    let message = place.fails(1, "compare --resume --out out");
+    assert_says(&message, &["moved/g.csv", "expected the table that the run began with"]);
+    assert!(place.bytes(&format!("{run}/summary.json")) == summary);
+}
+
+#[test]
 fn keys_values_and_plans_that_do_not_fit_are_named_before_anything_trains() {
     let place = Place::new();
     place.write("typo.toml", "problem = [\"pinwheel\"]\n");
