@@ -172,9 +172,10 @@ fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {
         "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
         "problem", "flow", "seed", "steps", "NLL nats", "KL nats", "s.e.", "integral", "status"
     ))?;
+    let in_doubt = |run: &RunSummary| run.doubt().is_some() || !run.warnings.is_empty();
     for run in summaries {
         say(&format!(
-            "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
+            "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}{}",
             run.problem,
             run.flow,
             run.seed,
@@ -184,7 +185,11 @@ fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {
             number(run.kl_standard_error.or(run.nll_standard_error), 4),
             number(run.normalisation, 4),
             run.status.to_string(),
+            if in_doubt(run) { " *" } else { "" },
         ))?;
+    }
+    if summaries.iter().any(in_doubt) {
+        say("* read its warnings in the report before its numbers")?;
     }
     say(&report.display().to_string())
 }

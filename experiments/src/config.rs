@@ -36,6 +36,10 @@ const MOST_WEIGHTS: f64 = 1e8;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
+    /// What the flow is called in a report of the run; else the name of its preset or file, with the
+    /// settings over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Seed of all random numbers.
     pub seed: u64,
     /// Precision of all numbers.
@@ -98,6 +102,7 @@ impl RunConfig {
     /// The preset's config.
     pub fn of(preset: &Preset) -> Self {
         Self {
+            name: None,
             seed: 0,
             precision: Precision::default(),
             budget: Budget::Seconds { seconds: 60.0 },

@@ -11,7 +11,7 @@ use flows_report::record::{RunSummary, Status};
 
 use crate::cli::Fit;
 use crate::config::RunConfig;
-use crate::execute::Execution;
+use crate::execute::{Execution, write_images};
 use crate::interrupt::Interrupted;
 use crate::preset;
 use crate::problem::{Problem, UserTable};
@@ -33,12 +33,14 @@ pub fn run(arguments: &Fit) -> Result<()> {
     let summary = match done {
         Some(summary) => summary,
         None => {
-            let (flow, place) = (&preset_name(&config), &place(arguments));
+            let (flow, place) = (&name(&config), &place(arguments));
             let folder = &folder;
             let execution = Execution { problem: &problem, flow, config: &config, place, folder };
             execution.run().map_err(|error| with_advice(error, &arguments.out))?
         }
     };
+    let truth: Vec<Vec<f64>> = problem.pictures().into_iter().filter_map(|p| p.truth).collect();
+    write_images(&folder, "truth.npy", &truth)?;
     if let Err(error) = flows_report::write(folder.path()) {
         eprintln!("warning: the page of the run could not be written: {error:#}");
     }
@@ -87,12 +89,10 @@ fn problem(arguments: &Fit, config: &mut RunConfig) -> Result<Problem> {
     Ok(Problem::File(Arc::new(table)))
 }
 
-fn preset_name(config: &RunConfig) -> String {
-    let on_target = config.target.is_some();
-    let found = preset::ALL.iter().find(|preset| {
-        *preset.flow == *config.flow || on_target && *preset.flow_on_target() == *config.flow
-    });
-    found.map_or_else(|| format!("{} flow", preset::family(&*config.flow)), |p| p.name.to_owned())
+/// What the flow is called; a run of an earlier release has no name.
+fn name(config: &RunConfig) -> String {
+    let unnamed = || format!("{} flow", preset::family(&*config.flow));
+    config.name.clone().unwrap_or_else(unnamed)
 }
 
 /// Prints the numbers of a run.

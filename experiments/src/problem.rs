@@ -2,6 +2,7 @@
 //! rows, tables that come along, and the user's.
 
 mod data;
+mod held_out;
 mod picture;
 mod user_table;
 
@@ -17,7 +18,8 @@ use flows_report::record::ProblemKind;
 
 use crate::Usage;
 
-pub use data::{ProblemData, TEST_DRAWS};
+pub use data::ProblemData;
+pub use held_out::TEST_DRAWS;
 pub use picture::Picture;
 pub use user_table::UserTable;
 

@@ -7,7 +7,7 @@ use flows_report::record::Family;
 
 use super::plan_file::FlowPlan;
 use crate::Usage;
-use crate::config::setting::{Set, grid, words};
+use crate::config::setting::{Set, grid, tidy, with_settings, words};
 use crate::config::{Resolved, RunConfig, Stated};
 use crate::preset::{self, Preset};
 use crate::problem::Problem;
@@ -107,16 +107,10 @@ fn choice(source: &Source, sets: Vec<Set>) -> Result<FlowChoice> {
     };
     let values: Vec<String> =
         sets.iter().map(|set| format!("{} {}", set.name(), words(&set.value))).collect();
-    let (mut name, mut whole) = (group.clone(), title);
-    if !values.is_empty() {
-        whole = format!("{whole}, {}", values.join(", "));
-        for set in &sets {
-            name += &format!("_{}-{}", set.name(), tidy(&words(&set.value)));
-        }
-    }
+    let title = [vec![title], values].concat().join(", ");
     Ok(FlowChoice {
-        name,
-        title: whole,
+        name: with_settings(&group, &sets),
+        title,
         family: preset::family(&*read.config.flow),
         description,
         sets,
@@ -141,10 +135,4 @@ fn stem(path: &Path) -> Result<String> {
         bail!(Usage(format!("{path}: expected a file name with letters or digits; rename it")));
     }
     Ok(stem)
-}
-
-/// Letters, digits, `-`, `_` and `.`; other characters are `-`.
-fn tidy(text: &str) -> String {
-    let kept = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
-    text.chars().map(kept).collect::<String>().trim_matches('-').to_owned()
 }

@@ -180,3 +180,17 @@ pub fn words(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// The name of a flow followed by the settings that it was given.
+#[must_use]
+pub fn with_settings(name: &str, sets: &[Set]) -> String {
+    let setting = |set: &Set| format!("_{}-{}", set.name(), tidy(&words(&set.value)));
+    sets.iter().map(setting).fold(name.to_owned(), |name, setting| name + &setting)
+}
+
+/// Letters, digits, `-`, `_` and `.`; other characters are `-`.
+#[must_use]
+pub fn tidy(text: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
+    text.chars().map(kept).collect::<String>().trim_matches('-').to_owned()
+}

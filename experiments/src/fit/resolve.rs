@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
+use crate::config::setting::{tidy, with_settings};
 use crate::config::{Resolved, RunConfig, Set, Setting, Stated, contradiction, support};
 use crate::problem::Problem;
 use crate::run::RunFolder;
@@ -26,7 +27,8 @@ pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> 
         let path = arguments.out.display();
         bail!(Usage(format!("{path} holds a run; add --resume to go on, or name another --out")));
     }
-    let Resolved { mut config, .. } = asked(arguments, None)?;
+    let Resolved { mut config, preset, .. } = asked(arguments, None)?;
+    config.name.get_or_insert_with(|| name(arguments, preset.name));
     config.budget = budget.unwrap_or(config.budget);
     config.data.seed_split(config.seed);
     let place = place(arguments);
@@ -39,6 +41,15 @@ pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> 
     support::check_ends(&config.support).map_err(|error| Usage(format!("{place}: {}", error.0)))?;
     check_target(&config).map_err(|error| Usage(format!("{place}: {}", error.0)))?;
     Ok(config)
+}
+
+/// The name of the file or of the preset, with the settings over it.
+fn name(arguments: &Fit, preset: &str) -> String {
+    let stem = arguments.config.as_ref().and_then(|path| path.file_stem());
+    let stem = stem.map_or_else(String::new, |stem| tidy(&stem.to_string_lossy()));
+    // Several values were refused before.
+    let sets: Vec<Set> = arguments.set.iter().filter_map(|set| set.single().ok()).collect();
+    with_settings(if stem.is_empty() { preset } else { &stem }, &sets)
 }
 
 /// Where the config comes from, for messages.

@@ -6,17 +6,12 @@ use flows_bench::table::{EveryTenth, SplitRule, Table};
 use flows_bench::toys::Toy;
 use flows_core::tensor::cast;
 use flows_core::train::{Minibatch, SamplerSource, Source, TableSource};
-use flows_core::{Real, Stream, stream};
+use flows_core::{Real, Stream};
 
+use super::held_out::{HeldOut, Known};
 use super::row;
-use crate::data::{ContextColumn, RunData, TableData, context_features};
+use crate::data::{RunData, TableData, context_features};
 use crate::rows::Rows;
-
-/// Held-out draws of a known density that reported numbers are means over.
-pub const TEST_DRAWS: usize = 100_000;
-
-/// Its held-out draws for learning curves.
-const VALIDATION_DRAWS: usize = 4_096;
 
 /// Rows to validate and test on, and where to get rows to train on.
 #[derive(Debug)]
@@ -57,10 +52,13 @@ impl ProblemData {
     /// # Errors
     /// Never.
     pub(super) fn of_toy(toy: Toy, seed: u64) -> Result<Self> {
-        let draw = |rows: usize, rng: &mut Stream| Rows::new(toy.sample(rows, rng), 2);
-        let log_density = |x: &[f64], _: &[f64]| toy.log_density(row(x));
-        let names = [["x0", "x1"].map(str::to_owned).to_vec(), Vec::new()];
-        Self::known(draw, (log_density, toy.entropy().nats), names, (Training::Toy(toy), seed))
+        let held_out = HeldOut::of(toy.name(), || Known {
+            draw: |rows: usize, rng: &mut Stream| Rows::new(toy.sample(rows, rng), 2),
+            log_density: |x: &[f64], _: &[f64]| toy.log_density(row(x)),
+            entropy: toy.entropy().nats,
+            columns: [["x0", "x1"].map(str::to_owned).to_vec(), Vec::new()],
+        })?;
+        Ok(Self::of_known(&held_out, Training::Toy(toy), seed))
     }
 
     /// Draws of a conditional density, with the contexts that they are given.
@@ -68,50 +66,33 @@ impl ProblemData {
     /// # Errors
     /// Never.
     pub(super) fn of_conditional(toy: ConditionalToy, seed: u64) -> Result<Self> {
-        let draw = |rows: usize, rng: &mut Stream| {
-            let (values, context) = toy.sample(rows, rng);
-            Rows::new(values, toy.dim()).given(context, toy.context_dim())
-        };
-        let log_density = |x: &[f64], c: &[f64]| toy.log_density(x, c);
-        let names = [toy.columns(), toy.context_columns()];
-        let training = Training::Conditional(toy);
-        Self::known(draw, (log_density, toy.entropy().nats), names, (training, seed))
+        let held_out = HeldOut::of(toy.name(), || Known {
+            draw: |rows: usize, rng: &mut Stream| {
+                let (values, context) = toy.sample(rows, rng);
+                Rows::new(values, toy.dim()).given(context, toy.context_dim())
+            },
+            log_density: |x: &[f64], c: &[f64]| toy.log_density(x, c),
+            entropy: toy.entropy().nats,
+            columns: [toy.columns(), toy.context_columns()],
+        })?;
+        Ok(Self::of_known(&held_out, Training::Conditional(toy), seed))
     }
 
-    fn known(
-        draw: impl Fn(usize, &mut Stream) -> Rows,
-        (log_density, entropy): (impl Fn(&[f64], &[f64]) -> f64, f64),
-        [columns, contexts]: [Vec<String>; 2],
-        (training, seed): (Training, u64),
-    ) -> Result<Self> {
-        // The same held-out draws for every flow and every seed.
-        let test = draw(TEST_DRAWS, &mut stream(0, "test"));
-        let validation = draw(VALIDATION_DRAWS, &mut stream(0, "validation"));
-        let log_densities =
-            |rows: &Rows| -> Vec<f64> { rows.iter().map(|(x, c)| log_density(x, c)).collect() };
-        let mean = log_densities(&validation).iter().sum::<f64>() / VALIDATION_DRAWS as f64;
-        let test_log_density = Some(log_densities(&test));
-        let context = match contexts.len() {
-            0 => Vec::new(),
-            width => {
-                let values = validation.context_values().to_vec();
-                let all: Vec<usize> = (0..VALIDATION_DRAWS).collect();
-                ContextColumn::fit(&Table::new(contexts, width, values)?, &all)?
-            }
-        };
-        let record = RunData::of_columns(columns, context)?;
-        Ok(Self {
-            validation: record.with_features(validation)?,
-            validation_offset: mean + entropy,
-            test_log_density,
-            test_log_det: vec![0.0; TEST_DRAWS],
-            test: record.with_features(test)?,
+    fn of_known(held_out: &HeldOut, training: Training, seed: u64) -> Self {
+        let HeldOut { validation, validation_offset, test, test_log_density, record } =
+            held_out.clone();
+        Self {
+            validation,
+            validation_offset,
+            test_log_det: vec![0.0; test.count()],
+            test,
+            test_log_density: Some(test_log_density),
             log_det: 0.0,
             record,
             test_rows: Vec::new(),
             training,
             seed,
-        })
+        }
     }
 
     /// A table that comes along.

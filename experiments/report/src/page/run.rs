@@ -174,22 +174,25 @@ fn numbers(run: &RunSummary) -> String {
 
 /// The rows or exact draws, and the flow.
 fn sources(files: &RunFiles, run: &RunSummary, problem: &Problem) -> Vec<Source> {
+    // Beside the run of a comparison the truth is kept once for all.
+    let truth = sentence(files.matrix("truth.npy"));
     let data = match problem.kind {
         ProblemKind::Target => ["Target", "exact draws"],
+        _ if truth.is_ok() => ["Truth", "held-out rows"],
         _ => ["Data", "held-out rows"],
     };
     let flow = [run.flow.clone(), format!("{}, seed {}", run.family, run.seed)];
-    let source = |name: &str, [title, subtitle]: [String; 2], table, density| Source {
-        name: name.into(),
-        title,
-        subtitle,
-        has_density: name == "flow",
-        density,
-        table: sentence(with_columns(table, problem.dim)),
-    };
-    let unknown = Err("the true density is not known".to_owned());
+    let source =
+        |name: &str, [title, subtitle]: [String; 2], table, density: Result<_, _>| Source {
+            name: name.into(),
+            title,
+            subtitle,
+            has_density: name == "flow" || density.is_ok(),
+            density,
+            table: sentence(with_columns(table, problem.dim)),
+        };
     vec![
-        source("data", data.map(str::to_owned), files.matrix("data_samples.npy"), unknown),
+        source("data", data.map(str::to_owned), files.matrix("data_samples.npy"), truth),
         source("flow", flow, files.matrix("samples.npy"), sentence(files.matrix("density.npy"))),
     ]
 }
