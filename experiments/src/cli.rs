@@ -6,8 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
 
-use crate::config::{DataConfig, Dequantise, Precision, Setting, SplitName};
-use crate::data::ColumnName;
+use crate::config::{ColumnName, DataConfig, Dequantise, Precision, Setting, SplitName};
 
 /// Normalizing flows: finite and continuous on equal terms.
 #[derive(Debug, Parser)]

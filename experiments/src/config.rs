@@ -1,11 +1,11 @@
 //! The config of a run: what a TOML file may say, merged over a preset.
 
 mod base;
+mod column_name;
 mod data;
 mod flow;
 pub mod setting;
-mod spelling;
-mod stated;
+pub(crate) mod spelling;
 pub mod support;
 
 use std::path::Path;
@@ -20,13 +20,12 @@ use toml::Table;
 
 use crate::Usage;
 use crate::preset::Preset;
-use crate::problem::Problem;
 
 pub use base::{BaseConfig, MixtureBase, StudentTBase};
+pub use column_name::ColumnName;
 pub use data::{DataConfig, Dequantise, SplitName, TableFile};
 pub use flow::{EncoderConfig, FlowConfig};
 pub use setting::{Set, Setting};
-pub use stated::{Resolved, Stated, contradiction};
 pub use support::Support;
 
 /// Most weights of a flow; training holds some six numbers for each.
@@ -117,23 +116,6 @@ impl RunConfig {
         }
     }
 
-    /// The preset's config for a problem, or for a table.
-    pub fn on(preset: &Preset, problem: Option<&Problem>) -> Self {
-        match problem {
-            Some(Problem::Target(target)) => Self::of_target(preset, *target),
-            Some(problem) => {
-                let table = Self::of(preset);
-                // Of rows that are drawn anew there is nothing to stop early for.
-                let drawn = problem.is_sampled();
-                let train = if drawn { preset.train.clone() } else { table.train.clone() };
-                let named = !matches!(problem, Problem::File(_));
-                let problem = named.then(|| problem.name().to_owned());
-                Self { problem, train, ..table }
-            }
-            None => Self::of(preset),
-        }
-    }
-
     /// The preset's config for fitting a density.
     pub fn of_target(preset: &Preset, target: KnownTarget) -> Self {
         Self {
@@ -207,11 +189,11 @@ pub(crate) fn advice(text: &str) -> Option<String> {
 }
 
 /// The architecture that a file names.
-fn kind(over: &Table) -> Option<&str> {
+pub(crate) fn kind(over: &Table) -> Option<&str> {
     over.get("flow")?.get("kind")?.as_str()
 }
 
-fn read_table(path: &Path) -> Result<Table> {
+pub(crate) fn read_table(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{}: cannot be read; check the path", path.display()))?;
     text.parse::<Table>().map_err(|error| {
@@ -229,7 +211,7 @@ pub(crate) fn line_of(error: &toml::de::Error, text: &str) -> usize {
 
 /// Puts the values of `over` over those of `under`, table by table; a table of another `kind`
 /// replaces the whole, so that no setting of one option is taken for another's.
-fn merge(under: &mut Table, over: Table) {
+pub(crate) fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above))
@@ -247,7 +229,7 @@ fn of_other_kind(below: &Table, above: &Table) -> bool {
 }
 
 /// What is wrong with a config, on one line and in words of the file.
-fn message(error: &toml::de::Error) -> String {
+pub(crate) fn message(error: &toml::de::Error) -> String {
     let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     // What serde calls a choice: a trait's or an enum's name.
     let text = text

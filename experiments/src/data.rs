@@ -14,7 +14,7 @@ use crate::Usage;
 use crate::config::{DataConfig, Support, support};
 use crate::rows::Rows;
 
-pub use columns::{ColumnName, Selection, locate, may_hold_words};
+pub use columns::{Selection, locate, may_hold_words};
 pub use context::{ContextColumn, features as context_features, width as context_width};
 pub use density::log_densities;
 pub use units::Units;

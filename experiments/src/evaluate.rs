@@ -1,5 +1,6 @@
 //! The numbers of a trained flow: likelihood, divergence, audits, throughput.
 
+mod few_rows;
 mod fitted_normal;
 pub mod target;
 
@@ -94,7 +95,8 @@ pub struct Evaluation {
 impl Evaluation {
     /// What a reader of the numbers has to know, a sentence each.
     #[must_use]
-    pub fn warnings(&self, test: &Rows) -> Vec<String> {
+    pub fn warnings(&self, data: &ProblemData) -> Vec<String> {
+        let test = &data.test;
         let mut warnings = Vec::new();
         // One test row tells no difference.
         let error = self.nll.known_error().unwrap_or(f64::INFINITY);
@@ -104,6 +106,15 @@ impl Evaluation {
                 "the flow ends above a fitted normal: {:.4} against {normal:.4} nats a row; train \
                  longer or at a lower learning_rate, or look at the data",
                 self.nll.mean
+            ));
+        }
+        if let Some((rows, share)) = few_rows::that_make_the_mean(&self.log_prob) {
+            let [first, second, third] = rows.map(|row| data.row_of_test(row));
+            warnings.push(format!(
+                "three test rows make the mean: rows {first}, {second} and {third} (from 0) hold {:.0} % of \
+                 the variance of the log-density, so that its standard error says little; look at them, or \
+                 take a base with heavy tails, such as base = {{ kind = \"student_t\", nu = 2 }}",
+                100.0 * share
             ));
         }
         let noise = self.account.map_or(0.0, |account| account.reported_trace);

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod rows;
 pub mod run;
 pub mod show;
+pub mod stated;
 pub mod study;
 pub mod trained_run;
 pub mod training;

@@ -7,6 +7,7 @@ mod differences;
 mod figures;
 #[cfg(test)]
 mod fixture;
+mod flow_results;
 mod format;
 mod gallery;
 mod gallery_source;

@@ -7,10 +7,11 @@ use flows_report::record::Family;
 
 use super::plan_file::FlowPlan;
 use crate::Usage;
+use crate::config::RunConfig;
 use crate::config::setting::{Set, grid, tidy, with_settings, words};
-use crate::config::{Resolved, RunConfig, Stated};
 use crate::preset::{self, Preset};
 use crate::problem::Problem;
+use crate::stated::{Resolved, Stated};
 
 /// Most flows of a comparison.
 const MOST_FLOWS: usize = 1_000;

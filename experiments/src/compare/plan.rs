@@ -14,8 +14,9 @@ use super::plan_file::{FlowPlan, MatchPlan, PlanFile, TablePlan};
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
-use crate::config::{DataConfig, RunConfig, TableFile, contradiction};
+use crate::config::{DataConfig, RunConfig, TableFile};
 use crate::problem::{Problem, UserTable};
+use crate::stated::contradiction;
 
 /// Most seeds of a comparison.
 const MOST_SEEDS: u64 = 1_000;

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use flows_bench::table::{self, Dequantisation, RandomSplit, SplitRule};
 use serde::{Deserialize, Serialize};
 
-use crate::data::ColumnName;
+use super::ColumnName;
 
 /// What is done to a table before training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ const RETIRED: [(&str, &str); 2] = [("real_nvp", "real-nvp"), ("nsf_coupling", "
 const RENAMED: [(&str, &str); 2] = [("fast", "formula"), ("steps", "layers")];
 
 /// How to write today what `over` says over the valid config `under`; none if it has no old spelling.
-pub(super) fn advice(under: &Table, over: &Table) -> Option<String> {
+pub(crate) fn advice(under: &Table, over: &Table) -> Option<String> {
     if let Some(advice) =
         retired(over).or_else(|| renamed(under, over)).or_else(|| moved(under, over))
     {

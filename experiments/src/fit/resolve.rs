@@ -12,9 +12,10 @@ use toml::{Table, Value};
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
 use crate::config::setting::{tidy, with_settings};
-use crate::config::{Resolved, RunConfig, Set, Setting, Stated, contradiction, support};
+use crate::config::{RunConfig, Set, Setting, support};
 use crate::problem::Problem;
 use crate::run::RunFolder;
+use crate::stated::{Resolved, Stated, contradiction};
 
 /// The config from the run's folder, or from file, preset and flags.
 pub(super) fn resolve(arguments: &Fit, folder: &RunFolder) -> Result<RunConfig> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use experiments::Usage;
-use experiments::config::{BaseConfig, MixtureBase, RunConfig, Stated, StudentTBase, Support};
+use experiments::config::{BaseConfig, MixtureBase, RunConfig, StudentTBase, Support};
 use experiments::preset::{self, Preset};
+use experiments::stated::Stated;
 use flows_bench::targets::KnownTarget;
 use flows_core::Architecture;
 use flows_core::train::{Budget, Objective};

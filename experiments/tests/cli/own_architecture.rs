@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use experiments::config::{RunConfig, Stated};
+use experiments::config::RunConfig;
+use experiments::stated::Stated;
 use flows_core::architecture::scaled_width;
 use flows_core::{
     ActNorm, Architecture, Chain, Layer, Parameters, Real, Result, Stream, Values, stream,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use experiments::config::{RunConfig, Stated};
+use experiments::config::RunConfig;
+use experiments::stated::Stated;
 use flows_core::operation::LANES;
 use flows_core::testing::{Tolerance, check_bijector, normal_point, perturb};
 use flows_core::{Parameters, Real, Result, stream};

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use experiments::config::{BaseConfig, Stated};
+use experiments::config::BaseConfig;
 use experiments::preset;
+use experiments::stated::Stated;
 use flows_bench::targets::KnownTarget;
 use flows_continuous::{Divergence, FieldConfig, GradientMethod, Solver, TimeInput};
 use flows_core::Architecture;

@@ -191,7 +191,7 @@ fn values_far_from_all_others_are_named() {
     let one = table(1000, |i, draw| [if i == 12 { 1e12 } else { draw.normal() }, draw.normal()]);
     assert_only(&one, OddityKind::Outliers, &["x0"], "row 12 is 1e12, all others from -3.");
     let cauchy = table(2000, |_, draw| [draw.normal() / draw.normal(), draw.normal()]);
-    assert_only(&cauchy, OddityKind::HeavyTail, &["x0"], "base = \"student_t\"");
+    assert_only(&cauchy, OddityKind::HeavyTail, &["x0"], "base = { kind = \"student_t\", nu = 2 }");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::figures::Figures;
-use super::gather::{FlowResults, Measure, ProblemResults};
+use super::flow_results::{FlowResults, Measure};
+use super::gather::ProblemResults;
 use super::number;
 use super::value::Value;
 use crate::figure::cost::{self, Cost, Quantity};

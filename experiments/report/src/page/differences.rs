@@ -1,15 +1,14 @@
 //! Differences between the flows of a problem, paired by rows and seeds where the files allow it.
 
-use super::gather::{FlowResults, ProblemResults};
-use super::value::Value;
+use super::flow_results::FlowResults;
 use crate::paired::{Paired, Scores};
-use crate::record::{Folder, Pair, Problem, ProblemKind, RunKey};
+use crate::record::{Folder, Problem, ProblemKind, RunKey};
 
 /// Each flow of a problem against each other one.
 #[derive(Debug)]
 pub(super) struct Differences {
     /// First flow, second flow, what the first loses against the second; the first comes earlier.
-    pairs: Vec<(usize, usize, Paired)>,
+    pub(super) pairs: Vec<(usize, usize, Paired)>,
     /// What keeps some pair from being compared row by row.
     obstacles: Vec<String>,
 }
@@ -37,7 +36,8 @@ impl Differences {
         Self { pairs, obstacles }
     }
 
-    fn paired(&self, flow: usize, against: usize) -> Option<Paired> {
+    /// What the flow at `flow` loses against the one at `against`, where their rows are paired.
+    pub(super) fn paired(&self, flow: usize, against: usize) -> Option<Paired> {
         let of = |a, b| self.pairs.iter().find(|(i, j, _)| (*i, *j) == (a, b)).map(|(.., p)| *p);
         of(flow, against).or_else(|| Some(of(against, flow)?.reversed()))
     }
@@ -81,31 +81,4 @@ fn scores(
         }
     }
     scores
-}
-
-impl ProblemResults {
-    /// What the flow at `flow` loses against the one at `against` in what they are ranked by; where
-    /// rows cannot be paired, with the error of independent estimates.
-    pub(super) fn difference(&self, flow: usize, against: usize) -> Option<Value> {
-        if let Some(pair) = self.differences.paired(flow, against) {
-            return Some(Value { value: pair.difference, error: pair.standard_error });
-        }
-        let mean = |index: usize| self.flows.get(index)?.mean(self.measure());
-        Some(mean(flow)?.less(&mean(against)?))
-    }
-
-    /// The rows of `pairs.csv`.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
-        self.differences.pairs.iter().filter_map(|&(flow, against, pair)| {
-            Some(Pair {
-                problem: self.problem.name.clone(),
-                flow: self.flows.get(flow)?.flow.name.clone(),
-                against: self.flows.get(against)?.flow.name.clone(),
-                difference_nats: pair.difference,
-                paired_standard_error: pair.standard_error,
-                rows: pair.rows as u64,
-                seeds: pair.seeds as u64,
-            })
-        })
-    }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::gather::FlowResults;
+use super::flow_results::FlowResults;
 use crate::figure::density;
 use crate::record::{Folder, Matrix, Problem, ProblemKind, RunKey};
 

@@ -1,7 +1,8 @@
 //! Which flow and which family wins in what, problem by problem, in sentences made from the numbers.
 
+use super::flow_results::{FlowResults, Measure};
 use super::format;
-use super::gather::{FlowResults, Measure, ProblemResults, Results};
+use super::gather::{ProblemResults, Results};
 use super::number::{self, Number};
 use super::ranking::{Rank, ranks};
 use super::table::scrolling;

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::figures::Figures;
-use super::gather::{FlowResults, ProblemResults};
+use super::flow_results::FlowResults;
+use super::gather::ProblemResults;
 use super::value::Value;
 use super::{cost, format, gallery, learning, sweep, table, target, transport, warnings};
 use crate::figure::escape;

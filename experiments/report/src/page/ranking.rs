@@ -44,7 +44,8 @@ impl ProblemResults {
     /// The ranks of the flows; none has one where the likelihood has no upper bound.
     pub(super) fn ranks(&self) -> Vec<Rank> {
         let measure = self.measure();
-        let mean = |flow: &super::gather::FlowResults| flow.mean(measure).map(|mean| mean.value);
+        let mean =
+            |flow: &super::flow_results::FlowResults| flow.mean(measure).map(|mean| mean.value);
         let ranked = |value: &f64| !self.problem.unbounded && value.is_finite();
         let values: Vec<_> = self.flows.iter().map(|flow| mean(flow).filter(ranked)).collect();
         ranks(&values, |flow, against| self.difference(flow, against))
@@ -54,7 +55,7 @@ impl ProblemResults {
     /// are not ranked.
     pub(super) fn above_lowest(&self, index: usize) -> Option<Value> {
         let measure = self.measure();
-        let mean = |flow: &super::gather::FlowResults| Some(flow.mean(measure)?.value);
+        let mean = |flow: &super::flow_results::FlowResults| Some(flow.mean(measure)?.value);
         let known = self.flows.iter().enumerate().filter_map(|(i, flow)| Some((i, mean(flow)?)));
         let (lowest, _) = known.min_by(|a, b| a.1.total_cmp(&b.1))?;
         let ranked = !self.problem.unbounded && index != lowest;

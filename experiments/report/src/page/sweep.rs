@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use self::group::{Group, Key, groups};
 use super::figures::Figures;
+use super::flow_results::{FlowResults, Measure};
 use super::format::UNKNOWN;
-use super::gather::{FlowResults, Measure, ProblemResults};
+use super::gather::ProblemResults;
 use super::number::{self, Number};
 use super::table;
 use crate::figure::{escape, plot};

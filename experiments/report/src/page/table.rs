@@ -1,7 +1,8 @@
 //! Tables of results with all columns.
 
+use super::flow_results::{FlowResults, Run};
 use super::format::{self, UNKNOWN};
-use super::gather::{FlowResults, ProblemResults, Results, Run};
+use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, Number, RESULTS};
 use super::value::Value;
 use crate::figure::escape;

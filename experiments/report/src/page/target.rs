@@ -1,6 +1,7 @@
 //! What was measured against a density without rows.
 
-use super::gather::{FlowResults, ProblemResults, Run};
+use super::flow_results::{FlowResults, Run};
+use super::gather::ProblemResults;
 use super::number::ON_TARGET;
 use super::table::{cell, table};
 use crate::figure::escape;

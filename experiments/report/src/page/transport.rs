@@ -4,7 +4,8 @@
 use anyhow::Result;
 
 use super::figures::Figures;
-use super::gather::{FlowResults, ProblemResults};
+use super::flow_results::FlowResults;
+use super::gather::ProblemResults;
 use crate::figure::escape;
 use crate::figure::transport::{self, Stage};
 use crate::record::{Family, Folder, Problem, RunKey};

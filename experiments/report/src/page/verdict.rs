@@ -1,7 +1,8 @@
 //! Which flow is best on each problem, if any can be called so.
 
+use super::flow_results::FlowResults;
 use super::format;
-use super::gather::{FlowResults, ProblemResults, Results};
+use super::gather::{ProblemResults, Results};
 use super::leaders;
 use super::ranking::Rank;
 use super::table::scrolling;

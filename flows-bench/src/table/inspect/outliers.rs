@@ -142,8 +142,8 @@ impl<'a> Tail<'a> {
                 if heavy { (most, self.carried(most)) } else { (self.far, carried) };
             let message = format!(
                 "{place} has heavy tails: {} carry {} of the squared deviation (the farthest is \
-                 {}), so that a few rows make the mean and the scale; set base = \"student_t\", or \
-                 take logarithms of positive values",
+                 {}), so that a few rows make the mean and the scale; set base = {{ kind = \
+                 \"student_t\", nu = 2 }}, or take logarithms of positive values",
                 share(count, rows),
                 percent(carried),
                 number(self.farthest())
@@ -154,7 +154,8 @@ impl<'a> Tail<'a> {
         let high = self.sorted.iter().rfind(|&&value| !self.is_far(value)).copied();
         let message = format!(
             "{place}: {}, all others from {} to {}, so that {} of the squared deviation is theirs \
-             alone; check the values, remove the rows, or set base = \"student_t\"",
+             alone; check the values, remove the rows, or set base = {{ kind = \"student_t\", \
+             nu = 2 }}",
             self.named(column, table),
             number(low.unwrap_or(self.median)),
             number(high.unwrap_or(self.median)),

@@ -1,6 +1,7 @@
 //! The flows of a grid: what its settings are, and which value each flow has.
 
-use super::super::gather::{FlowResults, ProblemResults};
+use super::super::flow_results::FlowResults;
+use super::super::gather::ProblemResults;
 
 /// All settings of one flow that were trained.
 pub(super) struct Group<'a> {

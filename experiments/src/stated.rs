@@ -7,8 +7,8 @@ use flows_bench::targets::KnownTarget;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{RunConfig, Set, kind, merge, message, read_table, spelling};
 use crate::Usage;
+use crate::config::{RunConfig, Set, kind, merge, message, read_table, spelling};
 use crate::preset::Preset;
 use crate::problem::Problem;
 
@@ -66,7 +66,7 @@ impl Stated<'_> {
         };
         let own = own_problem(&mut over).map_err(here)?;
         let problem = self.problem.or(own.as_ref());
-        let under = RunConfig::on(preset, problem);
+        let under = on(preset, problem);
         let under = Table::try_from(under).context("the preset as TOML")?;
         let mut base = under.clone();
         merge(&mut base, over.clone());
@@ -103,6 +103,23 @@ impl Stated<'_> {
             }
         }
         Ok(Resolved { stated: values_of(&over, &all), config, preset })
+    }
+}
+
+/// The preset's config for a problem, or for a table.
+fn on(preset: &Preset, problem: Option<&Problem>) -> RunConfig {
+    match problem {
+        Some(Problem::Target(target)) => RunConfig::of_target(preset, *target),
+        Some(problem) => {
+            let table = RunConfig::of(preset);
+            // Of rows that are drawn anew there is nothing to stop early for.
+            let drawn = problem.is_sampled();
+            let train = if drawn { preset.train.clone() } else { table.train.clone() };
+            let named = !matches!(problem, Problem::File(_));
+            let problem = named.then(|| problem.name().to_owned());
+            RunConfig { problem, train, ..table }
+        }
+        None => RunConfig::of(preset),
     }
 }
 

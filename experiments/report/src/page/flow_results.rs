@@ -1,0 +1,95 @@
+//! The runs of one flow on one problem, and what it is ranked by.
+
+use anyhow::Result;
+
+use super::number::{self, Number};
+use super::value::Value;
+use crate::figure::Look;
+use crate::record::{Flow, RunSummary, Status};
+
+/// The runs of one flow on one problem.
+#[derive(Debug)]
+pub(super) struct FlowResults {
+    pub(super) flow: Flow,
+    pub(super) look: Look,
+    pub(super) runs: Vec<Run>,
+}
+
+/// One run, or why nothing is known of it.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) summary: Result<RunSummary, String>,
+}
+
+/// What flows are ranked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// Kullback-Leibler divergence from the truth.
+    Divergence,
+    /// Negative log-likelihood of held-out rows.
+    NegativeLogLikelihood,
+}
+
+impl Measure {
+    /// Its usual abbreviation.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Divergence => "KL",
+            Self::NegativeLogLikelihood => "NLL",
+        }
+    }
+
+    /// As a number of a run.
+    pub(super) fn number(self) -> &'static Number {
+        match self {
+            Self::Divergence => &number::KL,
+            Self::NegativeLogLikelihood => &number::NLL,
+        }
+    }
+}
+
+impl FlowResults {
+    /// Runs that were trained and evaluated to the end.
+    pub(super) fn finished(&self) -> impl Iterator<Item = &RunSummary> {
+        let summaries = self.runs.iter().filter_map(|run| run.summary.as_ref().ok());
+        summaries.filter(|summary| summary.status == Status::Finished)
+    }
+
+    /// A number over finished runs.
+    pub(super) fn over_seeds(&self, number: &Number) -> Option<Value> {
+        number.over(self.finished())
+    }
+
+    /// Mean of `measure` over finished runs.
+    pub(super) fn mean(&self, measure: Measure) -> Option<Value> {
+        self.over_seeds(measure.number())
+    }
+
+    /// The ways in which the runs ended, each once.
+    pub(super) fn ends(&self) -> Vec<String> {
+        let end = |run: &Run| match &run.summary {
+            Ok(summary) => summary.status.to_string(),
+            Err(_) => "no result".into(),
+        };
+        let mut ends: Vec<String> = self.runs.iter().map(end).collect();
+        ends.dedup();
+        ends
+    }
+
+    /// What became of the runs that did not finish, a sentence for each.
+    pub(super) fn losses(&self) -> Vec<String> {
+        let loss = |run: &Run| match &run.summary {
+            Ok(summary) if summary.status == Status::Finished => {
+                let message = summary.message.as_ref()?;
+                Some(format!("seed {} finished: {message}", run.seed))
+            }
+            Ok(summary) => {
+                let message = summary.message.as_deref().unwrap_or("no reason was recorded");
+                Some(format!("seed {} {}: {message}", run.seed, summary.status))
+            }
+            Err(message) => Some(format!("seed {}: no result, {message}", run.seed)),
+        };
+        self.runs.iter().filter_map(loss).collect()
+    }
+}
