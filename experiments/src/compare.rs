@@ -98,9 +98,7 @@ fn write_problem(out: &Path, problem: &Problem) -> Result<()> {
         (None, None) => return Ok(()),
     };
     write_npy(&folder.file("samples.npy"), &[rows.len() / dim, dim], Values::F64(&rows))?;
-    let truth: Vec<Vec<f64>> =
-        problem.pictures().into_iter().filter_map(|picture| picture.truth).collect();
-    write_images(&folder, "truth.npy", &truth)
+    write_images(&folder, "truth.npy", &problem.true_images())
 }
 
 /// One run of a comparison.

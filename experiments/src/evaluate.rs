@@ -9,9 +9,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use flows_bench::table::{self, write_npy};
 use flows_core::tensor::cast;
-use flows_core::{Context, Flow, Purpose, Real, Stream, Values, stream};
+use flows_core::{Flow, Purpose, Real, Stream, Values, stream};
 use flows_report::Estimate;
-use flows_report::grid::{centres, integral};
 use flows_report::record::Audit;
 
 use crate::CHUNK;
@@ -19,6 +18,7 @@ use crate::audit::{audit, left_out, round_trip};
 use crate::config::RunConfig;
 use crate::data::log_densities;
 use crate::error_account::{ErrorAccount, account};
+use crate::integral::{Integral, widened};
 use crate::interrupt;
 use crate::problem::{Picture, ProblemData};
 use crate::rows::Rows;
@@ -33,10 +33,13 @@ const INTEGRAL_CELLS: usize = 400;
 const INTEGRAL_WIDENING: f64 = 1.5;
 
 /// Rows of the round trip, and of the comparison with a tighter tolerance.
-const AUDIT_ROWS: usize = 10_000;
+const AUDIT_ROWS: usize = CHUNK;
 
-/// Most passes of [`CHUNK`] rows in each direction that are timed.
-const TIMED_PASSES: usize = 5;
+/// Values of a pass that is timed; of few features it has [`CHUNK`] rows.
+const TIMED_VALUES: usize = 1 << 20;
+
+/// Most passes in each direction that are timed.
+const TIMED_PASSES: usize = 3;
 
 /// Seconds after which two passes are enough.
 const TIMED_SECONDS: f64 = 2.0;
@@ -46,15 +49,6 @@ const AFFINE: f64 = 1e-5;
 
 /// Draws that are kept for figures.
 pub const KEPT_DRAWS: usize = 3_000;
-
-/// Integral of a density over a window.
-#[derive(Clone, Copy, Debug)]
-pub struct Integral {
-    /// Its value.
-    pub value: f64,
-    /// `[x0, x1, y0, y1]`
-    pub window: [f64; 4],
-}
 
 /// What is measured of a trained flow.
 #[derive(Debug)]
@@ -198,7 +192,9 @@ pub fn evaluate<E: Real>(
         None => (None, None),
         Some(Picture { window, .. }) => {
             let path = transport(flow, &mut stream(config.seed, "transport"))?;
-            (Some(integrate(flow, *window)?), Some(path))
+            // So wide that it holds the flow's tails.
+            let window = widened(*window, INTEGRAL_WIDENING);
+            (Some(Integral::of(flow, window, INTEGRAL_CELLS)?), Some(path))
         }
     };
     interrupt::check()?;
@@ -217,28 +213,11 @@ pub fn evaluate<E: Real>(
         log_prob_rows_per_second: density_rate(flow, test)?,
         sample_rows_per_second,
         account: account(flow, config, &rows)?,
-        audit: audit(flow, config, test, integral.map(|integral| integral.window))
-            .map_err(|error| format!("{error:#}")),
+        audit: audit(flow, config, test, integral).map_err(|error| format!("{error:#}")),
         images,
         draws,
         transport: path,
     })
-}
-
-fn density<E: Real>(flow: &Flow<E>, points: &[f64]) -> Result<Vec<f64>> {
-    Ok(flow.evaluate(&cast(points), &Context::none())?.0)
-}
-
-/// Midpoint rule over a window that is wider than the image, so that it holds the flow's tails.
-fn integrate<E: Real>(flow: &Flow<E>, [x0, x1, y0, y1]: [f64; 4]) -> Result<Integral> {
-    let widen = |low: f64, high: f64| {
-        let (centre, half) = (0.5 * (low + high), 0.5 * (high - low) * INTEGRAL_WIDENING);
-        (centre - half, centre + half)
-    };
-    let ((x0, x1), (y0, y1)) = (widen(x0, x1), widen(y0, y1));
-    let window = [x0, x1, y0, y1];
-    let log_prob = density(flow, &centres(window, INTEGRAL_CELLS))?;
-    Ok(Integral { value: integral(&log_prob, window, INTEGRAL_CELLS), window })
 }
 
 /// Draws in the data's own units, given the contexts of the first test rows, and draws a second.
@@ -248,9 +227,10 @@ fn draw<E: Real>(
     rng: &mut Stream,
 ) -> Result<(Vec<f64>, Estimate)> {
     let mut kept = Vec::new();
-    let context = data.test.repeated(CHUNK).context()?;
-    let rate = rate(|| {
-        let (rows, _) = flow.sample(CHUNK, &context, rng)?;
+    let count = timed_rows(data.dim());
+    let context = data.test.repeated(count).context()?;
+    let rate = rate(count, || {
+        let (rows, _) = flow.sample(count, &context, rng)?;
         if kept.len() < KEPT_DRAWS * data.dim() {
             kept.extend(rows.values().iter().map(|v| v.as_f64()));
         }
@@ -262,17 +242,23 @@ fn draw<E: Real>(
 
 /// Log-densities a second of test rows, which are repeated where there are few.
 fn density_rate<E: Real>(flow: &Flow<E>, test: &Rows) -> Result<Estimate> {
-    let rows = test.repeated(CHUNK);
+    let count = timed_rows(test.dim());
+    let rows = test.repeated(count);
     let (values, context) = (cast::<E>(rows.values()), rows.context()?);
-    rate(|| {
+    rate(count, || {
         flow.evaluate(&values, &context)?;
         Ok(())
     })
 }
 
-/// Rows a second of a pass over [`CHUNK`] rows: their number over the mean time of a pass. Of slow
+/// Rows of a pass that is timed.
+fn timed_rows(dim: usize) -> usize {
+    (TIMED_VALUES / dim).clamp(1, CHUNK)
+}
+
+/// Rows a second of a pass over `count` rows: their number over the mean time of a pass. Of slow
 /// passes two are timed.
-fn rate(mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
+fn rate(count: usize, mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
     let mut seconds: Vec<f64> = Vec::new();
     let enough = |seconds: &[f64]| {
         let spent: f64 = seconds.iter().sum();
@@ -285,6 +271,6 @@ fn rate(mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
         seconds.push(clock.elapsed().as_secs_f64());
     }
     let time = Estimate::of(seconds.into_iter());
-    let mean = CHUNK as f64 / time.mean;
+    let mean = count as f64 / time.mean;
     Ok(Estimate { mean, standard_error: mean * time.standard_error / time.mean })
 }

@@ -39,8 +39,7 @@ pub fn run(arguments: &Fit) -> Result<()> {
             execution.run().map_err(|error| with_advice(error, &arguments.out))?
         }
     };
-    let truth: Vec<Vec<f64>> = problem.pictures().into_iter().filter_map(|p| p.truth).collect();
-    write_images(&folder, "truth.npy", &truth)?;
+    write_images(&folder, "truth.npy", &problem.true_images())?;
     if let Err(error) = flows_report::write(folder.path()) {
         eprintln!("warning: the page of the run could not be written: {error:#}");
     }

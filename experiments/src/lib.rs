@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod execute;
 pub mod experiment;
 pub mod fit;
+pub mod integral;
 pub mod interrupt;
 pub mod list;
 pub mod preset;

@@ -136,7 +136,7 @@ impl Problem {
         }
     }
 
-    /// Where the density is looked at, with the truth where it is known.
+    /// Where the density is looked at.
     pub fn pictures(&self) -> Vec<Picture> {
         match self {
             Self::Toy(toy) => vec![Picture::of_toy(*toy)],
@@ -144,6 +144,18 @@ impl Problem {
             Self::File(table) => Picture::of_table(table.data()).into_iter().collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The true log-density at the cells of each picture, nats; empty where it is not known.
+    pub fn true_images(&self) -> Vec<Vec<f64>> {
+        let log_density = |x: &[f64], c: &[f64]| match self {
+            Self::Toy(toy) => Some(toy.log_density(row(x))),
+            Self::Conditional(toy) => Some(toy.log_density(x, c)),
+            _ => None,
+        };
+        let image =
+            |picture: Picture| picture.points.iter().map(|(x, c)| log_density(x, c)).collect();
+        self.pictures().into_iter().filter_map(image).collect()
     }
 
     /// Number of features.

@@ -4,11 +4,10 @@ use flows_bench::conditional::ConditionalToy;
 use flows_bench::toys::Toy;
 use flows_report::grid::{IMAGE_CELLS, centres};
 
-use super::row;
 use crate::data::TableData;
 use crate::rows::Rows;
 
-/// The cells of an image with the true log-density at their centres: two features, two features given
+/// The cells of an image of a density: two features, two features given
 /// a context, or one feature (upwards) along its context (to the right).
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -18,17 +17,13 @@ pub struct Picture {
     pub given: String,
     /// The centres, lowest row first.
     pub points: Rows,
-    /// True log-density at these in nats, where it is known.
-    pub truth: Option<Vec<f64>>,
 }
 
 impl Picture {
     /// The plane.
     pub(super) fn of_toy(toy: Toy) -> Self {
-        let points = centres(toy.window(), IMAGE_CELLS);
-        let truth = points.chunks_exact(2).map(|x| toy.log_density(row(x))).collect();
         let (window, given) = (toy.window(), String::new());
-        Self { window, given, points: Rows::new(points, 2), truth: Some(truth) }
+        Self { window, given, points: Rows::new(centres(window, IMAGE_CELLS), 2) }
     }
 
     /// The plane of a table of two features or the line of one, in the table's own units: the central
@@ -48,7 +43,7 @@ impl Picture {
         if dim == 1 {
             points = points.into_iter().step_by(2).take(IMAGE_CELLS).collect();
         }
-        Some(Self { window, given: String::new(), points: Rows::new(points, dim), truth: None })
+        Some(Self { window, given: String::new(), points: Rows::new(points, dim) })
     }
 
     /// The plane given each of some contexts, or the line along its context; none in more dimensions.
@@ -77,10 +72,8 @@ impl Picture {
         given: String,
         (values, contexts): (Vec<f64>, Vec<f64>),
     ) -> Self {
-        let pairs = values.chunks_exact(toy.dim()).zip(contexts.chunks_exact(toy.context_dim()));
-        let truth = pairs.map(|(x, c)| toy.log_density(x, c)).collect();
         let points = Rows::new(values, toy.dim()).given(contexts, toy.context_dim());
-        Self { window, given, points, truth: Some(truth) }
+        Self { window, given, points }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use experiments::audit::{audit, singular_values};
 use experiments::config::RunConfig;
+use experiments::integral::Integral;
 use experiments::preset::Preset;
 use experiments::rows::Rows;
 use experiments::transport::transport;
@@ -36,7 +37,11 @@ fn both_precisions_of_new_flows_agree_to_rounding_and_tolerance() {
         let flow = config.build::<f32>(2, 0).unwrap();
         let rows = (0..64).map(|i| (0.7 * f64::from(i)).sin()).collect();
         let rows = Rows::new(rows, 2);
-        let found = audit(&flow, &config, &rows, Some([-9.0, 9.0, -9.0, 9.0])).unwrap();
+        let integral = Integral::of(&flow, [-9.0, 9.0, -9.0, 9.0], 200).unwrap();
+        let found = audit(&flow, &config, &rows, Some(integral)).unwrap();
+        // The run's own precision, but for the rounding of a sum.
+        let own = found.normalisation_f32.unwrap();
+        assert!((own - integral.value).abs() < 1e-12, "{name}: {found:?}");
         // Some hundred roundings of single precision; the reporting solver's 1e-5 for ffjord.
         assert!(found.precision_gap_largest < 1e-4, "{name}: {found:?}");
         assert!(found.precision_gap_median <= found.precision_gap_largest);
