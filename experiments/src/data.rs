@@ -162,7 +162,8 @@ impl RunData {
         Ok(Self { table_columns, columns, context, rows: [0; 3], units, dequantisation })
     }
 
-    /// Rows whose contexts are as they stand in a file, with their conditioning features in place.
+    /// Rows whose contexts are as they stand in a file, words as indices of the run's classes, with their
+    /// conditioning features in place.
     ///
     /// # Errors
     /// A context that the training rows did not allow for.
@@ -171,7 +172,12 @@ impl RunData {
             return Ok(rows);
         }
         let width = self.context.len();
-        let table = Table::new(Vec::new(), width, rows.context_values().to_vec())?;
+        let mut table = Table::new(Vec::new(), width, rows.context_values().to_vec())?;
+        for (index, column) in self.context.iter().enumerate() {
+            if let ContextColumn::Classes { classes, .. } = column {
+                table = table.with_classes(index, classes.clone());
+            }
+        }
         Ok(rows.given(context_features(&self.context, &table)?, self.context_dim()))
     }
 

@@ -102,6 +102,7 @@ impl Execution<'_> {
             train_work: Some(trained.work),
             warnings,
             window: pictures.first().map(|picture| picture.window),
+            along: pictures.first().and_then(|picture| picture.along.clone()),
             pictures: pictures.into_iter().map(|picture| picture.given).collect(),
             ..summarise::<E>((problem.name(), self.flow), config, &data, &evaluation)
         })

@@ -141,7 +141,7 @@ impl Problem {
         match self {
             Self::Toy(toy) => vec![Picture::of_toy(*toy)],
             Self::Conditional(toy) => Picture::of_conditional(*toy),
-            Self::File(table) => Picture::of_table(table.data()).into_iter().collect(),
+            Self::File(table) => Picture::of_table(table.data()),
             _ => Vec::new(),
         }
     }

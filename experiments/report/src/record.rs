@@ -152,6 +152,9 @@ pub struct Problem {
     /// What each image is given, in words; a single empty one where nothing conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<String>,
+    /// The context to the right of the picture, where one feature is shown along it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub along: Option<String>,
     /// `[x0, x1, y0, y1]`, the window of every image.
     #[serde(default)]
     pub window: Option<[f64; 4]>,
@@ -344,6 +347,9 @@ pub struct RunSummary {
     /// What each picture is given, in words; a single empty one where nothing conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<String>,
+    /// The context to the right of the picture, where one feature is shown along it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub along: Option<String>,
     /// Network passes and evaluations of vector fields in training, forwards, times their rows.
     #[serde(default)]
     pub train_work: Option<u64>,

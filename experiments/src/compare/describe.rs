@@ -65,6 +65,7 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         context: data.as_ref().map_or_else(Vec::new, |data| {
             data.record.context_names().into_iter().map(str::to_owned).collect()
         }),
+        along: pictures.first().and_then(|picture| picture.along.clone()),
         pictures: pictures.iter().map(|picture| picture.given.clone()).collect(),
         window: pictures.first().map(|picture| picture.window),
         entropy_nats: problem.entropy().map(|[nats, _]| nats),

@@ -1,5 +1,7 @@
 //! Pictures of a problem: where its density is looked at on a grid.
 
+mod slices;
+
 use flows_bench::conditional::ConditionalToy;
 use flows_bench::toys::Toy;
 use flows_report::grid::{IMAGE_CELLS, centres};
@@ -7,33 +9,41 @@ use flows_report::grid::{IMAGE_CELLS, centres};
 use crate::data::TableData;
 use crate::rows::Rows;
 
-/// The cells of an image of a density: two features, two features given
-/// a context, or one feature (upwards) along its context (to the right).
+/// The cells of an image of a density: two features, two features given a context, or one feature
+/// (upwards) along a context (to the right).
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// `[x0, x1, y0, y1]`
     pub window: [f64; 4],
+    /// The context to the right, where one feature is shown along it.
+    pub along: Option<String>,
     /// What it is given, in words; empty without a context.
     pub given: String,
-    /// The centres, lowest row first.
+    /// The centres, lowest row first, with contexts as they stand in a file.
     pub points: Rows,
 }
 
 impl Picture {
     /// The plane.
     pub(super) fn of_toy(toy: Toy) -> Self {
-        let (window, given) = (toy.window(), String::new());
-        Self { window, given, points: Rows::new(centres(window, IMAGE_CELLS), 2) }
+        let (window, along, given) = (toy.window(), None, String::new());
+        Self { window, along, given, points: Rows::new(centres(window, IMAGE_CELLS), 2) }
     }
 
-    /// The plane of a table of two features or the line of one, in the table's own units: the central
-    /// 99.8 % of the training rows and a tenth of that on either side. None in more dimensions, or
-    /// given a context.
-    pub(super) fn of_table(data: &TableData) -> Option<Self> {
+    /// Of a table of one feature or two, in the table's own units: the central 99.8 % of the training
+    /// rows and a tenth of that on either side. None in more dimensions.
+    pub(super) fn of_table(data: &TableData) -> Vec<Self> {
+        let pictures = match (data.training.dim(), data.training.context_dim()) {
+            (1 | 2, 0) => Self::of_features(data).map(|picture| vec![picture]),
+            (1 | 2, _) => Self::of_conditional_table(data),
+            _ => None,
+        };
+        pictures.unwrap_or_default()
+    }
+
+    /// The plane of two features, or the line of one.
+    fn of_features(data: &TableData) -> Option<Self> {
         let dim = data.training.dim();
-        if dim > 2 || data.training.context_dim() > 0 {
-            return None;
-        }
         let mut rows = data.training.values().to_vec();
         data.record.units.undo(&mut rows).ok()?;
         let [x0, x1] = limits(rows.iter().step_by(dim))?;
@@ -43,7 +53,8 @@ impl Picture {
         if dim == 1 {
             points = points.into_iter().step_by(2).take(IMAGE_CELLS).collect();
         }
-        Some(Self { window, given: String::new(), points: Rows::new(points, dim) })
+        let (along, given) = (None, String::new());
+        Some(Self { window, along, given, points: Rows::new(points, dim) })
     }
 
     /// The plane given each of some contexts, or the line along its context; none in more dimensions.
@@ -53,8 +64,10 @@ impl Picture {
         if toy.dim() == 1 {
             let (context, values): (Vec<f64>, Vec<f64>) =
                 points.chunks_exact(2).map(|point| (point[0], point[1])).unzip();
-            let given = format!("along {}", toy.context_columns().join(", "));
-            return vec![Self::conditional(toy, window, given, (values, context))];
+            let along = toy.context_columns().join(", ");
+            let given = format!("along {along}");
+            let picture = Self::conditional(toy, window, given, (values, context));
+            return vec![Self { along: Some(along), ..picture }];
         }
         let slice = |context: Vec<f64>| {
             let names = toy.context_columns().into_iter().zip(&context);
@@ -73,7 +86,7 @@ impl Picture {
         (values, contexts): (Vec<f64>, Vec<f64>),
     ) -> Self {
         let points = Rows::new(values, toy.dim()).given(contexts, toy.context_dim());
-        Self { window, given, points }
+        Self { window, along: None, given, points }
     }
 }
 

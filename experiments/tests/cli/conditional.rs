@@ -57,6 +57,41 @@ fn a_conditional_density_is_learned_scored_and_drawn_from_whatever_the_order_of_
     assert!((0..2_000).all(|row| (back.row(row)[0] - fresh.row(row)[2]).abs() < 1e-3 * 12.0));
 }
 
+/// y is twice the number in `g`, and shifted by 5 where the word is "b": pictures are taken along the
+/// number, with the words of rows.
+#[test]
+fn the_density_of_a_table_is_shown_along_the_context_that_tells_most() {
+    let place = Place::new();
+    let z: Vec<f64> = normals(3 * 500, &mut stream(8, "rows"));
+    let rows = z.chunks_exact(3).enumerate().map(|(i, z)| {
+        let (word, shift) = if i % 2 == 0 { ("a", 0.0) } else { ("b", 5.0) };
+        format!("{word},{},{},{}\n", z[0], z[1], 2.0 * z[1] + shift + 0.1 * z[2])
+    });
+    place.write("t.csv", "word,n,g,y\n".to_owned() + &rows.collect::<String>());
+    place.succeeds("fit --flow real-nvp --context word,n,g --steps 5 --data t.csv --out line");
+    let summary = place.json("line/summary.json");
+    assert_eq!(summary["along"], "g");
+    let given = "along g and the other contexts of the rows nearest in it";
+    assert_eq!(summary["pictures"], serde_json::json!([given]));
+    assert_eq!(place.table("line/density.npy").values().len(), 160 * 160);
+    assert_says(&place.text("line/report.html"), &["g to the right", "largest one of its column"]);
+    place.succeeds("fit --flow real-nvp --context word,g --steps 5 --data t.csv --out plane");
+    let pictures = place.json("plane/summary.json")["pictures"].clone();
+    let pictures: Vec<String> = serde_json::from_value(pictures).unwrap();
+    // The tenth, the middle and the ninetieth hundredth of a standard normal, within 0.2.
+    let values: Vec<f64> =
+        pictures.iter().map(|given| given.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+    for (value, expected) in values.iter().zip([-1.28, 0.0, 1.28]) {
+        assert!((value - expected).abs() < 0.2, "{pictures:?}");
+    }
+    assert_eq!(place.table("plane/density.npy").values().len(), 3 * 160 * 160);
+    // Words alone have no order to go along.
+    place.succeeds(
+        "fit --flow real-nvp --context word --columns y --steps 5 --data t.csv --out word",
+    );
+    assert!(!place.path("word/density.npy").exists());
+}
+
 #[test]
 fn contexts_that_do_not_fit_are_named() {
     let place = Place::new();

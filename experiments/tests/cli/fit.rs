@@ -86,7 +86,7 @@ fn pictures_are_in_the_units_of_the_table(place: &Place, summary: &serde_json::V
         assert!((0..rows.rows()).any(|row| close(rows.row(row))), "{point:?} is in the table");
     }
     let page = place.text("a/run/report.html");
-    assert_says(&page, &["c on g", "Config of the run", "learning_rate", "held-out rows"]);
+    assert_says(&page, &["small on g", "Config of the run", "learning_rate", "held-out rows"]);
     let shown = place.succeeds("report a/run");
     assert_eq!(shown.trim(), "a/run/report.html");
     assert!(place.text("a/run/report.html") == page);

@@ -11,7 +11,7 @@ use super::gallery_source::{Source, common_rows, largest_density};
 use super::gather::ProblemResults;
 use crate::figure::samples::{self, Points};
 use crate::figure::{self, Figure, Frame, density, escape, pairs};
-use crate::record::{Folder, Matrix, Problem};
+use crate::record::{Folder, Matrix, Problem, ProblemKind};
 
 /// Most points in one scatter plot.
 const POINTS: usize = 3000;
@@ -85,8 +85,7 @@ struct Gallery<'a> {
 impl Gallery<'_> {
     /// A density and a scatter plot for each source, all on one window.
     fn plane(&mut self, window: [f64; 4], sources: &[Source]) -> Result<String> {
-        let names = [0, 1].map(|index| self.problem.column(index));
-        let frame = Frame::window(window, names);
+        let frame = self.frame(window);
         let maximum = largest_density(sources.iter().map(|source| source.density.as_ref().ok()));
         let mut cards = String::new();
         for source in sources {
@@ -115,6 +114,17 @@ impl Gallery<'_> {
             self.rows
         );
         Ok(gallery(sources.len(), &cards, &caption))
+    }
+
+    /// The window of two features; columns of a table have units of their own, so that its sides are
+    /// alike.
+    fn frame(&self, window: [f64; 4]) -> Frame {
+        let names = [0, 1].map(|index| self.problem.column(index));
+        let [x0, x1, y0, y1] = window;
+        match self.problem.kind {
+            ProblemKind::Table => Frame::square([x0, x1], [y0, y1], names),
+            _ => Frame::window(window, names),
+        }
     }
 
     /// The key to the colours, in front of a caption.

@@ -48,6 +48,7 @@ fn problem(files: &RunFiles, run: &RunSummary) -> Result<Problem> {
         columns: data.columns,
         context: data.context,
         pictures: run.pictures.clone(),
+        along: run.along.clone(),
         window: run.window,
         entropy_nats: None,
         entropy_error: None,

@@ -17,6 +17,19 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// Logarithms of what these are the logarithms of, divided by the largest of their column.
+    pub(crate) fn less_largest_of_columns(mut self) -> Self {
+        for column in 0..self.columns {
+            let cells = (column..self.values.len()).step_by(self.columns);
+            let largest =
+                cells.clone().map(|cell| self.values[cell]).fold(f64::NEG_INFINITY, f64::max);
+            if largest.is_finite() {
+                cells.for_each(|cell| self.values[cell] -= largest);
+            }
+        }
+        self
+    }
+
     /// Reads an array of rank two, f32 or f64, in either memory order.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::super::gallery_source::{Source, largest_density, sentence};
 use super::{Gallery, card, gallery, missing};
 use crate::figure::{Frame, escape};
-use crate::record::Matrix;
+use crate::record::{Matrix, ProblemKind};
 
 impl Gallery<'_> {
     /// The density p(x | c) of each source, on one window: of two features given each of some
@@ -29,11 +29,13 @@ impl Gallery<'_> {
                 )
             })
             .collect();
-        let frame = self.frame(window);
+        let frame = self.frame_given(window);
         let mut rows: Vec<Vec<String>> = vec![Vec::new(); sources.len()];
         for (index, words) in given.iter().enumerate() {
-            let at =
-                |grids: &'_ Result<Vec<Matrix>, String>| grids.as_ref().ok()?.get(index).cloned();
+            let at = |grids: &'_ Result<Vec<Matrix>, String>| {
+                let grid = grids.as_ref().ok()?.get(index).cloned()?;
+                Some(if self.by_column() { grid.less_largest_of_columns() } else { grid })
+            };
             let pictures: Vec<Option<Matrix>> = grids.iter().map(at).collect();
             let maximum = largest_density(pictures.iter().map(Option::as_ref));
             let part = if given.len() > 1 { format!("-{}", index + 1) } else { String::new() };
@@ -61,28 +63,44 @@ impl Gallery<'_> {
     }
 
     /// Two features, or a context to the right and a feature upwards.
-    fn frame(&self, window: [f64; 4]) -> Frame {
+    fn frame_given(&self, window: [f64; 4]) -> Frame {
         let problem = self.problem;
         if problem.dim > 1 {
-            return Frame::window(window, [0, 1].map(|index| problem.column(index)));
+            return self.frame(window);
         }
         let [x0, x1, y0, y1] = window;
-        let context = problem.context.first().cloned().unwrap_or_default();
+        let context = problem.along.clone().or_else(|| problem.context.first().cloned());
+        let context = context.unwrap_or_default();
         Frame::square([x0, x1], [y0, y1], [context, problem.column(0)])
     }
 
     fn caption(&mut self, given: &[String], truth: &str) -> Result<String> {
         let problem = self.problem;
+        let largest = match self.by_column() {
+            true => "largest one of its column".to_owned(),
+            false => format!("{truth} of that picture"),
+        };
         let context = escape(&problem.context.join(", "));
         let shown = match given {
-            [_] => format!("p({} | {context}), {context} to the right", escape(&problem.column(0))),
+            [_] => {
+                let along =
+                    problem.along.as_ref().map_or_else(|| context.clone(), |name| escape(name));
+                format!("p({} | {context}), {along} to the right", escape(&problem.column(0)))
+            }
             _ => format!("p(x | {context}), in each column given what stands over it"),
         };
         Ok(format!(
-            "{}Density {shown}, divided by the {truth} of that picture, and cut off at \
+            "{}Density {shown}, divided by the {largest}, and cut off at \
              one; of each flow, its first finished seed. The same limits everywhere.",
             self.colour_bar()?
         ))
+    }
+
+    /// Whether each column of a picture has a scale of its own. Along a context of a table densities are
+    /// narrow here and wide there, and one scale would show the narrowest alone; a known density sets the
+    /// scale for the flows.
+    fn by_column(&self) -> bool {
+        self.problem.along.is_some() && self.problem.kind == ProblemKind::Table
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{attributes, change_comparison, change_runs, report};
-use crate::record::{OnTarget, Problem, ProblemKind};
+use crate::record::{Matrix, OnTarget, Problem, ProblemKind};
 
 /// Changes the first problem of the comparison, `ring`, and leaves out the others.
 fn only(dir: &Path, change: impl FnOnce(&mut Problem)) {
@@ -57,6 +57,24 @@ fn one_feature_along_its_context_is_a_single_picture() {
     assert!(!html.contains("class=\"slices\""));
     let svg = fs::read_to_string(dir.path().join("figures/ring-real-nvp-density.svg")).unwrap();
     assert!(svg.contains("density of RealNVP") && svg.contains("<image "));
+}
+
+#[test]
+fn along_a_context_of_a_table_each_column_has_its_own_scale() {
+    let (_dir, html) = report(|dir| {
+        conditional(dir, 1, "a", &["along b"]);
+        only(dir, |problem| {
+            problem.kind = ProblemKind::Table;
+            problem.context = vec!["a".into(), "b".into()];
+            problem.along = Some("b".into());
+            problem.entropy_nats = None;
+        });
+    });
+    let caption = "Density p(x1 | a, b), b to the right, divided by the largest one of its column";
+    assert!(html.contains(caption), "{html}");
+    let matrix = Matrix { rows: 2, columns: 2, values: vec![1.0, f64::NEG_INFINITY, 3.0, 2.0] };
+    let scaled = matrix.less_largest_of_columns().values;
+    assert_eq!(scaled, [-2.0, f64::NEG_INFINITY, 0.0, 0.0]);
 }
 
 #[test]
