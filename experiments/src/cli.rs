@@ -38,6 +38,8 @@ pub enum Command {
     Sample(Sample),
     /// Push a table through the flow: base to data (forward) or data to base (inverse)
     Transform(Transform),
+    /// Print distances between draws and held-out rows, each with its null band
+    Metrics(Metrics),
     /// Write the report of comparisons again from their result files
     Report(Report),
 }
@@ -260,6 +262,23 @@ pub enum GradientName {
     Reparameterised,
     /// Through draws alone
     Path,
+}
+
+/// Arguments of `metrics`.
+#[derive(Args, Debug)]
+pub struct Metrics {
+    /// Table of draws: .csv, .csv.gz, .npy or .npz
+    pub draws: PathBuf,
+    /// Table of rows that the flow was not trained on, with the same columns; contexts among them make it a
+    /// comparison of joint distributions
+    #[arg(long, value_name = "FILE")]
+    pub against: PathBuf,
+    /// Print a list of objects with name, value, null_median and null_95
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of directions, relabellings, and rows of large tables
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// Arguments of `show`.

@@ -13,6 +13,7 @@ pub mod fit;
 pub mod integral;
 pub mod interrupt;
 pub mod list;
+pub mod metrics;
 pub mod preset;
 pub mod problem;
 pub mod progress;
@@ -83,6 +84,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::LogProb(arguments) => trained_run::log_prob(arguments),
         Command::Sample(arguments) => trained_run::sample(arguments),
         Command::Transform(arguments) => trained_run::transform(arguments),
+        Command::Metrics(arguments) => metrics::run(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod conditional;
+pub mod metrics;
 pub mod table;
 pub mod targets;
 pub mod toys;

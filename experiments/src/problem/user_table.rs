@@ -31,14 +31,6 @@ impl UserTable {
         let title = path.display().to_string();
         let mut config = config.clone();
         config.seed_split(seed);
-        let file = TableFile::at(path)?;
-        let before = config.table.as_ref().and_then(|before| before.sha256.as_ref());
-        if before.is_some_and(|hash| file.is_other(hash)) {
-            bail!(
-                "{title}: expected the table that the run began with, got another; resume with that one"
-            );
-        }
-        config.table = Some(file);
         let words = |index: usize, name: &str| may_hold_words(&config, index, name);
         let table = table::read_with_words(path, &words).map_err(|error| match error {
             TableError::Text { .. } => {
@@ -47,6 +39,14 @@ impl UserTable {
             }
             other => other.into(),
         })?;
+        let file = TableFile::at(path)?;
+        let before = config.table.as_ref().and_then(|before| before.sha256.as_ref());
+        if before.is_some_and(|hash| file.is_other(hash)) {
+            bail!(
+                "{title}: expected the table that the run began with, got another; resume with that one"
+            );
+        }
+        config.table = Some(file);
         let data = TableData::new(&table, &title, (&config, supports), seed)?;
         for note in table.notes() {
             eprintln!("note: {note}");

@@ -12,6 +12,7 @@ mod fit;
 mod interrupted;
 mod killed;
 mod matching;
+mod metrics;
 mod own_architecture;
 mod own_transformer;
 mod readme;

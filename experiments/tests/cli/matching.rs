@@ -87,7 +87,7 @@ fn a_budget_of_work_is_resumed_where_it_was_left() {
     // Ten passes over 64 rows a step: ten steps, then ten more.
     let config = |steps: u64| {
         format!(
-            "preset = \"real-nvp\"\nbudget = {{ kind = \"work\", work = {} }}\n[train]\nbatch_rows = 64\n\
+            "name = \"work\"\npreset = \"real-nvp\"\nbudget = {{ kind = \"work\", work = {} }}\n[train]\nbatch_rows = 64\n\
              schedule = \"constant\"\nvalidate_every = 1\n",
             steps * 640
         )

@@ -2,6 +2,7 @@
 
 mod conditional;
 mod conditional_linear;
+mod metrics;
 mod normalisation;
 mod table_damage;
 mod table_dialects;
