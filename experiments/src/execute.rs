@@ -89,7 +89,7 @@ impl Execution<'_> {
         write_arrays(folder, &data, &evaluation)?;
         let oddities = problem.oddities().iter().map(|oddity| oddity.message.clone());
         let of_run: Vec<String> =
-            trained.warnings().into_iter().chain(evaluation.warnings(&data)).collect();
+            trained.warning().into_iter().chain(evaluation.warnings(&data)).collect();
         for warning in &of_run {
             eprintln!("warning: {}: {warning}", self.label());
         }

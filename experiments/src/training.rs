@@ -42,8 +42,8 @@ pub struct Trained<E: Real> {
 }
 
 impl<E: Real> Trained<E> {
-    /// What a reader of the numbers has to know of the training, a sentence each.
-    pub fn warnings(&self) -> Option<String> {
+    /// That the discretisation was made finer, if it was: what a reader of the numbers has to know.
+    pub fn warning(&self) -> Option<String> {
         let times = 2u64.pow(self.refinements);
         let fewer = "with fewer, its log-likelihoods came apart from the reported ones";
         let advice = "set flow.training.solver accordingly to have them from the start";

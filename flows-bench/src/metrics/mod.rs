@@ -25,7 +25,8 @@ pub const LEAST_ROWS: usize = 10;
 /// Random directions of the sliced distances.
 const DIRECTIONS: usize = 100;
 
-/// Relabellings of the sliced distances: twice ten of 201 values lie in the upper tenth.
+/// Relabellings of the sliced distances: with the value in question 201, of which ten are above the 95 %
+/// point.
 const RELABELLINGS: usize = 200;
 
 /// Features above which the Fréchet distance has fewer relabellings, each of which decomposes matrices.
