@@ -25,7 +25,7 @@ pub struct Accuracy {
 
 /// `summary.json` of a run: the final numbers. A value that is absent was not measured.
 ///
-/// `summary.csv` has most of them as columns, which [`summary_csv`] lists.
+/// `summary.csv` has most of them as columns: see [`summary_csv`](super::summary_csv).
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct RunSummary {
     /// Name of the problem.
