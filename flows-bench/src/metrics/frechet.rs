@@ -26,7 +26,7 @@ pub fn frechet(pooled: &Pooled, labels: &[bool]) -> f64 {
 fn moments(pooled: &Pooled, labels: &[bool], label: bool) -> (RowDVector<f64>, DMatrix<f64>) {
     let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] == label).collect();
     let values = rows.iter().flat_map(|&row| pooled.row(row)).copied();
-    let mut matrix = DMatrix::from_row_iterator(rows.len(), pooled.dim, values);
+    let mut matrix = DMatrix::from_row_iterator(rows.len(), pooled.dim(), values);
     let mean = matrix.row_mean();
     for mut row in matrix.row_iter_mut() {
         row -= &mean;

@@ -3,21 +3,33 @@
 //! Likelihoods mislead where a flow is good on rows and poor in its draws; these compare draws with held-out
 //! rows directly. The null band of a distance is that of random relabellings of the pooled rows, which
 //! are exchangeable if both samples have one distribution: above [`Distance::null_95`] a distance then lies
-//! with probability 1/20, whatever the distribution, the dimension, and the sizes of the samples.
+//! with probability 1/20, whatever the distribution, the dimension, and the sizes of the samples. The
+//! classifier, which would have to be trained for every relabelling, has a binomial one.
+//!
+//! [`Calibration`] does the same for conditional densities: each truth is one among draws given its
+//! context.
 
+mod c2st;
+mod calibration;
+mod distance;
 mod frechet;
+mod mmd;
+mod pooled;
 mod sliced;
 
-use flows_core::{Stream, normals, stream};
-use rand::seq::SliceRandom;
-use rayon::prelude::*;
-use serde::Serialize;
-
+pub use c2st::{Classifier, c2st};
+pub use calibration::{Calibration, ConditionalDraws};
+pub use distance::Distance;
 pub use frechet::frechet;
+pub use mmd::{median_distance, mmd};
+pub use pooled::Pooled;
 pub use sliced::Sliced;
 
+use flows_core::{Stream, normals, stream};
+use rayon::prelude::*;
+
 /// Most rows of a sample that are looked at, drawn by the seed.
-pub const MOST_ROWS: usize = 20_000;
+pub const MOST_ROWS: usize = 10_000;
 
 /// Fewest rows of a sample.
 pub const LEAST_ROWS: usize = 10;
@@ -25,8 +37,7 @@ pub const LEAST_ROWS: usize = 10;
 /// Random directions of the sliced distances.
 const DIRECTIONS: usize = 100;
 
-/// Relabellings of the sliced distances: with the value in question 201, of which ten are above the 95 %
-/// point.
+/// Relabellings: with the value in question 201, of which ten are above the 95 % point.
 const RELABELLINGS: usize = 200;
 
 /// Features above which the Fréchet distance has fewer relabellings, each of which decomposes matrices.
@@ -36,7 +47,7 @@ const MANY_FEATURES: usize = 32;
 const FEW_RELABELLINGS: usize = 40;
 
 /// Why two samples cannot be compared.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MetricError {
     /// Too few rows.
     #[error("{sample}: expected at least {LEAST_ROWS} rows, got {rows}; give more")]
@@ -56,54 +67,14 @@ pub enum MetricError {
         /// The value.
         value: f64,
     },
+    /// The classifier cannot be trained.
+    #[error("classifier two-sample test: {0}")]
+    Classifier(#[from] flows_core::Error),
 }
 
-/// A distance between two samples.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Distance {
-    /// Its name.
-    pub name: &'static str,
-    /// Between draws and reference.
-    pub value: f64,
-    /// Its median if both had one distribution.
-    pub null_median: f64,
-    /// What it exceeds with probability 0.05 then.
-    pub null_95: f64,
-}
-
-/// Two samples, row by row, the draws first.
-#[derive(Clone, Debug)]
-pub struct Pooled {
-    values: Vec<f64>,
-    dim: usize,
-    draws: usize,
-}
-
-impl Pooled {
-    /// Draws and reference of `dim` features, row by row, as they are.
-    #[must_use]
-    pub fn new(draws: &[f64], reference: &[f64], dim: usize) -> Self {
-        Self { values: [draws, reference].concat(), dim, draws: draws.len() / dim }
-    }
-
-    fn rows(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    fn row(&self, row: usize) -> &[f64] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
-    }
-
-    /// Whether each row is a draw.
-    #[must_use]
-    pub fn labels(&self) -> Vec<bool> {
-        (0..self.rows()).map(|row| row < self.draws).collect()
-    }
-}
-
-/// The sliced Wasserstein, the sliced Kolmogorov-Smirnov and the Fréchet distance between draws and a
-/// reference of `dim` features, in units of the standard deviations of the pooled rows; directions, rows of
-/// large samples and relabellings are drawn by the seed.
+/// Sliced Wasserstein, sliced Kolmogorov-Smirnov, maximum mean discrepancy, Fréchet distance and classifier
+/// two-sample test between draws and a reference of `dim` features, in units of the standard deviations of
+/// the pooled rows; directions, rows of large samples, relabellings and classifiers are drawn by the seed.
 ///
 /// # Errors
 /// [`MetricError`] for too few rows or a value that is not finite.
@@ -113,80 +84,34 @@ pub fn distances(
     dim: usize,
     seed: u64,
 ) -> Result<Vec<Distance>, MetricError> {
-    for (sample, values) in [("draws", draws), ("reference", reference)] {
-        let rows = values.len() / dim.max(1);
-        if rows < LEAST_ROWS {
-            return Err(MetricError::Rows { sample, rows });
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            return Err(MetricError::Value { sample, row: index / dim, value: values[index] });
-        }
-    }
-    let [mut draws, mut reference] =
-        [("draws", draws), ("reference", reference)].map(|(name, values)| {
-            some_rows(values, dim, &mut stream(seed, &format!("rows of {name}")))
-        });
-    standardise(&mut draws, &mut reference, dim);
-    let pooled = Pooled::new(&draws, &reference, dim);
-    let sliced = Sliced::new(&pooled, &directions(dim, &mut stream(seed, "directions")));
-    let labels = pooled.labels();
-    let relabelled = |count: usize| {
-        (0..count).into_par_iter().map(|index| {
-            let mut labels = labels.clone();
-            labels.shuffle(&mut stream(seed, &format!("relabelling {index}")));
-            labels
-        })
-    };
-    let [wasserstein, smirnov] = sliced.values(&labels);
-    let nulls: Vec<[f64; 2]> =
-        relabelled(RELABELLINGS).map(|labels| sliced.values(&labels)).collect();
-    let null = |of: usize| nulls.iter().map(|values| values[of]).collect::<Vec<f64>>();
-    let count = if dim > MANY_FEATURES { FEW_RELABELLINGS } else { RELABELLINGS };
-    let of_moments = relabelled(count).map(|labels| frechet(&pooled, &labels)).collect();
+    check("draws", draws, dim)?;
+    check("reference", reference, dim)?;
+    let pooled = Pooled::standardised([draws, reference], dim, MOST_ROWS, seed);
+    let labellings = pooled.labellings(RELABELLINGS, seed);
+    let slices = Sliced::new(&pooled, &directions(dim, &mut stream(seed, "directions")));
+    let sliced: Vec<[f64; 2]> = labellings.par_iter().map(|labels| slices.values(labels)).collect();
+    let of_slices = |which: usize| sliced.iter().map(|values| values[which]).collect::<Vec<f64>>();
+    let few = if dim > MANY_FEATURES { FEW_RELABELLINGS } else { RELABELLINGS };
+    let moments: Vec<f64> =
+        labellings[..=few].par_iter().map(|labels| frechet(&pooled, labels)).collect();
+    let kernels = mmd(&pooled, median_distance(&pooled), &labellings);
     Ok(vec![
-        distance("sliced_wasserstein", wasserstein, null(0)),
-        distance("sliced_kolmogorov_smirnov", smirnov, null(1)),
-        distance("frechet", frechet(&pooled, &labels), of_moments),
+        Distance::among("sliced_wasserstein", &of_slices(0)),
+        Distance::among("sliced_kolmogorov_smirnov", &of_slices(1)),
+        Distance::among("mmd", &kernels),
+        Distance::among("frechet", &moments),
+        c2st(&pooled, seed)?,
     ])
 }
 
-fn distance(name: &'static str, value: f64, mut null: Vec<f64>) -> Distance {
-    null.sort_by(f64::total_cmp);
-    // Of n + 1 exchangeable values, the one in question is above the k-th smallest of the others with
-    // probability 1 - k / (n + 1).
-    let at = |share: f64| {
-        let rank = (share * (null.len() + 1) as f64).ceil() as usize;
-        null[rank.clamp(1, null.len()) - 1]
-    };
-    Distance { name, value, null_median: at(0.5), null_95: at(0.95) }
-}
-
-/// At most [`MOST_ROWS`] rows, drawn where there are more.
-fn some_rows(values: &[f64], dim: usize, rng: &mut Stream) -> Vec<f64> {
-    let rows = values.len() / dim;
-    if rows <= MOST_ROWS {
-        return values.to_vec();
+fn check(sample: &'static str, values: &[f64], dim: usize) -> Result<(), MetricError> {
+    let rows = values.len() / dim.max(1);
+    if rows < LEAST_ROWS {
+        return Err(MetricError::Rows { sample, rows });
     }
-    let mut chosen: Vec<usize> = (0..rows).collect();
-    let (chosen, _) = chosen.partial_shuffle(rng, MOST_ROWS);
-    chosen.iter().flat_map(|row| &values[row * dim..(row + 1) * dim]).copied().collect()
-}
-
-/// Moves both to the means of the pooled rows and divides by their standard deviations, which no
-/// relabelling changes; a feature that does not vary keeps its scale.
-fn standardise(draws: &mut [f64], reference: &mut [f64], dim: usize) {
-    let count = ((draws.len() + reference.len()) / dim) as f64;
-    for feature in 0..dim {
-        let column = draws.iter().skip(feature).step_by(dim);
-        let column = column.chain(reference.iter().skip(feature).step_by(dim));
-        let mean = column.clone().sum::<f64>() / count;
-        let variance = column.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-        let scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-        for values in [&mut *draws, &mut *reference] {
-            for value in values.iter_mut().skip(feature).step_by(dim) {
-                *value = (*value - mean) / scale;
-            }
-        }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(MetricError::Value { sample, row: index / dim, value: values[index] }),
+        None => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ impl Sliced {
             let (projections, rows) = pairs.into_iter().unzip();
             Slice { projections, rows }
         };
-        let directions: Vec<&[f64]> = directions.chunks_exact(pooled.dim).collect();
+        let directions: Vec<&[f64]> = directions.chunks_exact(pooled.dim()).collect();
         Self { slices: directions.into_par_iter().map(slice).collect() }
     }
 

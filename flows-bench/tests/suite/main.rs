@@ -1,5 +1,6 @@
 //! The crate's public behaviour, in one binary because each takes long to link.
 
+mod calibration;
 mod conditional;
 mod conditional_linear;
 mod metrics;
