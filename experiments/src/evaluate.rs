@@ -1,5 +1,6 @@
 //! The numbers of a trained flow: likelihood, divergence, audits, throughput.
 
+mod distances;
 mod few_rows;
 mod fitted_normal;
 pub mod target;
@@ -24,6 +25,7 @@ use crate::problem::{Picture, ProblemData};
 use crate::rows::Rows;
 use crate::run::RunFolder;
 use crate::transport::transport;
+use distances::ByDraws;
 use fitted_normal::fitted_normal;
 
 /// Cells of the integral along each side.
@@ -78,6 +80,8 @@ pub struct Evaluation {
     pub images: Vec<Vec<f64>>,
     /// A few thousand draws, in the data's own units.
     pub draws: Vec<f64>,
+    /// Distances between draws and test rows.
+    pub by_draws: ByDraws,
     /// Stage, x1, x2 of draws on their way from base to data, in the plane.
     pub transport: Option<Vec<f32>>,
     /// Mean of -log q of the fitted normal over test rows, in the data's own units.
@@ -198,6 +202,8 @@ pub fn evaluate<E: Real>(
         }
     };
     interrupt::check()?;
+    let by_draws = ByDraws::of(flow, test, config.seed)?;
+    interrupt::check()?;
     let rows = test.first(AUDIT_ROWS);
     let offset = data.test_log_det.iter().sum::<f64>() / data.test_log_det.len() as f64;
     let normal_nll = fitted_normal(data.rows_to_fit(), test).map(|nats| nats - offset);
@@ -216,6 +222,7 @@ pub fn evaluate<E: Real>(
         audit: audit(flow, config, test, integral).map_err(|error| format!("{error:#}")),
         images,
         draws,
+        by_draws,
         transport: path,
     })
 }

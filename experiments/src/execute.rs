@@ -163,6 +163,10 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
     let shape = [test.len() / data.dim(), data.dim()];
     write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&test))?;
     write_images(folder, "density.npy", &evaluation.images)?;
+    if let Some((ranks, columns)) = &evaluation.by_draws.ranks {
+        let shape = [ranks.len() / columns, *columns];
+        write_npy(&folder.file("calibration.npy"), &shape, Values::F64(ranks))?;
+    }
     if let Some(rows) = &evaluation.transport {
         let shape = [rows.len() / (1 + data.dim()), 1 + data.dim()];
         write_npy(&folder.file("transport.npy"), &shape, Values::F32(rows))?;

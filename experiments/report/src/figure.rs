@@ -5,6 +5,7 @@
 //! library places lines on whole units.
 
 mod axis;
+pub(crate) mod calibration;
 mod clip;
 mod colour_bar;
 pub(crate) mod cost;

@@ -1,9 +1,11 @@
 //! HTML pages: what every page has around its contents.
 
+mod calibration;
 pub(crate) mod comparison;
 mod cost;
 mod date;
 mod differences;
+mod distances;
 mod figures;
 #[cfg(test)]
 mod fixture;

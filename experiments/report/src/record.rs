@@ -3,6 +3,7 @@
 
 mod array;
 mod audit;
+mod distance;
 mod folder;
 mod matching;
 mod metrics;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
 pub use audit::Audit;
+pub use distance::{DISTANCES, Distance};
 pub use folder::{Folder, RunKey};
 pub use matching::Matching;
 pub use metrics::MetricsRow;

@@ -38,6 +38,7 @@ pub(super) fn summarise<E: Real>(
         accuracy: (family == Family::Continuous).then(|| preset::accuracy(&*config.flow)).flatten(),
         solver_error_nats: evaluation.account.map(|account| account.solver),
         trace_noise_nats: evaluation.account.map(|account| account.trace),
+        distances: evaluation.by_draws.distances.clone(),
         audit: evaluation.audit.clone().ok(),
         ..RunSummary::finished([problem, flow], family, config.seed)
     }

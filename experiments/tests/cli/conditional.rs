@@ -38,6 +38,17 @@ fn a_conditional_density_is_learned_scored_and_drawn_from_whatever_the_order_of_
         (0..2_000).map(|row| truth(fresh.row(row)) - scored.row(row)[0]).sum::<f64>() / 2_000.0;
     // Half a nat would be a density that sees one of the contexts only.
     assert!((-0.05..0.2).contains(&excess), "{excess}");
+    let distances = &place.json("run/summary.json")["distances"];
+    for name in
+        ["sliced_wasserstein", "mmd", "c2st", "rank_histograms", "expected_coverage", "tarp"]
+    {
+        assert!(distances[name]["null_95"].as_f64().is_some(), "{name}: {distances}");
+    }
+    // A rank of the truth for y, by density, and by distance.
+    assert_eq!(place.table("run/calibration.npy").columns(), 3);
+    let page = place.text("run/report.html");
+    assert!(page.contains("Expected coverage") && page.contains("TARP"));
+    assert!(place.path("run/figures/t-rank-histograms.svg").exists(), "no figure");
     linear(&place, "again.csv", 2_000, [0, 1, 2]);
     place.write("c.csv", "v,u\n1,2\n-20,0.5\n");
     place.succeeds("sample run --context c.csv --repeat 500 --out s.csv");

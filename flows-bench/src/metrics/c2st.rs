@@ -4,9 +4,7 @@ use flows_core::activation::Activation;
 use flows_core::elementwise::sigmoid;
 use flows_core::tensor::{batch, cast};
 use flows_core::train::{Adam, AdamConfig};
-use flows_core::{
-    LastLayer, Mlp, MlpKernel, Real, Result, Stream, Tape, Values, stream,
-};
+use flows_core::{LastLayer, Mlp, MlpKernel, Real, Result, Stream, Tape, Values, stream};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
@@ -76,9 +74,8 @@ fn share_of_right_answers(pooled: &Pooled, labels: &[bool], seed: u64) -> Result
 /// Equally many rows of both samples, in random order, dealt to the folds in turn: within a fold both samples
 /// are alternating.
 fn folds(labels: &[bool], rng: &mut Stream) -> [Vec<usize>; FOLDS] {
-    let [mut draws, mut others] = [true, false].map(|label| {
-        (0..labels.len()).filter(|row| labels[*row] == label).collect::<Vec<usize>>()
-    });
+    let [mut draws, mut others] = [true, false]
+        .map(|label| (0..labels.len()).filter(|row| labels[*row] == label).collect::<Vec<usize>>());
     draws.shuffle(rng);
     others.shuffle(rng);
     let mut folds: [Vec<usize>; FOLDS] = Default::default();

@@ -142,9 +142,8 @@ fn largest_difference(counts: &[u32]) -> f64 {
 fn ranked(scores: impl Iterator<Item = f64>, rng: &mut Stream) -> Vec<u32> {
     let scores: Vec<(f64, u64)> = scores.map(|score| (score, rng.random())).collect();
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    let compare = |a: &(f64, u64), b: &(f64, u64)| -> Ordering {
-        a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
-    };
+    let compare =
+        |a: &(f64, u64), b: &(f64, u64)| -> Ordering { a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)) };
     order.sort_by(|a, b| compare(&scores[*a], &scores[*b]));
     let mut ranks = vec![0; scores.len()];
     (0_u32..).zip(order).for_each(|(rank, member)| ranks[member] = rank);

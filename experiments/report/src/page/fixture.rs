@@ -2,13 +2,14 @@
 
 mod data;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use self::data::{Noise, ROWS, write_arrays};
 use crate::record::{
-    Accuracy, Audit, Comparison, Exactness, Family, Flow, Host, MetricsRow, Problem, ProblemKind,
-    RunSummary, Started, Status, Stop, summary_csv,
+    Accuracy, Audit, Comparison, Distance, Exactness, Family, Flow, Host, MetricsRow, Problem,
+    ProblemKind, RunSummary, Started, Status, Stop, summary_csv,
 };
 
 const WINE: &str = "fixed acidity,volatile acidity,citric acid,residual sugar,chlorides,free SO2,\
@@ -196,10 +197,21 @@ fn summarise(problem: &Problem, flow: &Flow, index: usize, seed: u64) -> RunSumm
         train_work: (!diverged).then_some(31_000_000),
         log_prob_rate_standard_error: known(0.02 * rate),
         sample_rate_standard_error: known(0.03 * rate),
+        distances: if diverged { BTreeMap::new() } else { distances(index) },
         audit: (!diverged).then(|| audit(index)),
         stop: (!diverged).then_some(Stop::Budget),
         ..RunSummary::default()
     }
+}
+
+/// Of the first flow within its band, of the others outside.
+fn distances(index: usize) -> BTreeMap<String, Distance> {
+    let distance = |value, null_95| Distance { value, null_median: None, null_95 };
+    let scale = 1.0 + index as f64;
+    BTreeMap::from([
+        ("mmd".to_owned(), distance(0.0021 * scale, 0.0034)),
+        ("c2st".to_owned(), distance(0.503 + 0.02 * index as f64, 0.512)),
+    ])
 }
 
 fn audit(index: usize) -> Audit {

@@ -6,7 +6,7 @@ use super::format;
 use super::gather::Results;
 use super::value::SEEDS_FOR_SPREAD;
 use crate::figure::escape;
-use crate::record::{Comparison, ProblemKind};
+use crate::record::{Comparison, DISTANCES, ProblemKind};
 use flows_core::train::Budget;
 
 /// Terms of the tables, each with its meaning.
@@ -121,7 +121,14 @@ const ON_TARGET: [(&str, &str); 3] = [
 pub(super) fn terms(on_target: bool) -> String {
     let more: &[_] = if on_target { &ON_TARGET } else { &[] };
     let term = |(term, meaning): &(&str, &str)| format!("<dt>{term}</dt><dd>{meaning}</dd>\n");
-    TERMS.iter().chain(more).map(term).collect()
+    let distance = |(_, name, what): &(&str, &str, &str)| {
+        format!(
+            "<dt>{}</dt><dd>Of draws and held-out rows: {what}.</dd>\n",
+            name.replace('\u{ad}', "")
+        )
+    };
+    let terms = TERMS.iter().chain(more).map(term);
+    terms.chain(DISTANCES.iter().map(distance)).collect()
 }
 
 /// The section "How to read this".

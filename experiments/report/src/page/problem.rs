@@ -6,7 +6,10 @@ use super::figures::Figures;
 use super::flow_results::FlowResults;
 use super::gather::ProblemResults;
 use super::value::Value;
-use super::{cost, format, gallery, learning, sweep, table, target, transport, warnings};
+use super::{
+    calibration, cost, distances, format, gallery, learning, sweep, table, target, transport,
+    warnings,
+};
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
 
@@ -20,7 +23,7 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
@@ -29,8 +32,10 @@ pub(super) fn section(
         transport::section(folder, results, figures)?,
         learning::section(folder, results, figures)?,
         cost::section(folder, results, figures)?,
+        calibration::section(folder, results, figures)?,
         sweep::section(results, figures)?,
         table::of_problem(results) + &target::table_of(results),
+        distances::table_of(results),
         table::of_audits(results),
         remarks(results)
     ))

@@ -9,7 +9,7 @@ use super::figures::Figures;
 use super::gallery::panels;
 use super::gallery_source::{Source, sentence, with_columns};
 use super::number::{AUDITS, Number, ON_TARGET, RESULTS};
-use super::{format, guide, learning, page, table};
+use super::{calibration, distances, format, guide, learning, page, table};
 use crate::figure::escape;
 use crate::record::{Problem, ProblemKind, RunFiles, RunSummary, Status};
 
@@ -71,18 +71,20 @@ fn render(
         Status::Finished => panels(problem, &sources(files, run, problem), figures)?,
         _ => (String::new(), Vec::new()),
     };
+    let calibration = calibration::of_run(files, (run, problem), figures)?;
     let main = format!(
         "<main>\n<section id=\"numbers\" aria-labelledby=\"numbers-title\">\n\
          <h2 id=\"numbers-title\">Numbers</h2>\n{}</section>\n\
          <section id=\"learning\" aria-labelledby=\"learning-title\">\n\
          <h2 id=\"learning-title\">Learning curve</h2>\n{curve}</section>\n\
          <section id=\"draws\" aria-labelledby=\"draws-title\">\n\
-         <h2 id=\"draws-title\">Data and draws</h2>\n{panels}</section>\n\
+         <h2 id=\"draws-title\">Data and draws</h2>\n{panels}{calibration}{}</section>\n\
          <section id=\"reading\" aria-labelledby=\"reading-title\">\n\
          <h2 id=\"reading-title\">How to read this</h2>\n\
          <p>± is a standard error over held-out rows, or over draws.</p>\n<dl>\n{}</dl>\n</section>\n\
          </main>\n",
         numbers(run),
+        distances::table_of_run(run),
         guide::terms(run.on_target.is_some()),
     );
     Ok(page(&title, "numbers", &header, &main))

@@ -260,3 +260,19 @@ fn a_table_of_summaries_reads_back_what_was_written() {
     let broken = crate::record::read_summaries("seed,steps\n1,many\n".as_bytes()).unwrap_err();
     assert!(format!("{broken:#}").contains("steps: expected a number, got \"many\""));
 }
+
+#[test]
+fn distances_stand_beside_their_bands_and_are_marked_outside_of_them() {
+    let (_dir, html) = report(|_| ());
+    let table = html.split("id=\"distances-wine\"").nth(1).unwrap();
+    let table = table.split("</table>").next().unwrap();
+    let cell = |value: f64, text: &str, band: &str| {
+        format!(
+            "<td class=\"number\" data-value=\"{value}\">{text}<span class=\"sub\">{band}</span></td>"
+        )
+    };
+    assert!(table.contains(&cell(0.0021, "0.002100", "0.003400")), "{table}");
+    assert!(table.contains(&cell(0.0042, "0.004200 *", "0.003400")), "{table}");
+    assert!(table.contains("0.5030<span") && table.contains("0.5230 *<span"), "{table}");
+    assert!(!table.contains("TARP"), "{table}");
+}

@@ -99,6 +99,14 @@ impl Folder {
         self.0.matrix(&run.path("transport.npy"))
     }
 
+    /// Reads the ranks of truths among draws of one run: by each feature, by density, by distance.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn calibration(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.0.matrix(&run.path("calibration.npy"))
+    }
+
     /// Reads the log-densities that one run gives to the test rows, in nats of the data's own units.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! The final numbers of a run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, Family, OnTarget, Status, Stop};
+use super::{Audit, Distance, Family, OnTarget, Status, Stop};
 
 /// Whether reported log-determinants carry sampling noise of their own.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -132,6 +134,9 @@ pub struct RunSummary {
     /// Standard error of the rate, from repeated passes.
     #[serde(default)]
     pub sample_rate_standard_error: Option<f64>,
+    /// Between draws and held-out rows, by the names of [`DISTANCES`](super::DISTANCES).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distances: BTreeMap<String, Distance>,
     /// What the map and its density are worth numerically.
     #[serde(default)]
     pub audit: Option<Audit>,

@@ -7,9 +7,9 @@ use serde_json::{Map, Number, Value};
 
 use super::{RunSummary, Status};
 
-/// Columns in order: fields of [`RunSummary`], after `audit.` those of its [`Audit`](super::Audit).
-/// The head of a column is its last part.
-const COLUMNS: [&str; 33] = [
+/// Columns in order, by their paths in [`RunSummary`]. The head of a column is the last part of its path; of a
+/// [`Distance`](super::Distance) it is the name of the distance, and that with the name of the field.
+const COLUMNS: [&str; 49] = [
     "problem",
     "flow",
     "family",
@@ -43,13 +43,34 @@ const COLUMNS: [&str; 33] = [
     "audit.condition_median",
     "nll_standardised_nats",
     "stop",
+    "distances.sliced_wasserstein.value",
+    "distances.sliced_wasserstein.null_95",
+    "distances.sliced_kolmogorov_smirnov.value",
+    "distances.sliced_kolmogorov_smirnov.null_95",
+    "distances.mmd.value",
+    "distances.mmd.null_95",
+    "distances.frechet.value",
+    "distances.frechet.null_95",
+    "distances.c2st.value",
+    "distances.c2st.null_95",
+    "distances.rank_histograms.value",
+    "distances.rank_histograms.null_95",
+    "distances.expected_coverage.value",
+    "distances.expected_coverage.null_95",
+    "distances.tarp.value",
+    "distances.tarp.null_95",
 ];
 
 /// Columns of words; all others are numbers.
 const WORDS: [&str; 5] = ["problem", "flow", "family", "status", "stop"];
 
-fn head(column: &str) -> &str {
-    column.strip_prefix("audit.").unwrap_or(column)
+fn head(column: &str) -> String {
+    let parts: Vec<&str> = column.split('.').collect();
+    match parts[..] {
+        [.., name, "value"] => name.to_owned(),
+        ["distances", name, field] => format!("{name}_{field}"),
+        _ => parts.last().copied().unwrap_or_default().to_owned(),
+    }
 }
 
 /// The table of some runs; a cell is empty where nothing was measured.
@@ -83,17 +104,13 @@ pub fn read_summaries(file: impl Read) -> Result<Vec<RunSummary>> {
 }
 
 fn summary(heads: &csv::StringRecord, record: &csv::StringRecord) -> Result<RunSummary> {
-    let (mut run, mut audit) = (Map::new(), Map::new());
+    let mut run = Map::new();
     for (name, cell) in heads.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
         let Some(column) = COLUMNS.into_iter().find(|column| head(column) == name) else {
             continue;
         };
         let value = if WORDS.contains(&name) { cell.into() } else { number(name, cell)? };
-        let place = if column == name { &mut run } else { &mut audit };
-        place.insert(name.to_owned(), value);
-    }
-    if !audit.is_empty() {
-        run.insert("audit".into(), audit.into());
+        insert(&mut run, column, value);
     }
     if !run.contains_key("status") {
         // The first tables had no status.
@@ -101,6 +118,18 @@ fn summary(heads: &csv::StringRecord, record: &csv::StringRecord) -> Result<RunS
         run.insert("status".into(), serde_json::to_value(status)?);
     }
     Ok(serde_json::from_value(run.into())?)
+}
+
+/// Puts a value where its path says, in objects that are made where there are none.
+fn insert(object: &mut Map<String, Value>, path: &str, value: Value) {
+    let Some((first, rest)) = path.split_once('.') else {
+        object.insert(path.to_owned(), value);
+        return;
+    };
+    let inner = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        insert(inner, rest, value);
+    }
 }
 
 fn number(name: &str, cell: &str) -> Result<Value> {

@@ -1,0 +1,80 @@
+//! Distances between draws and held-out rows, with their null bands.
+
+use super::flow_results::FlowResults;
+use super::format::{self, UNKNOWN};
+use super::gather::ProblemResults;
+use super::table::scrolling;
+use super::value::Value;
+use crate::figure::escape;
+use crate::record::{DISTANCES, Distance, RunSummary};
+
+/// A column of the table: name in files, name for readers, and what is compared.
+type Column = (&'static str, &'static str, &'static str);
+
+/// A table with one row for each flow of a problem; nothing where nothing was measured.
+pub(super) fn table_of(results: &ProblemResults) -> String {
+    let measured = |column: &&Column| {
+        let mut runs = results.flows.iter().flat_map(FlowResults::finished);
+        runs.any(|run| run.distances.contains_key(column.0))
+    };
+    let columns: Vec<&Column> = DISTANCES.iter().filter(measured).collect();
+    let row = |flow: &FlowResults| {
+        let runs: Vec<&RunSummary> = flow.finished().collect();
+        let cells: String = columns.iter().map(|column| cell(&runs, column.0)).collect();
+        let (title, family) = (escape(&flow.flow.title), flow.flow.family);
+        format!(
+            "<tr><th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>{cells}</tr>\n"
+        )
+    };
+    let rows = results.flows.iter().map(row).collect();
+    table(&results.problem.name, &results.problem.title, &columns, rows)
+}
+
+/// A table with one row, that of a single run.
+pub(super) fn table_of_run(run: &RunSummary) -> String {
+    let measured = |column: &&Column| run.distances.contains_key(column.0);
+    let columns: Vec<&Column> = DISTANCES.iter().filter(measured).collect();
+    let cells: String = columns.iter().map(|column| cell(&[run], column.0)).collect();
+    let row = format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&run.flow));
+    table("run", &run.flow, &columns, row)
+}
+
+fn table(name: &str, title: &str, columns: &[&Column], rows: String) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    let heads: String =
+        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.1)).collect();
+    let caption = format!(
+        "{}: distances between draws and held-out rows, in standard deviations of both together. Below each \
+         stands what one pair in twenty of one distribution exceeds; * marks a distance above it, which says \
+         that the draws are not from the distribution of the rows.",
+        escape(title),
+    );
+    let id = format!("distances-{name}");
+    let table = format!(
+        "<table class=\"sortable\" aria-labelledby=\"{id}\">\n<thead><tr><th scope=\"col\">Flow</th>{heads}</tr>\
+         </thead>\n<tbody>\n{rows}</tbody></table>"
+    );
+    scrolling(&id, &caption, &table)
+}
+
+/// Means over runs; marked where the mean of the distance is above that of the band's end.
+fn cell(runs: &[&RunSummary], name: &str) -> String {
+    let found: Vec<_> = runs.iter().filter_map(|run| run.distances.get(name)).collect();
+    let over = |field: fn(&Distance) -> f64| {
+        let values =
+            found.iter().filter_map(|distance| Value::new(Some(field(distance)), Some(0.0)));
+        Value::over_seeds(&values.collect::<Vec<Value>>())
+    };
+    let Some((value, end)) = over(|d| d.value).zip(over(|d| d.null_95)) else {
+        return format!("<td class=\"number\">{UNKNOWN}</td>");
+    };
+    let mark = if value.value > end.value { " *" } else { "" };
+    format!(
+        "<td class=\"number\" data-value=\"{}\">{}{mark}<span class=\"sub\">{}</span></td>",
+        value.value,
+        format::number(value.value),
+        format::number(end.value),
+    )
+}
