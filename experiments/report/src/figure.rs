@@ -1,7 +1,7 @@
 //! Figures of a comparison, as functions of what its result files hold.
 //!
-//! Every figure is SVG on a white panel, so that it reads alike in a light page, a dark page and on
-//! paper. Images inside it are PNG. Lengths are in units of half a pixel or less: the plotting
+//! Every figure is SVG on white; on a dark page the style of the page turns ground and ink around. Images
+//! inside it are PNG. Lengths are in units of half a pixel or less: the plotting
 //! library places lines on whole units.
 
 mod axis;
@@ -16,10 +16,12 @@ mod legend;
 pub(crate) mod pairs;
 mod palette;
 mod panel;
+mod paper;
 pub(crate) mod plot;
 mod raster;
 pub(crate) mod samples;
 pub(crate) mod transport;
+mod width;
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
@@ -30,6 +32,7 @@ pub(crate) use axis::scientific;
 pub(crate) use colour_bar::colour_bar;
 pub(crate) use legend::Look;
 pub(crate) use panel::Frame;
+pub(crate) use width::Width;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -66,6 +69,11 @@ impl Figure {
     fn add(&mut self, elements: &str) {
         self.body.push('\n');
         self.body.push_str(elements);
+    }
+
+    /// What it shows, in words.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
     }
 
     /// The element to put into an HTML page.

@@ -18,6 +18,7 @@ mod guide;
 mod leaders;
 mod learning;
 mod number;
+mod paper;
 mod problem;
 mod ranking;
 pub(crate) mod run;

@@ -5,7 +5,7 @@ use plotters::prelude::{ChartBuilder, Color, DashedLineSeries, LineSeries};
 
 use super::axis::Axis;
 use super::legend::{self, Key, Look};
-use super::{Canvas, Figure, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette, text, text_width};
 use crate::record::Family;
 
 /// One run: for each truth its rank among draws, counted from 1, as a share of their number.
@@ -15,12 +15,17 @@ pub(crate) struct Ranks {
     pub(crate) shares: Vec<f64>,
 }
 
-const WIDTH: u32 = 1240;
 const PLOT: u32 = 620;
 
 /// Draws a curve for each run, between the ends of the band in which 95 of 100 curves of calibrated
 /// densities lie as a whole.
-pub(crate) fn draw(runs: &[Ranks], band: f64, names: [&str; 2], words: String) -> Result<Figure> {
+pub(crate) fn draw(
+    runs: &[Ranks],
+    band: f64,
+    (names, words): ([&str; 2], String),
+    width: Width,
+) -> Result<Figure> {
+    let (across, down) = (width.units(), width.height(PLOT));
     let curves: Vec<Vec<(f64, f64)>> = runs.iter().map(|run| differences(&run.shares)).collect();
     let gaps = curves.iter().flatten().map(|point| point.1.abs());
     let reach = 1.15 * gaps.fold(band, f64::max);
@@ -31,14 +36,14 @@ pub(crate) fn draw(runs: &[Ranks], band: f64, names: [&str; 2], words: String) -
             looks.push(run.look.clone());
         }
     }
-    let width = if looks.len() < runs.len() { 3 } else { 5 };
-    let size = (WIDTH, PLOT + legend::height(&looks));
+    let line = if looks.len() < runs.len() { 3 } else { 5 };
+    let size = (across, down + legend::height(&looks, across));
     Figure::paint(size, words, |canvas| {
-        let (plot, key) = canvas.split_vertically(PLOT);
+        let (plot, key) = canvas.split_vertically(down);
         legend::draw(&key, &looks, Key::Line)?;
         let curves: Vec<(&Look, &[(f64, f64)])> =
             runs.iter().map(|run| &run.look).zip(curves.iter().map(Vec::as_slice)).collect();
-        lines(&plot, &curves, (&axes, band), (names, width))
+        lines(&plot, &curves, (&axes, band), (names, line))
     })
 }
 

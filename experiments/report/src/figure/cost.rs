@@ -8,7 +8,7 @@ use plotters::prelude::{
 
 use super::axis::{Axis, Scale};
 use super::legend::{self, Key, Look};
-use super::{Canvas, Figure, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette, text, text_width};
 use crate::record::Family;
 
 /// One flow of a problem, as means over its finished runs.
@@ -52,13 +52,18 @@ pub(crate) enum Quantity {
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-const WIDTH: u32 = 1240;
 const PLOT: u32 = 540;
 /// Between two plots beside each other.
 const GAP: u32 = 40;
 
 /// Draws a plot for each cost, two beside each other, with one vertical axis for all.
-pub(crate) fn draw(costs: &[Cost], quantity: Quantity, description: String) -> Result<Figure> {
+pub(crate) fn draw(
+    costs: &[Cost],
+    quantity: Quantity,
+    description: String,
+    width: Width,
+) -> Result<Figure> {
+    let (across, down) = (width.units(), width.height(PLOT));
     let ends = costs.iter().flat_map(|c| [c.nats - c.error, c.nats, c.nats + c.error]);
     let positive = costs.iter().all(|cost| cost.nats > 0.0);
     let y = match quantity {
@@ -70,17 +75,17 @@ pub(crate) fn draw(costs: &[Cost], quantity: Quantity, description: String) -> R
         Quantity::Excess => "NLL above the lowest (nats)",
     };
     let looks: Vec<Look> = costs.iter().map(|cost| cost.look.clone()).collect();
-    let height = PLOT * (PANELS.len() / 2) as u32;
-    Figure::paint((WIDTH, height + legend::height(&looks)), description, |canvas| {
+    let height = down * (PANELS.len() / 2) as u32;
+    Figure::paint((across, height + legend::height(&looks, across)), description, |canvas| {
         let (mut rest, key) = canvas.split_vertically(height);
         legend::draw(&key, &looks, Key::Marker)?;
         let labels = label_area(&y);
         for pair in 0..PANELS.len() / 2 {
-            let (row, below) = rest.split_vertically(PLOT);
+            let (row, below) = rest.split_vertically(down);
             rest = below;
             // Both plots are equally wide: beside the left one stand labels, beside the right one
             // a gap.
-            let (left, right) = row.split_horizontally((WIDTH + labels - GAP) / 2);
+            let (left, right) = row.split_horizontally((across + labels - GAP) / 2);
             panel(&left, costs, 2 * pair, (&y, Some(name)))?;
             panel(&right, costs, 2 * pair + 1, (&y, None))?;
         }

@@ -6,7 +6,7 @@ use plotters::prelude::{ChartBuilder, Circle, Color, DashedLineSeries, LineSerie
 use super::axis::{Axis, Scale};
 use super::clip::clip;
 use super::legend::{self, Key, Look};
-use super::{Canvas, Figure, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette, text, text_width};
 use crate::record::Family;
 
 /// The quantity on the vertical axis.
@@ -35,13 +35,18 @@ pub(crate) struct Learning {
     pub(crate) cut: bool,
 }
 
-const WIDTH: u32 = 1240;
 const PLOT: u32 = 700;
 /// Divergences below this cannot be told from the noise of their estimate.
 const LEAST_DIVERGENCE: f64 = 1e-4;
 
 /// Draws every curve; curves of one flow share its colour.
-pub(crate) fn draw(curves: &[Curve], quantity: Quantity, description: String) -> Result<Learning> {
+pub(crate) fn draw(
+    curves: &[Curve],
+    quantity: Quantity,
+    description: String,
+    width: Width,
+) -> Result<Learning> {
+    let (across, down) = (width.units(), width.height(PLOT));
     let values = || curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
     let y = match quantity {
         Quantity::Divergence => logarithmic(values().collect()),
@@ -55,12 +60,12 @@ pub(crate) fn draw(curves: &[Curve], quantity: Quantity, description: String) ->
             looks.push(curve.look.clone());
         }
     }
-    let width = if looks.len() < curves.len() { 3 } else { 5 };
-    let size = (WIDTH, PLOT + legend::height(&looks));
+    let line = if looks.len() < curves.len() { 3 } else { 5 };
+    let size = (across, down + legend::height(&looks, across));
     let figure = Figure::paint(size, description, |canvas| {
-        let (plot, key) = canvas.split_vertically(PLOT);
+        let (plot, key) = canvas.split_vertically(down);
         legend::draw(&key, &looks, Key::Line)?;
-        lines(&plot, curves, (&x, &y), width)
+        lines(&plot, curves, (&x, &y), line)
     })?;
     let raised = y.scale == Scale::Logarithmic && values().any(|value| value < y.low);
     let cut = values().any(|value| value > y.high);

@@ -5,7 +5,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::{Circle, Color, EmptyElement, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Canvas, palette, text};
+use super::{Canvas, palette, text, text_width};
 use crate::record::Family;
 
 /// How a flow looks in every figure of a comparison.
@@ -32,20 +32,19 @@ const TOP: u32 = 26;
 const LEFT: i32 = 150;
 /// Width of the room in front of a title.
 const SWATCH: i32 = 92;
-/// Longest title that fits into half the width.
-const HALF_WIDTH_LETTERS: usize = 26;
 pub(crate) const LETTERS: f64 = 34.0;
 pub(crate) const DASH: (u32, u32) = (16, 9);
 
-/// Height of the key for `looks`.
-pub(crate) fn height(looks: &[Look]) -> u32 {
-    looks.len().div_ceil(columns(looks)) as u32 * ROW + TOP + 14
+/// Height of the key for `looks` on a canvas of some width.
+pub(crate) fn height(looks: &[Look], width: u32) -> u32 {
+    looks.len().div_ceil(columns(looks, width)) as u32 * ROW + TOP + 14
 }
 
 /// Draws the key on all of `canvas`.
 pub(crate) fn draw(canvas: &Canvas<'_>, looks: &[Look], key: Key) -> Result<()> {
-    let columns = columns(looks);
-    let width = (canvas.dim_in_pixel().0 as i32 - LEFT) / columns as i32;
+    let width = canvas.dim_in_pixel().0;
+    let columns = columns(looks, width);
+    let width = (width as i32 - LEFT) / columns as i32;
     let rows = looks.len().div_ceil(columns);
     let style = text(LETTERS).pos(Pos::new(HPos::Left, VPos::Center));
     for (i, look) in looks.iter().enumerate() {
@@ -60,9 +59,13 @@ pub(crate) fn draw(canvas: &Canvas<'_>, looks: &[Look], key: Key) -> Result<()> 
     Ok(())
 }
 
-fn columns(looks: &[Look]) -> usize {
-    let letters = looks.iter().map(|look| look.title.chars().count());
-    if letters.max().unwrap_or(0) > HALF_WIDTH_LETTERS { 1 } else { 2 }
+/// As many as there is room for the longest title in, at most three.
+fn columns(looks: &[Look], width: u32) -> usize {
+    let letters = looks.iter().map(|look| look.title.chars().count()).max().unwrap_or(0);
+    // Most letters are narrower than the bound for their width.
+    let title = SWATCH as f64 + 0.9 * f64::from(text_width(letters, LETTERS));
+    let room = f64::from(width.saturating_sub(LEFT as u32));
+    ((room / title) as usize).clamp(1, 3).min(looks.len().max(1))
 }
 
 fn line(canvas: &Canvas<'_>, look: &Look, (x, y): (i32, i32)) -> Result<()> {

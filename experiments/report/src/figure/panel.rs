@@ -115,8 +115,9 @@ pub(super) fn strip(frame: &Frame, raster: &Raster, description: String) -> Resu
 /// Lays the image over the plotting area, and a frame over the image.
 fn fill(figure: &mut Figure, (left, top, height): (u32, u32, u32), raster: &Raster) -> Result<()> {
     let place = format!("x=\"{left}\" y=\"{top}\" width=\"{WIDTH}\" height=\"{height}\"");
+    let class = if raster.is_on_white() { "class=\"on-white\" " } else { "" };
     figure.add(&format!(
-        "<image {place} preserveAspectRatio=\"none\" href=\"{}\"/>\n\
+        "<image {place} {class}preserveAspectRatio=\"none\" href=\"{}\"/>\n\
          <rect {place} fill=\"none\" stroke=\"#222222\" stroke-width=\"2\"/>",
         raster.data_uri()?
     ));

@@ -11,10 +11,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::{Axis, Scale as Kind};
 use super::legend::{DASH, LETTERS};
-use super::{Canvas, Figure, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette, text, text_width};
 use crate::finding::{Plot, Scale, Series, Stroke};
 
-const WIDTH: u32 = 1240;
 const PLOT: u32 = 700;
 /// Height of one row of the key.
 const ROW: u32 = 50;
@@ -28,12 +27,13 @@ const SWATCH: i32 = 72;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 /// Draws all curves of a plot with a key below them.
-pub(crate) fn draw(plot: &Plot) -> Result<Figure> {
+pub(crate) fn draw(plot: &Plot, width: Width) -> Result<Figure> {
+    let down = width.height(PLOT);
     let x = axis(&plot.x, plot.series.iter().flat_map(|s| s.points.iter().map(|p| p[0])), 0.02);
     let y = axis(&plot.y, plot.series.iter().flat_map(heights), 0.06);
-    let size = (WIDTH, PLOT + ROW * plot.series.len() as u32 + 24);
+    let size = (width.units(), down + ROW * plot.series.len() as u32 + 24);
     Figure::paint(size, plot.title.clone(), |canvas| {
-        let (area, key) = canvas.split_vertically(PLOT);
+        let (area, key) = canvas.split_vertically(down);
         let mut chart = frame(&area, plot, (&x, &y))?;
         for (index, series) in plot.series.iter().enumerate() {
             curve(&mut chart, series, palette::flow(index), (&x, &y))?;
@@ -158,7 +158,7 @@ mod tests {
         let mut plot = Plot::new("Error", Scale::log("steps"), Scale::log("error"));
         plot.series("measured", Stroke::Measured, [[1.0, 1.0], [10.0, 0.0], [100.0, 1e-4]]);
         plot.series("slope", Stroke::Reference, [[1.0, 1.0], [100.0, 1e-4]]);
-        let svg = draw(&plot).unwrap_or_else(|e| unreachable!("{e:#}")).document();
+        let svg = draw(&plot, Width::Page).unwrap_or_else(|e| unreachable!("{e:#}")).document();
         assert!(svg.contains("measured") && svg.contains("slope") && svg.contains("steps"));
     }
 }

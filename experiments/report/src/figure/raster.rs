@@ -15,6 +15,11 @@ pub(crate) struct Raster {
 }
 
 impl Raster {
+    /// Whether the ground of the image is white.
+    pub(crate) fn is_on_white(&self) -> bool {
+        self.palette.starts_with(&[255; 3])
+    }
+
     /// The image as `data:image/png;base64,…`.
     pub(crate) fn data_uri(&self) -> Result<String> {
         Ok(format!("data:image/png;base64,{}", STANDARD.encode(self.png()?)))

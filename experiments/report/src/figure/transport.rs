@@ -69,7 +69,7 @@ pub(crate) fn draw(
 fn image(left: u32, [width, height]: [u32; 2], uri: &str) -> String {
     let place = format!("x=\"{left}\" y=\"0\" width=\"{width}\" height=\"{height}\"");
     format!(
-        "<image {place} href=\"{uri}\"/>\n\
+        "<image {place} class=\"on-white\" href=\"{uri}\"/>\n\
          <rect {place} fill=\"none\" stroke=\"#222222\" stroke-width=\"2\"/>\n"
     )
 }

@@ -94,8 +94,8 @@ fn charts(problem: &Problem, runs: &[Ranked<'_>], figures: &mut Figures) -> Resu
         };
         let curves: Vec<Ranks> = runs.iter().map(of).collect();
         let words = format!("{}: {} of all flows", problem.title, kind.title.to_lowercase());
-        let figure = calibration::draw(&curves, band, kind.axes, words)?;
-        let element = figures.add(&file(problem, kind), &figure)?;
+        let draw = |width| calibration::draw(&curves, band, (kind.axes, words.clone()), width);
+        let element = figures.add_chart(&file(problem, kind), draw)?;
         charts += &format!(
             "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
              aria-label=\"{title}\">{element}</div>\n<figcaption>{title}: {}. Between the dotted lines lie \

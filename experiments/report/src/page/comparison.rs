@@ -7,9 +7,9 @@ use flows_core::train::write_atomically;
 
 use super::figures::Figures;
 use super::gather::{ProblemResults, Results, gather};
-use super::{date, guide, page, problem, table, verdict};
+use super::{guide, page, paper, problem, table, verdict};
 use crate::figure::escape;
-use crate::record::{Family, Folder};
+use crate::record::Folder;
 
 /// Writes the page of the comparison in `dir` and its figures.
 ///
@@ -21,7 +21,9 @@ pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
     let results = gather(&folder)?;
     let mut figures = Figures::of(dir, &results.comparison)?;
     let html = render(&folder, &results, &mut figures)?;
+    figures.write_list()?;
     write_pairs(dir, &results)?;
+    paper::write(dir, &results)?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())
         .with_context(|| format!("writing {}", path.display()))?;
@@ -55,7 +57,7 @@ fn render(folder: &Folder, results: &Results, figures: &mut Figures) -> Result<S
         runs(results),
         flows(results),
         guide::section(results),
-        guide::reproduce(results, figures),
+        guide::reproduce(results),
     );
     Ok(page(&title, "verdict", &header, &main))
 }
@@ -74,33 +76,31 @@ fn title(results: &Results) -> String {
     if let Some(about) = &results.comparison.about {
         return escape(&about.title);
     }
-    let plural =
-        |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    let problems = plural(results.comparison.problems.len(), "problem");
-    format!("{} on {problems}", plural(results.comparison.flows.len(), "normalizing flow"))
+    let flows = results.comparison.flows.iter().map(|flow| &flow.title[..]);
+    let problems = results.comparison.problems.iter().map(|problem| &problem.title[..]);
+    escape(&format!("{} on {}", few(flows.collect(), "flows"), few(problems.collect(), "problems")))
+}
+
+/// Names that a title has room for, or how many there are.
+fn few(names: Vec<&str>, noun: &str) -> String {
+    const MOST: usize = 3;
+    match names[..] {
+        [] => format!("no {noun}"),
+        [one] => one.to_owned(),
+        [ref first @ .., last] if names.len() <= MOST => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} {noun}", names.len()),
+    }
 }
 
 fn introduction(results: &Results) -> String {
     let comparison = &results.comparison;
-    let family = |family| comparison.flows.iter().filter(|flow| flow.family == family).count();
     let seeds = comparison.seeds.len();
     format!(
-        "<p>{} finite and {} continuous normalizing flows, trained on the same data with the same {seeds} \
-         seed{} ({}), matched by {}, {}, {}. All likelihoods are in nats. The comparison began {} and took {} on {} ({} cores), with version {} \
-         of the program:</p>\n<pre tabindex=\"0\"><code>{}</code></pre>\n",
-        family(Family::Finite),
-        family(Family::Continuous),
+        "<p>Finite and continuous normalizing flows on the same data, with the same {seeds} seed{} ({}), matched \
+         by {}.</p>\n",
         if seeds == 1 { "" } else { "s" },
         guide::seeds(&comparison.seeds),
         guide::matched(comparison),
-        guide::threads(comparison.threads),
-        escape(&comparison.precision),
-        escape(&date::started(&comparison.started)),
-        date::duration(comparison.wall_seconds),
-        escape(&comparison.host.cpu),
-        comparison.host.cores,
-        escape(&comparison.version),
-        escape(&comparison.command),
     )
 }
 

@@ -29,9 +29,9 @@ pub(super) fn section(
     let title = &results.problem.title;
     let description =
         format!("{title}: {words} against training time, work, parameters, passes and throughput");
-    let figure = cost::draw(&costs, quantity, description)?;
     let name = format!("{}-cost", results.problem.name);
-    let element = figures.add(&name, &figure)?;
+    let draw = |width| cost::draw(&costs, quantity, description.clone(), width);
+    let element = figures.add_chart(&name, draw)?;
     let again = figures.command(&results.problem, None, &[name]);
     let trails = if costs.iter().any(|cost| !cost.trail.is_empty()) {
         " In the first plot a line for each flow follows its lowest validated divergence so far \

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::figure::{Figure, escape};
+use crate::figure::{Figure, Width, escape};
 use crate::record::{Comparison, Problem};
 use flows_core::train::write_atomically;
 
@@ -13,19 +13,35 @@ use flows_core::train::write_atomically;
 #[derive(Debug)]
 pub(super) struct Figures {
     folder: PathBuf,
-    names: Vec<String>,
+    /// What each shows, by its name without an ending.
+    entries: Vec<Entry>,
     /// Arguments of `compare` for the same flows, seeds and budget.
     arguments: String,
     /// The command of the whole comparison, where no arguments name its flows alone.
     whole: Option<String>,
 }
 
+/// A figure in the list of figures.
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    shows: String,
+    /// The ends of the names of its files.
+    files: &'static [&'static str],
+}
+
+/// Files of a figure whose size follows from what it shows.
+const FILES: [&str; 2] = [".svg", ".pdf"];
+
+/// Files of a chart.
+const CHART_FILES: [&str; 5] = [".svg", "-single.svg", "-single.pdf", "-double.svg", "-double.pdf"];
+
 impl Figures {
     /// The figures of a study. Makes `dir/figures` if there is none.
     pub(super) fn create(dir: &Path) -> Result<Self> {
         let folder = dir.join("figures");
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new(), arguments: String::new(), whole: None })
+        Ok(Self { folder, entries: Vec::new(), arguments: String::new(), whole: None })
     }
 
     /// The figures of a comparison, each of which [`command`](Self::command) makes again.
@@ -36,21 +52,57 @@ impl Figures {
         Ok(Self { arguments: arguments(comparison), whole, ..Self::create(dir)? })
     }
 
-    /// Writes `figure` as `name.svg` and returns it as an element.
+    /// Writes `figure` as `name.svg` and, for paper, as `name.pdf`; returns it as an element.
     pub(super) fn add(&mut self, name: &str, figure: &Figure) -> Result<String> {
-        let path = self.folder.join(format!("{name}.svg"));
-        write_atomically(&path, figure.document().as_bytes())
-            .with_context(|| format!("writing {}", path.display()))?;
-        let name = format!("figures/{name}.svg");
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
+        self.write(&format!("{name}.svg"), figure.document().as_bytes())?;
+        self.write(&format!("{name}.pdf"), &figure.pdf()?)?;
+        self.note(name, figure, &FILES);
         Ok(figure.inline())
     }
 
-    /// The files written so far, relative to the report.
-    pub(super) fn names(&self) -> &[String] {
-        &self.names
+    /// Writes a chart as `name.svg` and, for paper, in the widths of one and of two columns as SVG and PDF;
+    /// returns it as an element.
+    pub(super) fn add_chart(
+        &mut self,
+        name: &str,
+        draw: impl Fn(Width) -> Result<Figure>,
+    ) -> Result<String> {
+        let figure = draw(Width::Page)?;
+        self.write(&format!("{name}.svg"), figure.document().as_bytes())?;
+        for (width, suffix) in Width::PAPER {
+            let figure = draw(width)?;
+            self.write(&format!("{name}-{suffix}.svg"), figure.on_paper().as_bytes())?;
+            self.write(&format!("{name}-{suffix}.pdf"), &figure.pdf()?)?;
+        }
+        self.note(name, &figure, &CHART_FILES);
+        Ok(figure.inline())
+    }
+
+    fn note(&mut self, name: &str, figure: &Figure, files: &'static [&'static str]) {
+        if self.entries.iter().all(|entry| entry.name != name) {
+            let (name, shows) = (name.to_owned(), figure.description().to_owned());
+            self.entries.push(Entry { name, shows, files });
+        }
+    }
+
+    /// Writes `README.md`, which says what each figure shows.
+    pub(super) fn write_list(&self) -> Result<()> {
+        let row = |Entry { name, shows, files }: &Entry| {
+            let files: Vec<String> = files.iter().map(|end| format!("`{name}{end}`")).collect();
+            format!("| {} | {} |\n", files.join(" "), shows.replace('|', "\\|"))
+        };
+        let rows: String = self.entries.iter().map(row).collect();
+        let text = format!(
+            "# Figures\n\nLetters have 8 points in PDF files and in `-single` (3.25 inches wide, one column of \
+             two) and `-double` (6.75 inches, both columns): include them without scaling. Other SVG files are \
+             those of the page.\n\n| files | shows |\n|---|---|\n{rows}"
+        );
+        self.write("README.md", text.as_bytes())
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.folder.join(file);
+        write_atomically(&path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 
     /// How to get figures of a problem again: the command, folded away. `seed` is that of the run that

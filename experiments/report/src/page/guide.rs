@@ -1,7 +1,6 @@
 //! What the numbers mean, and how to get them again.
 
 use super::date;
-use super::figures::Figures;
 use super::format;
 use super::gather::Results;
 use super::value::SEEDS_FOR_SPREAD;
@@ -195,25 +194,26 @@ fn consequence(comparison: &Comparison) -> &'static str {
 }
 
 /// The section "Reproduce".
-pub(super) fn reproduce(results: &Results, figures: &Figures) -> String {
+pub(super) fn reproduce(results: &Results) -> String {
     let comparison = &results.comparison;
-    let figures: String = figures
-        .names()
-        .iter()
-        .map(|name| format!("<li><code>{}</code></li>\n", escape(name)))
-        .collect();
     format!(
         "<section id=\"reproduce\" aria-labelledby=\"reproduce-title\">\n\
          <h2 id=\"reproduce-title\">Reproduce</h2>\n<pre tabindex=\"0\"><code>{}</code></pre>\n\
-         <p>Version {}, seeds {}. With the same seeds the data, the initial parameters and the order of \
+         <p>Version {}, seeds {}, {}, {}. It began {} and took {} on {} ({} cores). With the same seeds the data, the initial parameters and the order of \
          batches are the same; the number of steps within a wall-clock budget depends on the \
          machine.</p>\n<p>This page was written from <code>comparison.json</code>, \
          <code>summary.csv</code> and the folders <code>problems</code> and <code>runs</code> beside \
-         it.</p>\n<details><summary>Files of the figures</summary>\n<ul class=\"files\">\n{figures}\
-         </ul></details>\n</section>\n",
+         it.</p>\n<p>Every figure is a file for a paper, too, \
+         which <a href=\"figures/README.md\">a list</a> names; so are <a href=\"tables/\">the tables</a>.</p>\n</section>\n",
         escape(&comparison.command),
         escape(&comparison.version),
         seeds(&comparison.seeds),
+        threads(comparison.threads),
+        escape(&comparison.precision),
+        escape(&date::started(&comparison.started)),
+        date::duration(comparison.wall_seconds),
+        escape(&comparison.host.cpu),
+        comparison.host.cores,
     )
 }
 

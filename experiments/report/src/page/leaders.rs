@@ -14,10 +14,6 @@ use crate::record::Family;
 /// Something that flows can win in.
 struct Contest {
     head: &'static str,
-    /// What the winner has.
-    prize: fn(Measure) -> &'static str,
-    /// What the first of the other family is called.
-    first: &'static str,
     unit: &'static str,
     of: fn(Measure) -> &'static Number,
     more_is_better: bool,
@@ -31,41 +27,20 @@ impl Contest {
 }
 
 const CONTESTS: [Contest; 4] = [
-    Contest {
-        head: "KL or NLL",
-        prize: |measure| match measure {
-            Measure::Divergence => "the lowest KL divergence",
-            Measure::NegativeLogLikelihood => "the lowest negative log-likelihood",
-        },
-        first: "best",
-        unit: " nats",
-        of: Measure::number,
-        more_is_better: false,
-    },
+    Contest { head: "KL or NLL", unit: " nats", of: Measure::number, more_is_better: false },
     Contest {
         head: "Log-densities / s",
-        prize: |_| "the fastest log-densities",
-        first: "fastest",
         unit: " a second",
         of: |_| &number::LOG_PROB_RATE,
         more_is_better: true,
     },
     Contest {
         head: "Draws / s",
-        prize: |_| "the fastest draws",
-        first: "fastest",
         unit: " a second",
         of: |_| &number::SAMPLE_RATE,
         more_is_better: true,
     },
-    Contest {
-        head: "Parameters",
-        prize: |_| "the fewest parameters",
-        first: "smallest",
-        unit: "",
-        of: |_| &number::PARAMETERS,
-        more_is_better: false,
-    },
+    Contest { head: "Parameters", unit: "", of: |_| &number::PARAMETERS, more_is_better: false },
 ];
 
 /// The outcome of a contest: flows in order, the best first, each with whether it leads.
@@ -135,7 +110,10 @@ impl<'a> Outcome<'a> {
             )
         };
         let names: Vec<String> = self.leaders().map(named).collect();
-        let prize = (self.contest.prize)(self.results.measure());
+        let prize = match self.results.measure() {
+            Measure::Divergence => "the lowest KL divergence",
+            Measure::NegativeLogLikelihood => "the lowest negative log-likelihood",
+        };
         let mut sentence = match names.as_slice() {
             [] => return Some(self.nobody(prize)),
             [one] => format!("{one} has {prize}"),
@@ -144,45 +122,24 @@ impl<'a> Outcome<'a> {
         let family = best.flow.flow.family;
         let rival = self.ranked.iter().find(|ranked| ranked.flow.flow.family != family);
         if let (Some(other), Some(leading)) = (rival, self.family()) {
+            let family =
+                if leading == Family::Finite { Family::Continuous } else { Family::Finite };
             let title = escape(&other.flow.flow.title);
-            sentence += &format!(
-                "; the {} {} flow, {title}, {}",
-                self.contest.first,
-                if leading == Family::Finite { Family::Continuous } else { Family::Finite },
-                self.distance(best, other)
-            );
+            let gap = self.results.difference(other.index, best.index);
+            let gap = gap.map_or_else(|| "an unknown number of".to_owned(), format::estimate);
+            sentence += &format!("; the best {family} flow, {title}, is {gap} nats above it");
         }
         Some(sentence + ".")
     }
 
     /// Why flows with values have no leader.
     fn nobody(&self, prize: &str) -> String {
-        if self.contest.is_likelihood() && self.results.problem.unbounded {
+        if self.results.problem.unbounded {
             return format!("Nobody has {prize}: {UNBOUNDED}.");
         }
         format!(
             "Who has {prize} cannot be said: the standard errors of the differences are unknown."
         )
-    }
-
-    /// How far `other` is behind `best`: a difference of nats, a ratio of anything else.
-    fn distance(&self, best: &Ranked<'_>, other: &Ranked<'_>) -> String {
-        if self.contest.is_likelihood() {
-            let gap = self.results.difference(other.index, best.index);
-            let gap = gap.map_or_else(|| "an unknown number of".to_owned(), format::estimate);
-            return format!("is {gap} nats above it");
-        }
-        let ratio = |a: &Value, b: &Value| {
-            let relative = |e: &Value| Some(e.error? / e.value);
-            let value = a.value / b.value;
-            let error = relative(a).zip(relative(b)).map(|(a, b)| value * a.hypot(b));
-            format::estimate(Value { value, error })
-        };
-        if self.contest.more_is_better {
-            format!("is {} times slower", ratio(&best.value, &other.value))
-        } else {
-            format!("has {} times as many", ratio(&other.value, &best.value))
-        }
     }
 }
 
@@ -205,21 +162,24 @@ fn listed(words: &[String]) -> String {
 const CAPTION: &str =
     "Who leads in what: flows that are best, or within two standard errors of it.";
 
-/// The table of winners, and a paragraph for each problem.
+/// A sentence for each problem: who has the lowest divergence or likelihood.
+pub(super) fn sentences(results: &Results) -> String {
+    let items: String = results.problems.iter().map(sentence).collect();
+    format!("<ul class=\"sentences\">\n{items}</ul>\n")
+}
+
+/// The table of winners.
 pub(super) fn section(results: &Results) -> String {
     let heads: String =
         CONTESTS.iter().map(|c| format!("<th scope=\"col\">{}</th>", c.head)).collect();
     let rows: String = results.problems.iter().map(row).collect();
     let table = format!(
         "<table class=\"sortable winners\" aria-labelledby=\"winners-table\">\n<thead><tr>\
-         <th scope=\"col\">Problem</th>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table>"
+         <th scope=\"col\">Problem</th>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n<tfoot>{}</tfoot>\
+         </table>",
+        counts(results)
     );
-    let sentences: String = results.problems.iter().map(sentences).collect();
-    format!(
-        "{}{}<ul class=\"sentences\">\n{sentences}</ul>\n",
-        overall(results),
-        scrolling("winners-table", CAPTION, &table)
-    )
+    scrolling("winners-table", CAPTION, &table)
 }
 
 fn row(results: &ProblemResults) -> String {
@@ -245,34 +205,27 @@ fn row(results: &ProblemResults) -> String {
     )
 }
 
-fn sentences(results: &ProblemResults) -> String {
-    let outcomes = CONTESTS.iter().map(|contest| Outcome::of(contest, results).sentence());
-    let said: String = outcomes.flatten().map(|said| format!("<li>{said}</li>\n")).collect();
-    let title = escape(&results.problem.title);
-    if said.is_empty() {
-        return format!("<li><strong>{title}</strong>: no run finished.</li>\n");
-    }
-    format!("<li><strong>{title}</strong>\n<ul>\n{said}</ul></li>\n")
+fn sentence(results: &ProblemResults) -> String {
+    let [likelihood, ..] = &CONTESTS;
+    let said = Outcome::of(likelihood, results).sentence();
+    format!(
+        "<li><strong>{}</strong>: {}</li>\n",
+        escape(&results.problem.title),
+        said.unwrap_or_else(|| "no run finished.".into())
+    )
 }
 
-/// How often each family leads in each contest.
-fn overall(results: &Results) -> String {
-    let counts = CONTESTS.iter().map(|contest| {
+/// On how many problems each family leads in each contest.
+fn counts(results: &Results) -> String {
+    let cell = |contest: &Contest| {
         let outcomes: Vec<_> =
             results.problems.iter().map(|problem| Outcome::of(contest, problem)).collect();
         let lead = |family| outcomes.iter().filter(|o| o.family() == Some(family)).count();
         let led = outcomes.iter().filter(|o| o.leaders().next().is_some());
         let shared = led.filter(|o| o.family().is_none()).count();
-        format!(
-            "{}: finite {}, continuous {}, both {shared}",
-            contest.head,
-            lead(Family::Finite),
-            lead(Family::Continuous)
-        )
-    });
-    let counts: Vec<String> = counts.collect();
-    format!(
-        "<p>Problems on which a family leads, by what it leads in. {}.</p>\n",
-        counts.join("; ")
-    )
+        let [finite, continuous] = [Family::Finite, Family::Continuous].map(lead);
+        format!("<td>{finite} / {continuous} / {shared}</td>")
+    };
+    let cells: String = CONTESTS.iter().map(cell).collect();
+    format!("<tr><th scope=\"row\">Finite / continuous / both</th>{cells}</tr>")
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::figures::Figures;
 use super::gather::ProblemResults;
 use crate::figure::learning::{self, Curve, Learning, Quantity};
-use crate::figure::{Look, escape};
+use crate::figure::{Look, Width, escape};
 use crate::record::{Folder, MetricsRow, Problem, ProblemKind, RunFiles, RunKey, RunSummary};
 
 /// Curves of all runs, and what a caption has to say about them.
@@ -68,9 +68,10 @@ fn figure(
     };
     let title = &problem.title;
     let words = format!("{title}: learning curves of all flows against training time");
-    let drawn = learning::draw(&gathered.curves, quantity, words)?;
     let name = format!("{}-learning", problem.name);
-    let element = figures.add(&name, &drawn.figure)?;
+    let draw = |width| learning::draw(&gathered.curves, quantity, words.clone(), width);
+    let element = figures.add_chart(&name, |width| Ok(draw(width)?.figure))?;
+    let drawn = draw(Width::Page)?;
     let remarks = remarks(&drawn, gathered);
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \

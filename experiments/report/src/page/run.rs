@@ -23,6 +23,7 @@ pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
     let problem = problem(&files, &run)?;
     let mut figures = Figures::create(dir)?;
     let html = render(&files, (&run, &problem), &mut figures)?;
+    figures.write_list()?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())
         .with_context(|| format!("writing {}", path.display()))?;

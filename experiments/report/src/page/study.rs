@@ -26,6 +26,7 @@ pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
         .with_context(|| format!("{}: damaged or of another version", path.display()))?;
     let mut figures = Figures::create(dir)?;
     let html = render(&study, &mut figures)?;
+    figures.write_list()?;
     let path = dir.join("report.html");
     write_atomically(&path, html.as_bytes())
         .with_context(|| format!("writing {}", path.display()))?;
@@ -144,8 +145,8 @@ fn found(id: &str, findings: &Findings, figures: &mut Figures) -> Result<String>
         html += &tabulated(&format!("{id}-table-{}", index + 1), table);
     }
     for (index, plot) in findings.plots.iter().enumerate() {
-        let figure = figure::plot::draw(plot)?;
-        let element = figures.add(&format!("{id}-plot-{}", index + 1), &figure)?;
+        let name = format!("{id}-plot-{}", index + 1);
+        let element = figures.add_chart(&name, |width| figure::plot::draw(plot, width))?;
         let caption = escape(&plot.title);
         html += &format!(
             "<figure class=\"chart single\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \

@@ -56,7 +56,7 @@ fn of_key(
         let axis = number.head.replace('\u{ad}', "");
         let plot = plot((group, key), (number, measure), (title, &axis));
         let name = format!("{}-{}-{}-{what}", problem.name, group.name, key.file_name());
-        let element = figures.add(&name, &plot::draw(&plot)?)?;
+        let element = figures.add_chart(&name, |width| plot::draw(&plot, width))?;
         names.push(name);
         charts += &format!("<div class=\"chart\">{element}</div>\n");
     }

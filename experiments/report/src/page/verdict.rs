@@ -14,8 +14,7 @@ use crate::record::Family;
 const CAPTION: &str = "Mean over seeds ± standard error, in nats; lower is better. Behind a plus, the \
     difference to the lowest ± the standard error of that difference, paired by test rows and seeds: \
     what is hard for all flows cancels in it. <em>best</em>: lower than every other flow by more \
-    than two standard errors of the difference. <em>tied</em>: within two standard errors of the lowest. \
-    One seed says nothing about other initial weights.";
+    than two standard errors of the difference. <em>tied</em>: within two standard errors of the lowest.";
 
 /// The table of problems by flows, and a sentence that counts its marks.
 pub(super) fn section(results: &Results) -> String {
@@ -28,8 +27,9 @@ pub(super) fn section(results: &Results) -> String {
     );
     format!(
         "<section id=\"verdict\" aria-labelledby=\"verdict-title\">\n\
-         <h2 id=\"verdict-title\">Verdict</h2>\n<p>{}</p>\n{}{}</section>\n",
+         <h2 id=\"verdict-title\">Verdict</h2>\n<p>{}</p>\n{}{}{}</section>\n",
         count(results),
+        leaders::sentences(results),
         scrolling("verdict-table", CAPTION, &table),
         leaders::section(results)
     )
@@ -122,8 +122,12 @@ fn count(results: &Results) -> String {
         unranked.map(|r| format!(" {}: {UNBOUNDED}.", escape(&r.problem.title))).collect();
     format!(
         "Finite flows lead on {finite} of {total} problem{}, continuous flows on {continuous}; on {both} \
-         both families are tied.{without}{unranked}",
-        if total == 1 { "" } else { "s" }
+         both families are tied.{without}{unranked} Lower is better, in nats; {}",
+        if total == 1 { "" } else { "s" },
+        match results.comparison.seeds.len() {
+            1 => "one seed says nothing about other initial weights.",
+            _ => "± is a standard error.",
+        }
     )
 }
 

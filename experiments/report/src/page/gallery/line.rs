@@ -37,7 +37,9 @@ impl Gallery<'_> {
                 (Err(reason), _) => lost += &missing(&format!("curve of {}", source.title), reason),
             }
         }
-        let element = self.add(format!("{}-density", problem.name), &plot::draw(&plot)?)?;
+        let name = format!("{}-density", problem.name);
+        let element = self.figures.add_chart(&name, |width| plot::draw(&plot, width))?;
+        self.names.push(name);
         Ok(format!(
             "{lost}<figure class=\"chart single\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
              aria-label=\"Density\">{element}</div>\n<figcaption>Density of {}. Points: the share of \

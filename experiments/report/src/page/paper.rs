@@ -1,0 +1,158 @@
+//! The tables of a comparison as files for a paper: CSV, Markdown and LaTeX.
+
+mod sheet;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flows_core::train::write_atomically;
+
+use self::sheet::{Cell, Column, Row, Sheet};
+use super::flow_results::FlowResults;
+use super::gather::{ProblemResults, Results};
+use super::number::{AUDITS, Number, ON_TARGET, RESULTS};
+use super::ranking::Rank;
+use super::value::Value;
+use crate::record::{DISTANCES, ProblemKind};
+
+/// Writes `dir/tables/NAME.csv`, `.md` and `.tex`: `results` with what flows are ranked by on every problem, and
+/// for each problem its numbers, distances and audits.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(super) fn write(dir: &Path, results: &Results) -> Result<()> {
+    let folder = dir.join("tables");
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let of_problems = results.problems.iter().flat_map(|problem| {
+        [numbers(problem), on_target(problem), distances(problem), audits(problem)]
+    });
+    for sheet in [overview(results)].into_iter().chain(of_problems) {
+        if sheet.columns.is_empty() {
+            continue;
+        }
+        let files = [("csv", sheet.csv()?), ("md", sheet.markdown()), ("tex", sheet.latex())];
+        for (ending, text) in files {
+            let path = folder.join(format!("{}.{ending}", sheet.name));
+            write_atomically(&path, text.as_bytes())
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A row for each flow, a column for each problem: what flows are ranked by.
+fn overview(results: &Results) -> Sheet {
+    let columns = results.problems.iter().map(|problem| Column {
+        name: format!("{} ({})", problem.problem.title, problem.measure().name()),
+        unit: "nats",
+    });
+    let flows = results.problems.first().map_or(&[][..], |problem| &problem.flows);
+    let rows = flows.iter().enumerate().map(|(index, flow)| {
+        let cell = |problem: &ProblemResults| {
+            let flow = problem.flows.get(index)?;
+            let value = flow.mean(problem.measure())?;
+            Some(Cell { value, best: leads(problem, index), text: problem.measure().number().text })
+        };
+        named(flow, results.problems.iter().map(cell).collect())
+    });
+    Sheet {
+        name: "results".into(),
+        caption: "Test rows: Kullback-Leibler divergence from the truth (KL) or negative log-likelihood (NLL), \
+                  means over seeds with their standard error; lower is better. Bold: the lowest, and what is \
+                  not above it by more than two standard errors of the paired difference."
+            .into(),
+        columns: columns.collect(),
+        rows: rows.collect(),
+    }
+}
+
+/// Whether a flow is the lowest of a problem, or not clearly above it.
+fn leads(problem: &ProblemResults, flow: usize) -> bool {
+    problem.ranks().get(flow).is_some_and(|rank| *rank != Rank::Unmarked)
+}
+
+fn numbers(problem: &ProblemResults) -> Sheet {
+    let caption = "means over seeds with their standard error; of errors the largest. Bold: the lowest by what \
+                   flows are ranked by, and what is not above it by more than two standard errors of the paired \
+                   difference.";
+    of_numbers(problem, ("", caption), &RESULTS)
+}
+
+fn on_target(problem: &ProblemResults) -> Sheet {
+    let numbers: &[&Number] =
+        if problem.problem.kind == ProblemKind::Target { &ON_TARGET } else { &[] };
+    of_numbers(problem, ("-target", "against the exact target, means over seeds."), numbers)
+}
+
+fn audits(problem: &ProblemResults) -> Sheet {
+    of_numbers(problem, ("-audits", "audits in both precisions, the worst over seeds."), &AUDITS)
+}
+
+/// The numbers that any flow of a problem has.
+fn of_numbers(
+    problem: &ProblemResults,
+    (suffix, caption): (&str, &str),
+    numbers: &[&Number],
+) -> Sheet {
+    let measured =
+        |number: &&&Number| problem.flows.iter().any(|flow| flow.over_seeds(number).is_some());
+    let numbers: Vec<&&Number> = numbers.iter().filter(measured).collect();
+    let column = |number: &&&Number| {
+        let head = number.head.replace('\u{ad}', "");
+        Column { name: head, unit: "" }
+    };
+    let ranked_by = problem.measure().number();
+    let rows = problem.flows.iter().enumerate().map(|(index, flow)| {
+        let cell = |number: &&&Number| {
+            let best = std::ptr::eq(**number, ranked_by) && leads(problem, index);
+            Some(Cell { value: flow.over_seeds(number)?, best, text: number.text })
+        };
+        named(flow, numbers.iter().map(cell).collect())
+    });
+    Sheet {
+        name: format!("{}{suffix}", problem.problem.name),
+        caption: format!("{}: {caption}", problem.problem.title),
+        columns: numbers.iter().map(column).collect(),
+        rows: rows.collect(),
+    }
+}
+
+/// Distances between draws and test rows; bold is what is within its band.
+fn distances(problem: &ProblemResults) -> Sheet {
+    let over = |flow: &FlowResults, name: &str, field: fn(&crate::record::Distance) -> f64| {
+        let found = flow.finished().filter_map(|run| run.distances.get(name));
+        let values: Vec<Value> =
+            found.filter_map(|distance| Value::new(Some(field(distance)), Some(0.0))).collect();
+        Value::over_seeds(&values)
+    };
+    let measured = |column: &&(&str, &str, &str)| {
+        problem.flows.iter().any(|flow| over(flow, column.0, |d| d.value).is_some())
+    };
+    let chosen: Vec<_> = DISTANCES.iter().filter(measured).collect();
+    let rows = problem.flows.iter().map(|flow| {
+        let cell = |column: &&(&str, &str, &str)| {
+            let value = over(flow, column.0, |d| d.value)?;
+            let end = over(flow, column.0, |d| d.null_95)?;
+            Some(Cell { value, best: value.value <= end.value, text: super::format::number })
+        };
+        named(flow, chosen.iter().map(cell).collect())
+    });
+    Sheet {
+        name: format!("{}-distances", problem.problem.name),
+        caption: format!(
+            "{}: distances between draws and test rows, in standard deviations of both together, means over \
+             seeds. Bold: not above what 95 of 100 pairs of samples of one distribution have.",
+            problem.problem.title
+        ),
+        columns: chosen
+            .iter()
+            .map(|column| Column { name: column.1.replace('\u{ad}', ""), unit: "" })
+            .collect(),
+        rows: rows.collect(),
+    }
+}
+
+fn named(flow: &FlowResults, cells: Vec<Option<Cell>>) -> Row {
+    let family = flow.flow.family.to_string();
+    Row { name: flow.flow.title.clone(), family, cells }
+}
