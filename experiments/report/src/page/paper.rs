@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flows_core::train::write_atomically;
 
-use self::sheet::{Cell, Column, Row, Sheet};
+use self::sheet::{Cell, Row, Sheet};
 use super::flow_results::FlowResults;
 use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, Number, ON_TARGET, RESULTS};
@@ -42,10 +42,9 @@ pub(super) fn write(dir: &Path, results: &Results) -> Result<()> {
 
 /// A row for each flow, a column for each problem: what flows are ranked by.
 fn overview(results: &Results) -> Sheet {
-    let columns = results.problems.iter().map(|problem| Column {
-        name: format!("{} ({})", problem.problem.title, problem.measure().name()),
-        unit: "nats",
-    });
+    let head = |problem: &ProblemResults| {
+        format!("{}, {}", problem.problem.title, problem.measure().name())
+    };
     let flows = results.problems.first().map_or(&[][..], |problem| &problem.flows);
     let rows = flows.iter().enumerate().map(|(index, flow)| {
         let cell = |problem: &ProblemResults| {
@@ -57,11 +56,11 @@ fn overview(results: &Results) -> Sheet {
     });
     Sheet {
         name: "results".into(),
-        caption: "Test rows: Kullback-Leibler divergence from the truth (KL) or negative log-likelihood (NLL), \
+        caption: "Test rows: Kullback-Leibler divergence from the truth (KL) or negative log-likelihood (NLL), in nats, \
                   means over seeds with their standard error; lower is better. Bold: the lowest, and what is \
                   not above it by more than two standard errors of the paired difference."
             .into(),
-        columns: columns.collect(),
+        columns: results.problems.iter().map(head).collect(),
         rows: rows.collect(),
     }
 }
@@ -97,10 +96,7 @@ fn of_numbers(
     let measured =
         |number: &&&Number| problem.flows.iter().any(|flow| flow.over_seeds(number).is_some());
     let numbers: Vec<&&Number> = numbers.iter().filter(measured).collect();
-    let column = |number: &&&Number| {
-        let head = number.head.replace('\u{ad}', "");
-        Column { name: head, unit: "" }
-    };
+    let head = |number: &&&Number| number.head.replace('\u{ad}', "");
     let ranked_by = problem.measure().number();
     let rows = problem.flows.iter().enumerate().map(|(index, flow)| {
         let cell = |number: &&&Number| {
@@ -112,7 +108,7 @@ fn of_numbers(
     Sheet {
         name: format!("{}{suffix}", problem.problem.name),
         caption: format!("{}: {caption}", problem.problem.title),
-        columns: numbers.iter().map(column).collect(),
+        columns: numbers.iter().map(head).collect(),
         rows: rows.collect(),
     }
 }
@@ -144,10 +140,7 @@ fn distances(problem: &ProblemResults) -> Sheet {
              seeds. Bold: not above what 95 of 100 pairs of samples of one distribution have.",
             problem.problem.title
         ),
-        columns: chosen
-            .iter()
-            .map(|column| Column { name: column.1.replace('\u{ad}', ""), unit: "" })
-            .collect(),
+        columns: chosen.iter().map(|column| column.1.replace('\u{ad}', "")).collect(),
         rows: rows.collect(),
     }
 }

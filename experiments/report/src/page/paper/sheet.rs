@@ -13,16 +13,9 @@ pub(super) struct Sheet {
     /// Name of its files.
     pub(super) name: String,
     pub(super) caption: String,
-    pub(super) columns: Vec<Column>,
+    /// Heads of the columns of numbers.
+    pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Row>,
-}
-
-/// The head of a column.
-#[derive(Debug)]
-pub(super) struct Column {
-    pub(super) name: String,
-    /// Empty where the name has it, or there is none.
-    pub(super) unit: &'static str,
 }
 
 #[derive(Debug)]
@@ -39,16 +32,6 @@ pub(super) struct Cell {
     pub(super) best: bool,
     /// The value as text, where it has no error.
     pub(super) text: fn(f64) -> String,
-}
-
-impl Column {
-    fn head(&self) -> String {
-        if self.unit.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}, {}", self.name, self.unit)
-        }
-    }
 }
 
 impl Cell {
@@ -68,7 +51,7 @@ impl Sheet {
         let heads = self
             .columns
             .iter()
-            .flat_map(|column| [column.head(), format!("{}, standard error", column.head())]);
+            .flat_map(|column| [column.clone(), format!("{column}, standard error")]);
         writer.write_record(["flow", "family"].map(String::from).into_iter().chain(heads))?;
         for Row { name, family, cells } in &self.rows {
             let numbers = cells.iter().flat_map(|cell| {
@@ -87,7 +70,7 @@ impl Sheet {
     pub(super) fn markdown(&self) -> String {
         let escaped = |text: &str| text.replace('|', "\\|");
         let heads: String =
-            self.columns.iter().map(|column| format!(" {} |", escaped(&column.head()))).collect();
+            self.columns.iter().map(|column| format!(" {} |", escaped(column))).collect();
         let rule = "---:|".repeat(self.columns.len());
         let mut text = format!("{}\n\n| Flow | Family |{heads}\n|---|---|{rule}\n", self.caption);
         for Row { name, family, cells } in &self.rows {
@@ -108,11 +91,8 @@ impl Sheet {
     /// A `table` for booktabs and siunitx, whose preamble its first lines name.
     pub(super) fn latex(&self) -> String {
         let aligned: String = (0..self.columns.len()).map(|index| self.alignment(index)).collect();
-        let heads: String = self
-            .columns
-            .iter()
-            .map(|column| format!(" & {{{}}}", latex_words(&column.head())))
-            .collect();
+        let heads: String =
+            self.columns.iter().map(|column| format!(" & {{{}}}", latex_words(column))).collect();
         let mut text = format!(
             "% \\usepackage{{booktabs, siunitx, etoolbox}}\n\
              % \\sisetup{{separate-uncertainty, detect-weight, mode = text}} \\robustify\\bfseries\n\
@@ -220,10 +200,7 @@ mod tests {
         Sheet {
             name: "results".into(),
             caption: "5 % of all".into(),
-            columns: vec![
-                Column { name: "a_b".into(), unit: "nats" },
-                Column { name: "Error".into(), unit: "" },
-            ],
+            columns: vec!["a_b, nats".into(), "Error".into()],
             rows: vec![
                 row(
                     "Real NVP",
