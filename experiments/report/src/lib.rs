@@ -25,6 +25,17 @@ use anyhow::Result;
 pub use estimate::Estimate;
 pub use study::Study;
 
+/// Compares the comparison in `dir` with the one in `earlier` and writes `dir/baseline.csv`, which the
+/// page of `dir` shows. Better and worse is what differs by more than `tolerance` standard errors.
+///
+/// # Errors
+/// When `comparison.json` of either cannot be read, or the file cannot be written.
+pub fn against(dir: &Path, earlier: &Path, tolerance: f64) -> Result<Vec<record::Change>> {
+    let changes = page::baseline::changes(dir, earlier, tolerance)?;
+    record::write_csv(&dir.join("baseline.csv"), &changes)?;
+    Ok(changes)
+}
+
 /// Writes the page `dir/report.html` of the comparison, study or single run in `dir`, its figures to
 /// `dir/figures`, and for a comparison the differences between flows to `dir/pairs.csv`; returns the
 /// page's path.

@@ -1,5 +1,6 @@
 //! HTML pages: what every page has around its contents.
 
+pub(crate) mod baseline;
 mod calibration;
 pub(crate) mod comparison;
 mod cost;

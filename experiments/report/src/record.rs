@@ -3,6 +3,7 @@
 
 mod array;
 mod audit;
+mod change;
 mod distance;
 mod folder;
 mod matching;
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
 pub use audit::Audit;
+pub use change::{Change, Quantity, Verdict};
 pub use distance::{DISTANCES, Distance};
+pub(crate) use folder::write_csv;
 pub use folder::{Folder, RunKey};
 pub use matching::Matching;
 pub use metrics::MetricsRow;

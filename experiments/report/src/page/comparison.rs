@@ -7,9 +7,9 @@ use flows_core::train::write_atomically;
 
 use super::figures::Figures;
 use super::gather::{ProblemResults, Results, gather};
-use super::{guide, page, paper, problem, table, verdict};
+use super::{baseline, guide, page, paper, problem, table, verdict};
 use crate::figure::escape;
-use crate::record::Folder;
+use crate::record::{Folder, write_csv};
 
 /// Writes the page of the comparison in `dir` and its figures.
 ///
@@ -30,17 +30,10 @@ pub(crate) fn write(dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes the differences between flows whose test rows can be paired.
+/// Writes the differences between flows whose test rows can be paired, if there are any.
 fn write_pairs(dir: &Path, results: &Results) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut rows = results.problems.iter().flat_map(ProblemResults::pairs).peekable();
-    if rows.peek().is_none() {
-        return Ok(());
-    }
-    rows.try_for_each(|row| writer.serialize(row))?;
-    let path = dir.join("pairs.csv");
-    let bytes = writer.into_inner().context("writing CSV")?;
-    write_atomically(&path, &bytes).with_context(|| format!("writing {}", path.display()))
+    let rows: Vec<_> = results.problems.iter().flat_map(ProblemResults::pairs).collect();
+    if rows.is_empty() { Ok(()) } else { write_csv(&dir.join("pairs.csv"), &rows) }
 }
 
 fn render(folder: &Folder, results: &Results, figures: &mut Figures) -> Result<String> {
@@ -50,10 +43,14 @@ fn render(folder: &Folder, results: &Results, figures: &mut Figures) -> Result<S
         sections += &section.with_context(|| format!("problem {}", results.problem.name))?;
     }
     let title = title(results);
-    let header = about(results) + &introduction(results) + &notes(results);
+    let changes = folder.changes();
+    let unread = changes.as_ref().err().map(|error| format!("{error:#}"));
+    let since = baseline::section::section(&changes.ok().flatten().unwrap_or_default());
+    let notes = notes(results.notes.iter().chain(&unread));
+    let header = about(results) + &introduction(results) + &notes;
     let main = format!(
-        "{}<main>\n{sections}{}{}{}{}</main>\n",
-        contents(results),
+        "{}<main>\n{sections}{since}{}{}{}{}</main>\n",
+        contents(results, !since.is_empty()),
         runs(results),
         flows(results),
         guide::section(results),
@@ -121,24 +118,26 @@ fn flows(results: &Results) -> String {
     )
 }
 
-fn notes(results: &Results) -> String {
+fn notes<'a>(notes: impl Iterator<Item = &'a String>) -> String {
     let note = |note: &String| format!("<p class=\"missing\">{}.</p>\n", escape(note));
-    results.notes.iter().map(note).collect()
+    notes.map(note).collect()
 }
 
-fn contents(results: &Results) -> String {
+fn contents(results: &Results, since: bool) -> String {
     let problems = results.problems.iter().map(|results| {
         let problem = &results.problem;
         (format!("problem-{}", problem.name), escape(&problem.title))
     });
     let before = [("verdict".to_owned(), "Verdict".to_owned())];
+    let since = since.then_some(("baseline", "Against the earlier comparison"));
     let after = [
         ("runs", "All runs"),
         ("flows", "Flows"),
         ("reading", "How to read this"),
         ("reproduce", "Reproduce"),
     ]
-    .map(|(id, title)| (id.to_owned(), title.to_owned()));
+    .into_iter();
+    let after = since.into_iter().chain(after).map(|(id, title)| (id.to_owned(), title.to_owned()));
     let links: String = before
         .into_iter()
         .chain(problems)

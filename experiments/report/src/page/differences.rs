@@ -1,6 +1,7 @@
 //! Differences between the flows of a problem, paired by rows and seeds where the files allow it.
 
 use super::flow_results::FlowResults;
+use super::value::Value;
 use crate::paired::{Paired, Scores};
 use crate::record::{Folder, Problem, ProblemKind, RunKey};
 
@@ -56,6 +57,18 @@ impl Differences {
     }
 }
 
+/// The paired difference; where rows cannot be paired, that of independent means.
+pub(super) fn difference(
+    paired: Option<Paired>,
+    mean: Option<Value>,
+    against: Option<Value>,
+) -> Option<Value> {
+    match paired {
+        Some(pair) => Some(Value { value: pair.difference, error: pair.standard_error }),
+        None => Some(mean?.less(&against?)),
+    }
+}
+
 /// Two flows that both finished and still have nothing in common.
 fn apart(flows: &[FlowResults], pair: [usize; 2]) -> Option<String> {
     let [first, second] = pair.map(|index| flows.get(index));
@@ -66,7 +79,7 @@ fn apart(flows: &[FlowResults], pair: [usize; 2]) -> Option<String> {
 }
 
 /// What the finished runs of a flow left, as far as it can be read.
-fn scores(
+pub(super) fn scores(
     folder: &Folder,
     problem: &Problem,
     flow: &FlowResults,

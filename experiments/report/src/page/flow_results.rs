@@ -8,7 +8,7 @@ use crate::figure::Look;
 use crate::record::{Flow, RunSummary, Status};
 
 /// The runs of one flow on one problem.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FlowResults {
     pub(super) flow: Flow,
     pub(super) look: Look,
@@ -16,7 +16,7 @@ pub(super) struct FlowResults {
 }
 
 /// One run, or why nothing is known of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) summary: Result<RunSummary, String>,
@@ -32,6 +32,18 @@ pub(super) enum Measure {
 }
 
 impl Measure {
+    /// The divergence where every one of these finished runs has one, else the negative
+    /// log-likelihood.
+    pub(super) fn of<'a>(finished: impl Iterator<Item = &'a RunSummary>) -> Self {
+        let mut finished = finished.peekable();
+        let known = finished.peek().is_some();
+        if known && finished.all(|run| run.kl_nats.is_some()) {
+            Self::Divergence
+        } else {
+            Self::NegativeLogLikelihood
+        }
+    }
+
     /// Its usual abbreviation.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -54,6 +66,12 @@ impl FlowResults {
     pub(super) fn finished(&self) -> impl Iterator<Item = &RunSummary> {
         let summaries = self.runs.iter().filter_map(|run| run.summary.as_ref().ok());
         summaries.filter(|summary| summary.status == Status::Finished)
+    }
+
+    /// The same with some of its seeds only.
+    pub(super) fn with_seeds(&self, wanted: impl Fn(u64) -> bool) -> Self {
+        let runs = self.runs.iter().filter(|run| wanted(run.seed)).cloned().collect();
+        Self { flow: self.flow.clone(), look: self.look.clone(), runs }
     }
 
     /// A number over finished runs.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::differences::Differences;
+use super::differences::{Differences, difference};
 use super::flow_results::{FlowResults, Measure, Run};
 use super::value::Value;
 use crate::figure::Look;
@@ -28,23 +28,14 @@ pub(super) struct ProblemResults {
 impl ProblemResults {
     /// The divergence where every finished run has one, else the negative log-likelihood.
     pub(super) fn measure(&self) -> Measure {
-        let mut finished = self.flows.iter().flat_map(FlowResults::finished).peekable();
-        let known = finished.peek().is_some();
-        if known && finished.all(|run| run.kl_nats.is_some()) {
-            Measure::Divergence
-        } else {
-            Measure::NegativeLogLikelihood
-        }
+        Measure::of(self.flows.iter().flat_map(FlowResults::finished))
     }
 
     /// What the flow at `flow` loses against the one at `against` in what they are ranked by; where
     /// rows cannot be paired, with the error of independent estimates.
     pub(super) fn difference(&self, flow: usize, against: usize) -> Option<Value> {
-        if let Some(pair) = self.differences.paired(flow, against) {
-            return Some(Value { value: pair.difference, error: pair.standard_error });
-        }
         let mean = |index: usize| self.flows.get(index)?.mean(self.measure());
-        Some(mean(flow)?.less(&mean(against)?))
+        difference(self.differences.paired(flow, against), mean(flow), mean(against))
     }
 
     /// The rows of `pairs.csv`.

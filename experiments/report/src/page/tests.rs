@@ -1,5 +1,6 @@
 //! The report of a made-up comparison, checked against the files it was written from.
 
+mod baseline;
 mod doubts;
 mod grids;
 mod kinds;

@@ -42,6 +42,13 @@ impl Value {
         Self { value: self.value - other.value, error }
     }
 
+    /// A difference over its standard error; infinite where it is exact and not zero, unknown where
+    /// its error is.
+    pub(super) fn in_errors(&self) -> Option<f64> {
+        let error = self.error?;
+        Some(if self.value == 0.0 { 0.0 } else { self.value / error })
+    }
+
     /// Whether a difference is above zero by more than two standard errors; unknown where its error
     /// is.
     pub(super) fn clearly_positive(&self) -> Option<bool> {
@@ -90,6 +97,11 @@ mod tests {
         assert_eq!([above(2.01), above(1.99)], [Some(true), Some(false)]);
         let unknown = Value { value: 9.0, error: None };
         assert_eq!(unknown.less(&estimate(1.0, 0.3)).clearly_positive(), None);
+        assert_eq!(unknown.in_errors(), None);
+        assert_eq!(estimate(-3.0, 1.5).in_errors(), Some(-2.0));
+        // What repeats exactly has neither a difference nor an error.
+        assert_eq!(estimate(0.0, 0.0).in_errors(), Some(0.0));
+        assert_eq!(estimate(1e-9, 0.0).in_errors(), Some(f64::INFINITY));
         // The error of a mean is not known where that of a seed is not, however many there are.
         let seeds = [unknown, estimate(1.0, 0.1), estimate(2.0, 0.1)];
         assert_eq!(Value::over_seeds(&seeds), Some(Value { value: 4.0, error: None }));

@@ -5,9 +5,11 @@ use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use flows_core::train::write_atomically;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Comparison, Matrix, MetricsRow, RunSummary, array, read_summaries};
+use super::{Change, Comparison, Matrix, MetricsRow, Problem, RunSummary, array, read_summaries};
 
 /// The folder of one comparison. Errors name files relative to it.
 #[derive(Clone, Debug)]
@@ -41,6 +43,32 @@ impl Folder {
         let path = Path::new("summary.csv");
         read_summaries(self.0.open(path)?)
             .with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Reads `baseline.csv`; none where the comparison was compared with no earlier one.
+    ///
+    /// # Errors
+    /// When the file is malformed.
+    pub fn changes(&self) -> Result<Option<Vec<Change>>> {
+        let path = Path::new("baseline.csv");
+        if !self.0.root.join(path).exists() {
+            return Ok(None);
+        }
+        self.0.csv(path).map(Some)
+    }
+
+    /// Whether two comparisons were evaluated on the same test rows of a problem, as far as their files
+    /// tell: as many rows of the same columns, and those that are kept, the first few thousand, equal
+    /// byte for byte.
+    #[must_use]
+    pub fn has_same_test_rows(&self, problem: &Problem, other: &Self, theirs: &Problem) -> bool {
+        let shape = |p: &Problem| (p.dim, p.test_rows, p.columns.clone(), p.context.clone());
+        let kept = |folder: &Self, problem: &Problem| {
+            let path = Path::new("problems").join(&problem.name).join("samples.npy");
+            std::fs::read(folder.0.root.join(path)).ok()
+        };
+        shape(problem) == shape(theirs)
+            && kept(self, problem).is_some_and(|rows| kept(other, theirs) == Some(rows))
     }
 
     /// Reads the true log-density of a two-dimensional toy on its window, lowest row first.
@@ -116,6 +144,17 @@ impl Folder {
         array::vector(self.0.open(&path)?)
             .with_context(|| format!("cannot read {}", path.display()))
     }
+}
+
+/// Writes rows as a table with the names of their fields as heads; nothing but heads needs a row.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_csv<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    rows.iter().try_for_each(|row| writer.serialize(row))?;
+    let bytes = writer.into_inner().context("writing CSV")?;
+    write_atomically(path, &bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 impl Files {
