@@ -21,7 +21,7 @@ pub(super) fn changes(new: &Side<'_>, old: &Side<'_>, blank: &Change) -> Vec<Cha
 
 /// Steps over seconds of training: read once, so that only the spread over seeds tells its error.
 fn steps(run: &RunSummary) -> Option<Value> {
-    Value::new(Some(run.steps? as f64 / run.train_seconds?), Some(0.0))
+    Value::new(Some(run.steps? as f64 / run.train_seconds?), None)
 }
 
 fn change(new: &Side<'_>, old: &Side<'_>, blank: &Change, rate: Rate) -> Option<Change> {
@@ -56,18 +56,16 @@ fn change(new: &Side<'_>, old: &Side<'_>, blank: &Change, rate: Rate) -> Option<
 /// ln(new / old) of positive rates, one pair for each seed.
 ///
 /// Its error is that of a mean over seeds; of one seed, the root of the sum of the squares of both
-/// relative errors. It is not known where one rate of one seed has no error.
+/// relative errors. Where a rate has no error of its own, the spread over seeds is all that is known.
 fn log_ratio(pairs: &[[Value; 2]]) -> Option<Value> {
+    let known = pairs.iter().flatten().all(|rate| rate.error.is_some());
     let log = |rate: &Value| {
-        let error = rate.error.map(|error| error / rate.value);
-        Value { value: rate.value.ln(), error }
+        let error = rate.error.filter(|_| known).map_or(0.0, |error| error / rate.value);
+        Value { value: rate.value.ln(), error: Some(error) }
     };
     let seeds: Vec<Value> = pairs.iter().map(|[new, old]| log(new).less(&log(old))).collect();
-    let exact = |value: &Value| value.error == Some(0.0);
     let mean = Value::over_seeds(&seeds)?;
-    // One reading of a clock has an error that is not known.
-    let error = mean.error.filter(|_| seeds.len() > 1 || !exact(&mean));
-    Some(Value { error, ..mean })
+    Some(Value { error: mean.error.filter(|_| known || seeds.len() > 1), ..mean })
 }
 
 /// Why a ratio of speeds is not judged.
@@ -114,16 +112,19 @@ mod tests {
 
     #[test]
     fn one_reading_of_a_clock_has_no_known_error() {
-        let found = log_ratio(&[[rate(3.0, 0.0), rate(3.0, 0.0)]]).unwrap();
+        let read = |value| Value { value, error: None };
+        let found = log_ratio(&[[read(3.0), rate(3.0, 1.0)]]).unwrap();
         assert_eq!(found, Value { value: 0.0, error: None });
-        let unknown = Value { value: 3.0, error: None };
-        assert_eq!(log_ratio(&[[unknown, rate(3.0, 1.0)]]).unwrap().error, None);
+        // ln(1) and ln(e^2): the spread of two is 1.
+        let pairs = [[read(3.0), read(3.0)], [read(2f64.exp()), read(1.0)]];
+        let error = log_ratio(&pairs).unwrap().error.unwrap();
+        assert!((error - 1.0).abs() < 1e-12, "{error}");
     }
 
     #[test]
     fn steps_a_second_are_steps_over_seconds_of_training() {
         let run = RunSummary { steps: Some(500), train_seconds: Some(4.0), ..Default::default() };
-        assert_eq!(steps(&run), Some(rate(125.0, 0.0)));
+        assert_eq!(steps(&run), Some(Value { value: 125.0, error: None }));
         assert_eq!(steps(&RunSummary { train_seconds: Some(0.0), ..run }), None);
     }
 }

@@ -6,17 +6,23 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::{change_comparison, change_runs, fixture};
-use crate::record::{Change, Quantity, Status, Verdict};
+use crate::record::{Change, Folder, Quantity, RunKey, RunSummary, Status, Verdict};
 
 /// The fixture against itself as `change` makes it, and the page.
 fn against(change: impl FnOnce(&Path)) -> (Vec<Change>, String) {
+    compare(|_| (), change)
+}
+
+/// The same with both sides as `prepare` makes them.
+fn compare(prepare: impl Fn(&Path), change: impl FnOnce(&Path)) -> (Vec<Change>, String) {
     let [new, old] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
     for dir in [&new, &old] {
         fixture::write(dir.path(), 3);
+        prepare(dir.path());
     }
     change(new.path());
     let changes = crate::against(new.path(), old.path(), 3.0).unwrap();
-    assert_eq!(crate::record::Folder::new(new.path()).changes().unwrap().unwrap(), changes);
+    assert_eq!(Folder::new(new.path()).changes().unwrap().unwrap(), changes);
     let html = fs::read_to_string(crate::write(new.path()).unwrap()).unwrap();
     (changes, html)
 }
@@ -85,11 +91,7 @@ fn a_run_that_no_longer_finishes_is_worse_and_what_is_missing_is_named() {
 
 #[test]
 fn speed_is_judged_on_the_same_host_and_from_three_seeds_on() {
-    let slower = |dir: &Path| {
-        change_runs(dir, "ring", |run| {
-            run.sample_rows_per_second = run.sample_rows_per_second.map(|rate| rate / 2.0);
-        });
-    };
+    let slower = |dir: &Path| change_runs(dir, "ring", halve);
     let rate = |changes: &[Change]| {
         let found = find(changes, ["ring", "nsf"], Quantity::SampleRowsPerSecond);
         assert!((found.change.unwrap() - 0.5).abs() < 1e-12, "{found:?}");
@@ -106,4 +108,25 @@ fn speed_is_judged_on_the_same_host_and_from_three_seeds_on() {
         .0,
     );
     assert!(note.contains("another host"));
+    let slower = |dir: &Path| {
+        slower(dir);
+        third_seed(dir);
+    };
+    let (verdict, note) = rate(&compare(third_seed, slower).0);
+    assert_eq!((verdict, &note[..]), (Verdict::Worse, ""));
+}
+
+fn halve(run: &mut RunSummary) {
+    run.sample_rows_per_second = run.sample_rows_per_second.map(|rate| rate / 2.0);
+}
+
+/// Adds a third seed to the spline flow on the ring, alike to the second.
+fn third_seed(dir: &Path) {
+    change_comparison(dir, |comparison| comparison.seeds = vec![1, 2, 3]);
+    let key = RunKey { problem: "ring", flow: "nsf", seed: 2 };
+    let mut run = Folder::new(dir).run(key).unwrap();
+    run.seed = 3;
+    let folder = dir.join("runs/ring/nsf/seed-3");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("summary.json"), serde_json::to_string(&run).unwrap()).unwrap();
 }
