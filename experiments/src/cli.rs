@@ -116,6 +116,20 @@ pub struct Compare {
     /// began as
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Folder of an earlier comparison to compare with: exit code 3 where something is worse
+    #[arg(long, value_name = "DIR")]
+    pub baseline: Option<PathBuf>,
+    /// Standard errors beyond which something is worse than in --baseline
+    #[arg(
+        long, value_name = "K", requires = "baseline", default_value_t = 3.0, value_parser = above_zero
+    )]
+    pub tolerance: f64,
+}
+
+/// A finite number above zero.
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
 }
 
 /// Arguments of `run`.

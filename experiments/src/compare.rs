@@ -1,5 +1,6 @@
 //! `compare`: finite and continuous flows on the same problems, seeds and time.
 
+pub mod baseline;
 mod describe;
 mod flows;
 mod plan;
@@ -22,6 +23,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::problem::Problem;
 use crate::run::{RunFolder, write_json};
 use crate::say;
+use baseline::Baseline;
 use describe::describe;
 use flows::FlowChoice;
 use plan::Plan;
@@ -33,19 +35,22 @@ use plan_file::PlanFile;
 /// # Errors
 /// As [`run`].
 pub fn from_arguments(arguments: &Compare) -> Result<()> {
+    let baseline = Baseline::of_arguments(arguments)?;
     let (file, budget) = plan::of_arguments(arguments)?;
-    run(&file, (budget, arguments.out.as_deref(), arguments.resume), None)
+    run(&file, (budget, arguments.out.as_deref(), arguments.resume), None, baseline)
 }
 
-/// Trains everything, writes the result files and the report, which says what it is about.
+/// Trains everything, writes the result files and the report, which says what it is about and how it
+/// differs from an earlier comparison.
 ///
 /// # Errors
-/// Wrong usage, or a file that cannot be written; [`Interrupted`] by a signal. A run that fails is a
-/// row of the report.
+/// Wrong usage, or a file that cannot be written; [`Interrupted`] by a signal;
+/// [`Worse`](baseline::Worse) than the earlier comparison. A run that fails is a row of the report.
 pub fn run(
     file: &PlanFile,
     (budget, out, resume): (&'static str, Option<&Path>, bool),
     about: Option<About>,
+    baseline: Option<Baseline<'_>>,
 ) -> Result<()> {
     let clock = Instant::now();
     let plan = Plan::new(file, budget, (out, resume))?;
@@ -60,6 +65,8 @@ pub fn run(
         comparison.about = comparison.about.or(before.about);
     }
     write_json(&record, &comparison)?;
+    // What an earlier call found would be that of other runs.
+    RunFolder::new(&plan.out).remove("baseline.csv")?;
     let mut summaries = Vec::new();
     for (p, problem) in plan.problems.iter().enumerate() {
         write_problem(&plan.out, problem)?;
@@ -74,12 +81,18 @@ pub fn run(
     }
     comparison.wall_seconds = clock.elapsed().as_secs_f64();
     write_json(&record, &comparison)?;
+    let changes = match baseline {
+        Some(baseline) => baseline.changes(&plan.out)?,
+        None => Vec::new(),
+    };
     let path = flows_report::write(&plan.out)?;
-    print(&summaries, &path)?;
+    print(&summaries)?;
+    baseline::print(&changes)?;
+    say(&path.display().to_string())?;
     if summaries.iter().all(|summary| summary.status != Status::Finished) {
         bail!("no run finished; {} says why", path.display());
     }
-    Ok(())
+    Ok(baseline.map_or(Ok(()), |baseline| baseline.judge(&changes))?)
 }
 
 /// Writes the true density and held-out rows for the figures.
@@ -162,7 +175,7 @@ fn to_be_resumed(out: &Path) -> Interrupted {
     ))
 }
 
-fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {
+fn print(summaries: &[RunSummary]) -> Result<()> {
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
     };
@@ -189,5 +202,5 @@ fn print(summaries: &[RunSummary], report: &Path) -> Result<()> {
     if summaries.iter().any(in_doubt) {
         say("* read its warnings in the report before its numbers")?;
     }
-    say(&report.display().to_string())
+    Ok(())
 }

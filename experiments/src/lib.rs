@@ -34,6 +34,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
+use crate::compare::baseline::Worse;
 
 /// Rows that go through a flow at a time.
 const CHUNK: usize = 4_096;
@@ -51,7 +52,7 @@ impl std::fmt::Display for Usage {
 impl std::error::Error for Usage {}
 
 /// Runs the command line; the exit code is 0 for done, 1 for work that failed, 2 for wrong usage or
-/// config.
+/// config, 3 for a comparison in which something is worse than in an earlier one.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -63,6 +64,9 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             if error.is::<interrupt::Interrupted>() {
                 return ExitCode::from(interrupt::EXIT_CODE);
+            }
+            if error.is::<Worse>() {
+                return ExitCode::from(Worse::EXIT_CODE);
             }
             let usage = error.chain().any(|cause| cause.is::<Usage>());
             if usage { ExitCode::from(2) } else { ExitCode::FAILURE }

@@ -104,6 +104,6 @@ impl SideBySide {
         let [title, review, method] =
             [experiment.title, self.review, self.method].map(str::to_owned);
         let place = (budget, Some(out.as_path()), arguments.resume);
-        compare::run(&plan, place, Some(About { title, review, method }))
+        compare::run(&plan, place, Some(About { title, review, method }), None)
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod audit;
+mod baseline;
 mod browser;
 mod compare;
 mod conditional;
@@ -189,6 +190,7 @@ fn an_unknown_command_or_flag_or_a_missing_one_is_wrong_usage() {
         "compare --match work",
         "compare --match work --work 10 --steps 1",
         "compare --match height",
+        "compare --tolerance 2",
         "compare --resume",
         "compare --dequantise integers",
         "verify --slow",

@@ -47,8 +47,7 @@ pub(in crate::page) fn section(changes: &[Change]) -> String {
 fn count(changes: &[Change]) -> String {
     let of = |verdict| changes.iter().filter(|change| change.verdict == verdict).count();
     format!(
-        "Of {} numbers {} are worse, {} better, {} the same, {} not judged.",
-        changes.len(),
+        "Worse: {}; better: {}; the same: {}; not judged: {}.",
         of(Verdict::Worse),
         of(Verdict::Better),
         of(Verdict::Same),
