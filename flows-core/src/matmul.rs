@@ -1,6 +1,10 @@
 //! Matrix products over slices; all raw pointers to the product kernel are here.
 
+mod count;
+
 use std::ops::Range;
+
+pub use count::multiplications;
 
 use crate::Real;
 
@@ -94,6 +98,7 @@ pub fn product_within<E: Real>(
     assert!(b.columns <= row_step, "product: the destination is too narrow");
     let reach = a.rows.saturating_sub(1) * row_step + b.columns;
     assert!(a.rows == 0 || out.len() >= reach, "product: the destination is too short");
+    count::note(a.rows, b.columns, a.columns);
     let (alpha, beta) = match into {
         Destination::Replace => (E::zero(), E::one()),
         Destination::Add => (E::one(), E::one()),
