@@ -149,6 +149,9 @@ pub struct Series {
     /// Standard errors of y, one a point, or none at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<f64>,
+    /// Points of a curve fitted to the others, joined by a line; mostly none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fitted: Vec<[f64; 2]>,
 }
 
 /// How a curve is drawn.
@@ -289,7 +292,22 @@ impl Plot {
         if errors.iter().all(|&error| error == 0.0) {
             errors.clear();
         }
-        self.series.push(Series { name: name.into(), stroke, points, errors });
+        let (name, fitted) = (name.into(), Vec::new());
+        self.series.push(Series { name, stroke, points, errors, fitted });
+    }
+
+    /// Adds markers with the curve that was fitted to them, given by points of it.
+    pub fn fitted(
+        &mut self,
+        name: impl Into<String>,
+        points: impl IntoIterator<Item = [f64; 2]>,
+        fitted: impl IntoIterator<Item = [f64; 2]>,
+    ) {
+        self.series(name, Stroke::Markers, points);
+        if let Some(series) = self.series.last_mut() {
+            series.fitted =
+                fitted.into_iter().filter(|p| p.iter().all(|v| v.is_finite())).collect();
+        }
     }
 }
 

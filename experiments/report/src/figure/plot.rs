@@ -41,7 +41,9 @@ pub(crate) fn draw(plot: &Plot, width: Width) -> Result<Figure> {
         let style = text(LETTERS).pos(Pos::new(HPos::Left, VPos::Center));
         for (index, series) in plot.series.iter().enumerate() {
             let row = (ROW * index as u32 + ROW / 2 + 12) as i32;
-            swatch(&key, series.stroke, palette::flow(index), row)?;
+            let joined = series.stroke == Stroke::Markers && !series.fitted.is_empty();
+            let stroke = if joined { Stroke::Measured } else { series.stroke };
+            swatch(&key, stroke, palette::flow(index), row)?;
             let place = (LEFT + SWATCH + 20, row);
             key.draw(&Text::new(series.name.as_str(), place, style.clone()))?;
         }
@@ -109,6 +111,10 @@ fn curve(
     let path: Vec<(f64, f64)> = points.iter().map(|&(_, point)| point).collect();
     let style = colour.stroke_width(5);
     let area = chart.plotting_area();
+    if !series.fitted.is_empty() {
+        let fitted = series.fitted.iter().map(|p| (p[0], p[1]));
+        area.draw(&PathElement::new(fitted.collect::<Vec<_>>(), colour.stroke_width(3)))?;
+    }
     match series.stroke {
         Stroke::Reference => {
             area.draw(&DashedPathElement::new(path, DASH.0, DASH.1, style))?;
@@ -160,5 +166,17 @@ mod tests {
         plot.series("slope", Stroke::Reference, [[1.0, 1.0], [100.0, 1e-4]]);
         let svg = draw(&plot, Width::Page).unwrap_or_else(|e| unreachable!("{e:#}")).document();
         assert!(svg.contains("measured") && svg.contains("slope") && svg.contains("steps"));
+    }
+
+    #[test]
+    fn a_fitted_curve_is_one_line_more() {
+        let lines = |fitted: Vec<[f64; 2]>| {
+            let mut plot = Plot::new("Time", Scale::log("rows"), Scale::log("seconds"));
+            plot.fitted("exponent 1.0", [[1.0, 1.0], [10.0, 11.0]], fitted);
+            let svg = draw(&plot).unwrap_or_else(|e| unreachable!("{e:#}")).document();
+            svg.matches("<polyline").count()
+        };
+        // In the figure and in its key.
+        assert_eq!(lines(vec![[1.0, 1.0], [10.0, 10.0]]), lines(vec![]) + 2);
     }
 }
