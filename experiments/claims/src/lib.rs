@@ -7,6 +7,7 @@
 //! Modules follow the sections of the review; `helper` holds what several checks share.
 
 mod helper;
+pub mod memory;
 mod not_built;
 mod section_2;
 mod section_3_1;
