@@ -75,6 +75,7 @@ pub const ALL: &[Experiment] = &[
     study("adjoint", "Gradients through the solve", &["C33"], &[]),
     study("bridge", "From residual layers to an ODE", &["C31"], &[]),
     study("topology", "What no flow can do", &["C36", "C37"], &[]),
+    study("cost", "What grows how, in both families", &[], &[flows_claims::COST]),
     study("regularisers", "Evaluations over training", &["C35"], &[]),
     study("simulation-free", "Flow matching against maximum likelihood", &["C40"], &[]),
     study("torus", "Densities on a torus", &["C43"], &[]),

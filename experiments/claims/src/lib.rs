@@ -6,6 +6,7 @@
 //!
 //! Modules follow the sections of the review; `helper` holds what several checks share.
 
+mod cost;
 mod helper;
 pub mod memory;
 mod not_built;
@@ -24,6 +25,7 @@ use flows_core::Architecture;
 use flows_report::finding::Findings;
 use flows_report::record::Family;
 
+pub use cost::PART as COST;
 pub use section_3_1::k_parts::PART as K_PARTS;
 pub use section_4::work_precision::PART as WORK_PRECISION;
 

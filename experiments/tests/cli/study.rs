@@ -42,6 +42,44 @@ fn an_experiment_is_a_page_with_the_figures_beside_it() {
 }
 
 #[test]
+fn costs_have_exponents_beside_those_of_the_review() {
+    let place = Place::new();
+    let shown = place.succeeds("run cost --quick --out out");
+    assert_says(&shown, &["cost pass", "exponent of multiplications over features D"]);
+    let study = place.json("out/study.json");
+    let found = &study["sections"][0]["outcome"]["found"];
+    let table = &found["tables"][0];
+    let rows = table["rows"].as_array().unwrap();
+    let heads: Vec<&str> =
+        table["columns"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let cell = |flow: &str, operation: &str, head: &str| {
+        let named = |row: &&Value| row[0]["text"] == flow && row[1]["text"] == operation;
+        let column = heads.iter().position(|h| *h == head).unwrap();
+        rows.iter().find(named).unwrap()[column].clone()
+    };
+    let number = |flow, operation, head| cell(flow, operation, head)["number"].as_f64().unwrap();
+    // Counts, which no clock disturbs.
+    assert_eq!(number("MAF", "draw", "evaluations"), 1.0);
+    assert_eq!(number("Real NVP", "draw", "evaluations"), 0.0);
+    assert_eq!(number("continuous, exact trace", "density", "review: multiplications"), 2.0);
+    let exact = number("continuous, exact trace", "density", "multiplications");
+    assert!((1.9..2.1).contains(&exact), "{exact}");
+    assert_eq!(number("continuous, Hutchinson", "density", "multiplications"), 1.0);
+    assert!(number("MAF", "training step", "bytes") > 1.0);
+    // A clock has an error.
+    let seconds = cell("NSF (coupling)", "training step", "seconds");
+    assert!(seconds["estimate"][1].as_f64().unwrap() > 0.0, "{seconds}");
+    let points = &found["plots"][0]["series"][1];
+    assert!(points["fitted"].as_array().unwrap().len() >= 3, "{points}");
+    let page = place.text("out/report.html");
+    assert_says(
+        &page,
+        &["review: multiplications", "Bytes of a training step", "(review 2)", "rows"],
+    );
+    assert!(place.files("out/figures").contains(&"cost-plot-1.svg".to_owned()));
+}
+
+#[test]
 fn both_families_side_by_side_are_a_comparison_that_says_what_it_is_for() {
     let place = Place::new();
     place.gaussian("g.csv", 300);

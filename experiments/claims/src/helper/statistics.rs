@@ -56,6 +56,33 @@ pub(crate) fn exponent(points: &[[f64; 2]]) -> f64 {
     slope(&points.iter().map(|p| p.map(f64::ln)).collect::<Vec<_>>())
 }
 
+/// y = factor x^exponent, fitted by least squares of logarithms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PowerLaw {
+    pub(crate) factor: f64,
+    pub(crate) exponent: f64,
+    /// From the scatter about the line; not a number for fewer than three points.
+    pub(crate) standard_error: f64,
+}
+
+impl PowerLaw {
+    pub(crate) fn of(points: &[[f64; 2]]) -> Self {
+        let count = points.len() as f64;
+        let exponent = exponent(points);
+        let mean = |axis: usize| points.iter().map(|p| p[axis].ln()).sum::<f64>() / count;
+        let (x, y) = (mean(0), mean(1));
+        let off = |p: &[f64; 2]| p[1].ln() - y - exponent * (p[0].ln() - x);
+        let scatter = points.iter().map(|p| off(p).powi(2)).sum::<f64>() / (count - 2.0);
+        let spread = points.iter().map(|p| (p[0].ln() - x).powi(2)).sum::<f64>();
+        let standard_error = if points.len() < 3 { f64::NAN } else { (scatter / spread).sqrt() };
+        Self { factor: (y - exponent * x).exp(), exponent, standard_error }
+    }
+
+    pub(crate) fn at(&self, x: f64) -> f64 {
+        self.factor * x.powf(self.exponent)
+    }
+}
+
 /// The larger of two, where NaN counts as the largest; [`f64::max`] would lose it.
 pub(crate) fn larger(worst: f64, next: f64) -> f64 {
     if next > worst || next.is_nan() { next } else { worst }
@@ -93,5 +120,16 @@ mod tests {
     fn a_power_law_has_its_exponent() {
         assert!((exponent(&[[1.0, 3.0], [2.0, 12.0], [4.0, 48.0]]) - 2.0).abs() < 1e-12);
         assert_eq!(mean(&[1.0, 3.0]), (2.0, 1.0));
+    }
+
+    #[test]
+    fn a_fitted_power_law_has_the_error_of_its_slope() {
+        let exact = PowerLaw::of(&[[1.0, 3.0], [2.0, 12.0], [4.0, 48.0]]);
+        assert!((exact.at(3.0) - 27.0).abs() < 1e-12 && exact.standard_error < 1e-12);
+        // Logarithms -1, 0, 1 with 1, -2, 1 about the line: sqrt(6 / (3 - 2) / 2).
+        let e = std::f64::consts::E;
+        let off = PowerLaw::of(&[[1.0 / e, e], [1.0, 1.0 / (e * e)], [e, e]]);
+        assert!(off.exponent.abs() < 1e-12 && (off.standard_error - 3.0_f64.sqrt()).abs() < 1e-12);
+        assert!(PowerLaw::of(&[[1.0, 3.0], [2.0, 12.0]]).standard_error.is_nan());
     }
 }

@@ -71,7 +71,8 @@ impl<E: Real> Learner<E> {
         Ok(())
     }
 
-    fn step(&mut self, aim: Aim, x: &Batch<E>) -> Result<()> {
+    /// Takes one step on these rows and returns what it took.
+    pub(crate) fn step(&mut self, aim: Aim, x: &Batch<E>) -> Result<Work> {
         let bijector = self.flow.bijector_mut();
         if self.steps == 0 {
             bijector.initialise(x, &Context::none())?;
@@ -93,7 +94,7 @@ impl<E: Real> Learner<E> {
         self.flow.bijector_mut().end_step(&mut gradient)?;
         self.steps += 1;
         self.work += work;
-        Ok(())
+        Ok(work)
     }
 }
 
