@@ -1,6 +1,7 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
 mod figure_1;
+mod high_dim;
 mod reverse_kl;
 mod side_by_side;
 
@@ -80,6 +81,7 @@ pub const ALL: &[Experiment] = &[
     study("simulation-free", "Flow matching against maximum likelihood", &["C40"], &[]),
     study("torus", "Densities on a torus", &["C43"], &[]),
     side_by_side("toys", "Both families on densities in the plane", side_by_side::TOYS),
+    study("high-dim", "Both families in many dimensions", &[], &[high_dim::PART]),
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
 ];

@@ -80,6 +80,29 @@ fn costs_have_exponents_beside_those_of_the_review() {
 }
 
 #[test]
+fn many_dimensions_are_fitted_by_both_families() {
+    let place = Place::new();
+    place.succeeds("run high-dim --quick --out out");
+    let study = place.json("out/study.json");
+    let table = &study["sections"][0]["outcome"]["found"]["tables"][0];
+    let rows = table["rows"].as_array().unwrap();
+    let flows: Vec<&str> = rows
+        .iter()
+        .filter(|row| row[0]["number"] == 16.0)
+        .filter_map(|r| r[1]["text"].as_str())
+        .collect();
+    assert_eq!(flows.len(), 5, "{flows:?}");
+    for row in rows {
+        let [divergence, error] = [0, 1].map(|i| row[2]["estimate"][i].as_f64().unwrap());
+        assert!(error > 0.0 && divergence > -4.0 * error, "{row}");
+        // Distances, each with what it is between samples of one distribution.
+        assert!((4..10).all(|column| row[column]["number"].as_f64().unwrap() > 0.0), "{row}");
+    }
+    let page = place.text("out/report.html");
+    assert_says(&page, &["best normal", "OT-Flow", "NSF (autoregressive)"]);
+}
+
+#[test]
 fn both_families_side_by_side_are_a_comparison_that_says_what_it_is_for() {
     let place = Place::new();
     place.gaussian("g.csv", 300);
