@@ -173,7 +173,7 @@ mod tests {
         let lines = |fitted: Vec<[f64; 2]>| {
             let mut plot = Plot::new("Time", Scale::log("rows"), Scale::log("seconds"));
             plot.fitted("exponent 1.0", [[1.0, 1.0], [10.0, 11.0]], fitted);
-            let svg = draw(&plot).unwrap_or_else(|e| unreachable!("{e:#}")).document();
+            let svg = draw(&plot, Width::Page).unwrap_or_else(|e| unreachable!("{e:#}")).document();
             svg.matches("<polyline").count()
         };
         // In the figure and in its key.
