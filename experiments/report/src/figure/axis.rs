@@ -62,6 +62,16 @@ impl Axis {
         Self { scale: Scale::Logarithmic, low, high, ticks, words: Vec::new() }
     }
 
+    /// With so few ticks that labels with letters of some size fit beside each other on a horizontal axis.
+    pub(crate) fn fitting(mut self, width: u32, letters: f64) -> Self {
+        // Ticks at 1, 2 and 5 are not equally far apart: twice the room of the labels.
+        let room = 2 * super::text_width(self.widest(), letters);
+        let most = (width / room.max(1)).max(2) as usize;
+        let every = self.ticks.len().div_ceil(most).max(1);
+        self.ticks = self.ticks.into_iter().step_by(every).collect();
+        self
+    }
+
     /// Words at 0, 1, 2 and so on, at most `letters` of each.
     pub(crate) fn words(words: &[String], letters: usize) -> Self {
         let last = words.len().saturating_sub(1) as f64;

@@ -53,17 +53,24 @@ pub(crate) enum Quantity {
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 const PLOT: u32 = 540;
+/// Width in a page, where three plots stand beside each other.
+const PAGE: u32 = 1860;
 /// Between two plots beside each other.
 const GAP: u32 = 40;
+/// To the right of a plot.
+const RIGHT: u32 = 60;
 
-/// Draws a plot for each cost, two beside each other, with one vertical axis for all.
+/// Draws a plot for each cost, two or three beside each other, with one vertical axis for all.
 pub(crate) fn draw(
     costs: &[Cost],
     quantity: Quantity,
     description: String,
     width: Width,
 ) -> Result<Figure> {
-    let (across, down) = (width.units(), width.height(PLOT));
+    // On one column there is room for two plots beside each other.
+    let columns = if width == Width::Single { 2 } else { 3 };
+    let across = if width == Width::Page { PAGE } else { width.units() };
+    let down = width.height(PLOT);
     let ends = costs.iter().flat_map(|c| [c.nats - c.error, c.nats, c.nats + c.error]);
     let positive = costs.iter().all(|cost| cost.nats > 0.0);
     let y = match quantity {
@@ -75,19 +82,23 @@ pub(crate) fn draw(
         Quantity::Excess => "NLL above the lowest (nats)",
     };
     let looks: Vec<Look> = costs.iter().map(|cost| cost.look.clone()).collect();
-    let height = down * (PANELS.len() / 2) as u32;
+    let height = down * (PANELS.len() / columns) as u32;
     Figure::paint((across, height + legend::height(&looks, across)), description, |canvas| {
         let (mut rest, key) = canvas.split_vertically(height);
         legend::draw(&key, &looks, Key::Marker)?;
+        // All plots are equally wide: beside the first of a row stand labels, beside the others a gap.
         let labels = label_area(&y);
-        for pair in 0..PANELS.len() / 2 {
-            let (row, below) = rest.split_vertically(down);
+        let plot = (across - labels - (columns as u32 - 1) * GAP) / columns as u32;
+        for first in (0..PANELS.len()).step_by(columns) {
+            let (mut row, below) = rest.split_vertically(down);
             rest = below;
-            // Both plots are equally wide: beside the left one stand labels, beside the right one
-            // a gap.
-            let (left, right) = row.split_horizontally((across + labels - GAP) / 2);
-            panel(&left, costs, 2 * pair, (&y, Some(name)))?;
-            panel(&right, costs, 2 * pair + 1, (&y, None))?;
+            for index in first..first + columns {
+                let name = (index == first).then_some(name);
+                let beside = if index == first { labels } else { GAP };
+                let (here, others) = row.split_horizontally(plot + beside);
+                row = others;
+                panel(&here, costs, (index, plot - RIGHT), (&y, name))?;
+            }
         }
         Ok(())
     })
@@ -134,7 +145,7 @@ fn stairs(front: &[(f64, f64)]) -> Vec<(f64, f64)> {
 fn panel(
     canvas: &Canvas<'_>,
     costs: &[Cost],
-    index: usize,
+    (index, width): (usize, u32),
     (y, y_name): (&Axis, Option<&str>),
 ) -> Result<()> {
     let known: Vec<(&Cost, f64)> = costs
@@ -145,11 +156,11 @@ fn panel(
     let trails = if index == 0 { trails(&known, y) } else { Vec::new() };
     let ends = known.iter().flat_map(|(_, x)| [x / 1.5, x * 1.5]);
     let passed = || trails.iter().flat_map(|(_, trail)| trail);
-    let x = Axis::log(ends.chain(passed().map(|point| point.0)));
+    let x = Axis::log(ends.chain(passed().map(|point| point.0))).fitting(width, legend::LETTERS);
     let mut chart = ChartBuilder::on(canvas)
         .margin_top(20)
         .margin_left(14)
-        .margin_right(60)
+        .margin_right(RIGHT)
         .x_label_area_size(104)
         .y_label_area_size(if y_name.is_some() { label_area(y) } else { GAP })
         .build_cartesian_2d(x, y.clone())?;

@@ -91,11 +91,9 @@ fn few(names: Vec<&str>, noun: &str) -> String {
 
 fn introduction(results: &Results) -> String {
     let comparison = &results.comparison;
-    let seeds = comparison.seeds.len();
     format!(
-        "<p>Finite and continuous normalizing flows on the same data, with the same {seeds} seed{} ({}), matched \
-         by {}.</p>\n",
-        if seeds == 1 { "" } else { "s" },
+        "<p>Finite and continuous normalizing flows on the same data, with seed{} {}, matched by {}.</p>\n",
+        if comparison.seeds.len() == 1 { "" } else { "s" },
         guide::seeds(&comparison.seeds),
         guide::matched(comparison),
     )

@@ -204,7 +204,7 @@ pub(super) fn reproduce(results: &Results) -> String {
          machine.</p>\n<p>This page was written from <code>comparison.json</code>, \
          <code>summary.csv</code> and the folders <code>problems</code> and <code>runs</code> beside \
          it.</p>\n<p>Every figure is a file for a paper, too, \
-         which <a href=\"figures/README.md\">a list</a> names; so are <a href=\"tables/\">the tables</a>.</p>\n</section>\n",
+         which <code>figures/README.md</code> lists; so is every table, in <code>tables</code>.</p>\n</section>\n",
         escape(&comparison.command),
         escape(&comparison.version),
         seeds(&comparison.seeds),

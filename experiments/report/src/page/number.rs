@@ -111,22 +111,20 @@ pub(super) static SAMPLE_RATE: Number = Number::mean(
 );
 
 /// Columns of the tables of results.
-pub(super) static RESULTS: [&Number; 14] = [
+pub(super) static RESULTS: [&Number; 8] = [
     &KL,
     &NLL,
     &NLL_STANDARDISED,
     &PARAMETERS,
     &TRAIN_SECONDS,
     &STEPS,
-    &TRAIN_WORK,
-    &EVALUATIONS,
-    &NORMALISATION,
-    &ROUND_TRIP_ERROR,
-    &SOLVER_ERROR,
-    &TRACE_NOISE,
     &LOG_PROB_RATE,
     &SAMPLE_RATE,
 ];
+
+/// Columns of the tables of work and numerical errors.
+pub(super) static NUMERICS: [&Number; 6] =
+    [&TRAIN_WORK, &EVALUATIONS, &NORMALISATION, &ROUND_TRIP_ERROR, &SOLVER_ERROR, &TRACE_NOISE];
 
 /// Columns of the table of a target.
 pub(super) static ON_TARGET: [&Number; 5] = [

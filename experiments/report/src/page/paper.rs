@@ -10,7 +10,7 @@ use flows_core::train::write_atomically;
 use self::sheet::{Cell, Row, Sheet};
 use super::flow_results::FlowResults;
 use super::gather::{ProblemResults, Results};
-use super::number::{AUDITS, Number, ON_TARGET, RESULTS};
+use super::number::{AUDITS, NUMERICS, Number, ON_TARGET, RESULTS};
 use super::ranking::Rank;
 use super::value::Value;
 use crate::record::{DISTANCES, ProblemKind};
@@ -24,7 +24,13 @@ pub(super) fn write(dir: &Path, results: &Results) -> Result<()> {
     let folder = dir.join("tables");
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let of_problems = results.problems.iter().flat_map(|problem| {
-        [numbers(problem), on_target(problem), distances(problem), audits(problem)]
+        [
+            numbers(problem),
+            on_target(problem),
+            distances(problem),
+            numerics(problem),
+            audits(problem),
+        ]
     });
     for sheet in [overview(results)].into_iter().chain(of_problems) {
         if sheet.columns.is_empty() {
@@ -71,8 +77,7 @@ fn leads(problem: &ProblemResults, flow: usize) -> bool {
 }
 
 fn numbers(problem: &ProblemResults) -> Sheet {
-    let caption = "means over seeds with their standard error; of errors the largest. Bold: the lowest by what \
-                   flows are ranked by, and what is not above it by more than two standard errors of the paired \
+    let caption = "means over seeds with their standard error. Bold: the lowest by what flows are ranked by, and what is not above it by more than two standard errors of the paired \
                    difference.";
     of_numbers(problem, ("", caption), &RESULTS)
 }
@@ -81,6 +86,11 @@ fn on_target(problem: &ProblemResults) -> Sheet {
     let numbers: &[&Number] =
         if problem.problem.kind == ProblemKind::Target { &ON_TARGET } else { &[] };
     of_numbers(problem, ("-target", "against the exact target, means over seeds."), numbers)
+}
+
+fn numerics(problem: &ProblemResults) -> Sheet {
+    let caption = "work and numerical errors, means over seeds; of errors the largest.";
+    of_numbers(problem, ("-numerics", caption), &NUMERICS)
 }
 
 fn audits(problem: &ProblemResults) -> Sheet {

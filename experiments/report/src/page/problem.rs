@@ -23,7 +23,7 @@ pub(super) fn section(
     let name = &problem.name;
     Ok(format!(
         "<section id=\"problem-{name}\" aria-labelledby=\"title-{name}\">\n\
-         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts\">\n{}{}</div>\n{}{}{}{}{}{}\
+         <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts costs\">\n{}{}</div>\n{}{}{}{}{}{}\
          </section>\n",
         escape(&problem.title),
         facts(problem),
@@ -36,7 +36,7 @@ pub(super) fn section(
         sweep::section(results, figures)?,
         table::of_problem(results) + &target::table_of(results),
         distances::table_of(results),
-        table::of_audits(results),
+        table::of_numerics(results) + &table::of_audits(results),
         remarks(results)
     ))
 }

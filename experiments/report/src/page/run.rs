@@ -8,7 +8,7 @@ use flows_core::train::write_atomically;
 use super::figures::Figures;
 use super::gallery::panels;
 use super::gallery_source::{Source, sentence, with_columns};
-use super::number::{AUDITS, Number, ON_TARGET, RESULTS};
+use super::number::{AUDITS, NUMERICS, Number, ON_TARGET, RESULTS};
 use super::{calibration, distances, format, guide, learning, page, table};
 use crate::figure::escape;
 use crate::record::{Problem, ProblemKind, RunFiles, RunSummary, Status};
@@ -162,7 +162,8 @@ fn numbers(run: &RunSummary) -> String {
     };
     // A target has its KL under the name of its direction.
     let known = RESULTS.iter().filter(|number| targets.is_empty() || number.head != "KL (nats)");
-    let rows: String = targets.iter().chain(known).chain(&AUDITS).filter_map(row).collect();
+    let rows: String =
+        targets.iter().chain(known).chain(&NUMERICS).chain(&AUDITS).filter_map(row).collect();
     if rows.is_empty() {
         return "<p class=\"missing\">Nothing was measured.</p>\n".into();
     }

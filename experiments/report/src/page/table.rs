@@ -3,7 +3,7 @@
 use super::flow_results::{FlowResults, Run};
 use super::format::{self, UNKNOWN};
 use super::gather::{ProblemResults, Results};
-use super::number::{AUDITS, Number, RESULTS};
+use super::number::{AUDITS, NUMERICS, Number, RESULTS};
 use super::value::Value;
 use crate::figure::escape;
 use crate::record::Stop;
@@ -11,23 +11,33 @@ use crate::record::Stop;
 /// A table with one row for each flow of a problem: means over its finished runs.
 pub(super) fn of_problem(results: &ProblemResults) -> String {
     let caption = format!(
-        "{}: means over finished runs ± standard error; of the round-trip error, the solver \
-         error (tolerance halved) and the trace noise (one row, training's estimate), the largest. \
-         Above the lowest: the difference to the flow with the lowest {} ± the standard error of that \
-         difference.",
+        "{}: means over finished runs ± standard error. Above the lowest: the difference to the flow with the \
+         lowest {} ± the standard error of that difference.",
         escape(&results.problem.title),
         results.measure().name(),
     );
     let id = format!("table-{}", results.problem.name);
     let rows = results.flows.iter().enumerate().map(|(index, flow)| {
         let finished = flow.finished().count();
-        let log_det = flow.finished().next().map(log_det).unwrap_or_default();
         let status = format!("{finished} of {} done", flow.runs.len());
-        let above = above(results.above_lowest(index));
-        of_flow(flow, &above, &RESULTS) + &words(&log_det) + &words(&status)
+        of_flow(flow, &above(results.above_lowest(index)), &RESULTS) + &words(&status)
     });
-    let before = ["Flow", "Above the lowest (nats)"];
-    table(&id, &caption, &before, &RESULTS, &["Log-det", "Status"], rows)
+    table(&id, &caption, &["Flow", "Above the lowest (nats)"], &RESULTS, &["Status"], rows)
+}
+
+/// Work and numerical errors of the flows of a problem.
+pub(super) fn of_numerics(results: &ProblemResults) -> String {
+    let caption = format!(
+        "{}: work and numerical errors, means over finished runs; of the round-trip error, the solver error \
+         (tolerance halved) and the trace noise (one row, training's estimate), the largest.",
+        escape(&results.problem.title)
+    );
+    let id = format!("numerics-{}", results.problem.name);
+    let rows = results.flows.iter().map(|flow| {
+        let log_det = flow.finished().next().map(log_det).unwrap_or_default();
+        of_flow(flow, "", &NUMERICS) + &words(&log_det)
+    });
+    table(&id, &caption, &["Flow"], &NUMERICS, &["Log-det"], rows)
 }
 
 /// The audits of the flows of a problem, the worst over seeds.
@@ -50,7 +60,7 @@ pub(super) fn of_runs(results: &Results) -> String {
         problem.flows.iter().flat_map(of_flow)
     });
     let caption = "Every run. ± is the standard error of the mean over held-out rows.";
-    table("table-runs", caption, &["Run", "Seed"], &RESULTS, &["Log-det", "Status"], rows)
+    table("table-runs", caption, &["Run", "Seed"], &RESULTS, &["Status"], rows)
 }
 
 fn runs<'a>(problem: &'a str, flow: &'a FlowResults) -> impl Iterator<Item = String> + 'a {
@@ -66,17 +76,16 @@ fn runs<'a>(problem: &'a str, flow: &'a FlowResults) -> impl Iterator<Item = Str
 }
 
 fn of_run(run: &Run) -> String {
-    let (log_det, status) = match &run.summary {
+    let status = match &run.summary {
         Ok(summary) => {
             let early = summary.stop == Some(Stop::EarlyStop);
-            let early = if early { ", stopped early" } else { "" };
-            (log_det(summary), format!("{}{early}", summary.status))
+            format!("{}{}", summary.status, if early { ", stopped early" } else { "" })
         }
-        Err(_) => (String::new(), "no result".into()),
+        Err(_) => "no result".into(),
     };
     let summary = run.summary.as_ref().ok();
     let numbers = RESULTS.iter().map(|number| cell(number, summary.and_then(number.of)));
-    numbers.collect::<String>() + &words(&log_det) + &words(&status)
+    numbers.collect::<String>() + &words(&status)
 }
 
 fn of_flow(flow: &FlowResults, before: &str, columns: &[&Number]) -> String {

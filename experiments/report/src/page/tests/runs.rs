@@ -57,7 +57,8 @@ fn a_run_on_a_table_has_its_config_numbers_curve_and_pairs() {
     // Three pairs of features of the data and of the flow.
     let figures = dir.path().join("runs/wine/nsf/seed-1/figures");
     let drawn = fs::read_dir(figures).unwrap().count();
-    assert_eq!((drawn, html.matches("<svg ").count()), (7, 7));
+    // Two files of each panel, five of the curve, and their list.
+    assert_eq!((drawn, html.matches("<svg ").count()), (6 * 2 + 5 + 1, 7));
     let ids = attributes(&html, "id");
     for target in attributes(&html, "aria-labelledby") {
         assert!(ids.contains(&target), "{target}");
