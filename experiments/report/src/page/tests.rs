@@ -8,7 +8,7 @@ mod runs;
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -146,7 +146,7 @@ fn every_figure_says_how_to_get_it_again() {
 
 #[test]
 fn anchors_resolve_and_figures_exist() {
-    let (dir, html) = report(|_| ());
+    let (_dir, html) = report(|_| ());
     let ids = attributes(&html, "id");
     assert_eq!(ids.len(), ids.iter().collect::<HashSet<_>>().len(), "an id occurs twice");
     let ids: HashSet<&str> = ids.into_iter().collect();
