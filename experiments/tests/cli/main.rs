@@ -3,6 +3,7 @@
 
 mod audit;
 mod baseline;
+mod book;
 mod browser;
 mod compare;
 mod conditional;
