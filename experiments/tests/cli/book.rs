@@ -6,7 +6,8 @@ use crate::Place;
 
 /// What stands in the code blocks of a language, in order.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
-    let begins = page.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let begins = page.split(&fence).skip(1);
     begins.map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
