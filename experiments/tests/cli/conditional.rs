@@ -48,7 +48,7 @@ fn a_conditional_density_is_learned_scored_and_drawn_from_whatever_the_order_of_
     assert_eq!(place.table("run/calibration.npy").columns(), 3);
     let page = place.text("run/report.html");
     assert!(page.contains("Expected coverage") && page.contains("TARP"));
-    assert!(place.path("run/figures/t-rank-histograms.svg").exists(), "no figure");
+    assert!(place.path("run/figures/run-rank-histograms.svg").exists(), "no figure");
     linear(&place, "again.csv", 2_000, [0, 1, 2]);
     place.write("c.csv", "v,u\n1,2\n-20,0.5\n");
     place.succeeds("sample run --context c.csv --repeat 500 --out s.csv");
