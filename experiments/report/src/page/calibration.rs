@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::figures::Figures;
 use super::gather::ProblemResults;
-use crate::figure::Look;
 use crate::figure::calibration::{self, Ranks};
+use crate::figure::{Look, escape};
 use crate::record::{Folder, Matrix, Problem, RunFiles, RunKey, RunSummary};
 
 /// A run with the ranks of its truths: by each feature, by density, by distance.
@@ -98,10 +98,11 @@ fn charts(problem: &Problem, runs: &[Ranked<'_>], figures: &mut Figures) -> Resu
         let element = figures.add_chart(&file(problem, kind), draw)?;
         charts += &format!(
             "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"{title}\">{element}</div>\n<figcaption>{title}: {}. Between the dotted lines lie \
+             aria-label=\"{title}: {problem}\">{element}</div>\n<figcaption>{title}: {}. Between the dotted lines lie \
              95 of 100 curves of calibrated densities.</figcaption>\n</figure>\n",
             kind.reading,
             title = kind.title,
+            problem = escape(&problem.title),
         );
     }
     Ok(charts)

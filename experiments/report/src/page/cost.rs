@@ -8,6 +8,7 @@ use super::gather::ProblemResults;
 use super::number;
 use super::value::Value;
 use crate::figure::cost::{self, Cost, Quantity};
+use crate::figure::escape;
 use crate::record::{Folder, RunKey};
 
 /// All flows with a finished run against time, work, parameters, passes and throughput.
@@ -41,10 +42,11 @@ pub(super) fn section(
     };
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Cost\">{element}</div>\n<figcaption>Cost: {words}, means over seeds ± one \
+         aria-label=\"Cost: {}\">{element}</div>\n<figcaption>Cost: {words}, means over seeds ± one \
          standard error, against what it takes; left is cheaper, and for rates right is faster. The \
          thin black line is the Pareto front: what no other flow beats in both.{trails} Triangles are \
-         continuous flows.</figcaption>\n{again}</figure>\n"
+         continuous flows.</figcaption>\n{again}</figure>\n",
+        escape(title)
     ))
 }
 

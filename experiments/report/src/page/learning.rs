@@ -75,8 +75,9 @@ fn figure(
     let remarks = remarks(&drawn, gathered);
     Ok(format!(
         "<figure class=\"chart\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Learning curves\">{element}</div>\n<figcaption>Learning curves: {loss}, {lines}\
-         solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n"
+         aria-label=\"Learning curves: {}\">{element}</div>\n<figcaption>Learning curves: {loss}, {lines}\
+         solid for finite flows, dashed for continuous ones.{remarks}</figcaption>\n",
+        escape(title)
     ))
 }
 

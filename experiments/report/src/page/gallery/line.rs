@@ -42,8 +42,9 @@ impl Gallery<'_> {
         self.names.push(name);
         Ok(format!(
             "{lost}<figure class=\"chart single\"><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-             aria-label=\"Density\">{element}</div>\n<figcaption>Density of {}. Points: the share of \
+             aria-label=\"Density: {}\">{element}</div>\n<figcaption>Density of {}. Points: the share of \
              rows in each of {BINS} bins over its width, ± one standard error.</figcaption></figure>\n",
+            escape(&problem.title),
             escape(&problem.column(0))
         ))
     }
