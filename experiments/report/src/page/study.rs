@@ -188,7 +188,8 @@ fn measures(id: &str, measures: &[Measure]) -> String {
          <th scope=\"col\">Verdict</th><th scope=\"col\">Where the criterion comes from</th></tr></thead>\n\
          <tbody>\n{rows}</tbody></table>"
     );
-    scrolling(&format!("{id}-measures"), "What was demanded. ± is a standard error.", &table)
+    let caption = format!("{}: what was demanded. ± is a standard error.", escape(id));
+    scrolling(&format!("{id}-measures"), &caption, &table)
 }
 
 fn criterion(criterion: Criterion) -> String {
