@@ -36,7 +36,7 @@ pub(super) fn section(
     let again = figures.command(&results.problem, None, &[name]);
     let trails = if costs.iter().any(|cost| !cost.trail.is_empty()) {
         " In the first plot a line for each flow follows its lowest validated divergence so far \
-         (first finished seed)."
+         (first finished seed), as far as it is within the axes."
     } else {
         ""
     };
