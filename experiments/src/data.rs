@@ -5,6 +5,8 @@ mod context;
 mod density;
 mod units;
 
+use std::f64::consts::LN_2;
+
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{Dequantisation, Oddity, OddityKind, Split, Table, TableError, inspect};
 use flows_core::stream;
@@ -104,13 +106,13 @@ impl TableData {
         Ok(Self { oddities, ..data.with_context(|| name.to_owned())? })
     }
 
-    /// A table all of whose columns are features, without noise or supports.
+    /// A table all of whose columns are features, without supports, with the noise that was added to it.
     ///
     /// # Errors
     /// A constant column, or fewer than two training rows.
-    pub fn plain(table: &Table, split: &Split) -> Result<Self> {
+    pub fn plain(table: &Table, noise: Dequantisation, split: &Split) -> Result<Self> {
         let columns = table.names().to_vec();
-        Self::assemble((table, None), (columns, Dequantisation::default()), split, &[])
+        Self::assemble((table, None), (columns, noise), split, &[])
     }
 
     fn assemble(
@@ -160,6 +162,19 @@ impl RunData {
         table_columns.extend(columns.iter().cloned());
         let (units, dequantisation) = (Units::none(columns.len())?, Dequantisation::default());
         Ok(Self { table_columns, columns, context, rows: [0; 3], units, dequantisation })
+    }
+
+    /// Bits per dimension of a negative log-likelihood in own units, nats: where every feature is discrete and got
+    /// noise of one step, the bound on -log of its probability, over the number of features.
+    ///
+    /// With steps h_j the probability of a row is its density times their product, so that it is
+    /// (nll - sum_j ln h_j) / (D ln 2).
+    #[must_use]
+    pub fn bits_per_dimension(&self, nll: f64) -> Option<f64> {
+        let noise = &self.dequantisation.columns;
+        let dim = self.columns.len();
+        let steps: f64 = noise.iter().map(|noise| noise.step.ln()).sum();
+        (dim > 0 && noise.len() == dim).then(|| (nll - steps) / (dim as f64 * LN_2))
     }
 
     /// Rows whose contexts are as they stand in a file, words as indices of the run's classes, with their

@@ -211,8 +211,14 @@ impl Problem {
             Self::Toy(toy) => ProblemData::of_toy(*toy, seed)?,
             Self::Conditional(toy) => ProblemData::of_conditional(*toy, seed)?,
             Self::Target(_) => return Ok(None),
-            Self::RedWine => ProblemData::built_in(&red_wine(&mut noise)?.table, seed)?,
-            Self::Digits => ProblemData::built_in(&digits(&mut noise)?.table, seed)?,
+            Self::RedWine => {
+                let wine = red_wine(&mut noise)?;
+                ProblemData::built_in(&wine.table, wine.dequantisation, seed)?
+            }
+            Self::Digits => {
+                let digits = digits(&mut noise)?;
+                ProblemData::built_in(&digits.table, digits.dequantisation, seed)?
+            }
             Self::File(table) => ProblemData::of_table(table.data().clone(), seed),
         }))
     }

@@ -21,6 +21,7 @@ pub(super) fn summarise<E: Real>(
         nll_nats: Some(evaluation.nll.mean),
         nll_standard_error: evaluation.nll.known_error(),
         nll_standardised_nats: Some(evaluation.nll.mean + data.log_det),
+        bits_per_dimension: data.record.bits_per_dimension(evaluation.nll.mean),
         kl_nats: evaluation.kl.map(|kl| kl.mean),
         kl_standard_error: evaluation.kl.and_then(|kl| kl.known_error()),
         normalisation: evaluation.integral.map(|integral| integral.value),

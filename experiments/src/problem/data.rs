@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows_bench::conditional::ConditionalToy;
-use flows_bench::table::{EveryTenth, SplitRule, Table};
+use flows_bench::table::{Dequantisation, EveryTenth, SplitRule, Table};
 use flows_bench::toys::Toy;
 use flows_core::tensor::cast;
 use flows_core::train::{Minibatch, SamplerSource, Source, TableSource};
@@ -95,13 +95,13 @@ impl ProblemData {
         }
     }
 
-    /// A table that comes along.
+    /// A table that comes along, with the noise that was added to it.
     ///
     /// # Errors
     /// Those of the table.
-    pub(super) fn built_in(table: &Table, seed: u64) -> Result<Self> {
+    pub(super) fn built_in(table: &Table, noise: Dequantisation, seed: u64) -> Result<Self> {
         let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;
-        Ok(Self::of_table(TableData::plain(table, &split)?, seed))
+        Ok(Self::of_table(TableData::plain(table, noise, &split)?, seed))
     }
 
     /// A table that is ready to train on.

@@ -288,3 +288,28 @@ fn columns_of_integers_are_warned_about_and_dequantised_on_request() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && !told.contains("\"count\""), "{told}");
 }
+
+/// A density in own units is one over the product of the steps: bits are those of the probability of a cell.
+#[test]
+fn discrete_features_have_bits_per_dimension() {
+    let place = Place::new();
+    let rows: String =
+        (0..200).map(|i| format!("{},{}\n", i * 7 % 5, 0.25 * f64::from(i * 5 % 8))).collect();
+    place.write("n.csv", "count,quarters\n".to_owned() + &rows);
+    place.succeeds("fit --flow real-nvp --steps 3 --data n.csv --dequantise grids --out run");
+    let bits = |run: &str| {
+        let summary = place.json(&format!("{run}/summary.json"));
+        (summary["nll_nats"].as_f64().unwrap(), summary["bits_per_dimension"].as_f64())
+    };
+    let (nats, found) = bits("run");
+    let expected = (nats - 0.25f64.ln()) / (2.0 * std::f64::consts::LN_2);
+    assert!((found.unwrap() - expected).abs() < 1e-12, "{found:?} for {expected}");
+    assert_says(&place.text("run/report.html"), &["Bits per dimen"]);
+    // A column without noise has a density and no probability.
+    place.succeeds("fit --flow real-nvp --steps 3 --data n.csv --dequantise integers --out part");
+    assert_eq!(bits("part").1, None);
+    // The digits come with the noise of their 17 levels.
+    place.succeeds("fit --flow real-nvp --steps 2 --problem digits --out digits");
+    let (nats, found) = bits("digits");
+    assert!((found.unwrap() - nats / (64.0 * std::f64::consts::LN_2)).abs() < 1e-12, "{found:?}");
+}

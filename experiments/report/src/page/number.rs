@@ -82,6 +82,14 @@ static NLL_STANDARDISED: Number = Number::mean(
     |run| Value::new(run.nll_standardised_nats, run.nll_standard_error),
     format::number,
 );
+static BITS: Number = Number::mean(
+    "Bits per dimen\u{ad}sion",
+    |run| {
+        let scale = run.dim? as f64 * std::f64::consts::LN_2;
+        Value::new(run.bits_per_dimension, run.nll_standard_error.map(|error| error / scale))
+    },
+    format::number,
+);
 pub(super) static PARAMETERS: Number =
     Number::mean("Para\u{ad}meters", |run| count(run.parameters), format::count);
 pub(super) static TRAIN_SECONDS: Number =
@@ -111,10 +119,11 @@ pub(super) static SAMPLE_RATE: Number = Number::mean(
 );
 
 /// Columns of the tables of results.
-pub(super) static RESULTS: [&Number; 8] = [
+pub(super) static RESULTS: [&Number; 9] = [
     &KL,
     &NLL,
     &NLL_STANDARDISED,
+    &BITS,
     &PARAMETERS,
     &TRAIN_SECONDS,
     &STEPS,

@@ -6,7 +6,7 @@ use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, NUMERICS, Number, RESULTS};
 use super::value::Value;
 use crate::figure::escape;
-use crate::record::Stop;
+use crate::record::{RunSummary, Stop};
 
 /// A table with one row for each flow of a problem: means over its finished runs.
 pub(super) fn of_problem(results: &ProblemResults) -> String {
@@ -17,12 +17,23 @@ pub(super) fn of_problem(results: &ProblemResults) -> String {
         results.measure().name(),
     );
     let id = format!("table-{}", results.problem.name);
+    let measured = measured(&RESULTS, results.flows.iter());
     let rows = results.flows.iter().enumerate().map(|(index, flow)| {
         let finished = flow.finished().count();
         let status = format!("{finished} of {} done", flow.runs.len());
-        of_flow(flow, &above(results.above_lowest(index)), &RESULTS) + &words(&status)
+        of_flow(flow, &above(results.above_lowest(index)), &measured) + &words(&status)
     });
-    table(&id, &caption, &["Flow", "Above the lowest (nats)"], &RESULTS, &["Status"], rows)
+    table(&id, &caption, &["Flow", "Above the lowest (nats)"], &measured, &["Status"], rows)
+}
+
+/// The numbers that some run has.
+fn measured<'a>(
+    numbers: &[&'static Number],
+    flows: impl Iterator<Item = &'a FlowResults>,
+) -> Vec<&'static Number> {
+    let runs: Vec<&RunSummary> = flows.flat_map(FlowResults::finished).collect();
+    let has = |number: &&&Number| runs.iter().any(|run| (number.of)(run).is_some());
+    numbers.iter().filter(has).copied().collect()
 }
 
 /// Work and numerical errors of the flows of a problem.
@@ -55,27 +66,33 @@ pub(super) fn of_audits(results: &ProblemResults) -> String {
 
 /// A table with one row for each run.
 pub(super) fn of_runs(results: &Results) -> String {
+    let flows = results.problems.iter().flat_map(|problem| &problem.flows);
+    let measured = &measured(&RESULTS, flows);
     let rows = results.problems.iter().flat_map(|problem| {
-        let of_flow = move |flow| runs(&problem.problem.title, flow);
+        let of_flow = move |flow| runs(&problem.problem.title, flow, measured);
         problem.flows.iter().flat_map(of_flow)
     });
     let caption = "Every run. ± is the standard error of the mean over held-out rows.";
-    table("table-runs", caption, &["Run", "Seed"], &RESULTS, &["Status"], rows)
+    table("table-runs", caption, &["Run", "Seed"], measured, &["Status"], rows)
 }
 
-fn runs<'a>(problem: &'a str, flow: &'a FlowResults) -> impl Iterator<Item = String> + 'a {
+fn runs<'a>(
+    problem: &'a str,
+    flow: &'a FlowResults,
+    numbers: &'a [&'static Number],
+) -> impl Iterator<Item = String> + 'a {
     flow.runs.iter().map(move |run| {
         format!(
             "<th scope=\"row\">{}<span class=\"sub\">{}</span></th><td class=\"number\">{}</td>{}",
             escape(problem),
             escape(&flow.flow.title),
             run.seed,
-            of_run(run)
+            of_run(run, numbers)
         )
     })
 }
 
-fn of_run(run: &Run) -> String {
+fn of_run(run: &Run, numbers: &[&Number]) -> String {
     let status = match &run.summary {
         Ok(summary) => {
             let early = summary.stop == Some(Stop::EarlyStop);
@@ -84,7 +101,7 @@ fn of_run(run: &Run) -> String {
         Err(_) => "no result".into(),
     };
     let summary = run.summary.as_ref().ok();
-    let numbers = RESULTS.iter().map(|number| cell(number, summary.and_then(number.of)));
+    let numbers = numbers.iter().map(|number| cell(number, summary.and_then(number.of)));
     numbers.collect::<String>() + &words(&status)
 }
 
@@ -103,7 +120,7 @@ fn above(difference: Option<Value>) -> String {
 }
 
 /// Such as `exact, f32`.
-fn log_det(run: &crate::record::RunSummary) -> String {
+fn log_det(run: &RunSummary) -> String {
     let words = [run.log_det.map(|kind| kind.to_string()), run.precision.clone()];
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -134,6 +134,9 @@ pub struct RunSummary {
     /// Standard error of the rate, from repeated passes.
     #[serde(default)]
     pub sample_rate_standard_error: Option<f64>,
+    /// The negative log-likelihood in bits over the number of features, where all are discrete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits_per_dimension: Option<f64>,
     /// Between draws and held-out rows, by the names of [`DISTANCES`](super::DISTANCES).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub distances: BTreeMap<String, Distance>,

@@ -9,7 +9,7 @@ use super::{RunSummary, Status};
 
 /// Columns in order, by their paths in [`RunSummary`]. The head of a column is the last part of its path; of a
 /// [`Distance`](super::Distance) it is the name of the distance, and that with the name of the field.
-const COLUMNS: [&str; 49] = [
+const COLUMNS: [&str; 50] = [
     "problem",
     "flow",
     "family",
@@ -59,6 +59,7 @@ const COLUMNS: [&str; 49] = [
     "distances.expected_coverage.null_95",
     "distances.tarp.value",
     "distances.tarp.null_95",
+    "bits_per_dimension",
 ];
 
 /// Columns of words; all others are numbers.
