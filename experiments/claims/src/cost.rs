@@ -4,6 +4,9 @@ mod axis;
 mod measure;
 mod model;
 mod page;
+mod quantity;
+mod review;
+mod size;
 
 use anyhow::Result;
 use flows_report::finding::Findings;

@@ -1,19 +1,9 @@
 //! What is varied, from where to where, and what is shown of it.
 
-use super::measure::{Operation, Quantity};
 use super::model::Model;
+use super::quantity::{Operation, Quantity};
+use super::size::Size;
 use crate::{Effort, Setting};
-
-/// How large a measurement is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    /// Features D.
-    pub(super) dim: usize,
-    pub(super) rows: usize,
-    /// Layers, or steps of a solver.
-    pub(super) depth: usize,
-    pub(super) threads: usize,
-}
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

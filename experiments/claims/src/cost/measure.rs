@@ -8,32 +8,13 @@ use flows_core::tensor::batch;
 use flows_core::{Batch, Context, Tape, Values, Work, normals, stream};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::axis::Size;
 use super::model::Model;
+use super::quantity::{Operation, Quantity};
+use super::size::Size;
 use crate::Setting;
 use crate::helper::timing::median;
 use crate::helper::training::{Aim, Learner};
 use crate::memory::peak_bytes;
-
-/// What a flow is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    /// Log-densities of a batch.
-    Density,
-    /// As many draws.
-    Draw,
-    /// Loss, gradient and update on a batch.
-    Step,
-}
-
-/// What is measured of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quantity {
-    Evaluations,
-    Multiplications,
-    Seconds,
-    Bytes,
-}
 
 /// The cost of one operation.
 #[derive(Clone, Copy, Debug)]
@@ -44,31 +25,6 @@ pub(super) struct Cost {
     bytes: Option<u64>,
     /// The median.
     seconds: f64,
-}
-
-impl Operation {
-    pub(super) const ALL: [Self; 3] = [Self::Density, Self::Draw, Self::Step];
-
-    /// Name for readers.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Density => "density",
-            Self::Draw => "draw",
-            Self::Step => "training step",
-        }
-    }
-}
-
-impl Quantity {
-    /// Name for readers.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Evaluations => "evaluations",
-            Self::Multiplications => "multiplications",
-            Self::Seconds => "seconds",
-            Self::Bytes => "bytes",
-        }
-    }
 }
 
 impl Cost {

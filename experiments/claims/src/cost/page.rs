@@ -3,8 +3,9 @@
 use flows_report::finding::{Cell, Findings, Plot, Scale, Table};
 
 use super::axis::Axis;
-use super::measure::{Cost, Operation, Quantity};
+use super::measure::Cost;
 use super::model::Model;
+use super::quantity::{Operation, Quantity};
 use crate::Setting;
 use crate::helper::statistics::{PowerLaw, larger};
 
