@@ -6,6 +6,7 @@
 
 mod axis;
 pub(crate) mod calibration;
+mod chart;
 mod clip;
 mod colour_bar;
 pub(crate) mod cost;

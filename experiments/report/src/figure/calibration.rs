@@ -1,11 +1,12 @@
 //! Ranks of truths among draws: their distribution function less that of uniform ranks.
 
 use anyhow::Result;
-use plotters::prelude::{ChartBuilder, Color, DashedLineSeries, LineSeries};
+use plotters::prelude::{Color, DashedLineSeries, LineSeries};
 
 use super::axis::Axis;
+use super::chart::frame;
 use super::legend::{self, Key, Look};
-use super::{Canvas, Figure, Width, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette};
 use crate::record::Family;
 
 /// One run: for each truth its rank among draws, counted from 1, as a share of their number.
@@ -47,6 +48,11 @@ pub(crate) fn draw(
     })
 }
 
+/// Largest difference of the distribution function of the shares from a uniform one.
+pub(crate) fn largest_difference(shares: &[f64]) -> f64 {
+    differences(shares).iter().map(|point| point.1.abs()).fold(0.0, f64::max)
+}
+
 /// The distribution function of the shares less the share, at each share that occurs: between two of them
 /// there is no rank.
 fn differences(shares: &[f64]) -> Vec<(f64, f64)> {
@@ -67,25 +73,9 @@ fn lines(
     canvas: &Canvas<'_>,
     curves: &[(&Look, &[(f64, f64)])],
     ((x, y), band): (&(Axis, Axis), f64),
-    ([x_name, y_name], width): ([&str; 2], u32),
+    (names, width): ([&str; 2], u32),
 ) -> Result<()> {
-    let mut chart = ChartBuilder::on(canvas)
-        .margin_top(20)
-        .margin_left(14)
-        .margin_right(40)
-        .x_label_area_size(104)
-        .y_label_area_size(54 + text_width(y.widest(), legend::LETTERS))
-        .build_cartesian_2d(x.clone(), y.clone())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(palette::GRID.stroke_width(2))
-        .max_light_lines(0)
-        .axis_style(palette::INK.stroke_width(2))
-        .label_style(text(legend::LETTERS))
-        .axis_desc_style(text(legend::LETTERS))
-        .x_desc(x_name)
-        .y_desc(y_name)
-        .draw()?;
+    let mut chart = frame(canvas, (x, y), names)?;
     for end in [-band, band] {
         let style = palette::INK.stroke_width(2);
         chart.draw_series(DashedLineSeries::new([(0.0, end), (1.0, end)], 4, 8, style))?;
@@ -102,4 +92,16 @@ fn lines(
         }?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of ranks 1, 1, 1 and 4 of 4 three quarters lie at or below the first, where a quarter should.
+    #[test]
+    fn equal_ranks_are_one_step() {
+        assert_eq!(largest_difference(&[0.25, 1.0, 0.25, 0.25]), 0.5);
+        assert_eq!(largest_difference(&[0.25, 0.5, 0.5, 0.75, 0.75, 0.25, 1.0, 1.0]), 0.0);
+    }
 }

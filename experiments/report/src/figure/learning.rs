@@ -1,12 +1,13 @@
 //! Learning curves of all flows of a problem against wall-clock time.
 
 use anyhow::Result;
-use plotters::prelude::{ChartBuilder, Circle, Color, DashedLineSeries, LineSeries};
+use plotters::prelude::{Circle, Color, DashedLineSeries, LineSeries};
 
 use super::axis::{Axis, Scale};
+use super::chart::frame;
 use super::clip::clip;
 use super::legend::{self, Key, Look};
-use super::{Canvas, Figure, Width, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette};
 use crate::record::Family;
 
 /// The quantity on the vertical axis.
@@ -94,26 +95,12 @@ fn linear(mut values: Vec<f64>) -> Axis {
 
 /// Draws axes and curves; `width` is that of a line.
 fn lines(canvas: &Canvas<'_>, curves: &[Curve], (x, y): (&Axis, &Axis), width: u32) -> Result<()> {
-    let mut chart = ChartBuilder::on(canvas)
-        .margin_top(20)
-        .margin_left(14)
-        .margin_right(40)
-        .x_label_area_size(104)
-        .y_label_area_size(54 + text_width(y.widest(), legend::LETTERS))
-        .build_cartesian_2d(x.clone(), y.clone())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(palette::GRID.stroke_width(2))
-        .max_light_lines(0)
-        .axis_style(palette::INK.stroke_width(2))
-        .label_style(text(legend::LETTERS))
-        .axis_desc_style(text(legend::LETTERS))
-        .x_desc("training time (seconds of wall clock)")
-        .y_desc(match y.scale {
-            Scale::Logarithmic => "KL divergence (nats)",
-            Scale::Linear => "negative log-likelihood (nats)",
-        })
-        .draw()?;
+    let y_name = match y.scale {
+        Scale::Logarithmic => "KL divergence (nats)",
+        Scale::Linear => "negative log-likelihood (nats)",
+    };
+    let names = ["training time (seconds of wall clock)", y_name];
+    let mut chart = frame(canvas, (x, y), names)?;
     for curve in curves {
         let style = palette::flow(curve.look.index).mix(0.9).stroke_width(width);
         let raise = |(seconds, nats): &(f64, f64)| match y.scale {

@@ -2,16 +2,14 @@
 
 use anyhow::Result;
 use plotters::element::DashedPathElement;
-use plotters::prelude::{
-    Cartesian2d, ChartBuilder, ChartContext, Circle, Color, EmptyElement, PathElement, SVGBackend,
-    Text,
-};
+use plotters::prelude::{Circle, Color, EmptyElement, PathElement, Text};
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::{Axis, Scale as Kind};
+use super::chart::{Chart, frame};
 use super::legend::{DASH, LETTERS};
-use super::{Canvas, Figure, Width, palette, text, text_width};
+use super::{Canvas, Figure, Width, palette, text};
 use crate::finding::{Plot, Scale, Series, Stroke};
 
 const PLOT: u32 = 700;
@@ -24,8 +22,6 @@ const WORDS: usize = 48;
 /// Width of a swatch of the key.
 const SWATCH: i32 = 72;
 
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
-
 /// Draws all curves of a plot with a key below them.
 pub(crate) fn draw(plot: &Plot, width: Width) -> Result<Figure> {
     let down = width.height(PLOT);
@@ -34,7 +30,7 @@ pub(crate) fn draw(plot: &Plot, width: Width) -> Result<Figure> {
     let size = (width.units(), down + ROW * plot.series.len() as u32 + 24);
     Figure::paint(size, plot.title.clone(), |canvas| {
         let (area, key) = canvas.split_vertically(down);
-        let mut chart = frame(&area, plot, (&x, &y))?;
+        let mut chart = frame(&area, (&x, &y), [&plot.x.name, &plot.y.name])?;
         for (index, series) in plot.series.iter().enumerate() {
             curve(&mut chart, series, palette::flow(index), (&x, &y))?;
         }
@@ -65,31 +61,6 @@ fn axis(scale: &Scale, values: impl Iterator<Item = f64>, margin: f64) -> Axis {
         ([], false) => Axis::around(values, margin, 6),
         (words, _) => Axis::words(words, WORDS / words.len()),
     }
-}
-
-fn frame<'a, 'b>(
-    canvas: &'a Canvas<'b>,
-    plot: &Plot,
-    (x, y): (&Axis, &Axis),
-) -> Result<Chart<'a, 'b>> {
-    let mut chart = ChartBuilder::on(canvas)
-        .margin_top(20)
-        .margin_left(14)
-        .margin_right(48)
-        .x_label_area_size(104)
-        .y_label_area_size(54 + text_width(y.widest(), LETTERS))
-        .build_cartesian_2d(x.clone(), y.clone())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(palette::GRID.stroke_width(2))
-        .max_light_lines(0)
-        .axis_style(palette::INK.stroke_width(2))
-        .label_style(text(LETTERS))
-        .axis_desc_style(text(LETTERS))
-        .x_desc(plot.x.name.as_str())
-        .y_desc(plot.y.name.as_str())
-        .draw()?;
-    Ok(chart)
 }
 
 /// Whether an axis can show a value.

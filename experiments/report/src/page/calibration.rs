@@ -123,17 +123,8 @@ fn shares(ranks: &Matrix, distance: &str) -> Vec<f64> {
         "tarp" => column(features + 1),
         _ => {
             let all = (0..features).map(column);
+            let gap = |shares: &Vec<f64>| calibration::largest_difference(shares);
             all.max_by(|a, b| gap(a).total_cmp(&gap(b))).unwrap_or_default()
         }
     }
-}
-
-/// Largest difference of a distribution function from a uniform one.
-fn gap(shares: &[f64]) -> f64 {
-    let mut sorted = shares.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let count = sorted.len() as f64;
-    let differences =
-        sorted.iter().enumerate().map(|(index, share)| ((index + 1) as f64 / count - share).abs());
-    differences.fold(0.0, f64::max)
 }

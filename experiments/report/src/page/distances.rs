@@ -9,15 +9,11 @@ use crate::figure::escape;
 use crate::record::{DISTANCES, Distance, RunSummary};
 
 /// A column of the table: name in files, name for readers, and what is compared.
-type Column = (&'static str, &'static str, &'static str);
+pub(super) type Column = (&'static str, &'static str, &'static str);
 
 /// A table with one row for each flow of a problem; nothing where nothing was measured.
 pub(super) fn table_of(results: &ProblemResults) -> String {
-    let measured = |column: &&Column| {
-        let mut runs = results.flows.iter().flat_map(FlowResults::finished);
-        runs.any(|run| run.distances.contains_key(column.0))
-    };
-    let columns: Vec<&Column> = DISTANCES.iter().filter(measured).collect();
+    let columns = measured(results);
     let row = |flow: &FlowResults| {
         let runs: Vec<&RunSummary> = flow.finished().collect();
         let cells: String = columns.iter().map(|column| cell(&runs, column.0)).collect();
@@ -28,6 +24,25 @@ pub(super) fn table_of(results: &ProblemResults) -> String {
     };
     let rows = results.flows.iter().map(row).collect();
     table(&results.problem.name, &results.problem.title, &columns, rows)
+}
+
+/// The distances that some run of a problem has.
+pub(super) fn measured(results: &ProblemResults) -> Vec<&'static Column> {
+    let has = |column: &&Column| {
+        let mut runs = results.flows.iter().flat_map(FlowResults::finished);
+        runs.any(|run| run.distances.contains_key(column.0))
+    };
+    DISTANCES.iter().filter(has).collect()
+}
+
+/// A distance and the end of its band, means over runs.
+pub(super) fn over(runs: &[&RunSummary], name: &str) -> Option<[Value; 2]> {
+    let mean = |field: fn(&Distance) -> f64| {
+        let found = runs.iter().filter_map(|run| run.distances.get(name));
+        let values = found.filter_map(|distance| Value::new(Some(field(distance)), Some(0.0)));
+        Value::over_seeds(&values.collect::<Vec<Value>>())
+    };
+    Some([mean(|distance| distance.value)?, mean(|distance| distance.null_95)?])
 }
 
 /// A table with one row, that of a single run.
@@ -61,13 +76,7 @@ fn table(name: &str, title: &str, columns: &[&Column], rows: String) -> String {
 
 /// Means over runs; marked where the mean of the distance is above that of the band's end.
 fn cell(runs: &[&RunSummary], name: &str) -> String {
-    let found: Vec<_> = runs.iter().filter_map(|run| run.distances.get(name)).collect();
-    let over = |field: fn(&Distance) -> f64| {
-        let values =
-            found.iter().filter_map(|distance| Value::new(Some(field(distance)), Some(0.0)));
-        Value::over_seeds(&values.collect::<Vec<Value>>())
-    };
-    let Some((value, end)) = over(|d| d.value).zip(over(|d| d.null_95)) else {
+    let Some([value, end]) = over(runs, name) else {
         return format!("<td class=\"number\">{UNKNOWN}</td>");
     };
     let mark = if value.value > end.value { " *" } else { "" };

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 use flows_core::train::write_atomically;
 
 use self::sheet::{Cell, Row, Sheet};
+use super::distances;
 use super::flow_results::FlowResults;
 use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, NUMERICS, Number, ON_TARGET, RESULTS};
 use super::ranking::Rank;
-use super::value::Value;
-use crate::record::{DISTANCES, ProblemKind};
+use crate::record::{ProblemKind, RunSummary};
 
 /// Writes `dir/tables/NAME.csv`, `.md` and `.tex`: `results` with what flows are ranked by on every problem, and
 /// for each problem its numbers, distances and audits.
@@ -27,7 +27,7 @@ pub(super) fn write(dir: &Path, results: &Results) -> Result<()> {
         [
             numbers(problem),
             on_target(problem),
-            distances(problem),
+            between_samples(problem),
             numerics(problem),
             audits(problem),
         ]
@@ -124,21 +124,12 @@ fn of_numbers(
 }
 
 /// Distances between draws and test rows; bold is what is within its band.
-fn distances(problem: &ProblemResults) -> Sheet {
-    let over = |flow: &FlowResults, name: &str, field: fn(&crate::record::Distance) -> f64| {
-        let found = flow.finished().filter_map(|run| run.distances.get(name));
-        let values: Vec<Value> =
-            found.filter_map(|distance| Value::new(Some(field(distance)), Some(0.0))).collect();
-        Value::over_seeds(&values)
-    };
-    let measured = |column: &&(&str, &str, &str)| {
-        problem.flows.iter().any(|flow| over(flow, column.0, |d| d.value).is_some())
-    };
-    let chosen: Vec<_> = DISTANCES.iter().filter(measured).collect();
+fn between_samples(problem: &ProblemResults) -> Sheet {
+    let chosen = distances::measured(problem);
     let rows = problem.flows.iter().map(|flow| {
-        let cell = |column: &&(&str, &str, &str)| {
-            let value = over(flow, column.0, |d| d.value)?;
-            let end = over(flow, column.0, |d| d.null_95)?;
+        let runs: Vec<&RunSummary> = flow.finished().collect();
+        let cell = |column: &&distances::Column| {
+            let [value, end] = distances::over(&runs, column.0)?;
             Some(Cell { value, best: value.value <= end.value, text: super::format::number })
         };
         named(flow, chosen.iter().map(cell).collect())
