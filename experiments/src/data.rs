@@ -48,6 +48,8 @@ pub struct TableData {
     pub record: RunData,
     /// Rows to train on, in the flow's units as all.
     pub training: Rows,
+    /// The same without noise, in the table's units; none where no column got noise.
+    pub discrete: Option<Vec<f64>>,
     /// Rows to validate on.
     pub validation: Rows,
     /// log |det| of the change of units at the validation rows, nats.
@@ -101,22 +103,25 @@ impl TableData {
             columns => Some(table.select_columns(columns)?),
         };
         let columns = table.names().to_vec();
-        let parts = (&features, context.as_ref());
+        let parts = (&raw, &features, context.as_ref());
         let data = Self::assemble(parts, (columns, noise), &split, supports);
         Ok(Self { oddities, ..data.with_context(|| name.to_owned())? })
     }
 
-    /// A table all of whose columns are features, without supports, with the noise that was added to it.
+    /// A table all of whose columns are features, without supports, and the noise for it.
     ///
     /// # Errors
     /// A constant column, or fewer than two training rows.
     pub fn plain(table: &Table, noise: Dequantisation, split: &Split) -> Result<Self> {
         let columns = table.names().to_vec();
-        Self::assemble((table, None), (columns, noise), split, &[])
+        // The noise is part of the problem: the same for every flow and every seed.
+        let features = noise.apply(table, &mut stream(0, "dequantise"))?;
+        Self::assemble((table, &features, None), (columns, noise), split, &[])
     }
 
+    /// From a table without noise and with it.
     fn assemble(
-        (features, context): (&Table, Option<&Table>),
+        (discrete, features, context): (&Table, &Table, Option<&Table>),
         (table_columns, dequantisation): (Vec<String>, Dequantisation),
         split: &Split,
         supports: &[Support],
@@ -138,9 +143,14 @@ impl TableData {
         let (validation, validation_log_det) = part(&split.validation)?;
         let (test, test_log_det) = part(&split.test)?;
         let (test_rows, oddities) = (split.test.clone(), Vec::new());
+        let discrete = match record.dequantisation.columns[..] {
+            [] => None,
+            _ => Some(discrete.select_rows(&split.training)?.into_values()),
+        };
         Ok(Self {
             record,
             training,
+            discrete,
             validation,
             validation_log_det,
             test,

@@ -2,6 +2,7 @@
 //! rows, tables that come along, and the user's.
 
 mod data;
+mod dequantised;
 mod held_out;
 mod picture;
 mod user_table;
@@ -13,7 +14,7 @@ use flows_bench::conditional::ConditionalToy;
 use flows_bench::table::{Oddity, digits, red_wine};
 use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
-use flows_core::{Target, stream};
+use flows_core::Target;
 use flows_report::record::ProblemKind;
 
 use crate::Usage;
@@ -205,18 +206,16 @@ impl Problem {
     /// # Errors
     /// Those of the table.
     pub fn data(&self, seed: u64) -> Result<Option<ProblemData>> {
-        // The noise is part of the problem: the same for every flow and every seed.
-        let mut noise = stream(0, "dequantise");
         Ok(Some(match self {
             Self::Toy(toy) => ProblemData::of_toy(*toy, seed)?,
             Self::Conditional(toy) => ProblemData::of_conditional(*toy, seed)?,
             Self::Target(_) => return Ok(None),
             Self::RedWine => {
-                let wine = red_wine(&mut noise)?;
+                let wine = red_wine()?;
                 ProblemData::built_in(&wine.table, wine.dequantisation, seed)?
             }
             Self::Digits => {
-                let digits = digits(&mut noise)?;
+                let digits = digits()?;
                 ProblemData::built_in(&digits.table, digits.dequantisation, seed)?
             }
             Self::File(table) => ProblemData::of_table(table.data().clone(), seed),

@@ -5,12 +5,13 @@
 
 use std::error::Error;
 
-use flows_bench::table::{self, EveryTenth, SplitRule, Standardiser, Table, red_wine};
+use flows_bench::table::{self, EveryTenth, RedWine, SplitRule, Standardiser, Table, red_wine};
 use flows_core::stream;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let wine = red_wine(&mut stream(0, "dequantise"))?;
-    let (table, noisy) = (&wine.table, wine.dequantisation.columns.len());
+    let RedWine { table, dequantisation } = red_wine()?;
+    let noisy = dequantisation.columns.len();
+    let table = &dequantisation.apply(&table, &mut stream(0, "dequantise"))?;
     println!("{} rows of {} columns, {noisy} of them dequantised", table.rows(), table.columns());
 
     let split = SplitRule::EveryTenth(EveryTenth {}).split(table.rows())?;

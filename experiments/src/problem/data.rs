@@ -8,6 +8,7 @@ use flows_core::tensor::cast;
 use flows_core::train::{Minibatch, SamplerSource, Source, TableSource};
 use flows_core::{Real, Stream};
 
+use super::dequantised::Dequantised;
 use super::held_out::{HeldOut, Known};
 use super::row;
 use crate::data::{RunData, TableData, context_features};
@@ -41,7 +42,11 @@ pub struct ProblemData {
 /// Where rows to train on come from.
 #[derive(Debug)]
 enum Training {
-    Rows(Rows),
+    Rows {
+        rows: Rows,
+        /// Without noise, in the table's units, where columns got noise.
+        discrete: Option<Vec<f64>>,
+    },
     Toy(Toy),
     Conditional(ConditionalToy),
 }
@@ -95,7 +100,7 @@ impl ProblemData {
         }
     }
 
-    /// A table that comes along, with the noise that was added to it.
+    /// A table that comes along, and the noise for it.
     ///
     /// # Errors
     /// Those of the table.
@@ -118,7 +123,7 @@ impl ProblemData {
             log_det,
             record: data.record,
             test_rows: data.test_rows,
-            training: Training::Rows(data.training),
+            training: Training::Rows { rows: data.training, discrete: data.discrete },
             seed,
         }
     }
@@ -143,7 +148,7 @@ impl ProblemData {
     /// batch is drawn anew.
     pub fn rows_to_fit(&self) -> &Rows {
         match &self.training {
-            Training::Rows(rows) => rows,
+            Training::Rows { rows, .. } => rows,
             Training::Toy(_) | Training::Conditional(_) => &self.validation,
         }
     }
@@ -151,7 +156,7 @@ impl ProblemData {
     /// Number of rows to train on; `None` where every batch is drawn anew.
     pub fn training_rows(&self) -> Option<usize> {
         match &self.training {
-            Training::Rows(rows) => Some(rows.count()),
+            Training::Rows { rows, .. } => Some(rows.count()),
             Training::Toy(_) | Training::Conditional(_) => None,
         }
     }
@@ -169,15 +174,16 @@ impl ProblemData {
     ///
     /// # Errors
     /// [`flows_core::Error::Dimension`] without training rows.
-    pub fn source<E: Real>(&self) -> Result<Box<dyn Source<E>>> {
+    pub fn source<E: Real>(&self) -> Result<Box<dyn Source<E> + '_>> {
         let (dim, seed) = (self.dim(), self.seed);
         Ok(match &self.training {
-            Training::Rows(rows) => {
-                let source = TableSource::new(cast(rows.values()), dim, seed)?;
-                Box::new(match rows.context_dim() {
-                    0 => source,
-                    width => source.with_context(cast(rows.context_values()), width)?,
-                })
+            Training::Rows { rows, discrete: None } => {
+                Box::new(table_source(cast(rows.values()), rows, seed)?)
+            }
+            Training::Rows { rows, discrete: Some(discrete) } => {
+                let RunData { dequantisation: noise, units, .. } = &self.record;
+                let rows = table_source(discrete.clone(), rows, seed)?;
+                Box::new(Dequantised { rows, noise, units, seed })
             }
             &Training::Toy(toy) => {
                 let draw = move |rows: usize, rng: &mut Stream| cast(&toy.sample(rows, rng));
@@ -197,4 +203,13 @@ impl ProblemData {
             }
         })
     }
+}
+
+/// Minibatches of these values, with the contexts of `rows`.
+fn table_source<E: Real>(values: Vec<E>, rows: &Rows, seed: u64) -> Result<TableSource<E>> {
+    let source = TableSource::new(values, rows.dim(), seed)?;
+    Ok(match rows.context_dim() {
+        0 => source,
+        width => source.with_context(cast(rows.context_values()), width)?,
+    })
 }

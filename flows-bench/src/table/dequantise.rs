@@ -120,12 +120,20 @@ impl Dequantisation {
     pub fn apply(&self, table: &Table, rng: &mut impl Rng) -> Result<Table> {
         self.check(table)?;
         let mut values = table.values().to_vec();
-        for row in values.chunks_exact_mut(table.columns()) {
+        self.add(&mut values, table.columns(), rng);
+        table.with_values(values)
+    }
+
+    /// Adds `step` · U[0, 1) to the recorded columns of rows of `columns` values; one beyond them is
+    /// passed over. Draws go as those of [`apply`](Self::apply).
+    pub fn add(&self, values: &mut [f64], columns: usize, rng: &mut impl Rng) {
+        for row in values.chunks_mut(columns.max(1)) {
             for noise in &self.columns {
-                row[noise.column] += noise.step * rng.random::<f64>();
+                if let Some(value) = row.get_mut(noise.column) {
+                    *value += noise.step * rng.random::<f64>();
+                }
             }
         }
-        table.with_values(values)
     }
 
     /// Moves values of the recorded columns down to their grid: what noise of one step was added to

@@ -1,21 +1,18 @@
 //! The digits table, embedded.
 
-use rand::Rng;
-
 use super::{Dequantisation, Result, Table};
 
-/// Handwritten digits, dequantised.
+/// Handwritten digits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Digits {
-    /// `(1797, 64)`: levels of 8 x 8 pixels, row by row, in [0, 17) with their noise.
+    /// `(1797, 64)`: levels 0 to 16 of 8 x 8 pixels, row by row.
     pub table: Table,
-    /// The noise that was added to it.
+    /// Uniform noise of one level on every pixel, as for the discrete values that they are (review,
+    /// Section 5.3).
     pub dequantisation: Dequantisation,
 }
 
-/// The 1,797 handwritten digits, 8 x 8 pixels of 17 levels each (the digit itself is left out), with
-/// uniform noise of one level on every pixel, as for the discrete values that they are (review,
-/// Section 5.3).
+/// The 1,797 handwritten digits, 8 x 8 pixels of 17 levels each (the digit itself is left out).
 ///
 /// # Errors
 /// [`TableError::Shape`](super::TableError::Shape) where the embedded data have changed.
@@ -23,7 +20,7 @@ pub struct Digits {
 /// # Reference
 /// Alpaydin, Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository,
 /// 1998: its test part.
-pub fn digits(rng: &mut impl Rng) -> Result<Digits> {
+pub fn digits() -> Result<Digits> {
     let data = smartcore::dataset::digits::load_dataset();
     let names = (0..64).map(|pixel| format!("p{}{}", pixel / 8, pixel % 8)).collect();
     let values = data.data.iter().map(|&level| f64::from(level)).collect();
@@ -31,22 +28,22 @@ pub fn digits(rng: &mut impl Rng) -> Result<Digits> {
     // Some pixels at the rim are 0 in every image, and discrete all the same.
     let pixels: Vec<(usize, f64)> = (0..64).map(|pixel| (pixel, 1.0)).collect();
     let dequantisation = Dequantisation::listed(&table, &pixels)?;
-    let table = dequantisation.apply(&table, rng)?;
     Ok(Digits { table, dequantisation })
 }
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-
     use super::*;
 
     #[test]
-    fn every_pixel_is_its_level_and_noise() {
-        let digits = digits(&mut rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1));
-        let Ok(Digits { table, dequantisation }) = digits else { unreachable!("{digits:?}") };
+    fn every_pixel_has_seventeen_levels_and_noise_of_one() {
+        let Digits { table, dequantisation } = digits().unwrap();
         assert_eq!([table.rows(), table.columns()], [1797, 64]);
         assert_eq!(dequantisation.columns.len(), 64);
-        assert!(table.values().iter().all(|v| (0.0..17.0).contains(v)));
+        assert!(dequantisation.columns.iter().all(|noise| noise.step == 1.0));
+        let mut levels: Vec<f64> = table.values().to_vec();
+        levels.sort_unstable_by(f64::total_cmp);
+        levels.dedup();
+        assert_eq!(levels, (0..17).map(f64::from).collect::<Vec<_>>());
     }
 }

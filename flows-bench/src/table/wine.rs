@@ -1,23 +1,20 @@
 //! The red wine table, embedded.
 
-use rand::Rng;
-
 use super::{Dequantisation, Result, Table};
 
-/// Red *vinho verde* wines, dequantised.
+/// Red *vinho verde* wines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RedWine {
     /// `(1599, 11)`: physicochemical measurements, each in its own unit.
     pub table: Table,
-    /// The noise that was added to it.
+    /// Uniform noise of one unit of the last published decimal on every column.
     pub dequantisation: Dequantisation,
 }
 
 /// The last decimal of each column of the published table.
 const STEPS: [f64; 11] = [0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0.01, 0.1];
 
-/// The 1,599 red wines, 11 features (the quality score is left out), with noise of one unit of the
-/// last published decimal on every column.
+/// The 1,599 red wines, 11 features (the quality score is left out).
 ///
 /// # Errors
 /// [`TableError::Shape`](super::TableError::Shape) or [`TableError::Names`](super::TableError::Names)
@@ -26,7 +23,7 @@ const STEPS: [f64; 11] = [0.1, 0.001, 0.01, 0.01, 0.001, 1.0, 1.0, 1e-5, 0.01, 0
 /// # Reference
 /// Cortez, Cerdeira, Almeida, Matos, Reis, *Modeling wine preferences by data mining from
 /// physicochemical properties*, Decision Support Systems 47, 2009.
-pub fn red_wine(rng: &mut impl Rng) -> Result<RedWine> {
+pub fn red_wine() -> Result<RedWine> {
     let wine = linfa_datasets::winequality();
     let columns = wine.records.ncols();
     let values = wine.records.iter().copied().collect();
@@ -34,7 +31,6 @@ pub fn red_wine(rng: &mut impl Rng) -> Result<RedWine> {
     let table = Table::new(names, columns, values)?;
     let steps: Vec<(usize, f64)> = STEPS.into_iter().enumerate().collect();
     let dequantisation = Dequantisation::listed(&table, &steps)?;
-    let table = dequantisation.apply(&table, rng)?;
     Ok(RedWine { table, dequantisation })
 }
 
@@ -47,14 +43,16 @@ mod tests {
 
     #[test]
     fn every_column_of_the_wines_has_its_step() {
-        let wine = red_wine(&mut Xoshiro256PlusPlus::seed_from_u64(0)).unwrap();
+        let wine = red_wine().unwrap();
         assert_eq!((wine.table.rows(), wine.table.columns()), (1599, 11));
         assert_eq!(
             (&wine.table.names()[0][..], &wine.table.names()[10][..]),
             ("fixed acidity", "alcohol")
         );
         // Off their decimals by the noise, and back on them without it.
-        let mut values = wine.table.values().to_vec();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+        let noisy = wine.dequantisation.apply(&wine.table, &mut rng).unwrap();
+        let mut values = noisy.values().to_vec();
         wine.dequantisation.restore(&mut values, 11);
         let given = Table::new(Vec::new(), 11, values).unwrap();
         let rows: Vec<usize> = (0..1599).collect();
@@ -67,7 +65,7 @@ mod tests {
         assert_eq!(found.columns.len(), 11);
         // First published row: 7.4, 0.7, 0, 1.9, 0.076, 11, 34, 0.9978, 3.51, 0.56, 9.4.
         let first = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4];
-        for ((value, published), step) in wine.table.row(0).iter().zip(first).zip(STEPS) {
+        for ((value, published), step) in noisy.row(0).iter().zip(first).zip(STEPS) {
             assert!((published..=published + step).contains(value), "{value} {published}");
         }
     }
