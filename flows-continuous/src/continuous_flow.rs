@@ -5,7 +5,8 @@ use std::sync::Arc;
 use flows_core::activation::Activation;
 use flows_core::architecture::scaled_width;
 use flows_core::{
-    ActNorm, Architecture, Bijector, Chain, LastLayer, Layer, Network, Real, Result, Stream,
+    ActNorm, Architecture, Bijector, Chain, Error, LastLayer, Layer, Network, Real, Result, Shape,
+    Stream,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::continuous::solve::GradientMethod;
 use crate::dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 use crate::dynamics::penalty::Penalties;
 use crate::field::bottleneck::BottleneckField;
+use crate::field::conv::ConvField;
 use crate::field::equivariant::EquivariantField;
 use crate::field::mlp::MlpField;
 use crate::field::planar::PlanarField;
@@ -75,6 +77,8 @@ pub enum FieldConfig {
     Planar(PlanarConfig),
     /// A perceptron with a narrow linear layer, for the divergence estimator `bottleneck`.
     Bottleneck(BottleneckConfig),
+    /// A convolutional network on images.
+    Convolutional(ConvolutionalConfig),
     /// Pairwise forces between particles.
     Equivariant(EquivariantConfig),
 }
@@ -148,6 +152,25 @@ pub struct BottleneckConfig {
 impl Default for BottleneckConfig {
     fn default() -> Self {
         Self { hidden: vec![64], narrow: 4, activation: Activation::Tanh }
+    }
+}
+
+/// Settings of [`ConvField`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConvolutionalConfig {
+    /// Size of an image; features are channel-major.
+    pub shape: Shape,
+    /// Channels of the hidden layers.
+    pub hidden: usize,
+    /// Activation of the hidden layers; smooth, because its curvature is differentiated.
+    pub activation: Activation,
+}
+
+impl Default for ConvolutionalConfig {
+    fn default() -> Self {
+        let shape = Shape { channels: 1, height: 8, width: 8 };
+        Self { shape, hidden: 32, activation: Activation::Tanh }
     }
 }
 
@@ -267,6 +290,13 @@ impl ContinuousFlow {
             FieldConfig::Bottleneck(BottleneckConfig { hidden, narrow, activation }) => {
                 self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)?
             }
+            FieldConfig::Convolutional(ConvolutionalConfig { shape, hidden, activation }) => {
+                let (expected, op) = (shape.dim(), "convolutional field (flow.field.shape)");
+                if expected != dim {
+                    return Err(Error::Dimension { op, expected, got: dim });
+                }
+                self.flow(ConvField::new(*shape, context, *hidden, *activation)?, rng)?
+            }
             FieldConfig::Equivariant(EquivariantConfig { space, functions }) => {
                 let fits = *space > 0 && dim.is_multiple_of(*space) && context == 0;
                 let requirement = "a divisor of the number of features, without a context";
@@ -317,6 +347,11 @@ impl Architecture for ContinuousFlow {
                 let half = hidden.as_slice();
                 chain(&[&[dim + 1], half, &[*narrow + 1], half, &[dim]].concat())
             }
+            FieldConfig::Convolutional(ConvolutionalConfig { shape, hidden, .. }) => {
+                let (hidden, channels) = (*hidden as f64, shape.channels as f64);
+                let biases = 2.0 * dim as f64 * (2.0 * hidden / channels + 1.0);
+                hidden * (18.0 * channels + hidden) + biases
+            }
             FieldConfig::Equivariant(EquivariantConfig { functions, .. }) => {
                 4.0 * *functions as f64
             }
@@ -331,6 +366,7 @@ impl Architecture for ContinuousFlow {
             FieldConfig::Potential(field) => scale(&mut field.width),
             FieldConfig::Planar(field) => scale(&mut field.terms),
             FieldConfig::Bottleneck(field) => field.hidden.iter_mut().for_each(scale),
+            FieldConfig::Convolutional(field) => scale(&mut field.hidden),
             FieldConfig::Equivariant(field) => scale(&mut field.functions),
         }
         Arc::new(scaled)

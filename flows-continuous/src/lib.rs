@@ -12,12 +12,13 @@ mod solver;
 pub use continuous::Continuous;
 pub use continuous::solve::{Checkpoints, GradientMethod};
 pub use continuous_flow::{
-    BottleneckConfig, ContinuousFlow, EquivariantConfig, FieldConfig, PerceptronField,
-    PlanarConfig, PotentialConfig,
+    BottleneckConfig, ContinuousFlow, ConvolutionalConfig, EquivariantConfig, FieldConfig,
+    PerceptronField, PlanarConfig, PotentialConfig,
 };
 pub use dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 pub use dynamics::penalty::{Penalties, Penalty};
 pub use field::bottleneck::BottleneckField;
+pub use field::conv::ConvField;
 pub use field::equivariant::EquivariantField;
 pub use field::mlp::MlpField;
 pub use field::planar::PlanarField;

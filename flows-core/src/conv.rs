@@ -11,16 +11,16 @@
 //! Reference: Kingma, Dhariwal, *Glow: Generative flow with invertible 1x1 convolutions*, NeurIPS
 //! 2018, section 3.3 and appendix B. <https://arxiv.org/abs/1807.03039>
 
+mod convolution;
+
+pub use convolution::Convolution;
+
 use crate::activation::Activation;
 use crate::lanes::{add, named, named_mut};
 use crate::layout::{HasLayout, Layout};
-use crate::matmul::{Destination, Matrix, product};
 use crate::network::{NetworkKernel, add_row_sums};
 use crate::operation::{LANES, Recorded};
 use crate::{Error, Real, Result, Scratch};
-
-/// Neighbours of a pixel in a 3 x 3 convolution, itself among them.
-const TAPS: usize = 9;
 
 /// The split of an image into features that a coupling keeps and features that it transforms.
 ///
@@ -57,8 +57,7 @@ pub struct ImageSplit<'a> {
 /// `hidden (9 channels + hidden + 9 maps)` multiplications a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvKernel {
-    height: usize,
-    width: usize,
+    convolution: Convolution,
     /// Input channels, without those of the context.
     channels: usize,
     context: usize,
@@ -112,8 +111,7 @@ impl ConvKernel {
         let (channels, sources) = compact(kept, height * width);
         let (written, targets) = compact(transformed, height * width);
         Ok(Self {
-            height,
-            width,
+            convolution: Convolution { height, width },
             channels,
             context,
             hidden,
@@ -127,7 +125,7 @@ impl ConvKernel {
 
     /// Number of values of a channel in a block.
     fn plane(&self) -> usize {
-        self.height * self.width * LANES
+        self.convolution.pixels() * LANES
     }
 
     /// The input image, context included.
@@ -140,7 +138,7 @@ impl ConvKernel {
             image[place * LANES..(place + 1) * LANES].copy_from_slice(feature);
         }
         for feature in features {
-            image.extend((0..self.height * self.width).flat_map(|_| feature));
+            image.extend((0..self.convolution.pixels()).flat_map(|_| feature));
         }
         image
     }
@@ -158,37 +156,9 @@ impl ConvKernel {
         }
     }
 
-    /// Rows `9 c + tap` of the result hold channel c as seen from each pixel through `tap`.
-    fn gather<E: Real>(&self, image: &[E]) -> Vec<E> {
-        let plane = self.plane();
-        let mut seen = vec![E::zero(); TAPS * image.len()];
-        let channels = image.chunks_exact(plane).zip(seen.chunks_exact_mut(TAPS * plane));
-        for (channel, seen) in channels {
-            for run in runs(self.height, self.width) {
-                let target = &mut seen[run.tap * plane + run.here..][..run.length];
-                target.copy_from_slice(&channel[run.there..][..run.length]);
-            }
-        }
-        seen
-    }
-
-    /// The transpose of [`gather`](Self::gather): adds each row to where it was seen.
-    fn scatter<E: Real>(&self, seen: &[E]) -> Vec<E> {
-        let plane = self.plane();
-        let mut image = vec![E::zero(); seen.len() / TAPS];
-        let channels = image.chunks_exact_mut(plane).zip(seen.chunks_exact(TAPS * plane));
-        for (channel, seen) in channels {
-            for run in runs(self.height, self.width) {
-                let source = &seen[run.tap * plane + run.here..][..run.length];
-                add(&mut channel[run.there..][..run.length], source);
-            }
-        }
-        image
-    }
-
     /// For each output its index among the maps.
     fn outlets(&self) -> impl Iterator<Item = usize> {
-        let pixels = self.height * self.width;
+        let pixels = self.convolution.pixels();
         self.targets.iter().flat_map(move |&place| {
             let (channel, pixel) = (place / pixels, place % pixels);
             (0..self.arity).map(move |a| ((channel * self.arity + a) * pixels + pixel) * LANES)
@@ -204,34 +174,6 @@ impl ConvKernel {
         self.activation.images(kept, images, self.plane(), self.plane());
         images
     }
-
-    /// `weight source`, one row of the result for each row of the weight.
-    fn product<E: Real>(&self, weight: &[E], source: &[E], out: &mut Vec<E>) {
-        let (plane, fan_in) = (self.plane(), source.len() / self.plane());
-        let units = weight.len() / fan_in;
-        out.resize(units * plane, E::zero());
-        let weight = Matrix::new(weight, units, fan_in);
-        product(weight, Matrix::new(source, fan_in, plane), out, Destination::Replace);
-    }
-
-    /// Adds to the gradient of the weight of a product and returns that of its source.
-    fn pull_product<E: Real>(
-        &self,
-        weight: &[E],
-        source: &[E],
-        gradient: &[E],
-        d_weight: &mut [E],
-    ) -> Vec<E> {
-        let (plane, fan_in) = (self.plane(), source.len() / self.plane());
-        let units = weight.len() / fan_in;
-        let rows = Matrix::new(gradient, units, plane);
-        let columns = Matrix::new(source, fan_in, plane).transposed();
-        product(rows, columns, d_weight, Destination::Add);
-        let mut below = vec![E::zero(); source.len()];
-        let weight = Matrix::new(weight, units, fan_in).transposed();
-        product(weight, rows, &mut below, Destination::Replace);
-        below
-    }
 }
 
 /// Number of channels in which any of `features` lies, and the place of each feature in an image of
@@ -244,46 +186,20 @@ fn compact(features: &[usize], pixels: usize) -> (usize, Vec<usize>) {
     (used.len(), features.iter().map(place).collect())
 }
 
-/// A run of neighbouring values of a channel seen through the same tap: `length` values from `here`
-/// see those from `there`.
-struct Run {
-    tap: usize,
-    here: usize,
-    there: usize,
-    length: usize,
-}
-
-/// For each tap, the runs of pixels that see anything but padding.
-fn runs(height: usize, width: usize) -> impl Iterator<Item = Run> {
-    (0..TAPS).flat_map(move |tap| {
-        let (down, right) = (tap / 3, tap % 3);
-        let first = 1_usize.saturating_sub(right);
-        let count = width.min(width + 1 - right).saturating_sub(first);
-        (0..height).filter_map(move |y| {
-            let row = (y + down).checked_sub(1).filter(|&row| row < height && count > 0)?;
-            Some(Run {
-                tap,
-                here: (y * width + first) * LANES,
-                there: (row * width + first + right - 1) * LANES,
-                length: count * LANES,
-            })
-        })
-    })
-}
-
 impl HasLayout for ConvKernel {
     fn layout(&self) -> Vec<Layout> {
         let part = |name: &str, rows, columns, fan_in, last| {
             Layout::uniform(name, rows, columns, fan_in).in_last_layer(last)
         };
         let (hidden, outputs) = (self.hidden, self.targets.len() * self.arity);
-        let (read, wide) = (TAPS * (self.channels + self.context), TAPS * hidden);
+        let (read, wide) =
+            (Convolution::TAPS * (self.channels + self.context), Convolution::TAPS * hidden);
         vec![
             part("weight0", hidden, read, read, false),
             part("bias0", 1, hidden, read, false),
             part("weight1", hidden, hidden, hidden, false),
             part("bias1", 1, hidden, hidden, false),
-            part("weight2", TAPS * self.maps, hidden, wide, true),
+            part("weight2", Convolution::TAPS * self.maps, hidden, wide, true),
             part("bias2", 1, outputs, wide, true),
         ]
     }
@@ -302,13 +218,15 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         let [weight0, bias0, weight1, bias1, weight2, bias2] = named(parameters);
         let [first, second] = &mut scratch.or_default::<Hidden<E>>().kept;
         let (plane, mut images) = (self.plane(), Vec::new());
-        self.product(weight0, &self.gather(&self.image(input)), first);
+        let convolution = self.convolution;
+        let seen = convolution.gather(&self.image(input), LANES);
+        convolution.pointwise(weight0, &seen, LANES, first);
         self.activation.keep(first, bias0, plane, plane);
-        self.product(weight1, self.images(first, &mut images), second);
+        convolution.pointwise(weight1, self.images(first, &mut images), LANES, second);
         self.activation.keep(second, bias1, plane, plane);
         let mut seen = Vec::new();
-        self.product(weight2, self.images(second, &mut images), &mut seen);
-        let maps = self.scatter(&seen);
+        convolution.pointwise(weight2, self.images(second, &mut images), LANES, &mut seen);
+        let maps = convolution.scatter(&seen, LANES);
         let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
         for ((output, place), &bias) in outputs.zip(bias2) {
             for (output, &value) in output.iter_mut().zip(&maps[place..]) {
@@ -329,21 +247,28 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
             named_mut(parameter_gradients);
         let [first, second] = &block.scratch.left::<Hidden<E>>().kept;
         let (plane, mut images) = (self.plane(), Vec::new());
+        let convolution = self.convolution;
         let mut maps = vec![E::zero(); self.maps * plane];
         for (gradient, place) in output_gradient.chunks_exact(LANES).zip(self.outlets()) {
             maps[place..place + LANES].copy_from_slice(gradient);
         }
         add_row_sums(output_gradient, LANES, LANES, d_bias2);
         let source = self.images(second, &mut images);
-        let mut gradient = self.pull_product(weight2, source, &self.gather(&maps), d_weight2);
+        let mut gradient = convolution.pull_pointwise(
+            (weight2, d_weight2),
+            source,
+            &convolution.gather(&maps, LANES),
+            LANES,
+        );
         self.activation.pull(second, &mut gradient, plane, plane);
         add_row_sums(&gradient, plane, plane, d_bias1);
         let source = self.images(first, &mut images);
-        let mut gradient = self.pull_product(weight1, source, &gradient, d_weight1);
+        let mut gradient =
+            convolution.pull_pointwise((weight1, d_weight1), source, &gradient, LANES);
         self.activation.pull(first, &mut gradient, plane, plane);
         add_row_sums(&gradient, plane, plane, d_bias0);
-        let source = self.gather(&self.image(block.inputs[0]));
-        let seen = self.pull_product(weight0, &source, &gradient, d_weight0);
-        self.pull_image(&self.scatter(&seen), input_gradient);
+        let source = convolution.gather(&self.image(block.inputs[0]), LANES);
+        let seen = convolution.pull_pointwise((weight0, d_weight0), &source, &gradient, LANES);
+        self.pull_image(&convolution.scatter(&seen, LANES), input_gradient);
     }
 }

@@ -1,9 +1,7 @@
 //! Masks of coupling layers.
 
-use flows_core::{Error, Result, Stream};
+use flows_core::{Error, Result, Shape, Stream};
 use rand::seq::SliceRandom;
-
-use crate::image::Shape;
 
 /// The mask of a coupling layer: features that condition, and features that are transformed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,8 +43,14 @@ impl<'a, E: Real> Dense<'a, E> {
 
     /// Writes the product, `(units, stride)`.
     pub(crate) fn forward(&self, (source, extras): (&[E], &[E]), out: &mut [E], stride: usize) {
-        let [own, others] = self.parts();
+        let [own, _] = self.parts();
         product(own, Matrix::new(source, self.fan_in, stride), out, Destination::Replace);
+        self.add_extras(extras, out, stride);
+    }
+
+    /// Adds the part of the extra inputs to the values.
+    pub(crate) fn add_extras(&self, extras: &[E], out: &mut [E], stride: usize) {
+        let [_, others] = self.parts();
         match self.extras {
             0 => {}
             1 => self.add_outer(extras, out, stride),

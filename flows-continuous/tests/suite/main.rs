@@ -5,6 +5,7 @@ mod adjoint;
 mod bijectors;
 mod bottleneck_field;
 mod closed_traces;
+mod conv_field;
 mod discretisation;
 mod elementwise_field;
 mod end_time;

@@ -6,11 +6,10 @@ use flows_core::activation::Activation;
 use flows_core::architecture::scaled_width;
 use flows_core::{
     Architecture, Bijector, Chain, ConvKernel, Error, ImageSplit, Layer, Part, Pixelwise, Real,
-    Result, Stream,
+    Result, Shape, Stream,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::image::Shape;
 use crate::{ActNorm, Affine, Coupling, LuLinear, Mask, Permutation, Scale};
 
 /// Glow.

@@ -2,10 +2,10 @@
 
 use flows_core::lanes::{lanes, lanes_mut, named};
 use flows_core::map::{Block, Pull};
-use flows_core::{Error, HasLayout, Layout, Map, Real, Result, Scratch, Space, Stream, Work};
+use flows_core::{
+    Error, HasLayout, Layout, Map, Real, Result, Scratch, Shape, Space, Stream, Work,
+};
 use rand::seq::SliceRandom;
-
-use crate::image::Shape;
 
 /// A permutation: feature i of x is feature `order[i]` of z; the log-det is zero.
 ///

@@ -1,13 +1,13 @@
 //! Every architecture: ten layers undone in single precision, the edges of dimension and of input.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::Shape;
 use flows_core::tensor::batch;
 use flows_core::testing::is_complete;
 use flows_core::{
     Architecture, Bijector, Chain, Context, Inverse, Purpose, Real, Result, Tape, Values, normals,
     stream,
 };
-use flows_finite::Shape;
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
     LemmaFlow, RecurrentFlow, ResidualFlow,

@@ -4,6 +4,7 @@
 use std::f64::consts::TAU;
 use std::ops::ControlFlow;
 
+use flows_core::Shape;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{
     Tolerance, assert_error, check_bijector, differences, distance_to_scale, normal_point,
@@ -16,7 +17,7 @@ use flows_core::{
     Base, Batch, Bijector, Chain, Context, Error, Flow, Inverse, Layer, Mapped, Parameters,
     Pixelwise, Purpose, Real, Role, Stream, Tape, Values, normals, stream,
 };
-use flows_finite::{BatchNorm, LuLinear, Shape};
+use flows_finite::{BatchNorm, LuLinear};
 
 const DIM: usize = 3;
 const MEANS: [f64; DIM] = [5.0, -2.0, 0.3];

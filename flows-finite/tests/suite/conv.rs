@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flows_core::Shape;
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, per_row};
 use flows_core::testing::{
@@ -14,7 +15,6 @@ use flows_core::{
     Real, Tape, Values, Work, normals, stream,
 };
 use flows_core::{ConvKernel, ImageSplit};
-use flows_finite::Shape;
 use flows_finite::{Affine, Coupling, Mask, Scale};
 
 const ACTIVATIONS: [Activation; 4] =

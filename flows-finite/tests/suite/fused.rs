@@ -2,6 +2,7 @@
 //! one after another, for every architecture.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::Shape;
 use flows_core::activation::Activation;
 use flows_core::rowwise::sum;
 use flows_core::tensor::batch;
@@ -16,7 +17,7 @@ use flows_finite::architecture::{
     MaskConfig, Mixing, RationalQuadraticConfig, RecurrentFlow, Residual, ResidualFlow,
     SplineConfig, SumOfSquaresConfig, SylvesterConfig, TransformerConfig,
 };
-use flows_finite::{ActNorm, LuLinear, Newton, Sampling, Shape};
+use flows_finite::{ActNorm, LuLinear, Newton, Sampling};
 
 use crate::elements::{coupling, splines};
 

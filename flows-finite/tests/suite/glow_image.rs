@@ -1,6 +1,7 @@
 //! The small Glow as a whole.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use flows_core::Shape;
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{
@@ -11,7 +12,6 @@ use flows_core::{
     Values, forward_kl, normals, stream,
 };
 use flows_finite::Scale;
-use flows_finite::Shape;
 use flows_finite::architecture::GlowImage;
 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {

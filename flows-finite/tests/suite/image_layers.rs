@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flows_core::Shape;
 use flows_core::activation::Activation;
 use flows_core::tensor::batch;
 use flows_core::testing::{
@@ -12,9 +13,7 @@ use flows_core::{
     Batch, Bijector, Chain, Context, Error, Layer, Map, Mapped, MlpKernel, Parameters, Part,
     Pixelwise, Purpose, Real, Result, Stream, Tape, Values, normals, stream,
 };
-use flows_finite::{
-    ActNorm, Affine, BatchNorm, Coupling, LuLinear, Mask, Permutation, Scale, Shape,
-};
+use flows_finite::{ActNorm, Affine, BatchNorm, Coupling, LuLinear, Mask, Permutation, Scale};
 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {
     Shape { channels, height, width }

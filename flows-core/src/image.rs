@@ -1,7 +1,8 @@
 //! Images as rows of features.
 
-use flows_core::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// Size of an image; its features are channel-major: row y, column x of channel c is feature
 /// `(c * height + y) * width + x`.
@@ -28,7 +29,7 @@ impl Shape {
         self.height * self.width
     }
 
-    /// (4C, H/2, W/2): the size after [`Permutation::squeeze`](crate::Permutation::squeeze).
+    /// (4C, H/2, W/2): the size after a squeeze, which makes channels of squares of four pixels.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless height and width are even and not 0.
