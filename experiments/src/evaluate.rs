@@ -40,10 +40,13 @@ const AUDIT_ROWS: usize = CHUNK;
 /// Values of a pass that is timed; of few features it has [`CHUNK`] rows.
 const TIMED_VALUES: usize = 1 << 20;
 
+/// Fewest rows of a pass that is timed, unless there are fewer values.
+const FEWEST_TIMED: usize = 256;
+
 /// Most passes in each direction that are timed.
 const TIMED_PASSES: usize = 3;
 
-/// Seconds after which two passes are enough.
+/// Seconds that the timed passes of a direction are to take, and after which two are enough.
 const TIMED_SECONDS: f64 = 2.0;
 
 /// Slopes of one feature that differ by less than this are alike: what central differences resolve.
@@ -233,28 +236,27 @@ fn draw<E: Real>(
     data: &ProblemData,
     rng: &mut Stream,
 ) -> Result<(Vec<f64>, Estimate)> {
-    let mut kept = Vec::new();
-    let count = timed_rows(data.dim());
-    let context = data.test.repeated(count).context()?;
-    let rate = rate(count, || {
+    let mut pass = |count: usize| {
+        let context = data.test.repeated(count).context()?;
+        let clock = Instant::now();
         let (rows, _) = flow.sample(count, &context, rng)?;
-        if kept.len() < KEPT_DRAWS * data.dim() {
-            kept.extend(rows.values().iter().map(|v| v.as_f64()));
-        }
-        Ok(())
-    })?;
-    kept.truncate(KEPT_DRAWS * data.dim());
+        anyhow::Ok((rows, clock.elapsed().as_secs_f64()))
+    };
+    // First, because how many draws are timed depends on the time that they take.
+    let (kept, _) = pass(KEPT_DRAWS)?;
+    let kept = kept.values().iter().map(|v| v.as_f64()).collect();
+    let rate = rate(timed_rows(data.dim()), |count| Ok(pass(count)?.1))?;
     Ok((data.in_own_units(kept)?, rate))
 }
 
 /// Log-densities a second of test rows, which are repeated where there are few.
 fn density_rate<E: Real>(flow: &Flow<E>, test: &Rows) -> Result<Estimate> {
-    let count = timed_rows(test.dim());
-    let rows = test.repeated(count);
-    let (values, context) = (cast::<E>(rows.values()), rows.context()?);
-    rate(count, || {
+    rate(timed_rows(test.dim()), |count| {
+        let rows = test.repeated(count);
+        let (values, context) = (cast::<E>(rows.values()), rows.context()?);
+        let clock = Instant::now();
         flow.evaluate(&values, &context)?;
-        Ok(())
+        Ok(clock.elapsed().as_secs_f64())
     })
 }
 
@@ -263,19 +265,21 @@ fn timed_rows(dim: usize) -> usize {
     (TIMED_VALUES / dim).clamp(1, CHUNK)
 }
 
-/// Rows a second of a pass over `count` rows: their number over the mean time of a pass. Of slow
-/// passes two are timed.
-fn rate(count: usize, mut pass: impl FnMut() -> Result<()>) -> Result<Estimate> {
-    let mut seconds: Vec<f64> = Vec::new();
+/// Rows a second of a pass, which gives its seconds: the number of rows over the mean time. A pass
+/// over few rows tells how many, up to `most`, are timed; of slow passes two are.
+fn rate(most: usize, mut pass: impl FnMut(usize) -> Result<f64>) -> Result<Estimate> {
+    let few = most.min(FEWEST_TIMED);
+    let first = pass(few)?;
+    let share = TIMED_SECONDS / (TIMED_PASSES as f64 * first);
+    let count = ((few as f64 * share) as usize).clamp(few, most);
+    let mut seconds: Vec<f64> = if count == few { vec![first] } else { Vec::new() };
     let enough = |seconds: &[f64]| {
         let spent: f64 = seconds.iter().sum();
         seconds.len() >= TIMED_PASSES || seconds.len() >= 2 && spent > TIMED_SECONDS
     };
     while !enough(&seconds) {
         interrupt::check()?;
-        let clock = Instant::now();
-        pass()?;
-        seconds.push(clock.elapsed().as_secs_f64());
+        seconds.push(pass(count)?);
     }
     let time = Estimate::of(seconds.into_iter());
     let mean = count as f64 / time.mean;
