@@ -10,8 +10,8 @@ use flows_continuous::{ContinuousFlow, Penalties};
 use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig};
 use flows_core::{Architecture, Bijector, Cost, Costs, Estimator, stream};
 use flows_finite::architecture::{
-    AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, GlowImage, LemmaFlow,
-    RecurrentFlow, ResidualFlow,
+    AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, LemmaFlow,
+    MultiScaleFlow, RecurrentFlow, ResidualFlow,
 };
 use flows_report::record::Family;
 
@@ -126,7 +126,26 @@ fn couplings() -> Vec<Preset> {
                  convolutions of 32 channels; columns are pixels, 1 x 8 x 8 unless flow.shape says \
                  otherwise (Kingma and Dhariwal 2018)",
             ],
-            Arc::new(GlowImage::default()),
+            Arc::new(MultiScaleFlow::glow()),
+            1e-3,
+        ),
+        finite(
+            [
+                "real-nvp-image",
+                "Real NVP (images)",
+                "2 levels of 3 affine couplings with a checkerboard and 3 of channels, convolutions of \
+                 32 channels; columns are pixels as for glow-image (Dinh et al. 2017)",
+            ],
+            Arc::new(MultiScaleFlow::real_nvp()),
+            1e-3,
+        ),
+        finite(
+            [
+                "nsf-image",
+                "NSF (images)",
+                "as glow-image with rational-quadratic splines of 8 bins on [-4, 4] (Durkan et al. 2019)",
+            ],
+            Arc::new(MultiScaleFlow::nsf()),
             1e-3,
         ),
     ]

@@ -250,6 +250,13 @@ impl ContinuousFlow {
         Self { training, penalties, ..Self::default() }
     }
 
+    /// RNODE with a convolutional field, for images of 8 x 8 pixels.
+    #[must_use]
+    pub fn rnode_image() -> Self {
+        let field = FieldConfig::Convolutional(ConvolutionalConfig::default());
+        Self { field, ..Self::rnode() }
+    }
+
     /// OT-Flow: a potential field with exact trace, eight equal RK4 steps in training, and the
     /// weights of the paper's 8gaussians: transport cost 1, likelihood 30, residual 1.
     ///

@@ -64,6 +64,16 @@ pub(super) fn presets() -> Vec<Preset> {
         ),
         continuous(
             [
+                "rnode-image",
+                "RNODE (images)",
+                "as RNODE with a convolutional field of 32 channels; columns are pixels, 1 x 8 x 8 unless \
+                 flow.field.shape says otherwise (Finlay et al. 2020)",
+            ],
+            ContinuousFlow::rnode_image(),
+            TrainConfig { batch_rows: 256, ..train(5e-3) },
+        ),
+        continuous(
+            [
                 "ot-flow",
                 "OT-Flow",
                 "the gradient field of a potential of width 32 with its exact trace, trained with \

@@ -9,8 +9,8 @@ use flows_core::{
     stream,
 };
 use flows_finite::architecture::{
-    AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, GlowImage,
-    LemmaFlow, RecurrentFlow, ResidualFlow,
+    AutoregressiveFlow, BlockNaf, Conditioner, CouplingFlow, GaussianizationFlow, Glow, LemmaFlow,
+    MultiScaleFlow, RecurrentFlow, ResidualFlow,
 };
 
 use crate::elements::move_parameters;
@@ -61,7 +61,7 @@ fn all<E: Real>(dim: usize, width: usize) -> Vec<(&'static str, Chain<E>)> {
     add("residual-flow", residual.build(dim, 0, rng));
     let shape = Shape { channels: 1, height: 4, width: dim / 4 };
     if shape.dim() == dim && shape.width.is_multiple_of(4) && shape.width > 0 {
-        let image = GlowImage { shape, depth: 5, hidden: 8, ..GlowImage::default() };
+        let image = MultiScaleFlow { shape, depth: 5, hidden: 8, ..MultiScaleFlow::default() };
         add("glow-image", image.build(dim, 0, rng));
     }
     for (_, bijector) in &mut built {

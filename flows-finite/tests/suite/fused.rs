@@ -13,9 +13,9 @@ use flows_core::{
 };
 use flows_finite::architecture::{
     self, AdditiveConfig, AffineConfig, AutoregressiveFlow, BlockNaf, Columns, Conditioner,
-    CouplingFlow, DeepSigmoidalConfig, GaussianizationFlow, Glow, GlowImage, LemmaFlow, LemmaLayer,
-    MaskConfig, Mixing, RationalQuadraticConfig, RecurrentFlow, Residual, ResidualFlow,
-    SplineConfig, SumOfSquaresConfig, SylvesterConfig, TransformerConfig,
+    CouplingFlow, DeepSigmoidalConfig, GaussianizationFlow, Glow, LemmaFlow, LemmaLayer,
+    MaskConfig, Mixing, MultiScaleFlow, RationalQuadraticConfig, RecurrentFlow, Residual,
+    ResidualFlow, SplineConfig, SumOfSquaresConfig, SylvesterConfig, TransformerConfig,
 };
 use flows_finite::{ActNorm, LuLinear, Newton, Sampling};
 
@@ -120,7 +120,8 @@ fn others(rng: &mut Stream) -> Vec<Named> {
         RationalQuadraticConfig(SplineConfig { bins: 5, ..SplineConfig::default() }).shared();
     let nsf = CouplingFlow { layers: 2, conditioner: small(), transformer, ..CouplingFlow::nsf() };
     let glow = Glow { layers: 3, conditioner: small(), ..Glow::default() };
-    let image = GlowImage { shape, levels: 2, depth: 2, hidden: 3, ..GlowImage::default() };
+    let image =
+        MultiScaleFlow { shape, levels: 2, depth: 2, hidden: 3, ..MultiScaleFlow::default() };
     let gaussianization = GaussianizationFlow { layers: 3, ..GaussianizationFlow::default() };
     let residual = ResidualFlow { layers: 3, hidden: vec![8; 2], ..ResidualFlow::default() };
     let recurrent = RecurrentFlow { layers: 2, hidden: 5, ..RecurrentFlow::default() };

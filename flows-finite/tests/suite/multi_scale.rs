@@ -1,5 +1,7 @@
-//! The small Glow as a whole.
+//! Multi-scale flows as a whole.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use std::sync::Arc;
 
 use flows_core::Shape;
 use flows_core::activation::Activation;
@@ -12,19 +14,24 @@ use flows_core::{
     Values, forward_kl, normals, stream,
 };
 use flows_finite::Scale;
-use flows_finite::architecture::GlowImage;
+use flows_finite::architecture::{AffineConfig, Mixing, MultiScaleFlow, TransformerConfig};
 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {
     Shape { channels, height, width }
 }
 
-fn small(levels: usize, activation: Activation) -> GlowImage {
-    let scale = Scale::Bounded { bound: 1.5 };
-    GlowImage { levels, depth: 1, hidden: 2, activation, scale, ..GlowImage::default() }
+fn affine(scale: Scale) -> Arc<dyn TransformerConfig> {
+    AffineConfig { scale, ..AffineConfig::default() }.shared()
 }
 
-fn build<E: Real>(config: &GlowImage, shape: Shape, context: usize) -> Chain<E> {
-    let config = GlowImage { shape, ..config.clone() };
+fn small(levels: usize, activation: Activation) -> MultiScaleFlow {
+    let transformer = affine(Scale::Bounded { bound: 1.5 });
+    let default = MultiScaleFlow::default();
+    MultiScaleFlow { levels, depth: 1, hidden: 2, activation, transformer, ..default }
+}
+
+fn build<E: Real>(config: &MultiScaleFlow, shape: Shape, context: usize) -> Chain<E> {
+    let config = MultiScaleFlow { shape, ..config.clone() };
     config.build(shape.dim(), context, &mut stream(1, "init")).unwrap()
 }
 
@@ -37,15 +44,59 @@ fn a_small_glow_is_bijective() {
         (shape(1, 2, 2), 1, 2, Activation::Tanh),
     ];
     for (shape, levels, context, activation) in cases {
-        let mut chain = build::<f64>(&small(levels, activation), shape, context);
-        perturb(&mut chain, 0.2, &mut stream(2, "perturb")).unwrap();
-        check_bijector(&mut chain, normal_point(1.0), Tolerance::default());
+        check(&small(levels, activation), shape, context);
+    }
+}
+
+fn check(config: &MultiScaleFlow, shape: Shape, context: usize) {
+    let mut chain = build::<f64>(config, shape, context);
+    perturb(&mut chain, 0.2, &mut stream(2, "perturb")).unwrap();
+    check_bijector(&mut chain, normal_point(1.0), Tolerance::default());
+}
+
+#[test]
+fn small_real_nvp_and_nsf_are_bijective() {
+    let small = |flow: MultiScaleFlow| {
+        let (hidden, activation) = (2, Activation::Tanh);
+        MultiScaleFlow { depth: 2, checkerboards: 2, hidden, activation, ..flow }
+    };
+    let (real_nvp, nsf) = (small(MultiScaleFlow::real_nvp()), small(MultiScaleFlow::nsf()));
+    check(&MultiScaleFlow { levels: 1, ..real_nvp.clone() }, shape(1, 2, 2), 1);
+    check(&MultiScaleFlow { factor_out: false, act_norm: false, ..real_nvp }, shape(1, 4, 4), 0);
+    check(&MultiScaleFlow { mixing: Mixing::Cayley, depth: 1, ..nsf }, shape(1, 4, 4), 0);
+}
+
+#[test]
+fn without_factoring_out_every_level_transforms_every_feature() {
+    // Random steps through all couplings: every feature of the base depends on every level.
+    for factor_out in [false, true] {
+        let config = MultiScaleFlow { depth: 2, hidden: 2, ..MultiScaleFlow::real_nvp() };
+        let config = MultiScaleFlow { factor_out, ..config };
+        let mut chain = build::<f64>(&config, shape(1, 4, 4), 0);
+        perturb(&mut chain, 0.3, &mut stream(2, "perturb")).unwrap();
+        let x = batch(normals(16, &mut stream(3, "x")), 1, 16).unwrap();
+        let image = |chain: &Chain<f64>| {
+            chain.inverse(&x, &Context::none(), &mut Tape::none()).unwrap().value.values()
+        };
+        let before = image(&chain);
+        chain
+            .visit_mut(&mut |name, role, tensor| {
+                if role == Role::Fixed || !name.starts_with("0.") {
+                    return Ok(());
+                }
+                let moved: Vec<f64> = tensor.values().iter().map(|v| v + 0.1).collect();
+                set_values(tensor, &moved)
+            })
+            .unwrap();
+        let moved =
+            image(&chain).iter().zip(&before).filter(|(after, before)| after != before).count();
+        assert_eq!(moved, if factor_out { 8 } else { 16 });
     }
 }
 
 #[test]
 fn it_starts_by_moving_features_only() {
-    let config = GlowImage { levels: 3, ..GlowImage::default() };
+    let config = MultiScaleFlow { levels: 3, ..MultiScaleFlow::default() };
     let chain = build::<f64>(&config, shape(3, 8, 8), 0);
     let x: Vec<f64> = normals(192, &mut stream(1, "x"));
     let rows = batch(x.clone(), 1, 192).unwrap();
@@ -87,46 +138,48 @@ fn each_level_leaves_half_of_its_features_alone() {
 #[test]
 fn sizes_and_settings_that_do_not_fit_are_errors() {
     let rng = &mut stream(1, "init");
-    let mut refused = |config: &GlowImage, shape, name: &str| {
-        let config = GlowImage { shape, ..config.clone() };
+    let mut refused = |config: &MultiScaleFlow, shape, name: &str| {
+        let config = MultiScaleFlow { shape, ..config.clone() };
         let built = config.build::<f32>(config.shape.dim(), 0, rng);
         assert_error!(built, Error::Parameter { .. }, [name], "{config:?}");
     };
-    let default = GlowImage::default();
+    let default = MultiScaleFlow::default();
     let sides = "height and width of a squeezed image must be even and at least 2";
     for wrong in [shape(1, 6, 8), shape(1, 8, 6), shape(1, 7, 8), shape(1, 0, 8)] {
         refused(&default, wrong, sides);
     }
     refused(&default, shape(0, 8, 8), "channels of an image must be at least 1");
     let fits = shape(1, 8, 8);
-    refused(&GlowImage { levels: 4, ..default.clone() }, fits, sides);
-    refused(&GlowImage { levels: 0, ..default.clone() }, fits, "levels must be at least 1");
-    refused(&GlowImage { depth: 0, ..default.clone() }, fits, "depth must be at least 1");
+    refused(&MultiScaleFlow { levels: 4, ..default.clone() }, fits, sides);
+    refused(&MultiScaleFlow { levels: 0, ..default.clone() }, fits, "levels must be at least 1");
+    refused(&MultiScaleFlow { depth: 0, ..default.clone() }, fits, "depth must be at least 1");
     refused(
-        &GlowImage { hidden: 0, ..default.clone() },
+        &MultiScaleFlow { hidden: 0, ..default.clone() },
         fits,
         "hidden channels must be at least 1",
     );
     for bound in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let scale = Scale::Bounded { bound };
         refused(
-            &GlowImage { scale, ..default.clone() },
+            &MultiScaleFlow { transformer: affine(scale), ..default.clone() },
             fits,
             "bound of the scale must be positive",
         );
     }
     let text = serde_json::to_string(&default).unwrap();
-    assert_eq!(serde_json::from_str::<GlowImage>(&text).unwrap(), default);
-    assert_eq!(serde_json::from_str::<GlowImage>("{}").unwrap(), default);
+    for text in [&text[..], "{}"] {
+        let read = serde_json::from_str::<MultiScaleFlow>(text).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{default:?}"));
+    }
     names(
-        &serde_json::from_str::<GlowImage>("{\"layers\": 2}").unwrap_err(),
+        &serde_json::from_str::<MultiScaleFlow>("{\"layers\": 2}").unwrap_err(),
         &["unknown field `layers`", "levels"],
     );
 }
 
 #[test]
 fn the_first_batch_standardises_every_channel_of_the_last_features() {
-    let mut chain = build::<f64>(&GlowImage::default(), shape(1, 8, 8), 0);
+    let mut chain = build::<f64>(&MultiScaleFlow::default(), shape(1, 8, 8), 0);
     let x: Vec<f64> = normals(64 * 300, &mut stream(1, "x"));
     let x = batch(x.iter().map(|v| 7.0 + 0.2 * v).collect(), 300, 64).unwrap();
     let z = chain.initialise(&x, &Context::none()).unwrap().values();
@@ -148,7 +201,7 @@ fn gradient_steps_lower_the_loss() {
     let x: Vec<f32> =
         noise.iter().enumerate().map(|(i, n)| (levels[i / dim] + 0.3 * n) as f32).collect();
     let x = batch(x, rows, dim).unwrap();
-    let config = GlowImage { depth: 2, hidden: 8, ..GlowImage::default() };
+    let config = MultiScaleFlow { depth: 2, hidden: 8, ..MultiScaleFlow::default() };
     let mut chain = build::<f32>(&config, shape(1, 4, 4), 0);
     chain.initialise(&x, &Context::none()).unwrap();
     let mut flow = Flow::new(Base::standard_normal(dim), Box::new(chain)).unwrap();
@@ -174,7 +227,7 @@ fn gradient_steps_lower_the_loss() {
 #[test]
 fn edges_are_finite_and_single_precision_is_close_to_double() {
     fn z<E: Real>(x: &[f64]) -> Vec<f64> {
-        let mut chain = build::<E>(&GlowImage::default(), shape(1, 4, 4), 0);
+        let mut chain = build::<E>(&MultiScaleFlow::default(), shape(1, 4, 4), 0);
         let mut rng = stream(3, "move");
         chain
             .visit_mut(&mut |_, role, tensor| {
