@@ -250,11 +250,19 @@ impl ContinuousFlow {
         Self { training, penalties, ..Self::default() }
     }
 
-    /// RNODE with a convolutional field, for images of 8 x 8 pixels.
+    /// RNODE with a convolutional field, for images of 8 x 8 pixels: the trace is exact, and with no
+    /// probes the kinetic energy is the only penalty.
     #[must_use]
     pub fn rnode_image() -> Self {
-        let field = FieldConfig::Convolutional(ConvolutionalConfig::default());
-        Self { field, ..Self::rnode() }
+        let Self { training, reporting, penalties, .. } = Self::rnode();
+        let divergence = Divergence::Closed;
+        Self {
+            field: FieldConfig::Convolutional(ConvolutionalConfig::default()),
+            training: Accuracy { divergence, ..training },
+            reporting: Accuracy { divergence, ..reporting },
+            penalties: Penalties { frobenius: 0.0, ..penalties },
+            ..Self::default()
+        }
     }
 
     /// OT-Flow: a potential field with exact trace, eight equal RK4 steps in training, and the

@@ -220,12 +220,11 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         let (plane, mut images) = (self.plane(), Vec::new());
         let convolution = self.convolution;
         let seen = convolution.gather(&self.image(input), LANES);
-        convolution.pointwise(weight0, &seen, LANES, first);
+        *first = convolution.pointwise(weight0, &seen, LANES);
         self.activation.keep(first, bias0, plane, plane);
-        convolution.pointwise(weight1, self.images(first, &mut images), LANES, second);
+        *second = convolution.pointwise(weight1, self.images(first, &mut images), LANES);
         self.activation.keep(second, bias1, plane, plane);
-        let mut seen = Vec::new();
-        convolution.pointwise(weight2, self.images(second, &mut images), LANES, &mut seen);
+        let seen = convolution.pointwise(weight2, self.images(second, &mut images), LANES);
         let maps = convolution.scatter(&seen, LANES);
         let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
         for ((output, place), &bias) in outputs.zip(bias2) {

@@ -1,13 +1,16 @@
 //! Convolutional fields on images.
 
+mod trace;
+
 use flows_core::activation::Activation;
 use flows_core::lanes::{named, named_mut};
 use flows_core::operation::LANES;
 use flows_core::{Convolution, HasLayout, Layout, Real, Result, Scratch, Shape};
 
 use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
-use crate::field::{FieldGradients, FieldInput, FieldKernel};
+use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
+use trace::{Group, Slopes, Weights, add_trace, pull_trace};
 
 /// A convolutional field with zero padding, whose biases belong to pixels and are linear in time and
 /// context:
@@ -22,7 +25,8 @@ use crate::requirement::require_positive;
 /// `(units pixels, context + 1)` and `(1, units pixels)` values.
 ///
 /// Cost of an evaluation: `hidden (18 channels + hidden)` multiplications a pixel, and as many for each
-/// tangent.
+/// tangent. The exact trace of the Jacobian, asked for as the structure, costs `hidden^2` a pixel, where
+/// tangents along every feature would cost as many evaluations as there are features.
 ///
 /// # Reference
 /// Grathwohl et al., *FFJORD*, ICLR 2019, section 4.2, whose fields for images are convolutional.
@@ -33,6 +37,8 @@ pub struct ConvField {
     context_dim: usize,
     hidden: usize,
     activation: Activation,
+    /// Hidden pixels by their neighbours, for the trace.
+    groups: Vec<Group>,
 }
 
 /// Scratch of an evaluation.
@@ -40,10 +46,9 @@ pub struct ConvField {
 struct ConvFieldWorkspace<E> {
     /// Context and time.
     extras: Vec<E>,
-    /// Kept activations of both hidden layers.
+    /// Kept activations of both hidden layers; with a unit tangent behind each value where the trace
+    /// is asked for, whose image is the slope.
     kept: [Vec<E>; 2],
-    images: Vec<E>,
-    seen: Vec<E>,
 }
 
 /// The biases of a layer, or their gradients.
@@ -71,7 +76,7 @@ impl ConvField {
             ("width of an image", width),
             ("hidden channels", hidden),
         ])?;
-        Ok(Self { shape, context_dim, hidden, activation })
+        Ok(Self { shape, context_dim, hidden, activation, groups: Group::all(shape) })
     }
 
     fn convolution(&self) -> Convolution {
@@ -112,15 +117,67 @@ impl ConvField {
         flows_core::lanes::add(d_extras, &own);
     }
 
-    /// The images of a layer: what was kept, if that is the image, otherwise a copy.
-    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>, stride: usize) -> &'a [E] {
-        if !self.activation.keeps_argument() {
-            return kept;
+    /// A hidden layer on channels of `stride` values a pixel: adds the biases and keeps the activations.
+    fn keep<E: Real>(
+        &self,
+        mut argument: Vec<E>,
+        (extra, bias, extras): (&[E], &[E], &[E]),
+        at: &FieldInput<'_, E>,
+    ) -> Vec<E> {
+        self.add_extra(extra, extras, &mut argument, at.stride());
+        if at.structure.is_none() {
+            self.activation.keep(&mut argument, bias, LANES, at.stride());
+            return argument;
         }
-        images.resize(kept.len(), E::zero());
-        self.activation.images(kept, images, LANES, stride);
-        images
+        let mut kept = with_tangents(&argument, &[E::one(); LANES]);
+        self.activation.keep(&mut kept, bias, LANES, 2 * LANES);
+        kept
     }
+
+    /// The images of a hidden layer, `stride` values a pixel, and its slopes if the trace is asked for.
+    fn images<E: Real>(&self, kept: &[E], at: &FieldInput<'_, E>) -> [Vec<E>; 2] {
+        let mut images = kept.to_vec();
+        let stride = if at.structure.is_some() { 2 * LANES } else { at.stride() };
+        if self.activation.keeps_argument() {
+            self.activation.images(kept, &mut images, LANES, stride);
+        }
+        if at.structure.is_some() { without_tangents(&images) } else { [images, Vec::new()] }
+    }
+
+    /// Backward pass of the activation: from the gradients of images and slopes that of the argument.
+    fn pull<E: Real>(
+        &self,
+        kept: &[E],
+        (mut images, slopes): (Vec<E>, &[E]),
+        at: &FieldInput<'_, E>,
+    ) -> Vec<E> {
+        if at.structure.is_none() {
+            self.activation.pull(kept, &mut images, LANES, at.stride());
+            return images;
+        }
+        let mut both = with_tangents(&images, slopes);
+        self.activation.pull(kept, &mut both, LANES, 2 * LANES);
+        let [argument, _] = without_tangents(&both);
+        argument
+    }
+}
+
+/// Lanes, each followed by its tangent.
+fn with_tangents<E: Real>(values: &[E], tangents: &[E]) -> Vec<E> {
+    let mut both = Vec::with_capacity(2 * values.len());
+    for (value, tangent) in values.chunks_exact(LANES).zip(tangents.chunks_exact(LANES).cycle()) {
+        both.extend_from_slice(value);
+        both.extend_from_slice(tangent);
+    }
+    both
+}
+
+/// Lanes and their tangents apart.
+fn without_tangents<E: Real>(both: &[E]) -> [Vec<E>; 2] {
+    [0, LANES].map(|first| {
+        let lanes = both.chunks_exact(2 * LANES);
+        lanes.flat_map(|lanes| &lanes[first..][..LANES]).copied().collect()
+    })
 }
 
 impl HasLayout for ConvField {
@@ -156,11 +213,14 @@ impl<E: Real> FieldKernel<E> for ConvField {
         self.context_dim
     }
 
-    fn left(&self, tangents: usize, _: bool) -> Option<usize> {
-        let layer = self.hidden * self.shape.pixels();
-        let images = if self.activation.keeps_argument() { layer } else { 0 };
-        let seen = Convolution::TAPS * self.shape.dim();
-        Some(((2 * layer + images + seen) * (1 + tangents) + self.extras()) * LANES)
+    fn left(&self, tangents: usize, structure: bool) -> Option<usize> {
+        let layer = 2 * self.hidden * self.shape.pixels();
+        let tangents = if structure { 1 } else { tangents };
+        Some((layer * (1 + tangents) + self.extras()) * LANES)
+    }
+
+    fn structure(&self) -> Structure {
+        Structure::Closed
     }
 
     fn forward(
@@ -173,21 +233,28 @@ impl<E: Real> FieldKernel<E> for ConvField {
         let (stride, convolution) = (at.stride(), self.convolution());
         let [weight0, weight1, weight2, extra0, bias0, extra1, bias1, extra2, bias2] =
             named(parameters);
-        let ConvFieldWorkspace { extras, kept: [first, second], images, seen } =
-            scratch.or_default::<ConvFieldWorkspace<E>>();
+        let ConvFieldWorkspace { extras, kept } = scratch.or_default::<ConvFieldWorkspace<E>>();
         extras.clear();
         extras.extend_from_slice(at.context);
         extras.extend_from_slice(at.time);
-        convolution.pointwise(weight0, &convolution.gather(at.state, stride), stride, first);
-        self.add_extra(extra0, extras, first, stride);
-        self.activation.keep(first, bias0, LANES, stride);
-        convolution.pointwise(weight1, self.images(first, images, stride), stride, second);
-        self.add_extra(extra1, extras, second, stride);
-        self.activation.keep(second, bias1, LANES, stride);
-        convolution.pointwise(weight2, self.images(second, images, stride), stride, seen);
-        velocity.copy_from_slice(&convolution.scatter(seen, stride));
+        let argument =
+            convolution.pointwise(weight0, &convolution.gather(at.state, stride), stride);
+        kept[0] = self.keep(argument, (extra0, bias0, extras), &at);
+        let [images, first] = self.images(&kept[0], &at);
+        let argument = convolution.pointwise(weight1, &images, stride);
+        kept[1] = self.keep(argument, (extra1, bias1, extras), &at);
+        let [images, second] = self.images(&kept[1], &at);
+        let seen = convolution.pointwise(weight2, &images, stride);
+        let (velocity, row) = velocity.split_at_mut(self.shape.dim() * stride);
+        velocity.copy_from_slice(&convolution.scatter(&seen, stride));
         self.add_extra(extra2, extras, velocity, stride);
         add_bias(velocity, bias2, stride);
+        if at.structure.is_some() {
+            row.fill(E::zero());
+            let weights = Weights { read: weight0, mixed: weight1, written: weight2 };
+            let slopes = Slopes { first: &first[..], second: &second[..] };
+            add_trace(&self.groups, &weights, &slopes, (self.hidden, row));
+        }
     }
 
     fn backward(
@@ -199,9 +266,9 @@ impl<E: Real> FieldKernel<E> for ConvField {
     ) {
         let (stride, convolution) = (at.stride(), self.convolution());
         let [weight0, weight1, weight2, extra0, _, extra1, _, extra2, _] = named(parameters);
-        let ConvFieldWorkspace { extras, kept: [first, second], images, .. } =
-            scratch.left::<ConvFieldWorkspace<E>>();
+        let ConvFieldWorkspace { extras, kept } = scratch.left::<ConvFieldWorkspace<E>>();
         let FieldGradients { velocity, time, state, context, parameters: sums, .. } = gradients;
+        let (velocity, tau) = velocity.split_at(self.shape.dim() * stride);
         let [
             d_weight0,
             d_weight1,
@@ -213,18 +280,27 @@ impl<E: Real> FieldKernel<E> for ConvField {
             d_extra2,
             d_bias2,
         ] = named_mut(sums);
+        let ([h, first], [g, second]) = (self.images(&kept[0], &at), self.images(&kept[1], &at));
+        let [mut d_first, mut d_second] = [&first, &second].map(|s| vec![E::zero(); s.len()]);
+        if at.structure.is_some() {
+            let weights = Weights { read: weight0, mixed: weight1, written: weight2 };
+            let slopes = Slopes { first: &first[..], second: &second[..] };
+            let into = (
+                Weights { read: &mut *d_weight0, mixed: &mut *d_weight1, written: &mut *d_weight2 },
+                Slopes { first: &mut d_first[..], second: &mut d_second[..] },
+            );
+            pull_trace(&self.groups, &weights, &slopes, (self.hidden, tau), into);
+        }
         let mut d_extras = vec![E::zero(); extras.len()];
         let into = (Biases { extra: d_extra2, bias: d_bias2 }, &mut d_extras[..]);
         self.pull_biases((extra2, extras), velocity, stride, into);
-        let source = self.images(second, images, stride);
         let seen = convolution.gather(velocity, stride);
-        let mut outer = convolution.pull_pointwise((weight2, d_weight2), source, &seen, stride);
-        self.activation.pull(second, &mut outer, LANES, stride);
+        let outer = convolution.pull_pointwise((weight2, d_weight2), &g, &seen, stride);
+        let outer = self.pull(&kept[1], (outer, &d_second), &at);
         let into = (Biases { extra: d_extra1, bias: d_bias1 }, &mut d_extras[..]);
         self.pull_biases((extra1, extras), &outer, stride, into);
-        let source = self.images(first, images, stride);
-        let mut outer = convolution.pull_pointwise((weight1, d_weight1), source, &outer, stride);
-        self.activation.pull(first, &mut outer, LANES, stride);
+        let outer = convolution.pull_pointwise((weight1, d_weight1), &h, &outer, stride);
+        let outer = self.pull(&kept[0], (outer, &d_first), &at);
         let into = (Biases { extra: d_extra0, bias: d_bias0 }, &mut d_extras[..]);
         self.pull_biases((extra0, extras), &outer, stride, into);
         let source = convolution.gather(at.state, stride);

@@ -3,10 +3,11 @@
 
 use flows_continuous::{ContinuousFlow, ConvField, ConvolutionalConfig, FieldConfig};
 use flows_core::activation::Activation;
+use flows_core::operation::LANES;
 use flows_core::testing::assert_error;
 use flows_core::{Architecture, Error, Shape, stream};
 
-use crate::field_case::Case;
+use crate::field_case::{Case, assert_near};
 
 const HIDDEN: usize = 3;
 
@@ -98,9 +99,23 @@ fn tangents_are_those_of_differences() {
 }
 
 #[test]
+fn the_closed_trace_is_that_of_the_jacobian() {
+    for (_, _, case) in cases(0) {
+        let case = case.asking(Vec::new());
+        let (velocity, trace) = (case.velocity(), case.evaluate().split_off(case.dim() * LANES));
+        assert_near("velocity", &case.evaluate()[..velocity.len()], &velocity, 1e-14);
+        assert_near("trace", &trace, &case.trace(), 1e-10);
+    }
+}
+
+#[test]
 fn gradients_are_those_of_differences() {
     for (_, _, case) in cases(0).into_iter().chain(cases(2)) {
         case.check_gradients();
+    }
+    // A single pixel has one tap into the image, and the weights of the others have no gradient.
+    for (_, _, case) in cases(0).into_iter().filter(|(shape, ..)| shape.pixels() > 1) {
+        case.asking(Vec::new()).check_gradients();
     }
 }
 
@@ -109,6 +124,7 @@ fn single_precision_follows_double() {
     for (_, _, case) in cases(2) {
         // A few dozen roundings in a row.
         case.check_single(100.0);
+        case.plain_case().asking(Vec::new()).check_single(100.0);
     }
 }
 

@@ -89,13 +89,15 @@ impl Convolution {
     }
 
     /// The 1 x 1 convolution `weight source`: one channel of the result for each row of the weight.
-    pub fn pointwise<E: Real>(self, weight: &[E], source: &[E], pixel: usize, out: &mut Vec<E>) {
+    #[must_use]
+    pub fn pointwise<E: Real>(self, weight: &[E], source: &[E], pixel: usize) -> Vec<E> {
         let plane = self.pixels() * pixel;
         let fan_in = source.len() / plane;
         let units = weight.len() / fan_in;
-        out.resize(units * plane, E::zero());
+        let mut out = vec![E::zero(); units * plane];
         let weight = Matrix::new(weight, units, fan_in);
-        product(weight, Matrix::new(source, fan_in, plane), out, Destination::Replace);
+        product(weight, Matrix::new(source, fan_in, plane), &mut out, Destination::Replace);
+        out
     }
 
     /// Backward pass of [`pointwise`](Self::pointwise): adds to the gradient of the weight and returns
