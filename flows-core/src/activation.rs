@@ -206,6 +206,29 @@ impl Activation {
         }
     }
 
+    /// Writes the slopes at what was kept of values without tangents.
+    pub fn slopes<E: Real>(self, kept: &[E], out: &mut Vec<E>) {
+        out.clear();
+        match self {
+            Self::Relu => slopes::<E, ReluCurve>(kept, out),
+            Self::Tanh => slopes::<E, TanhCurve>(kept, out),
+            Self::Softplus => slopes::<E, SoftplusCurve>(kept, out),
+            Self::Silu => slopes::<E, SiluCurve>(kept, out),
+            Self::LipSwish => slopes::<E, LipSwishCurve>(kept, out),
+        }
+    }
+
+    /// Backward pass of [`slopes`](Self::slopes): adds to the gradients of the arguments.
+    pub fn pull_slopes<E: Real>(self, kept: &[E], outer: &[E], arguments: &mut [E]) {
+        match self {
+            Self::Relu => pull_slopes::<E, ReluCurve>(kept, outer, arguments),
+            Self::Tanh => pull_slopes::<E, TanhCurve>(kept, outer, arguments),
+            Self::Softplus => pull_slopes::<E, SoftplusCurve>(kept, outer, arguments),
+            Self::Silu => pull_slopes::<E, SiluCurve>(kept, outer, arguments),
+            Self::LipSwish => pull_slopes::<E, LipSwishCurve>(kept, outer, arguments),
+        }
+    }
+
     /// Backward pass: turns gradients of images (and of their tangents) into gradients of
     /// arguments, in place: `da' = s dh'` and `da = s dh + sum of s2 a' dh'` with slope s and
     /// curvature s2. In terms of the image's tangent h' = s a', the last term is `s2 / s h' dh'`.
@@ -237,6 +260,25 @@ fn keep<E: Real, C: Curve>(kept: &mut [E], bias: &[E], lanes: usize, stride: usi
                         *tangent = C::slope(kept) * *tangent;
                     }
                 }
+            }
+        },
+    );
+}
+
+fn slopes<E: Real, C: Curve>(kept: &[E], out: &mut Vec<E>) {
+    vectorised(
+        #[inline(always)]
+        || out.extend(kept.iter().map(|&kept| C::slope(kept))),
+    );
+}
+
+fn pull_slopes<E: Real, C: Curve>(kept: &[E], outer: &[E], arguments: &mut [E]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for ((sum, &kept), &outer) in arguments.iter_mut().zip(kept).zip(outer) {
+                let share = if C::KEEPS_ARGUMENT { E::one() } else { C::slope(kept) };
+                *sum += outer * share * C::twist(kept);
             }
         },
     );

@@ -220,11 +220,12 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         let (plane, mut images) = (self.plane(), Vec::new());
         let convolution = self.convolution;
         let seen = convolution.gather(&self.image(input), LANES);
-        *first = convolution.pointwise(weight0, &seen, LANES);
+        convolution.pointwise(weight0, &seen, LANES, first);
         self.activation.keep(first, bias0, plane, plane);
-        *second = convolution.pointwise(weight1, self.images(first, &mut images), LANES);
+        convolution.pointwise(weight1, self.images(first, &mut images), LANES, second);
         self.activation.keep(second, bias1, plane, plane);
-        let seen = convolution.pointwise(weight2, self.images(second, &mut images), LANES);
+        let mut seen = Vec::new();
+        convolution.pointwise(weight2, self.images(second, &mut images), LANES, &mut seen);
         let maps = convolution.scatter(&seen, LANES);
         let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
         for ((output, place), &bias) in outputs.zip(bias2) {
@@ -252,22 +253,21 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
             maps[place..place + LANES].copy_from_slice(gradient);
         }
         add_row_sums(output_gradient, LANES, LANES, d_bias2);
+        let (mut gradient, mut below) = (Vec::new(), Vec::new());
         let source = self.images(second, &mut images);
-        let mut gradient = convolution.pull_pointwise(
-            (weight2, d_weight2),
-            source,
-            &convolution.gather(&maps, LANES),
-            LANES,
-        );
+        let seen = convolution.gather(&maps, LANES);
+        let into = (LANES, &mut gradient);
+        convolution.pull_pointwise((weight2, d_weight2), source, &seen, into);
         self.activation.pull(second, &mut gradient, plane, plane);
         add_row_sums(&gradient, plane, plane, d_bias1);
         let source = self.images(first, &mut images);
-        let mut gradient =
-            convolution.pull_pointwise((weight1, d_weight1), source, &gradient, LANES);
-        self.activation.pull(first, &mut gradient, plane, plane);
-        add_row_sums(&gradient, plane, plane, d_bias0);
+        let into = (LANES, &mut below);
+        convolution.pull_pointwise((weight1, d_weight1), source, &gradient, into);
+        self.activation.pull(first, &mut below, plane, plane);
+        add_row_sums(&below, plane, plane, d_bias0);
         let source = convolution.gather(&self.image(block.inputs[0]), LANES);
-        let seen = convolution.pull_pointwise((weight0, d_weight0), &source, &gradient, LANES);
-        self.pull_image(&convolution.scatter(&seen, LANES), input_gradient);
+        let into = (LANES, &mut gradient);
+        convolution.pull_pointwise((weight0, d_weight0), &source, &below, into);
+        self.pull_image(&convolution.scatter(&gradient, LANES), input_gradient);
     }
 }

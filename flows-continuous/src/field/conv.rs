@@ -10,7 +10,7 @@ use flows_core::{Convolution, HasLayout, Layout, Real, Result, Scratch, Shape};
 use crate::field::dense::{Dense, DenseGradients, add_bias, pull_bias};
 use crate::field::{FieldGradients, FieldInput, FieldKernel, Structure};
 use crate::requirement::require_positive;
-use trace::{Group, Slopes, Weights, add_trace, pull_trace};
+use trace::{Group, Weights, add_trace, pull_trace};
 
 /// A convolutional field with zero padding, whose biases belong to pixels and are linear in time and
 /// context:
@@ -46,9 +46,18 @@ pub struct ConvField {
 struct ConvFieldWorkspace<E> {
     /// Context and time.
     extras: Vec<E>,
-    /// Kept activations of both hidden layers; with a unit tangent behind each value where the trace
-    /// is asked for, whose image is the slope.
+    /// Kept activations of both hidden layers.
     kept: [Vec<E>; 2],
+}
+
+/// Buffers of a backward pass.
+#[derive(Debug, Default)]
+struct Buffers<E> {
+    images: [Vec<E>; 2],
+    slopes: [Vec<E>; 2],
+    d_slopes: [Vec<E>; 2],
+    outer: Vec<E>,
+    below: Vec<E>,
 }
 
 /// The biases of a layer, or their gradients.
@@ -117,67 +126,15 @@ impl ConvField {
         flows_core::lanes::add(d_extras, &own);
     }
 
-    /// A hidden layer on channels of `stride` values a pixel: adds the biases and keeps the activations.
-    fn keep<E: Real>(
-        &self,
-        mut argument: Vec<E>,
-        (extra, bias, extras): (&[E], &[E], &[E]),
-        at: &FieldInput<'_, E>,
-    ) -> Vec<E> {
-        self.add_extra(extra, extras, &mut argument, at.stride());
-        if at.structure.is_none() {
-            self.activation.keep(&mut argument, bias, LANES, at.stride());
-            return argument;
+    /// The images of a layer: what was kept, if that is the image, otherwise a copy.
+    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>, stride: usize) -> &'a [E] {
+        if !self.activation.keeps_argument() {
+            return kept;
         }
-        let mut kept = with_tangents(&argument, &[E::one(); LANES]);
-        self.activation.keep(&mut kept, bias, LANES, 2 * LANES);
-        kept
+        images.resize(kept.len(), E::zero());
+        self.activation.images(kept, images, LANES, stride);
+        images
     }
-
-    /// The images of a hidden layer, `stride` values a pixel, and its slopes if the trace is asked for.
-    fn images<E: Real>(&self, kept: &[E], at: &FieldInput<'_, E>) -> [Vec<E>; 2] {
-        let mut images = kept.to_vec();
-        let stride = if at.structure.is_some() { 2 * LANES } else { at.stride() };
-        if self.activation.keeps_argument() {
-            self.activation.images(kept, &mut images, LANES, stride);
-        }
-        if at.structure.is_some() { without_tangents(&images) } else { [images, Vec::new()] }
-    }
-
-    /// Backward pass of the activation: from the gradients of images and slopes that of the argument.
-    fn pull<E: Real>(
-        &self,
-        kept: &[E],
-        (mut images, slopes): (Vec<E>, &[E]),
-        at: &FieldInput<'_, E>,
-    ) -> Vec<E> {
-        if at.structure.is_none() {
-            self.activation.pull(kept, &mut images, LANES, at.stride());
-            return images;
-        }
-        let mut both = with_tangents(&images, slopes);
-        self.activation.pull(kept, &mut both, LANES, 2 * LANES);
-        let [argument, _] = without_tangents(&both);
-        argument
-    }
-}
-
-/// Lanes, each followed by its tangent.
-fn with_tangents<E: Real>(values: &[E], tangents: &[E]) -> Vec<E> {
-    let mut both = Vec::with_capacity(2 * values.len());
-    for (value, tangent) in values.chunks_exact(LANES).zip(tangents.chunks_exact(LANES).cycle()) {
-        both.extend_from_slice(value);
-        both.extend_from_slice(tangent);
-    }
-    both
-}
-
-/// Lanes and their tangents apart.
-fn without_tangents<E: Real>(both: &[E]) -> [Vec<E>; 2] {
-    [0, LANES].map(|first| {
-        let lanes = both.chunks_exact(2 * LANES);
-        lanes.flat_map(|lanes| &lanes[first..][..LANES]).copied().collect()
-    })
 }
 
 impl HasLayout for ConvField {
@@ -213,10 +170,9 @@ impl<E: Real> FieldKernel<E> for ConvField {
         self.context_dim
     }
 
-    fn left(&self, tangents: usize, structure: bool) -> Option<usize> {
-        let layer = 2 * self.hidden * self.shape.pixels();
-        let tangents = if structure { 1 } else { tangents };
-        Some((layer * (1 + tangents) + self.extras()) * LANES)
+    fn left(&self, tangents: usize, _: bool) -> Option<usize> {
+        let layers = 2 * self.hidden * self.shape.pixels();
+        Some((layers * (1 + tangents) + self.extras()) * LANES)
     }
 
     fn structure(&self) -> Structure {
@@ -233,26 +189,30 @@ impl<E: Real> FieldKernel<E> for ConvField {
         let (stride, convolution) = (at.stride(), self.convolution());
         let [weight0, weight1, weight2, extra0, bias0, extra1, bias1, extra2, bias2] =
             named(parameters);
-        let ConvFieldWorkspace { extras, kept } = scratch.or_default::<ConvFieldWorkspace<E>>();
+        let ConvFieldWorkspace { extras, kept: [first, second] } =
+            scratch.or_default::<ConvFieldWorkspace<E>>();
         extras.clear();
         extras.extend_from_slice(at.context);
         extras.extend_from_slice(at.time);
-        let argument =
-            convolution.pointwise(weight0, &convolution.gather(at.state, stride), stride);
-        kept[0] = self.keep(argument, (extra0, bias0, extras), &at);
-        let [images, first] = self.images(&kept[0], &at);
-        let argument = convolution.pointwise(weight1, &images, stride);
-        kept[1] = self.keep(argument, (extra1, bias1, extras), &at);
-        let [images, second] = self.images(&kept[1], &at);
-        let seen = convolution.pointwise(weight2, &images, stride);
+        let (mut images, mut seen) = (Vec::new(), Vec::new());
+        convolution.pointwise(weight0, &convolution.gather(at.state, stride), stride, first);
+        self.add_extra(extra0, extras, first, stride);
+        self.activation.keep(first, bias0, LANES, stride);
+        convolution.pointwise(weight1, self.images(first, &mut images, stride), stride, second);
+        self.add_extra(extra1, extras, second, stride);
+        self.activation.keep(second, bias1, LANES, stride);
+        let source = self.images(second, &mut images, stride);
+        convolution.pointwise(weight2, source, stride, &mut seen);
         let (velocity, row) = velocity.split_at_mut(self.shape.dim() * stride);
         velocity.copy_from_slice(&convolution.scatter(&seen, stride));
         self.add_extra(extra2, extras, velocity, stride);
         add_bias(velocity, bias2, stride);
         if at.structure.is_some() {
-            row.fill(E::zero());
             let weights = Weights { read: weight0, mixed: weight1, written: weight2 };
-            let slopes = Slopes { first: &first[..], second: &second[..] };
+            let mut slopes = [Vec::new(), Vec::new()];
+            self.activation.slopes(first, &mut slopes[0]);
+            self.activation.slopes(second, &mut slopes[1]);
+            row.fill(E::zero());
             add_trace(&self.groups, &weights, &slopes, (self.hidden, row));
         }
     }
@@ -266,8 +226,11 @@ impl<E: Real> FieldKernel<E> for ConvField {
     ) {
         let (stride, convolution) = (at.stride(), self.convolution());
         let [weight0, weight1, weight2, extra0, _, extra1, _, extra2, _] = named(parameters);
-        let ConvFieldWorkspace { extras, kept } = scratch.left::<ConvFieldWorkspace<E>>();
-        let FieldGradients { velocity, time, state, context, parameters: sums, .. } = gradients;
+        let ConvFieldWorkspace { extras, kept: [first, second] } =
+            scratch.left::<ConvFieldWorkspace<E>>();
+        let FieldGradients { velocity, time, state, context, parameters: sums, buffers } =
+            gradients;
+        let Buffers { images, slopes, d_slopes, outer, below } = buffers.or_default::<Buffers<E>>();
         let (velocity, tau) = velocity.split_at(self.shape.dim() * stride);
         let [
             d_weight0,
@@ -280,32 +243,41 @@ impl<E: Real> FieldKernel<E> for ConvField {
             d_extra2,
             d_bias2,
         ] = named_mut(sums);
-        let ([h, first], [g, second]) = (self.images(&kept[0], &at), self.images(&kept[1], &at));
-        let [mut d_first, mut d_second] = [&first, &second].map(|s| vec![E::zero(); s.len()]);
         if at.structure.is_some() {
             let weights = Weights { read: weight0, mixed: weight1, written: weight2 };
-            let slopes = Slopes { first: &first[..], second: &second[..] };
-            let into = (
-                Weights { read: &mut *d_weight0, mixed: &mut *d_weight1, written: &mut *d_weight2 },
-                Slopes { first: &mut d_first[..], second: &mut d_second[..] },
-            );
-            pull_trace(&self.groups, &weights, &slopes, (self.hidden, tau), into);
+            self.activation.slopes(first, &mut slopes[0]);
+            self.activation.slopes(second, &mut slopes[1]);
+            let into =
+                Weights { read: &mut *d_weight0, mixed: &mut *d_weight1, written: &mut *d_weight2 };
+            pull_trace(&self.groups, &weights, slopes, (self.hidden, tau), (into, d_slopes));
         }
+        let [first_images, second_images] = images;
         let mut d_extras = vec![E::zero(); extras.len()];
         let into = (Biases { extra: d_extra2, bias: d_bias2 }, &mut d_extras[..]);
         self.pull_biases((extra2, extras), velocity, stride, into);
+        let source = self.images(second, second_images, stride);
         let seen = convolution.gather(velocity, stride);
-        let outer = convolution.pull_pointwise((weight2, d_weight2), &g, &seen, stride);
-        let outer = self.pull(&kept[1], (outer, &d_second), &at);
+        let into = (stride, &mut *outer);
+        convolution.pull_pointwise((weight2, d_weight2), source, &seen, into);
+        self.activation.pull(second, outer, LANES, stride);
+        if at.structure.is_some() {
+            self.activation.pull_slopes(second, &d_slopes[1], outer);
+        }
         let into = (Biases { extra: d_extra1, bias: d_bias1 }, &mut d_extras[..]);
-        self.pull_biases((extra1, extras), &outer, stride, into);
-        let outer = convolution.pull_pointwise((weight1, d_weight1), &h, &outer, stride);
-        let outer = self.pull(&kept[0], (outer, &d_first), &at);
+        self.pull_biases((extra1, extras), outer, stride, into);
+        let source = self.images(first, first_images, stride);
+        let into = (stride, &mut *below);
+        convolution.pull_pointwise((weight1, d_weight1), source, outer, into);
+        self.activation.pull(first, below, LANES, stride);
+        if at.structure.is_some() {
+            self.activation.pull_slopes(first, &d_slopes[0], below);
+        }
         let into = (Biases { extra: d_extra0, bias: d_bias0 }, &mut d_extras[..]);
-        self.pull_biases((extra0, extras), &outer, stride, into);
+        self.pull_biases((extra0, extras), below, stride, into);
         let source = convolution.gather(at.state, stride);
-        let seen = convolution.pull_pointwise((weight0, d_weight0), &source, &outer, stride);
-        state.copy_from_slice(&convolution.scatter(&seen, stride));
+        let into = (stride, &mut *outer);
+        convolution.pull_pointwise((weight0, d_weight0), &source, below, into);
+        state.copy_from_slice(&convolution.scatter(outer, stride));
         let (d_context, d_time) = d_extras.split_at(context.len());
         flows_core::lanes::add(context, d_context);
         flows_core::lanes::add(time, d_time);

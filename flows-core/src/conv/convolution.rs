@@ -89,36 +89,32 @@ impl Convolution {
     }
 
     /// The 1 x 1 convolution `weight source`: one channel of the result for each row of the weight.
-    #[must_use]
-    pub fn pointwise<E: Real>(self, weight: &[E], source: &[E], pixel: usize) -> Vec<E> {
+    pub fn pointwise<E: Real>(self, weight: &[E], source: &[E], pixel: usize, out: &mut Vec<E>) {
         let plane = self.pixels() * pixel;
         let fan_in = source.len() / plane;
         let units = weight.len() / fan_in;
-        let mut out = vec![E::zero(); units * plane];
+        out.resize(units * plane, E::zero());
         let weight = Matrix::new(weight, units, fan_in);
-        product(weight, Matrix::new(source, fan_in, plane), &mut out, Destination::Replace);
-        out
+        product(weight, Matrix::new(source, fan_in, plane), out, Destination::Replace);
     }
 
-    /// Backward pass of [`pointwise`](Self::pointwise): adds to the gradient of the weight and returns
+    /// Backward pass of [`pointwise`](Self::pointwise): adds to the gradient of the weight and writes
     /// that of its source.
-    #[must_use]
     pub fn pull_pointwise<E: Real>(
         self,
         (weight, d_weight): (&[E], &mut [E]),
         source: &[E],
         gradient: &[E],
-        pixel: usize,
-    ) -> Vec<E> {
+        (pixel, below): (usize, &mut Vec<E>),
+    ) {
         let plane = self.pixels() * pixel;
         let fan_in = source.len() / plane;
         let units = weight.len() / fan_in;
         let rows = Matrix::new(gradient, units, plane);
         let columns = Matrix::new(source, fan_in, plane).transposed();
         product(rows, columns, d_weight, Destination::Add);
-        let mut below = vec![E::zero(); source.len()];
+        below.resize(source.len(), E::zero());
         let weight = Matrix::new(weight, units, fan_in).transposed();
-        product(weight, rows, &mut below, Destination::Replace);
-        below
+        product(weight, rows, below, Destination::Replace);
     }
 }

@@ -21,12 +21,6 @@ pub(super) struct Group {
     taps: Vec<usize>,
 }
 
-/// Slopes of both hidden layers, `(hidden, pixels, LANES)`, or their gradients.
-pub(super) struct Slopes<T> {
-    pub(super) first: T,
-    pub(super) second: T,
-}
-
 /// The weights of the convolutions, or their gradients, which are added to.
 pub(super) struct Weights<T> {
     pub(super) read: T,
@@ -56,12 +50,15 @@ impl Group {
 
     /// The slopes at these pixels, `(hidden, pixels of the group LANES)`.
     fn select<E: Real>(&self, slopes: &[E], plane: usize) -> Vec<E> {
-        let at = |channel: usize| {
-            self.pixels
-                .iter()
-                .flat_map(move |pixel| &slopes[channel * plane + pixel * LANES..][..LANES])
-        };
-        (0..slopes.len() / plane).flat_map(at).copied().collect()
+        let hidden = slopes.len() / plane;
+        let mut selected = vec![E::zero(); hidden * self.pixels.len() * LANES];
+        let mut lanes = selected.chunks_exact_mut(LANES);
+        for channel in slopes.chunks_exact(plane) {
+            for (pixel, lanes) in self.pixels.iter().zip(&mut lanes) {
+                lanes.copy_from_slice(&channel[pixel * LANES..][..LANES]);
+            }
+        }
+        selected
     }
 
     /// Writes values at these pixels.
@@ -98,19 +95,19 @@ fn times<E: Real>(a: &[E], b: &[E]) -> Vec<E> {
     a.iter().zip(b).map(|(&a, &b)| a * b).collect()
 }
 
-/// Adds the trace of each lane to `row`.
+/// Adds the trace of each lane to `row`; the slopes of both hidden layers are `(hidden, pixels, LANES)`.
 pub(super) fn add_trace<E: Real>(
     groups: &[Group],
     weights: &Weights<&[E]>,
-    slopes: &Slopes<&[E]>,
+    [first, second]: &[Vec<E>; 2],
     (hidden, row): (usize, &mut [E]),
 ) {
-    let plane = slopes.first.len() / hidden;
+    let plane = first.len() / hidden;
     for group in groups {
         let [read, written] = group.ends(weights, hidden);
         let chain = times(weights.mixed, &group.loops([&read, &written], hidden));
-        let first = group.select(slopes.first, plane);
-        let second = group.select(slopes.second, plane);
+        let first = group.select(first, plane);
+        let second = group.select(second, plane);
         let columns = first.len() / hidden;
         let mut through = vec![E::zero(); first.len()];
         let (chain, first) =
@@ -130,11 +127,13 @@ pub(super) fn add_trace<E: Real>(
 pub(super) fn pull_trace<E: Real>(
     groups: &[Group],
     weights: &Weights<&[E]>,
-    slopes: &Slopes<&[E]>,
+    [first, second]: &[Vec<E>; 2],
     (hidden, tau): (usize, &[E]),
-    (d_weights, d_slopes): (Weights<&mut [E]>, Slopes<&mut [E]>),
+    (d_weights, [d_first, d_second]): (Weights<&mut [E]>, &mut [Vec<E>; 2]),
 ) {
-    let plane = slopes.first.len() / hidden;
+    let plane = first.len() / hidden;
+    d_first.resize(first.len(), E::zero());
+    d_second.resize(second.len(), E::zero());
     let weighed = |values: &mut [E]| {
         for lanes in values.chunks_exact_mut(LANES) {
             lanes.iter_mut().zip(tau).for_each(|(value, &tau)| *value *= tau);
@@ -144,8 +143,8 @@ pub(super) fn pull_trace<E: Real>(
         let [read, written] = group.ends(weights, hidden);
         let loops = group.loops([&read, &written], hidden);
         let chain = times(weights.mixed, &loops);
-        let first = group.select(slopes.first, plane);
-        let mut second = group.select(slopes.second, plane);
+        let first = group.select(first, plane);
+        let mut second = group.select(second, plane);
         weighed(&mut second);
         let columns = first.len() / hidden;
         let square = Matrix::new(&chain, hidden, hidden);
@@ -154,9 +153,9 @@ pub(super) fn pull_trace<E: Real>(
         let mut outer = vec![E::zero(); first.len()];
         product(square, of_first, &mut outer, Destination::Replace);
         weighed(&mut outer);
-        group.place(&outer, d_slopes.second, plane);
+        group.place(&outer, d_second, plane);
         product(square.transposed(), of_second, &mut outer, Destination::Replace);
-        group.place(&outer, d_slopes.first, plane);
+        group.place(&outer, d_first, plane);
         let mut d_chain = vec![E::zero(); hidden * hidden];
         product(of_second, of_first.transposed(), &mut d_chain, Destination::Replace);
         flows_core::lanes::add(d_weights.mixed, &times(&d_chain, &loops));
