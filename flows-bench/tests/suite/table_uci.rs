@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flows_bench::table::{self, Benchmark, Table, TableError};
+use flows_bench::table::{self, Benchmark, PublishedTable, Table, TableError};
 
 /// `rows` rows whose column j is a smooth, column-dependent sequence around j.
 fn waves(rows: usize, columns: usize) -> Vec<f64> {
@@ -136,4 +136,54 @@ fn bsds300_is_taken_as_it_is() {
     let bsds300 = table::bsds300(&parts[0], &parts[1], &parts[2]).unwrap();
     assert_eq!(sizes(&bsds300), [5, 2, 3, 63]);
     assert_eq!(bsds300.test.values(), waves(3, 63));
+}
+
+fn touch(folder: &Path, files: &[&str]) {
+    for file in files {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+}
+
+#[test]
+fn files_are_found_where_the_archive_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let found = |table: PublishedTable| {
+        let files = table.locate(folder)?;
+        Ok(files
+            .iter()
+            .map(|file| file.strip_prefix(folder).unwrap().to_str().unwrap().to_owned())
+            .collect::<Vec<_>>())
+    };
+    let missing = |table| -> Vec<String> { found(table).unwrap_err() };
+    assert_eq!(missing(PublishedTable::Power), ["power/data.npy"]);
+    assert_eq!(missing(PublishedTable::Gas), ["gas/ethylene_CO.csv, .csv.gz or .npy"]);
+    // A pickle and HDF5 are not read.
+    touch(folder, &["gas/ethylene_CO.pickle", "BSDS300/BSDS300.hdf5", "power/data.csv"]);
+    assert_eq!(missing(PublishedTable::Power).len(), 1);
+    assert_eq!(missing(PublishedTable::Gas).len(), 1);
+    assert_eq!(missing(PublishedTable::Bsds300)[2], "BSDS300/test.npy, .csv or .csv.gz");
+    touch(folder, &["power/data.npy", "GAS/Ethylene_CO.npy", "bsds300/train.npy"]);
+    touch(folder, &["hepmass/1000_train.csv.gz", "hepmass/1000_test.csv", "MiniBooNE/DATA.npy"]);
+    assert_eq!(found(PublishedTable::Power), Ok(vec!["power/data.npy".to_owned()]));
+    let hepmass = ["hepmass/1000_train.csv.gz", "hepmass/1000_test.csv"].map(str::to_owned);
+    assert_eq!(found(PublishedTable::Hepmass), Ok(hepmass.to_vec()));
+    assert_eq!(found(PublishedTable::Miniboone), Ok(vec!["MiniBooNE/DATA.npy".to_owned()]));
+    // Half of a set is none, and what is written as in the archive goes before other cases.
+    fs::remove_file(folder.join("hepmass/1000_train.csv.gz")).unwrap();
+    assert_eq!(missing(PublishedTable::Hepmass), ["hepmass/1000_train.csv or .csv.gz"]);
+    assert_eq!(missing(PublishedTable::Gas).len(), 1);
+    touch(folder, &["gas/ethylene_CO.npy", "gas/ethylene_CO.csv"]);
+    assert_eq!(found(PublishedTable::Gas), Ok(vec!["gas/ethylene_CO.csv".to_owned()]));
+}
+
+#[test]
+fn what_is_found_is_read_as_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("miniboone")).unwrap();
+    let file = saved(folder.path(), "miniboone/data.npy", 43, waves(65, 43));
+    let files = PublishedTable::Miniboone.locate(folder.path()).unwrap();
+    assert_eq!(PublishedTable::Miniboone.read(&files).unwrap(), table::miniboone(&file).unwrap());
 }
