@@ -69,18 +69,6 @@ impl PublishedTable {
         }
     }
 
-    /// Rows of the published validation part.
-    #[must_use]
-    pub fn validation_rows(self) -> u64 {
-        match self {
-            Self::Power => 184_435,
-            Self::Gas => 94_685,
-            Self::Hepmass => 35_013,
-            Self::Miniboone => 3_284,
-            Self::Bsds300 => 50_000,
-        }
-    }
-
     /// The folder as the archive writes it.
     fn folder(self) -> &'static str {
         if self == Self::Bsds300 { "BSDS300" } else { self.name() }
