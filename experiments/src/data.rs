@@ -8,7 +8,9 @@ mod units;
 use std::f64::consts::LN_2;
 
 use anyhow::{Context as _, Result, bail};
-use flows_bench::table::{Dequantisation, Oddity, OddityKind, Split, Table, TableError, inspect};
+use flows_bench::table::{
+    Benchmark, Dequantisation, Oddity, OddityKind, Split, Table, TableError, inspect,
+};
 use flows_core::stream;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +60,7 @@ pub struct TableData {
     pub test: Rows,
     /// log |det| of the change of units at the test rows, nats.
     pub test_log_det: Vec<f64>,
-    /// The rows of the file that the test rows are.
+    /// The rows of the file that the test rows are; empty where they are a file or a part of their own.
     pub test_rows: Vec<usize>,
     /// What makes its likelihood mean little.
     pub oddities: Vec<Oddity>,
@@ -117,6 +119,29 @@ impl TableData {
         // The noise is part of the problem: the same for every flow and every seed.
         let features = noise.apply(table, &mut stream(0, "dequantise"))?;
         Self::assemble((table, &features, None), (columns, noise), split, &[])
+    }
+
+    /// A table that comes in three parts, prepared: nothing is changed.
+    ///
+    /// # Errors
+    /// Never for parts with a column.
+    pub fn in_parts(Benchmark { training, validation, test }: Benchmark) -> Result<Self> {
+        let columns = training.names().to_vec();
+        let dim = columns.len();
+        let rows = [&training, &validation, &test].map(Table::rows);
+        let record = RunData { rows, ..RunData::of_columns(columns, Vec::new())? };
+        let part = |table: Table| Rows::new(table.into_values(), dim);
+        Ok(Self {
+            record,
+            training: part(training),
+            discrete: None,
+            validation: part(validation),
+            validation_log_det: vec![0.0; rows[1]],
+            test: part(test),
+            test_log_det: vec![0.0; rows[2]],
+            test_rows: Vec::new(),
+            oddities: Vec::new(),
+        })
     }
 
     /// From a table without noise and with it.

@@ -5,23 +5,26 @@ mod data;
 mod dequantised;
 mod held_out;
 mod picture;
+mod published;
 mod user_table;
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use flows_bench::conditional::ConditionalToy;
-use flows_bench::table::{Oddity, digits, red_wine};
+use flows_bench::table::{Oddity, PublishedTable, digits, red_wine};
 use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
 use flows_core::Target;
 use flows_report::record::ProblemKind;
 
 use crate::Usage;
+use crate::data::TableData;
 
 pub use data::ProblemData;
 pub use held_out::TEST_DRAWS;
 pub use picture::Picture;
+pub use published::Published;
 pub use user_table::UserTable;
 
 /// Something to learn.
@@ -37,6 +40,8 @@ pub enum Problem {
     RedWine,
     /// 1,797 handwritten digits, 8 x 8 pixels each, dequantised.
     Digits,
+    /// A standard table with its published split.
+    Published(Arc<Published>),
     /// A table of the user's.
     File(Arc<UserTable>),
 }
@@ -62,6 +67,12 @@ impl Problem {
     /// # Errors
     /// [`Usage`] with all names, if there is none.
     pub fn named(name: &str) -> Result<Self> {
+        if PublishedTable::ALL.iter().any(|table| table.name() == name) {
+            return Err(Usage(format!(
+                "{name} does not come along; run uci --data FOLDER, or name it as [[published]] in a plan"
+            ))
+            .into());
+        }
         let names = || Self::all().map(|p| p.name().to_owned()).collect::<Vec<_>>().join(", ");
         Self::all()
             .find(|problem| problem.name() == name)
@@ -76,6 +87,7 @@ impl Problem {
             Self::Target(target) => target.name(),
             Self::RedWine => RED_WINE,
             Self::Digits => DIGITS,
+            Self::Published(published) => published.table().name(),
             Self::File(table) => table.name(),
         }
     }
@@ -84,6 +96,7 @@ impl Problem {
     pub fn title(&self) -> &str {
         match self {
             Self::RedWine => "red wine",
+            Self::Published(published) => published.table().title(),
             Self::File(table) => table.title(),
             _ => self.name(),
         }
@@ -95,7 +108,7 @@ impl Problem {
             Self::Toy(_) => ProblemKind::Toy,
             Self::Conditional(_) => ProblemKind::Conditional,
             Self::Target(_) => ProblemKind::Target,
-            Self::RedWine | Self::Digits | Self::File(_) => ProblemKind::Table,
+            Self::RedWine | Self::Digits | Self::Published(_) | Self::File(_) => ProblemKind::Table,
         }
     }
 
@@ -103,6 +116,12 @@ impl Problem {
     pub fn arguments(&self) -> Option<String> {
         let Self::File(table) = self else { return None };
         Some(table.arguments())
+    }
+
+    /// The standard table that it is, if it is one.
+    pub fn published(&self) -> Option<PublishedTable> {
+        let Self::Published(published) = self else { return None };
+        Some(published.table())
     }
 
     /// The density to fit by reverse KL, if it is one.
@@ -167,6 +186,7 @@ impl Problem {
             Self::Target(target) => target.dim(),
             Self::RedWine => 11,
             Self::Digits => 64,
+            Self::Published(published) => published.data().test.dim(),
             Self::File(table) => table.data().test.dim(),
         }
     }
@@ -194,11 +214,15 @@ impl Problem {
             }
             Self::RedWine => "table of 1,599 x 11 measurements, dequantised".into(),
             Self::Digits => "table of 1,797 x 64 pixels of digits, dequantised".into(),
-            Self::File(table) => {
-                let rows: usize = table.data().record.rows.iter().sum();
-                format!("{rows} x {}", self.dim())
-            }
+            Self::Published(published) => self.size(published.data()),
+            Self::File(table) => self.size(table.data()),
         }
+    }
+
+    /// Rows of all parts and columns.
+    fn size(&self, data: &TableData) -> String {
+        let rows: usize = data.record.rows.iter().sum();
+        format!("{rows} x {}", self.dim())
     }
 
     /// The data of a run with this seed; a target has none.
@@ -218,6 +242,7 @@ impl Problem {
                 let digits = digits()?;
                 ProblemData::built_in(&digits.table, digits.dequantisation, seed)?
             }
+            Self::Published(published) => ProblemData::of_table(published.data().clone(), seed),
             Self::File(table) => ProblemData::of_table(table.data().clone(), seed),
         }))
     }

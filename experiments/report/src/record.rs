@@ -148,6 +148,9 @@ pub struct Problem {
     /// Arguments of `compare` that name the user's table, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// The standard table that it is, with its published split, as publications call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<String>,
     /// Number of features.
     pub dim: usize,
     /// Names of the features; empty means x1, x2, ...

@@ -4,7 +4,9 @@ use anyhow::Result;
 use flows_core::train::Budget;
 use flows_report::record::{self, Started};
 
+use super::flows::FlowChoice;
 use super::plan::Plan;
+use super::plan_file::EVERY;
 use crate::config::setting::words;
 use crate::problem::Problem;
 
@@ -17,7 +19,7 @@ pub(super) fn describe(plan: &Plan) -> Result<record::Comparison> {
             name: flow.name.clone(),
             title: flow.title.clone(),
             family: flow.family,
-            description: description(plan, &flow.description),
+            description: description(plan, flow),
             group: (!flow.sets.is_empty()).then(|| flow.group.clone()),
             settings: flow.sets.iter().map(|set| (set.key.clone(), words(&set.value))).collect(),
         })
@@ -60,6 +62,7 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         title: problem.title().into(),
         kind: problem.kind(),
         table: problem.arguments(),
+        published: problem.published().map(|table| table.title().to_owned()),
         dim: problem.dim(),
         columns,
         context: data.as_ref().map_or_else(Vec::new, |data| {
@@ -77,10 +80,19 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
     })
 }
 
-/// The preset in words, and that its widths are others where it was scaled.
-fn description(plan: &Plan, preset: &str) -> String {
-    match plan.matching.parameters {
-        Some(count) => format!("{preset}; here with all widths scaled to about {count} weights"),
-        None => preset.into(),
+/// The preset in words, what it has on single problems, and that its widths are others where it was
+/// scaled.
+fn description(plan: &Plan, flow: &FlowChoice) -> String {
+    let mut text = flow.description.clone();
+    let problems = plan.problems.iter().map(|problem| (problem.name(), problem.title()));
+    for (name, title) in [(EVERY, "every problem")].into_iter().chain(problems) {
+        let Some(sets) = flow.on.get(name) else { continue };
+        let sets: Vec<String> =
+            sets.iter().map(|set| format!("{} {}", set.name(), words(&set.value))).collect();
+        text += &format!("; on {title}: {}", sets.join(", "));
     }
+    if let Some(count) = plan.matching.parameters {
+        text += &format!("; here with all widths scaled to about {count} weights");
+    }
+    text
 }

@@ -1,11 +1,12 @@
 //! The flows of a comparison: presets and config files, each with the points of its grid.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use flows_report::record::Family;
 
-use super::plan_file::FlowPlan;
+use super::plan_file::{EVERY, FlowPlan};
 use crate::Usage;
 use crate::config::RunConfig;
 use crate::config::setting::{Set, grid, tidy, with_settings, words};
@@ -29,6 +30,8 @@ pub(super) struct FlowChoice {
     pub(super) description: String,
     /// The settings of its point of a grid.
     pub(super) sets: Vec<Set>,
+    /// Settings that it has on single problems, by their names.
+    pub(super) on: BTreeMap<String, Vec<Set>>,
     /// What it is a setting of: the name without the settings.
     pub(super) group: String,
     source: Source,
@@ -43,7 +46,25 @@ enum Source {
 impl FlowChoice {
     /// Its config for a problem.
     pub(super) fn config(&self, problem: &Problem) -> Result<RunConfig> {
-        Ok(read(&self.source, &self.sets, Some(problem))?.config)
+        let on = [EVERY, problem.name()].into_iter().filter_map(|name| self.on.get(name)).flatten();
+        let sets: Vec<Set> = self.sets.iter().chain(on).cloned().collect();
+        Ok(read(&self.source, &sets, Some(problem))?.config)
+    }
+
+    /// Checks that what it has on single problems is for problems that there are.
+    ///
+    /// # Errors
+    /// [`Usage`] with the names of the problems.
+    pub(super) fn check_problems(&self, problems: &[Problem]) -> Result<(), Usage> {
+        let names: Vec<&str> = problems.iter().map(Problem::name).collect();
+        match self.on.keys().find(|name| *name != EVERY && !names.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(unknown) => Err(Usage(format!(
+                "{}: expected problems of the comparison under on, got {unknown}; there are {}",
+                self.name,
+                names.join(", ")
+            ))),
+        }
     }
 }
 
@@ -60,7 +81,7 @@ pub(super) fn flows(plans: &[FlowPlan]) -> Result<Vec<FlowChoice>> {
         }
         let source = source(&plan.flow)?;
         for sets in grid(&plan.grid) {
-            let flow = choice(&source, sets)?;
+            let flow = choice(&source, sets, &plan.on)?;
             if flows.iter().any(|other| other.name == flow.name) {
                 bail!(Usage(format!("{} is named twice", flow.name)));
             }
@@ -73,7 +94,7 @@ pub(super) fn flows(plans: &[FlowPlan]) -> Result<Vec<FlowChoice>> {
 /// Flows that a comparison has where none are named.
 pub(super) fn default_flows() -> Vec<FlowPlan> {
     let quick = preset::ALL.iter().filter(|preset| preset.quick);
-    quick.map(|preset| FlowPlan { flow: preset.name.into(), grid: Vec::new() }).collect()
+    quick.map(|preset| FlowPlan::named(preset.name)).collect()
 }
 
 fn source(flow: &str) -> Result<Source> {
@@ -83,8 +104,8 @@ fn source(flow: &str) -> Result<Source> {
     Ok(Source::Preset(Preset::named(Some(flow))?))
 }
 
-fn choice(source: &Source, sets: Vec<Set>) -> Result<FlowChoice> {
-    for set in &sets {
+fn choice(source: &Source, sets: Vec<Set>, on: &BTreeMap<String, Vec<Set>>) -> Result<FlowChoice> {
+    for set in sets.iter().chain(on.values().flatten()) {
         let first = set.key.split('.').next().unwrap_or_default();
         let instead = match first {
             "seed" => "--seeds N",
@@ -115,6 +136,7 @@ fn choice(source: &Source, sets: Vec<Set>) -> Result<FlowChoice> {
         family: preset::family(&*read.config.flow),
         description,
         sets,
+        on: on.clone(),
         group,
         source: source.clone(),
     })

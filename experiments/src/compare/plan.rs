@@ -10,12 +10,12 @@ use flows_report::record::Matching;
 use toml::Table;
 
 use super::flows::{FlowChoice, default_flows, flows};
-use super::plan_file::{FlowPlan, MatchPlan, PlanFile, TablePlan};
+use super::plan_file::{FlowPlan, MatchPlan, PlanFile, PublishedPlan, TablePlan};
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
 use crate::config::{DataConfig, RunConfig, TableFile};
-use crate::problem::{Problem, UserTable};
+use crate::problem::{Problem, Published, UserTable};
 use crate::stated::contradiction;
 
 /// Most seeds of a comparison.
@@ -83,7 +83,7 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
     let mut config = DataConfig::default();
     arguments.table.over(&mut config);
     let table = |path: &PathBuf| TablePlan::new(path, &config);
-    let flow = |flow: &String| FlowPlan { flow: flow.clone(), grid: arguments.set.clone() };
+    let flow = |flow: &String| FlowPlan { grid: arguments.set.clone(), ..FlowPlan::named(flow) };
     let mut flows: Option<Vec<FlowPlan>> = None;
     if !arguments.flows.is_empty() {
         flows = Some(arguments.flows.iter().map(flow).collect());
@@ -98,6 +98,7 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
         seeds: arguments.seeds,
         matching: (matching != MatchPlan::default()).then_some(matching),
         data: arguments.data.iter().map(table).collect(),
+        published: Vec::new(),
         flows,
     })
 }
@@ -105,7 +106,8 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
 /// The plan with everything that a comparison is determined by.
 pub(super) fn with_defaults(asked: PlanFile, quick: bool) -> PlanFile {
     let problems = asked.problems.unwrap_or_else(|| {
-        if asked.data.is_empty() { default_problems(quick) } else { Vec::new() }
+        let tables = !asked.data.is_empty() || !asked.published.is_empty();
+        if tables { Vec::new() } else { default_problems(quick) }
     });
     let matching = asked.matching.unwrap_or_default();
     let unlimited = matching.steps.or(matching.work).is_none();
@@ -147,8 +149,13 @@ impl Plan {
         }
         let names = file.problems.as_deref().unwrap_or_default();
         let mut problems = unique(names, Problem::named)?;
-        let tables = tables(&file.data)?;
         let mut file = file.clone();
+        for plan in &mut file.published {
+            let published = published(plan, &problems)?;
+            plan.sha256.clone_from(&published.file().sha256);
+            problems.push(Problem::Published(Arc::new(published)));
+        }
+        let tables = tables(&file.data, &problems)?;
         for (plan, table) in file.data.iter_mut().zip(&tables) {
             plan.sha256 = table.config().table.as_ref().and_then(|file| file.sha256.clone());
         }
@@ -159,6 +166,9 @@ impl Plan {
         let flows = flows(file.flows.as_deref().unwrap_or_default())?;
         if flows.is_empty() {
             bail!(Usage("flows: expected at least one flow, got none".into()));
+        }
+        for flow in &flows {
+            flow.check_problems(&problems)?;
         }
         let out = folder(out, resume)?;
         let config = |problem: &Problem, flow: &FlowChoice| config(problem, flow, &matching);
@@ -200,8 +210,10 @@ fn matching(plan: MatchPlan) -> Result<Matching> {
 /// is named before anything trains.
 fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<RunConfig> {
     let mut config = RunConfig { budget: matching.budget, ..flow.config(problem)? };
-    if let Problem::File(table) = problem {
-        config.data = table.config().clone();
+    match problem {
+        Problem::File(table) => config.data = table.config().clone(),
+        Problem::Published(published) => config.data.table = Some(published.file().clone()),
+        _ => {}
     }
     let sizes = (problem.dim(), problem.context_dim());
     if let Some(target) = matching.parameters {
@@ -214,8 +226,17 @@ fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<R
     Ok(config)
 }
 
+/// A standard table, named once.
+fn published(plan: &PublishedPlan, others: &[Problem]) -> Result<Published> {
+    let name = plan.table.name();
+    if others.iter().any(|other| other.name() == name) {
+        bail!(Usage(format!("{name} is named twice")));
+    }
+    Published::read(plan.table, &plan.folder, plan.sha256.as_deref())
+}
+
 /// The user's tables, no two problems of one name.
-fn tables(plans: &[TablePlan]) -> Result<Vec<Arc<UserTable>>> {
+fn tables(plans: &[TablePlan], others: &[Problem]) -> Result<Vec<Arc<UserTable>>> {
     let mut tables: Vec<Arc<UserTable>> = Vec::new();
     for TablePlan { path, sha256, config } in plans {
         let file = TableFile { path: path.clone(), sha256: sha256.clone() };
@@ -228,7 +249,8 @@ fn tables(plans: &[TablePlan]) -> Result<Vec<Arc<UserTable>>> {
         }
         let name = table.name();
         let another = tables.iter().any(|table| table.name() == name);
-        if another || Problem::all().any(|problem| problem.name() == name) {
+        let is_it = |problem: &Problem| problem.name() == name;
+        if another || others.iter().any(is_it) || Problem::all().any(|problem| is_it(&problem)) {
             bail!(Usage(format!(
                 "{path}: there is another problem called {name}; rename the file"
             )));

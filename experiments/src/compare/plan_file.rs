@@ -1,23 +1,26 @@
 //! The plan of a comparison as a file says it: what is trained on what, and for how long.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use flows_bench::table::PublishedTable;
 use flows_core::train::Budget;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::Usage;
-use crate::config::{DataConfig, Setting, line_of};
+use crate::config::{DataConfig, Set, Setting, line_of};
 
 /// `plan.toml`: everything that a comparison is determined by. A comparison writes its own, from which
 /// it is resumed; `compare PLAN.toml` reads one.
 ///
 /// | key | default | meaning |
 /// |---|---|---|
-/// | `problems` | those of `--budget`, unless there are `data` | names of problems and targets |
+/// | `problems` | those of `--budget`, unless there are tables | names of problems and targets |
 /// | `data` | none | tables: paths, or tables of a `path` and what `[data]` of a config has |
-/// | `flows` | the default ones | presets and config files: names, or tables of a `flow` and its `grid` |
+/// | `published` | none | standard tables with their published split: tables of a `table` and its `folder` |
+/// | `flows` | the default ones | presets and config files: names, or tables of a `flow`, its `grid` and what it has `on` single problems |
 /// | `seeds` | 1 | number of seeds, counted from 0 |
 /// | `match` | the seconds of `--budget` | what every run is given the same amount of |
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct PlanFile {
     /// Tables of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<TablePlan>,
+    /// Standard tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPlan>,
     /// Flows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flows: Option<Vec<FlowPlan>>,
@@ -121,19 +127,60 @@ impl<'de> Deserialize<'de> for TablePlan {
     }
 }
 
+/// A standard table with its published split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedPlan {
+    /// Which one.
+    pub table: PublishedTable,
+    /// The folder that has the folders of the published archive.
+    pub folder: PathBuf,
+    /// SHA-256 of the bytes of its files one after another, in hexadecimal digits, once a comparison
+    /// has read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What stands for every problem in [`FlowPlan::on`].
+pub const EVERY: &str = "*";
+
 /// A preset or a config file, with values of its settings to go through.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FlowPlan {
     /// Name of a preset or path of a config file.
     pub flow: String,
     /// Settings with their values; several make a grid.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "grid")]
     pub grid: Vec<Setting>,
+    /// Settings that it has on single problems, by their names, or on every problem, by [`EVERY`]; they
+    /// stand over those of the grid, and those of a single problem over those of every one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "on")]
+    pub on: BTreeMap<String, Vec<Set>>,
+}
+
+impl FlowPlan {
+    /// A preset or a config file as it is.
+    #[must_use]
+    pub fn named(flow: &str) -> Self {
+        Self { flow: flow.to_owned(), ..Self::default() }
+    }
+}
+
+/// Calls `put` with the path and the value of every key: `flow.bins = 4` without quotes is a table in
+/// a table.
+fn flatten(at: &str, table: Table, put: &mut impl FnMut(String, Value)) {
+    for (key, value) in table {
+        let key = if at.is_empty() { key } else { format!("{at}.{key}") };
+        match value {
+            Value::Table(inner) if !inner.contains_key("kind") => flatten(&key, inner, put),
+            value => put(key, value),
+        }
+    }
 }
 
 /// A grid is a table of keys with lists of values, in the order of the file.
 mod grid {
-    use super::{Deserialize, Serialize, Setting, Table, Value};
+    use super::{Deserialize, Serialize, Setting, Table, Value, flatten};
 
     pub(super) fn serialize<S: serde::Serializer>(
         grid: &[Setting],
@@ -146,26 +193,45 @@ mod grid {
     pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<Setting>, D::Error> {
-        let table = Table::deserialize(from)?;
         let mut settings = Vec::new();
-        flatten("", table, &mut settings);
+        flatten("", Table::deserialize(from)?, &mut |key, value| {
+            let values = match value {
+                Value::Array(values) if !values.is_empty() => values,
+                value => vec![value],
+            };
+            settings.push(Setting { key, values });
+        });
         Ok(settings)
     }
+}
 
-    /// `flow.bins = [4, 8]` without quotes is a table in a table.
-    fn flatten(at: &str, table: Table, settings: &mut Vec<Setting>) {
-        for (key, value) in table {
-            let key = if at.is_empty() { key } else { format!("{at}.{key}") };
-            match value {
-                Value::Table(inner) if !inner.contains_key("kind") => {
-                    flatten(&key, inner, settings);
-                }
-                Value::Array(values) if !values.is_empty() => {
-                    settings.push(Setting { key, values });
-                }
-                value => settings.push(Setting { key, values: vec![value] }),
-            }
-        }
+/// Settings on single problems are tables of keys with values, by the names of the problems.
+mod on {
+    use std::collections::BTreeMap;
+
+    use super::{Deserialize, Serialize, Set, Table, flatten};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        on: &BTreeMap<String, Vec<Set>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let table = |sets: &Vec<Set>| -> Table {
+            sets.iter().map(|set| (set.key.clone(), set.value.clone())).collect()
+        };
+        let tables = on.iter().map(|(problem, sets)| (problem, table(sets)));
+        tables.collect::<BTreeMap<_, _>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<String, Vec<Set>>, D::Error> {
+        let sets = |table: Table| {
+            let mut sets = Vec::new();
+            flatten("", table, &mut |key, value| sets.push(Set { key, value }));
+            sets
+        };
+        let tables = BTreeMap::<String, Table>::deserialize(from)?;
+        Ok(tables.into_iter().map(|(problem, table)| (problem, sets(table))).collect())
     }
 }
 
@@ -177,13 +243,15 @@ impl<'de> Deserialize<'de> for FlowPlan {
             flow: String,
             #[serde(default, with = "grid")]
             grid: Vec<Setting>,
+            #[serde(default, with = "on")]
+            on: BTreeMap<String, Vec<Set>>,
         }
         match Value::deserialize(from)? {
-            Value::String(flow) => Ok(Self { flow, grid: Vec::new() }),
+            Value::String(flow) => Ok(Self::named(&flow)),
             other => {
-                let Fields { flow, grid } =
+                let Fields { flow, grid, on } =
                     Fields::deserialize(other).map_err(serde::de::Error::custom)?;
-                Ok(Self { flow, grid })
+                Ok(Self { flow, grid, on })
             }
         }
     }
@@ -197,8 +265,16 @@ impl PlanFile {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot be read; check the path", path.display()))?;
-        toml::from_str(&text).map_err(|error| {
-            let (line, name) = (line_of(&error, &text), path.display());
+        Self::of(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a plan; `name` says where it is from.
+    ///
+    /// # Errors
+    /// [`Usage`] for an unknown key or a value that does not fit.
+    pub fn of(text: &str, name: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let line = line_of(&error, text);
             let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
             Usage(format!("{name}, line {line}: {message}")).into()
         })

@@ -31,7 +31,7 @@ pub struct DataConfig {
     pub dequantise: Dequantise,
 }
 
-/// The file that a run was trained on.
+/// The file that a run was trained on, or the folder of several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableFile {
@@ -48,10 +48,20 @@ impl TableFile {
     /// # Errors
     /// The system's reason.
     pub fn at(path: &Path) -> Result<Self> {
-        let unreadable = || format!("{}: cannot be read; check the path", path.display());
-        let mut file = std::fs::File::open(path).with_context(unreadable)?;
+        Self::of(path, &[path])
+    }
+
+    /// The folder `path` as it is now, by the bytes of some of its files one after another.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn of(path: &Path, files: &[impl AsRef<Path>]) -> Result<Self> {
         let mut hash = <sha2::Sha256 as sha2::Digest>::new();
-        std::io::copy(&mut file, &mut hash).with_context(unreadable)?;
+        for file in files.iter().map(AsRef::as_ref) {
+            let unreadable = || format!("{}: cannot be read; check the path", file.display());
+            let mut file = std::fs::File::open(file).with_context(unreadable)?;
+            std::io::copy(&mut file, &mut hash).with_context(unreadable)?;
+        }
         let hash = sha2::Digest::finalize(hash);
         let digits = hash.iter().map(|byte| format!("{byte:02x}"));
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());

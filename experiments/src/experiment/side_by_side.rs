@@ -74,6 +74,17 @@ pub(super) const IMAGES: SideBySide = SideBySide {
     tables: false,
 };
 
+/// Refuses a seed where seeds are counted.
+///
+/// # Errors
+/// [`Usage`] for a seed other than 0.
+pub(super) fn counts_seeds(name: &str, arguments: &Run) -> Result<(), Usage> {
+    match arguments.seed {
+        0 => Ok(()),
+        _ => Err(Usage(format!("{name} counts its seeds from 0; leave --seed out"))),
+    }
+}
+
 impl SideBySide {
     /// Trains everything and writes the report, which says what it is for.
     ///
@@ -81,16 +92,13 @@ impl SideBySide {
     /// [`Usage`] for arguments that mean nothing here; as [`compare::run`].
     pub(super) fn run(&self, experiment: &Experiment, arguments: &Run, out: PathBuf) -> Result<()> {
         let name = experiment.name;
-        if arguments.seed != 0 {
-            bail!(Usage(format!("{name} counts its seeds from 0; leave --seed out")));
-        }
+        counts_seeds(name, arguments)?;
         if !arguments.data.is_empty() && !self.tables {
             bail!(Usage(format!("{name} takes no tables; leave --data out, or run tables")));
         }
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let [quick, full] = self.seconds;
         let seconds = Some(if arguments.quick { quick } else { full });
-        let flow = |&flow: &&str| FlowPlan { flow: flow.to_owned(), grid: Vec::new() };
         let config = DataConfig { dequantise: Dequantise::Integers, ..DataConfig::default() };
         let table = |path: &PathBuf| TablePlan::new(path, &config);
         let plan = PlanFile {
@@ -98,7 +106,8 @@ impl SideBySide {
             seeds: Some(if arguments.quick { 1 } else { self.seeds }),
             matching: Some(MatchPlan { seconds, ..MatchPlan::default() }),
             data: arguments.data.iter().map(table).collect(),
-            flows: Some(self.flows.iter().map(flow).collect()),
+            published: Vec::new(),
+            flows: Some(self.flows.iter().map(|flow| FlowPlan::named(flow)).collect()),
         };
         let budget = if arguments.quick { "quick" } else { "full" };
         let [title, review, method] =

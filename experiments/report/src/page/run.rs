@@ -45,6 +45,7 @@ fn problem(files: &RunFiles, run: &RunSummary) -> Result<Problem> {
         title: if run.problem.is_empty() { "a table".into() } else { run.problem.clone() },
         kind,
         table: None,
+        published: None,
         dim: data.columns.len(),
         columns: data.columns,
         context: data.context,
