@@ -179,14 +179,18 @@ fn print(summaries: &[RunSummary]) -> Result<()> {
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
     };
+    let width = |name: fn(&RunSummary) -> &str| {
+        summaries.iter().map(|run| name(run).chars().count()).fold(14, usize::max)
+    };
+    let (problem, flow) = (width(|run| &run.problem), width(|run| &run.flow));
     say(&format!(
-        "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
+        "{:<problem$} {:<flow$} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}",
         "problem", "flow", "seed", "steps", "NLL nats", "KL nats", "s.e.", "integral", "status"
     ))?;
     let in_doubt = |run: &RunSummary| run.doubt().is_some() || !run.warnings.is_empty();
     for run in summaries {
         say(&format!(
-            "{:<14} {:<14} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}{}",
+            "{:<problem$} {:<flow$} {:>4} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10}{}",
             run.problem,
             run.flow,
             run.seed,
