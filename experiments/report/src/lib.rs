@@ -15,6 +15,7 @@ pub mod finding;
 pub mod grid;
 mod page;
 pub mod paired;
+mod published;
 pub mod record;
 pub mod study;
 

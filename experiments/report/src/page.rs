@@ -21,6 +21,7 @@ mod learning;
 mod number;
 mod paper;
 mod problem;
+mod published;
 mod ranking;
 pub(crate) mod run;
 pub(crate) mod study;

@@ -17,7 +17,7 @@ pub(super) struct Figures {
     entries: Vec<Entry>,
     /// Arguments of `compare` for the same flows, seeds and budget.
     arguments: String,
-    /// The command of the whole comparison, where no arguments name its flows alone.
+    /// The command of the whole comparison, where no arguments name its flows and problems alone.
     whole: Option<String>,
 }
 
@@ -46,9 +46,11 @@ impl Figures {
 
     /// The figures of a comparison, each of which [`command`](Self::command) makes again.
     pub(super) fn of(dir: &Path, comparison: &Comparison) -> Result<Self> {
-        // The flows of a grid have names that only its settings make.
+        // The flows of a grid have names that only its settings make, and no argument of `compare` names
+        // a standard table.
         let grid = comparison.flows.iter().any(|flow| flow.group.is_some());
-        let whole = grid.then(|| comparison.command.clone());
+        let published = comparison.problems.iter().any(|problem| problem.published.is_some());
+        let whole = (grid || published).then(|| comparison.command.clone());
         Ok(Self { arguments: arguments(comparison), whole, ..Self::create(dir)? })
     }
 

@@ -12,11 +12,12 @@ use super::distances;
 use super::flow_results::FlowResults;
 use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, NUMERICS, Number, ON_TARGET, RESULTS};
+use super::published;
 use super::ranking::Rank;
 use crate::record::{ProblemKind, RunSummary};
 
 /// Writes `dir/tables/NAME.csv`, `.md` and `.tex`: `results` with what flows are ranked by on every problem, and
-/// for each problem its numbers, distances and audits.
+/// for each problem its numbers, distances and audits, of a standard table also what is published.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -30,6 +31,7 @@ pub(super) fn write(dir: &Path, results: &Results) -> Result<()> {
             between_samples(problem),
             numerics(problem),
             audits(problem),
+            likelihoods(problem),
         ]
     });
     for sheet in [overview(results)].into_iter().chain(of_problems) {
@@ -56,7 +58,7 @@ fn overview(results: &Results) -> Sheet {
         let cell = |problem: &ProblemResults| {
             let flow = problem.flows.get(index)?;
             let value = flow.mean(problem.measure())?;
-            Some(Cell { value, best: leads(problem, index), text: problem.measure().number().text })
+            Some(Cell::new(value, leads(problem, index), problem.measure().number().text))
         };
         named(flow, results.problems.iter().map(cell).collect())
     });
@@ -68,6 +70,7 @@ fn overview(results: &Results) -> Sheet {
             .into(),
         columns: results.problems.iter().map(head).collect(),
         rows: rows.collect(),
+        ..Sheet::default()
     }
 }
 
@@ -111,7 +114,7 @@ fn of_numbers(
     let rows = problem.flows.iter().enumerate().map(|(index, flow)| {
         let cell = |number: &&&Number| {
             let best = std::ptr::eq(**number, ranked_by) && leads(problem, index);
-            Some(Cell { value: flow.over_seeds(number)?, best, text: number.text })
+            Some(Cell::new(flow.over_seeds(number)?, best, number.text))
         };
         named(flow, numbers.iter().map(cell).collect())
     });
@@ -120,6 +123,7 @@ fn of_numbers(
         caption: format!("{}: {caption}", problem.problem.title),
         columns: numbers.iter().map(head).collect(),
         rows: rows.collect(),
+        ..Sheet::default()
     }
 }
 
@@ -130,7 +134,7 @@ fn between_samples(problem: &ProblemResults) -> Sheet {
         let runs: Vec<&RunSummary> = flow.finished().collect();
         let cell = |column: &&distances::Column| {
             let [value, end] = distances::over(&runs, column.0)?;
-            Some(Cell { value, best: value.value <= end.value, text: super::format::number })
+            Some(Cell::new(value, value.value <= end.value, super::format::number))
         };
         named(flow, chosen.iter().map(cell).collect())
     });
@@ -143,10 +147,36 @@ fn between_samples(problem: &ProblemResults) -> Sheet {
         ),
         columns: chosen.iter().map(|column| column.1.replace('\u{ad}', "")).collect(),
         rows: rows.collect(),
+        ..Sheet::default()
+    }
+}
+
+/// Test log-likelihoods beside published ones, of a standard table.
+fn likelihoods(problem: &ProblemResults) -> Sheet {
+    let lines = published::lines(problem);
+    let columns =
+        if lines.is_empty() { Vec::new() } else { vec!["Test log-likelihood, nats".into()] };
+    let row = |line: published::Line| {
+        let about = format!("{}; {}", line.source, line.error);
+        let cell = line.value.map(|value| Cell { value, best: false, words: line.words });
+        Row { name: line.flow, about, cells: vec![cell] }
+    };
+    Sheet {
+        about: "source; what ± is",
+        error: "±",
+        name: format!("{}-published", problem.problem.name),
+        caption: format!(
+            "{}: test log-likelihoods in nats; higher is better. The first {} are of this comparison. {}",
+            problem.problem.title,
+            problem.flows.len(),
+            published::REMARKS
+        ),
+        columns,
+        rows: lines.into_iter().map(row).collect(),
     }
 }
 
 fn named(flow: &FlowResults, cells: Vec<Option<Cell>>) -> Row {
-    let family = flow.flow.family.to_string();
-    Row { name: flow.flow.title.clone(), family, cells }
+    let about = flow.flow.family.to_string();
+    Row { name: flow.flow.title.clone(), about, cells }
 }

@@ -7,8 +7,8 @@ use super::flow_results::FlowResults;
 use super::gather::ProblemResults;
 use super::value::Value;
 use super::{
-    calibration, cost, distances, format, gallery, learning, sweep, table, target, transport,
-    warnings,
+    calibration, cost, distances, format, gallery, learning, published, sweep, table, target,
+    transport, warnings,
 };
 use crate::figure::escape;
 use crate::record::{Folder, Problem, ProblemKind, RunSummary};
@@ -34,7 +34,7 @@ pub(super) fn section(
         cost::section(folder, results, figures)?,
         calibration::section(folder, results, figures)?,
         sweep::section(results, figures)?,
-        table::of_problem(results) + &target::table_of(results),
+        table::of_problem(results) + &target::table_of(results) + &published::table_of(results),
         distances::table_of(results),
         table::of_numerics(results) + &table::of_audits(results),
         remarks(results)

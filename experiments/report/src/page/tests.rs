@@ -4,6 +4,7 @@ mod baseline;
 mod doubts;
 mod grids;
 mod kinds;
+mod published;
 mod runs;
 
 use std::collections::HashSet;

@@ -13,15 +13,34 @@ pub(super) struct Sheet {
     /// Name of its files.
     pub(super) name: String,
     pub(super) caption: String,
+    /// Head of the words beside each flow.
+    pub(super) about: &'static str,
+    /// What the errors are.
+    pub(super) error: &'static str,
     /// Heads of the columns of numbers.
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Row>,
 }
 
+impl Default for Sheet {
+    /// An empty one of flows with their families and standard errors.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            caption: String::new(),
+            about: "family",
+            error: "standard error",
+            columns: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
-    pub(super) family: String,
+    /// Words on the flow, such as its family.
+    pub(super) about: String,
     pub(super) cells: Vec<Option<Cell>>,
 }
 
@@ -30,17 +49,18 @@ pub(super) struct Cell {
     pub(super) value: Value,
     /// Whether it is set in bold.
     pub(super) best: bool,
-    /// The value as text, where it has no error.
-    pub(super) text: fn(f64) -> String,
+    /// Such as `0.123 ± 0.004`.
+    pub(super) words: String,
 }
 
 impl Cell {
-    /// Such as `0.123 ± 0.004`; without an error where that is zero or not known.
-    fn words(&self) -> String {
-        match self.value.error {
-            Some(error) if error > 0.0 => format::estimate(self.value),
-            _ => (self.text)(self.value.value),
-        }
+    /// With `text` for the value where its error is zero or not known.
+    pub(super) fn new(value: Value, best: bool, text: fn(f64) -> String) -> Self {
+        let words = match value.error {
+            Some(error) if error > 0.0 => format::estimate(value),
+            _ => text(value.value),
+        };
+        Self { value, best, words }
     }
 }
 
@@ -51,16 +71,16 @@ impl Sheet {
         let heads = self
             .columns
             .iter()
-            .flat_map(|column| [column.clone(), format!("{column}, standard error")]);
-        writer.write_record(["flow", "family"].map(String::from).into_iter().chain(heads))?;
-        for Row { name, family, cells } in &self.rows {
+            .flat_map(|column| [column.clone(), format!("{column}, {}", self.error)]);
+        writer.write_record(["flow", self.about].map(String::from).into_iter().chain(heads))?;
+        for Row { name, about, cells } in &self.rows {
             let numbers = cells.iter().flat_map(|cell| {
                 let value = cell.as_ref().map(|cell| cell.value);
                 let error = value.and_then(|value| value.error).filter(|error| *error > 0.0);
                 [value.map(|value| value.value), error]
                     .map(|number| number.map_or_else(String::new, |number| number.to_string()))
             });
-            writer.write_record([name.clone(), family.clone()].into_iter().chain(numbers))?;
+            writer.write_record([name.clone(), about.clone()].into_iter().chain(numbers))?;
         }
         let bytes = writer.into_inner().context("writing CSV")?;
         String::from_utf8(bytes).context("writing CSV")
@@ -72,18 +92,19 @@ impl Sheet {
         let heads: String =
             self.columns.iter().map(|column| format!(" {} |", escaped(column))).collect();
         let rule = "---:|".repeat(self.columns.len());
-        let mut text = format!("{}\n\n| Flow | Family |{heads}\n|---|---|{rule}\n", self.caption);
-        for Row { name, family, cells } in &self.rows {
+        let (caption, about) = (&self.caption, capitalised(self.about));
+        let mut text = format!("{caption}\n\n| Flow | {about} |{heads}\n|---|---|{rule}\n");
+        for Row { name, about, cells } in &self.rows {
             let cells: String = cells
                 .iter()
                 .map(|cell| match cell {
-                    Some(cell) if cell.best => format!(" **{}** |", cell.words()),
-                    Some(cell) => format!(" {} |", cell.words()),
+                    Some(cell) if cell.best => format!(" **{}** |", cell.words),
+                    Some(cell) => format!(" {} |", cell.words),
                     None => format!(" {} |", format::UNKNOWN),
                 })
                 .collect();
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {} | {family} |{cells}", escaped(name));
+            let _ = writeln!(text, "| {} | {about} |{cells}", escaped(name));
         }
         text
     }
@@ -140,7 +161,7 @@ impl Sheet {
 /// A number as siunitx reads it.
 fn latex_number(cell: &Cell) -> String {
     let mut text = String::new();
-    for letter in cell.words().replace(" ± ", " +- ").replace("×10", "e").chars() {
+    for letter in cell.words.replace(" ± ", " +- ").replace("×10", "e").chars() {
         match letter {
             '\u{2212}' | '⁻' => text.push('-'),
             '\u{202f}' => {}
@@ -156,7 +177,7 @@ fn latex_number(cell: &Cell) -> String {
     }
     // A power of ten without a factor.
     match text.strip_prefix("10") {
-        Some(power) if cell.words().starts_with("10") && is_power(&cell.words()) => {
+        Some(power) if cell.words.starts_with("10") && is_power(&cell.words) => {
             format!("1e{power}")
         }
         _ => text,
@@ -168,6 +189,13 @@ fn is_power(text: &str) -> bool {
     text.chars().nth(2).is_some_and(|letter| "⁻⁰¹²³⁴⁵⁶⁷⁸⁹".contains(letter))
 }
 
+/// With its first letter large.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 /// Text with what LaTeX reads as commands escaped.
 fn latex_words(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -177,6 +205,7 @@ fn latex_words(text: &str) -> String {
             '~' => escaped.push_str("\\textasciitilde{}"),
             '^' => escaped.push_str("\\textasciicircum{}"),
             '\\' => escaped.push_str("\\textbackslash{}"),
+            '±' => escaped.push_str("$\\pm$"),
             '²' => escaped.push_str("\\textsuperscript{2}"),
             letter => escaped.push(letter),
         }
@@ -189,12 +218,11 @@ mod tests {
     use super::*;
 
     fn sheet() -> Sheet {
-        let cell = |value, error, best| {
-            Some(Cell { value: Value { value, error }, best, text: format::number })
-        };
+        let cell =
+            |value, error, best| Some(Cell::new(Value { value, error }, best, format::number));
         let row = |name: &str, family: &str, cells| Row {
             name: name.into(),
-            family: family.into(),
+            about: family.into(),
             cells,
         };
         Sheet {
@@ -209,6 +237,7 @@ mod tests {
                 ),
                 row("RNODE", "continuous", vec![cell(12.5, Some(0.13), false), None]),
             ],
+            ..Sheet::default()
         }
     }
 
@@ -249,13 +278,9 @@ mod tests {
 
     #[test]
     fn a_power_of_ten_alone_has_a_factor() {
-        let cell = |value| Cell {
-            value: Value { value, error: Some(0.0) },
-            best: false,
-            text: format::small,
-        };
-        assert_eq!(latex_number(&cell(1e-5)), "1e-5");
-        assert_eq!(latex_number(&cell(1.5e-12)), "1.5e-12");
-        assert_eq!(latex_number(&Cell { text: format::count, ..cell(104_000.0) }), "104000");
+        let cell = |value, text| Cell::new(Value { value, error: Some(0.0) }, false, text);
+        assert_eq!(latex_number(&cell(1e-5, format::small)), "1e-5");
+        assert_eq!(latex_number(&cell(1.5e-12, format::small)), "1.5e-12");
+        assert_eq!(latex_number(&cell(104_000.0, format::count)), "104000");
     }
 }
