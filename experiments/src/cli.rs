@@ -143,7 +143,8 @@ pub struct Run {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Tables, for experiments that take the user's own, separated by commas
+    /// Tables, for experiments that take the user's own, separated by commas; for uci the folder of the
+    /// standard tables
     #[arg(long, value_delimiter = ',')]
     pub data: Vec<PathBuf>,
     /// Folder to write; by default results/NAME

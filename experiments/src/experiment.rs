@@ -4,6 +4,7 @@ mod figure_1;
 mod high_dim;
 mod reverse_kl;
 mod side_by_side;
+mod uci;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub enum Work {
     Study(&'static [&'static str], &'static [Claim]),
     /// Flows of both families, trained under the same conditions.
     SideBySide(SideBySide),
+    /// Flows with their published settings on the standard tables.
+    Uci,
 }
 
 const fn study(
@@ -83,6 +86,7 @@ pub const ALL: &[Experiment] = &[
     side_by_side("toys", "Both families on densities in the plane", side_by_side::TOYS),
     study("high-dim", "Both families in many dimensions", &[], &[high_dim::PART]),
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
+    Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
 ];
 
@@ -98,6 +102,7 @@ pub fn run(arguments: &Run) -> Result<()> {
     let (claims, parts) = match experiment.work {
         Work::Study(claims, parts) => (claims, parts),
         Work::SideBySide(comparison) => return comparison.run(experiment, arguments, folder),
+        Work::Uci => return uci::run(experiment, arguments, folder),
     };
     if !arguments.data.is_empty() {
         let name = experiment.name;

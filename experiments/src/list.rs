@@ -13,9 +13,9 @@ use crate::say;
 /// If standard output cannot be written.
 pub fn run() -> Result<()> {
     say("flow presets (compare --flows, fit --flow)")?;
-    for preset in preset::ALL.iter() {
+    for preset in preset::every() {
         let (name, family) = (preset.name, preset.family.to_string());
-        say(&format!("  {name:<18} {family:<11} {}", preset.description))?;
+        say(&format!("  {name:<22} {family:<11} {}", preset.description))?;
     }
     say("\nproblems (compare --problems, fit --problem)")?;
     for problem in Problem::all().filter(|problem| problem.target().is_none()) {

@@ -1,6 +1,7 @@
 //! Flow presets: named configs with the training settings that suit them.
 
 mod continuous;
+mod uci;
 
 use std::sync::{Arc, LazyLock};
 
@@ -38,12 +39,20 @@ pub struct Preset {
     pub quick: bool,
 }
 
-/// All presets, in the order of reports.
+/// Presets of a size that suits any table, in the order of reports: those that claims go over.
 pub static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
     couplings().into_iter().chain(others()).chain(continuous::presets()).collect()
 });
 
-/// All presets as the claims about every flow take them.
+/// Presets with the settings that papers state for the standard tables: large, and slow to train.
+pub static UCI: LazyLock<Vec<Preset>> = LazyLock::new(uci::presets);
+
+/// Every preset that has a name.
+pub fn every() -> impl Iterator<Item = &'static Preset> {
+    ALL.iter().chain(UCI.iter())
+}
+
+/// The presets as the claims about every flow take them.
 pub fn named_flows() -> Vec<NamedFlow> {
     let named = |preset: &Preset| {
         let (title, family) = (preset.title, preset.family);
@@ -299,8 +308,8 @@ impl Preset {
     /// [`Usage`] with all names, if there is none.
     pub fn named(name: Option<&str>) -> Result<&'static Self> {
         let name = name.unwrap_or(DEFAULT);
-        let names = || ALL.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-        let found = ALL.iter().find(|preset| preset.name == name);
+        let names = || every().map(|p| p.name).collect::<Vec<_>>().join(", ");
+        let found = every().find(|preset| preset.name == name);
         found.ok_or_else(|| Usage(format!("unknown preset {name:?}; there are {}", names())).into())
     }
 }

@@ -27,6 +27,7 @@ mod sweeps;
 mod tables;
 mod target;
 mod trained_run;
+mod uci;
 
 use std::f64::consts::PI;
 use std::path::PathBuf;
