@@ -61,7 +61,7 @@ fn maf() -> Preset {
             "MAF (UCI)",
             "5 masked affine layers with unbounded log-scales, order reversed each layer, batch norm \
              between, 2 x 512 ReLU, batches of 100, Adam at 1e-4 with weight decay, gradients clipped at norm \
-             5 (Papamakarios et al. 2017, who have 5 or 10 layers and clip nothing)",
+             5 (Papamakarios et al. 2017, who have 5 or 10 layers)",
         ],
         Arc::new(flow),
         decaying(100, 1e-4),
@@ -84,8 +84,8 @@ fn real_nvp() -> Preset {
             "Real NVP (UCI)",
             "10 affine couplings with unbounded log-scales on alternating features, 2 x 512 ReLU, batches of \
              100, Adam at 1e-4 with weight decay, gradients clipped at norm 5 (Papamakarios et al. 2017, who \
-             have 5 or 10 couplings, tanh networks of their own for the scales, batch norm between couplings, \
-             and clip nothing)",
+             have 5 or 10 couplings, tanh networks of their own for the scales, and batch norm between \
+             couplings)",
         ],
         Arc::new(flow),
         decaying(100, 1e-4),
