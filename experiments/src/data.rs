@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{
     Benchmark, Dequantisation, Oddity, OddityKind, Split, Table, TableError, inspect,
 };
-use flows_core::stream;
+use flows_core::{Shape, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
@@ -41,6 +41,9 @@ pub struct RunData {
     pub units: Units,
     /// Noise that was added.
     pub dequantisation: Dequantisation,
+    /// Size of the image whose pixels the features are, channel by channel and row by row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Shape>,
 }
 
 /// A table, ready to train on.
@@ -107,7 +110,9 @@ impl TableData {
         let columns = table.names().to_vec();
         let parts = (&raw, &features, context.as_ref());
         let data = Self::assemble(parts, (columns, noise), &split, supports);
-        Ok(Self { oddities, ..data.with_context(|| name.to_owned())? })
+        let mut data = data.with_context(|| name.to_owned())?;
+        data.record.image = config.image_of(raw.columns()).map_err(named)?;
+        Ok(Self { oddities, ..data })
     }
 
     /// A table all of whose columns are features, without supports, and the noise for it.
@@ -162,6 +167,7 @@ impl TableData {
             rows: [split.training.len(), split.validation.len(), split.test.len()],
             units: Units::fit(features, &split.training, supports)?,
             dequantisation,
+            image: None,
         };
         let part = |rows: &[usize]| record.rows_of(features, context, rows);
         let (training, _) = part(&split.training)?;
@@ -196,7 +202,15 @@ impl RunData {
         let mut table_columns: Vec<String> = contexts.collect();
         table_columns.extend(columns.iter().cloned());
         let (units, dequantisation) = (Units::none(columns.len())?, Dequantisation::default());
-        Ok(Self { table_columns, columns, context, rows: [0; 3], units, dequantisation })
+        Ok(Self {
+            table_columns,
+            columns,
+            context,
+            rows: [0; 3],
+            units,
+            dequantisation,
+            image: None,
+        })
     }
 
     /// Bits per dimension of a negative log-likelihood in own units, nats: where every feature is discrete and got

@@ -3,6 +3,7 @@
 mod distances;
 mod few_rows;
 mod fitted_normal;
+mod image_views;
 pub mod target;
 
 use std::time::Instant;
@@ -27,6 +28,7 @@ use crate::run::RunFolder;
 use crate::transport::transport;
 use distances::ByDraws;
 use fitted_normal::fitted_normal;
+use image_views::ImageViews;
 
 /// Cells of the integral along each side.
 const INTEGRAL_CELLS: usize = 400;
@@ -83,6 +85,8 @@ pub struct Evaluation {
     pub images: Vec<Vec<f64>>,
     /// A few thousand draws, in the data's own units.
     pub draws: Vec<f64>,
+    /// Draws and interpolations of a flow on images.
+    pub image_views: Option<ImageViews>,
     /// Distances between draws and test rows.
     pub by_draws: ByDraws,
     /// Stage, x1, x2 of draws on their way from base to data, in the plane.
@@ -204,6 +208,10 @@ pub fn evaluate<E: Real>(
             (Some(Integral::of(flow, window, INTEGRAL_CELLS)?), Some(path))
         }
     };
+    let image_views = match data.record.image {
+        Some(_) if data.context_dim() == 0 => Some(ImageViews::of(flow, data, &draws)?),
+        _ => None,
+    };
     interrupt::check()?;
     let by_draws = ByDraws::of(flow, test, config.seed)?;
     interrupt::check()?;
@@ -225,6 +233,7 @@ pub fn evaluate<E: Real>(
         audit: audit(flow, config, test, integral).map_err(|error| format!("{error:#}")),
         images,
         draws,
+        image_views,
         by_draws,
         transport: path,
     })

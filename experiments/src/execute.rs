@@ -163,6 +163,14 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
     let shape = [test.len() / data.dim(), data.dim()];
     write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&test))?;
     write_images(folder, "density.npy", &evaluation.images)?;
+    if let Some(views) = &evaluation.image_views {
+        for (name, images) in
+            [("nearest.npy", &views.nearest), ("interpolations.npy", &views.interpolations)]
+        {
+            let shape = [images.len() / data.dim(), data.dim()];
+            write_npy(&folder.file(name), &shape, Values::F64(images))?;
+        }
+    }
     if let Some((ranks, columns)) = &evaluation.by_draws.ranks {
         let shape = [ranks.len() / columns, *columns];
         write_npy(&folder.file("calibration.npy"), &shape, Values::F64(ranks))?;

@@ -15,7 +15,7 @@ use flows_bench::conditional::ConditionalToy;
 use flows_bench::table::{Oddity, PublishedTable, digits, red_wine};
 use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
-use flows_core::Target;
+use flows_core::{Shape, Target};
 use flows_report::record::ProblemKind;
 
 use crate::Usage;
@@ -240,7 +240,9 @@ impl Problem {
             }
             Self::Digits => {
                 let digits = digits()?;
-                ProblemData::built_in(&digits.table, digits.dequantisation, seed)?
+                let mut data = ProblemData::built_in(&digits.table, digits.dequantisation, seed)?;
+                data.record.image = Some(Shape { channels: 1, height: 8, width: 8 });
+                data
             }
             Self::Published(published) => ProblemData::of_table(published.data().clone(), seed),
             Self::File(table) => ProblemData::of_table(table.data().clone(), seed),

@@ -17,6 +17,7 @@ mod summary_csv;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use flows_core::Shape;
 use serde::{Deserialize, Serialize};
 
 pub use array::Matrix;
@@ -153,6 +154,9 @@ pub struct Problem {
     pub published: Option<String>,
     /// Number of features.
     pub dim: usize,
+    /// Size of the image whose pixels the features are, channel by channel and row by row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Shape>,
     /// Names of the features; empty means x1, x2, ...
     #[serde(default)]
     pub columns: Vec<String>,

@@ -64,6 +64,7 @@ fn describe_problem(problem: &Problem) -> Result<record::Problem> {
         table: problem.arguments(),
         published: problem.published().map(|table| table.title().to_owned()),
         dim: problem.dim(),
+        image: data.as_ref().and_then(|data| data.record.image),
         columns,
         context: data.as_ref().map_or_else(Vec::new, |data| {
             data.record.context_names().into_iter().map(str::to_owned).collect()

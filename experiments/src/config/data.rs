@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use flows_bench::table::{self, Dequantisation, RandomSplit, SplitRule};
+use flows_core::Shape;
 use serde::{Deserialize, Serialize};
 
 use super::ColumnName;
+use crate::Usage;
 
 /// What is done to a table before training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub struct DataConfig {
     pub split: SplitRule,
     /// Noise on columns of discrete values.
     pub dequantise: Dequantise,
+    /// Size of the image whose pixels the features are, channel by channel and row by row, so that
+    /// pictures show images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Shape>,
 }
 
 /// The file that a run was trained on, or the folder of several.
@@ -127,6 +133,23 @@ impl DataConfig {
     pub fn seed_split(&mut self, seed: u64) {
         if let SplitRule::Random(RandomSplit { seed: own, .. }) = &mut self.split {
             own.get_or_insert(seed);
+        }
+    }
+
+    /// The size of the image that `features` columns are, if they are one.
+    ///
+    /// # Errors
+    /// [`Usage`] where they are not as many.
+    pub fn image_of(&self, features: usize) -> Result<Option<Shape>, Usage> {
+        match self.image {
+            Some(shape) if shape.dim() != features => {
+                let Shape { channels, height, width } = shape;
+                Err(Usage(format!(
+                    "data.image: expected {features} pixels, one a feature, got {channels} x {height} x \
+                     {width}; choose the columns, or another size"
+                )))
+            }
+            image => Ok(image),
         }
     }
 

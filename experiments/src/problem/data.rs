@@ -153,6 +153,18 @@ impl ProblemData {
         }
     }
 
+    /// The rows to train on in the data's own units, without noise; none where every batch is drawn anew.
+    ///
+    /// # Errors
+    /// Never: they come from those units.
+    pub fn training_images(&self) -> Result<Vec<f64>> {
+        match &self.training {
+            Training::Rows { discrete: Some(discrete), .. } => Ok(discrete.clone()),
+            Training::Rows { rows, discrete: None } => self.in_own_units(rows.values().to_vec()),
+            Training::Toy(_) | Training::Conditional(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Number of rows to train on; `None` where every batch is drawn anew.
     pub fn training_rows(&self) -> Option<usize> {
         match &self.training {

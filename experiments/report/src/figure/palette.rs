@@ -60,6 +60,11 @@ pub(crate) fn points() -> Vec<u8> {
     ramp(|t| [channel(t, POINT.0), channel(t, POINT.1), channel(t, POINT.2)])
 }
 
+/// From white to black in 255 steps, then grey.
+pub(crate) fn ink() -> Vec<u8> {
+    ramp(|t| [(255.0 * (1.0 - t)).round() as u8; 3])
+}
+
 /// White, then Viridis in 255 steps up to where it is still dark enough on white.
 pub(crate) fn transport() -> Vec<u8> {
     const LIGHTEST: f32 = 0.85;

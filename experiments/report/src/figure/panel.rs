@@ -112,6 +112,16 @@ pub(super) fn strip(frame: &Frame, raster: &Raster, description: String) -> Resu
     Ok(figure)
 }
 
+/// Draws `raster` alone.
+pub(super) fn bare(raster: &Raster, description: String) -> Result<Figure> {
+    let aspect = raster.height as f64 / raster.width as f64;
+    let height = (f64::from(WIDTH) * aspect).round() as u32;
+    let size = (2 * MARGIN + WIDTH, 2 * MARGIN + height);
+    let mut figure = Figure::paint(size, description, |_| Ok(()))?;
+    fill(&mut figure, (MARGIN, MARGIN, height), raster)?;
+    Ok(figure)
+}
+
 /// Lays the image over the plotting area, and a frame over the image.
 fn fill(figure: &mut Figure, (left, top, height): (u32, u32, u32), raster: &Raster) -> Result<()> {
     let place = format!("x=\"{left}\" y=\"{top}\" width=\"{WIDTH}\" height=\"{height}\"");

@@ -1,5 +1,6 @@
 //! Truth and flows side by side: densities and samples, or pairs of features.
 
+mod images;
 mod line;
 mod slices;
 
@@ -48,6 +49,10 @@ pub(super) fn panels(
 ) -> Result<(String, Vec<String>)> {
     let rows = common_rows(sources, POINTS);
     let mut gallery = Gallery { problem, rows, figures, names: Vec::new() };
+    if let Some(shape) = problem.image {
+        let html = gallery.images(shape, sources)?;
+        return Ok((html, gallery.names));
+    }
     let html = match (problem.window, problem.context.is_empty(), problem.dim) {
         (Some(window), true, 2) => gallery.plane(window, sources)?,
         (Some(window), true, 1) => gallery.line(window, sources)?,

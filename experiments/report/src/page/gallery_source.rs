@@ -17,6 +17,8 @@ pub(super) struct Source {
     pub(super) has_density: bool,
     pub(super) density: Result<Matrix, String>,
     pub(super) table: Result<Matrix, String>,
+    /// Of a flow on images: the training images nearest to its draws, and interpolations.
+    pub(super) images: Option<[Result<Matrix, String>; 2]>,
 }
 
 impl Source {
@@ -38,6 +40,7 @@ impl Source {
             has_density: known,
             density: sentence(folder.truth(&problem.name)),
             table: sentence(with_columns(folder.data(&problem.name), problem.dim)),
+            images: None,
         }
     }
 
@@ -58,6 +61,9 @@ impl Source {
             subtitle,
             has_density: true,
             density: seed.clone().and_then(|seed| sentence(folder.density(key(seed)))),
+            images: problem.image.and(seed.clone().ok()).map(|seed| {
+                [folder.nearest(key(seed)), folder.interpolations(key(seed))].map(sentence)
+            }),
             table: seed
                 .and_then(|seed| sentence(with_columns(folder.draws(key(seed)), problem.dim))),
         }

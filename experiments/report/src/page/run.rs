@@ -47,6 +47,7 @@ fn problem(files: &RunFiles, run: &RunSummary) -> Result<Problem> {
         table: None,
         published: None,
         dim: data.columns.len(),
+        image: data.image,
         columns: data.columns,
         context: data.context,
         pictures: run.pictures.clone(),
@@ -196,6 +197,9 @@ fn sources(files: &RunFiles, run: &RunSummary, problem: &Problem) -> Vec<Source>
             has_density: name == "flow" || density.is_ok(),
             density,
             table: sentence(with_columns(table, problem.dim)),
+            images: problem.image.filter(|_| name == "flow").map(|_| {
+                ["nearest.npy", "interpolations.npy"].map(|file| sentence(files.matrix(file)))
+            }),
         };
     vec![
         source("data", data.map(str::to_owned), files.matrix("data_samples.npy"), truth),

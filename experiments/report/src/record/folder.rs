@@ -127,6 +127,22 @@ impl Folder {
         self.0.matrix(&run.path("transport.npy"))
     }
 
+    /// Reads the training images nearest to the first draws of one run.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn nearest(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.0.matrix(&run.path("nearest.npy"))
+    }
+
+    /// Reads the images between test images of one run, nine to a line.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn interpolations(&self, run: RunKey<'_>) -> Result<Matrix> {
+        self.0.matrix(&run.path("interpolations.npy"))
+    }
+
     /// Reads the ranks of truths among draws of one run: by each feature, by density, by distance.
     ///
     /// # Errors

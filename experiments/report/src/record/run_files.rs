@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flows_core::Shape;
 use serde::Deserialize;
 
 use super::folder::Files;
@@ -21,6 +22,8 @@ pub struct RunColumns {
     pub context: Vec<String>,
     /// Rows that trained, validated and tested.
     pub rows: [u64; 3],
+    /// Size of the image whose pixels the features are.
+    pub image: Option<Shape>,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +32,8 @@ struct Stored {
     #[serde(default)]
     context: Vec<Named>,
     rows: [u64; 3],
+    #[serde(default)]
+    image: Option<Shape>,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +67,9 @@ impl RunFiles {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn data(&self) -> Result<RunColumns> {
-        let Stored { columns, context, rows } = self.0.json(Path::new("data.json"))?;
+        let Stored { columns, context, rows, image } = self.0.json(Path::new("data.json"))?;
         let context = context.into_iter().map(|column| column.name).collect();
-        Ok(RunColumns { columns, context, rows })
+        Ok(RunColumns { columns, context, rows, image })
     }
 
     /// Reads `config.toml` as text.
