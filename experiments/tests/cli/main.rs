@@ -11,6 +11,7 @@ mod config;
 mod configs;
 mod experiments_list;
 mod fit;
+mod images;
 mod interrupted;
 mod killed;
 mod matching;
