@@ -167,8 +167,11 @@ fn write_arrays(folder: &RunFolder, data: &ProblemData, evaluation: &Evaluation)
         for (name, images) in
             [("nearest.npy", &views.nearest), ("interpolations.npy", &views.interpolations)]
         {
-            let shape = [images.len() / data.dim(), data.dim()];
-            write_npy(&folder.file(name), &shape, Values::F64(images))?;
+            // One held-out row has no other to go to.
+            if !images.is_empty() {
+                let shape = [images.len() / data.dim(), data.dim()];
+                write_npy(&folder.file(name), &shape, Values::F64(images))?;
+            }
         }
     }
     if let Some((ranks, columns)) = &evaluation.by_draws.ranks {

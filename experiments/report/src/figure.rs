@@ -14,6 +14,7 @@ pub(crate) mod density;
 mod font;
 pub(crate) mod learning;
 mod legend;
+mod mark;
 pub(crate) mod mosaic;
 pub(crate) mod pairs;
 mod palette;

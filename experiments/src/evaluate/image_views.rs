@@ -23,8 +23,8 @@ const STEPS: usize = 9;
 pub struct ImageViews {
     /// For each of the first draws the training image at the least Euclidean distance, without noise.
     pub nearest: Vec<f64>,
-    /// From one test image to the next on a quarter of a circle in base space, a line of nine images
-    /// after another.
+    /// From each of the first test images to one behind them on a quarter of a circle in base space, a
+    /// line of nine images after another.
     pub interpolations: Vec<f64>,
 }
 
@@ -41,12 +41,18 @@ impl ImageViews {
         let dim = data.dim();
         let training = data.training_images()?;
         let shown = draws.chunks_exact(dim).take(DRAWS);
-        let nearest = shown.flat_map(|draw| nearest(draw, &training)).copied().collect();
-        let ends = data.test.first(2 * LINES);
+        let nearest: Vec<f64> = shown.flat_map(|draw| nearest(draw, &training)).copied().collect();
+        let lines = LINES.min(data.test.count() / 2);
+        if lines == 0 {
+            return Ok(Self { nearest, interpolations: Vec::new() });
+        }
+        let ends = data.test.first(2 * lines);
         let x = batch(cast::<E>(ends.values()), ends.count(), dim)?;
         let none = Context::none();
         let base = flow.bijector().inverse(&x, &none, &mut Tape::none())?.value.values();
-        let lines: Vec<E> = base.chunks_exact(2 * dim).flat_map(|pair| line(pair, dim)).collect();
+        let (starts, others) = base.split_at(base.len() / 2);
+        let pairs = starts.chunks_exact(dim).zip(others.chunks_exact(dim));
+        let lines: Vec<E> = pairs.flat_map(|(start, end)| line(start, end)).collect();
         let rows = lines.len() / dim;
         let (images, _) = flow.bijector().image(&batch(lines, rows, dim)?, &none)?;
         let images = images.values().iter().map(|v| v.as_f64()).collect();
@@ -62,9 +68,8 @@ fn nearest<'a>(image: &[f64], rows: &'a [f64]) -> &'a [f64] {
     rows.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or_default()
 }
 
-/// Points on the quarter of a circle from the first of two to the second.
-fn line<E: Real>(pair: &[E], dim: usize) -> Vec<E> {
-    let (start, end) = pair.split_at(dim);
+/// Points on the quarter of a circle from one to another.
+fn line<E: Real>(start: &[E], end: &[E]) -> Vec<E> {
     let point = |step: usize| {
         let (sine, cosine) = (FRAC_PI_2 * step as f64 / (STEPS - 1) as f64).sin_cos();
         start.iter().zip(end).map(move |(&a, &b)| E::of(cosine) * a + E::of(sine) * b)
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_line_keeps_the_length_of_orthogonal_ends() {
-        let points = line(&[3.0, 0.0, 0.0, 3.0], 2);
+        let points = line(&[3.0, 0.0], &[0.0, 3.0]);
         assert_eq!(points.len(), 2 * STEPS);
         assert_eq!(points[..2], [3.0, 0.0]);
         for point in points.chunks(2) {

@@ -90,6 +90,9 @@ fn lines(
                 chart.draw_series(DashedLineSeries::new(points.iter().copied(), dash, gap, style))
             }
         }?;
+        // All end in the same point.
+        let (apart, colour) = (&points[..points.len() * 9 / 10], palette::flow(look.index));
+        look.mark().on_curve((canvas, &chart), apart, (look.index, colour))?;
     }
     Ok(())
 }

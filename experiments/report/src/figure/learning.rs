@@ -121,6 +121,9 @@ fn lines(canvas: &Canvas<'_>, curves: &[Curve], (x, y): (&Axis, &Axis), width: u
                 }
             }
         }
+        let shown: Vec<_> = points.into_iter().filter(|p| p.1 <= y.high).collect();
+        let colour = palette::flow(curve.look.index);
+        curve.look.mark().on_curve((canvas, &chart), &shown, (curve.look.index, colour))?;
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use plotters::element::DashedPathElement;
-use plotters::prelude::{Circle, Color, EmptyElement, PathElement, Polygon, Rectangle, Text};
+use plotters::prelude::{Color, PathElement, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::mark::{self, Mark};
 use super::{Canvas, palette, text, text_width};
 use crate::record::Family;
 
@@ -15,6 +16,16 @@ pub(crate) struct Look {
     pub(crate) family: Family,
     /// Position of the flow in the comparison.
     pub(crate) index: usize,
+}
+
+impl Look {
+    /// Round or square when finite, with three corners when continuous.
+    pub(crate) fn mark(&self) -> Mark {
+        match self.family {
+            Family::Finite => Mark::blunt(self.index),
+            Family::Continuous => Mark::pointed(self.index),
+        }
+    }
 }
 
 /// What stands in front of each title.
@@ -51,7 +62,10 @@ pub(crate) fn draw(canvas: &Canvas<'_>, looks: &[Look], key: Key) -> Result<()> 
         let x = LEFT + (i / rows) as i32 * width;
         let y = (i % rows) as i32 * ROW as i32 + (TOP + ROW / 2) as i32;
         match key {
-            Key::Line => line(canvas, look, (x, y))?,
+            Key::Line => {
+                line(canvas, look, (x, y))?;
+                marker(canvas, look, (x + (SWATCH - 20) / 2, y))?;
+            }
             Key::Marker => marker(canvas, look, (x + SWATCH / 2, y))?,
         }
         canvas.draw(&Text::new(look.title.as_str(), (x + SWATCH, y), style.clone()))?;
@@ -80,23 +94,7 @@ fn line(canvas: &Canvas<'_>, look: &Look, (x, y): (i32, i32)) -> Result<()> {
     Ok(())
 }
 
-/// Draws the marker of a flow: round or square when finite, with corners up or down when continuous.
+/// Draws the mark of a flow.
 pub(crate) fn marker(canvas: &Canvas<'_>, look: &Look, at: (i32, i32)) -> Result<()> {
-    let style = palette::flow(look.index).filled();
-    let origin = EmptyElement::at(at);
-    match (look.family, palette::round(look.index) % 2) {
-        (Family::Finite, 0) => canvas.draw(&(origin + Circle::new((0, 0), 12, style)))?,
-        (Family::Finite, _) => {
-            canvas.draw(&(origin + Rectangle::new([(-11, -11), (11, 11)], style)))?;
-        }
-        (Family::Continuous, 0) => {
-            let corners = [(0, -16), (15, 11), (-15, 11)];
-            canvas.draw(&(origin + Polygon::new(corners, style)))?;
-        }
-        (Family::Continuous, _) => {
-            let corners = [(0, 16), (15, -11), (-15, -11)];
-            canvas.draw(&(origin + Polygon::new(corners, style)))?;
-        }
-    }
-    Ok(())
+    look.mark().draw(canvas, at, (mark::RADIUS, palette::flow(look.index)))
 }

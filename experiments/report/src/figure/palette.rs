@@ -29,16 +29,11 @@ const FLOWS: [RGBColor; 7] = [
 pub(crate) fn flow(index: usize) -> RGBColor {
     let RGBColor(r, g, b) = FLOWS[index % FLOWS.len()];
     let dark = |channel: u8| (f32::from(channel) * 0.55) as u8;
-    match (round(index), (r, g, b)) {
+    match (index / FLOWS.len(), (r, g, b)) {
         (0, _) => RGBColor(r, g, b),
         (_, (0, 0, 0)) => RGBColor(0x80, 0x80, 0x80),
         _ => RGBColor(dark(r), dark(g), dark(b)),
     }
-}
-
-/// How often the colours have been used up before `index`; the shape of a marker tells them apart.
-pub(crate) fn round(index: usize) -> usize {
-    index / FLOWS.len()
 }
 
 /// Index of the entry of [`density`] that stands for "no number".

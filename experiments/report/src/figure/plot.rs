@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use plotters::element::DashedPathElement;
-use plotters::prelude::{Circle, Color, EmptyElement, PathElement, Text};
-use plotters::style::RGBColor;
+use plotters::prelude::{Color, PathElement, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::{Axis, Scale as Kind};
 use super::chart::{Chart, frame};
 use super::legend::{DASH, LETTERS};
+use super::mark::{Mark, RADIUS};
 use super::{Canvas, Figure, Width, palette, text};
 use crate::finding::{Plot, Scale, Series, Stroke};
 
@@ -30,16 +30,16 @@ pub(crate) fn draw(plot: &Plot, width: Width) -> Result<Figure> {
     let size = (width.units(), down + ROW * plot.series.len() as u32 + 24);
     Figure::paint(size, plot.title.clone(), |canvas| {
         let (area, key) = canvas.split_vertically(down);
-        let mut chart = frame(&area, (&x, &y), [&plot.x.name, &plot.y.name])?;
+        let chart = frame(&area, (&x, &y), [&plot.x.name, &plot.y.name])?;
         for (index, series) in plot.series.iter().enumerate() {
-            curve(&mut chart, series, palette::flow(index), (&x, &y))?;
+            curve((&area, &chart), series, index, (&x, &y))?;
         }
         let style = text(LETTERS).pos(Pos::new(HPos::Left, VPos::Center));
         for (index, series) in plot.series.iter().enumerate() {
             let row = (ROW * index as u32 + ROW / 2 + 12) as i32;
             let joined = series.stroke == Stroke::Markers && !series.fitted.is_empty();
             let stroke = if joined { Stroke::Measured } else { series.stroke };
-            swatch(&key, stroke, palette::flow(index), row)?;
+            swatch(&key, stroke, index, row)?;
             let place = (LEFT + SWATCH + 20, row);
             key.draw(&Text::new(series.name.as_str(), place, style.clone()))?;
         }
@@ -69,11 +69,12 @@ fn shown(axis: &Axis, value: f64) -> bool {
 }
 
 fn curve(
-    chart: &mut Chart<'_, '_>,
+    (canvas, chart): (&Canvas<'_>, &Chart<'_, '_>),
     series: &Series,
-    colour: RGBColor,
+    index: usize,
     (x, y): (&Axis, &Axis),
 ) -> Result<()> {
+    let (colour, mark) = (palette::flow(index), Mark::of_series(index));
     let points = series.points.iter().enumerate();
     let points: Vec<(usize, (f64, f64))> = points
         .filter(|(_, p)| shown(x, p[0]) && shown(y, p[1]))
@@ -92,8 +93,8 @@ fn curve(
             return Ok(());
         }
         Stroke::Line => {
-            area.draw(&PathElement::new(path, style))?;
-            return Ok(());
+            area.draw(&PathElement::new(path.clone(), style))?;
+            return mark.on_curve((canvas, chart), &path, (index, colour));
         }
         Stroke::Measured => area.draw(&PathElement::new(path, colour.stroke_width(3)))?,
         Stroke::Markers => {}
@@ -103,12 +104,15 @@ fn curve(
             let ends = [point.1 - error, point.1 + error].map(|end| (point.0, end.max(y.low)));
             area.draw(&PathElement::new(ends, colour.stroke_width(4)))?;
         }
-        area.draw(&(EmptyElement::at(point) + Circle::new((0, 0), 9, colour.filled())))?;
+        let (x, y) = area.map_coordinate(&point);
+        let (left, top) = canvas.get_base_pixel();
+        mark.draw(canvas, (x - left, y - top), (RADIUS - 3, colour))?;
     }
     Ok(())
 }
 
-fn swatch(canvas: &Canvas<'_>, stroke: Stroke, colour: RGBColor, row: i32) -> Result<()> {
+fn swatch(canvas: &Canvas<'_>, stroke: Stroke, index: usize, row: i32) -> Result<()> {
+    let colour = palette::flow(index);
     let ends = [(LEFT, row), (LEFT + SWATCH, row)];
     let style = colour.stroke_width(5);
     match stroke {
@@ -119,11 +123,10 @@ fn swatch(canvas: &Canvas<'_>, stroke: Stroke, colour: RGBColor, row: i32) -> Re
         Stroke::Measured => canvas.draw(&PathElement::new(ends, colour.stroke_width(3)))?,
         Stroke::Markers => {}
     }
-    if matches!(stroke, Stroke::Measured | Stroke::Markers) {
-        let centre = (LEFT + SWATCH / 2, row);
-        canvas.draw(&Circle::new(centre, 9, colour.filled()))?;
+    if stroke == Stroke::Reference {
+        return Ok(());
     }
-    Ok(())
+    Mark::of_series(index).draw(canvas, (LEFT + SWATCH / 2, row), (RADIUS - 3, colour))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The section of one problem.
 
 use anyhow::Result;
+use flows_core::Shape;
 
 use super::figures::Figures;
 use super::flow_results::FlowResults;
@@ -49,6 +50,9 @@ fn facts(problem: &Problem) -> String {
         ProblemKind::Table => "Table",
     };
     let features = match (problem.dim, &problem.context[..]) {
+        (count, []) if let Some(Shape { channels, height, width }) = problem.image => {
+            format!("{count} features, images of {channels} × {height} × {width}")
+        }
         (1, []) => "1 feature".into(),
         (1, given) => format!("1 feature given {}", escape(&given.join(", "))),
         (count, []) => format!("{count} features"),

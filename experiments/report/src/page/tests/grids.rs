@@ -46,8 +46,9 @@ fn each_swept_key_has_plots_of_what_is_reached_and_what_it_costs() {
         for what in ["KL", "parameters", "time"] {
             let svg = svg(dir.path(), &format!("ring-nsf-coupling-{key}-{what}"));
             assert!(svg.contains(&format!("{what} against {key}")), "{key} {what}");
-            // Two curves of two points each, and the swatch of each.
-            assert_eq!(svg.matches("<circle ").count(), 6, "{key} {what}");
+            // Two curves of two points each, and the swatch of each: round and square.
+            let marks = ["<circle ", "<polygon "].map(|mark| svg.matches(mark).count());
+            assert_eq!(marks, [3, 3], "{key} {what}");
         }
     }
     let layers = svg(dir.path(), "ring-nsf-coupling-layers-KL");
