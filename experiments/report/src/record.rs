@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use array::Matrix;
 pub use audit::Audit;
 pub use change::{Change, Quantity, Verdict};
-pub use distance::{DISTANCES, Distance};
+pub use distance::{BETWEEN_SAMPLES, Distance, DistanceName, distance_names};
 pub(crate) use folder::write_csv;
 pub use folder::{Folder, RunKey};
 pub use matching::Matching;

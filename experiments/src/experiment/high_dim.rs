@@ -13,7 +13,7 @@ use flows_core::{Architecture, Context, Flow, Purpose, Stream, Values, stream};
 use flows_finite::architecture::{AutoregressiveFlow, Conditioner};
 use flows_report::Estimate;
 use flows_report::finding::{Criterion, Findings, Plot, Scale, Stroke, Table};
-use flows_report::record::DISTANCES;
+use flows_report::record::BETWEEN_SAMPLES;
 use nalgebra::DMatrix;
 
 use crate::config::RunConfig;
@@ -34,9 +34,6 @@ pub(super) const PART: Claim = Claim {
 
 /// The four of the paper, and the continuous flow whose trace costs least.
 const FLOWS: [&str; 5] = ["real-nvp", "maf", "nsf-coupling", "nsf-autoregressive", "ot-flow"];
-
-/// The distances between samples.
-const BETWEEN_SAMPLES: &[(&str, &str, &str)] = DISTANCES.split_at(5).0;
 
 /// Units of a masked network, if there are no more features.
 const UNITS: usize = 128;
@@ -177,7 +174,7 @@ struct Page {
 impl Page {
     fn new() -> Self {
         let mut columns = vec!["D", "flow", "KL divergence (nats)", "entropy (nats)"];
-        columns.extend(BETWEEN_SAMPLES.iter().flat_map(|(_, name, _)| [*name, "its null 95 %"]));
+        columns.extend(BETWEEN_SAMPLES.iter().flat_map(|name| [name.title, "its null 95 %"]));
         columns.push("steps");
         Self {
             findings: Findings::default(),
@@ -208,8 +205,8 @@ impl Page {
             pair(fit.divergence).into(),
             pair(problem.entropy).into(),
         ];
-        for (name, ..) in BETWEEN_SAMPLES {
-            let distance = fit.distances.iter().find(|distance| distance.name == *name);
+        for name in BETWEEN_SAMPLES {
+            let distance = fit.distances.iter().find(|distance| distance.name == name.key);
             let numbers = distance.map_or([f64::NAN; 2], |d| [d.value, d.null_95]);
             row.extend(numbers.map(Into::into));
         }

@@ -6,17 +6,14 @@ use super::gather::ProblemResults;
 use super::table::scrolling;
 use super::value::Value;
 use crate::figure::escape;
-use crate::record::{DISTANCES, Distance, RunSummary};
-
-/// A column of the table: name in files, name for readers, and what is compared.
-pub(super) type Column = (&'static str, &'static str, &'static str);
+use crate::record::{Distance, DistanceName, RunSummary, distance_names};
 
 /// A table with one row for each flow of a problem; nothing where nothing was measured.
 pub(super) fn table_of(results: &ProblemResults) -> String {
     let columns = measured(results);
     let row = |flow: &FlowResults| {
         let runs: Vec<&RunSummary> = flow.finished().collect();
-        let cells: String = columns.iter().map(|column| cell(&runs, column.0)).collect();
+        let cells: String = columns.iter().map(|column| cell(&runs, column.key)).collect();
         let (title, family) = (escape(&flow.flow.title), flow.flow.family);
         format!(
             "<tr><th scope=\"row\">{title}<span class=\"sub\">{family}</span></th>{cells}</tr>\n"
@@ -27,12 +24,12 @@ pub(super) fn table_of(results: &ProblemResults) -> String {
 }
 
 /// The distances that some run of a problem has.
-pub(super) fn measured(results: &ProblemResults) -> Vec<&'static Column> {
-    let has = |column: &&Column| {
+pub(super) fn measured(results: &ProblemResults) -> Vec<DistanceName> {
+    let has = |column: &DistanceName| {
         let mut runs = results.flows.iter().flat_map(FlowResults::finished);
-        runs.any(|run| run.distances.contains_key(column.0))
+        runs.any(|run| run.distances.contains_key(column.key))
     };
-    DISTANCES.iter().filter(has).collect()
+    distance_names().filter(has).collect()
 }
 
 /// A distance and the end of its band, means over runs.
@@ -47,19 +44,19 @@ pub(super) fn over(runs: &[&RunSummary], name: &str) -> Option<[Value; 2]> {
 
 /// A table with one row, that of a single run.
 pub(super) fn table_of_run(run: &RunSummary) -> String {
-    let measured = |column: &&Column| run.distances.contains_key(column.0);
-    let columns: Vec<&Column> = DISTANCES.iter().filter(measured).collect();
-    let cells: String = columns.iter().map(|column| cell(&[run], column.0)).collect();
+    let measured = |column: &DistanceName| run.distances.contains_key(column.key);
+    let columns: Vec<DistanceName> = distance_names().filter(measured).collect();
+    let cells: String = columns.iter().map(|column| cell(&[run], column.key)).collect();
     let row = format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&run.flow));
     table("run", &run.flow, &columns, row)
 }
 
-fn table(name: &str, title: &str, columns: &[&Column], rows: String) -> String {
+fn table(name: &str, title: &str, columns: &[DistanceName], rows: String) -> String {
     if columns.is_empty() {
         return String::new();
     }
     let heads: String =
-        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.1)).collect();
+        columns.iter().map(|column| format!("<th scope=\"col\">{}</th>", column.title)).collect();
     let caption = format!(
         "{}: distances between draws and held-out rows, in standard deviations of both together. Below each \
          stands what one pair in twenty of one distribution exceeds; * marks a distance above it, which says \

@@ -5,7 +5,7 @@ use super::format;
 use super::gather::Results;
 use super::value::SEEDS_FOR_SPREAD;
 use crate::figure::escape;
-use crate::record::{Comparison, DISTANCES, ProblemKind};
+use crate::record::{Comparison, DistanceName, ProblemKind, distance_names};
 use flows_core::train::Budget;
 
 /// Terms of the tables, each with its meaning.
@@ -120,14 +120,12 @@ const ON_TARGET: [(&str, &str); 3] = [
 pub(super) fn terms(on_target: bool) -> String {
     let more: &[_] = if on_target { &ON_TARGET } else { &[] };
     let term = |(term, meaning): &(&str, &str)| format!("<dt>{term}</dt><dd>{meaning}</dd>\n");
-    let distance = |(_, name, what): &(&str, &str, &str)| {
-        format!(
-            "<dt>{}</dt><dd>Of draws and held-out rows: {what}.</dd>\n",
-            name.replace('\u{ad}', "")
-        )
+    let distance = |name: DistanceName| {
+        let (title, compares) = (name.title.replace('\u{ad}', ""), name.compares);
+        format!("<dt>{title}</dt><dd>Of draws and held-out rows: {compares}.</dd>\n")
     };
     let terms = TERMS.iter().chain(more).map(term);
-    terms.chain(DISTANCES.iter().map(distance)).collect()
+    terms.chain(distance_names().map(distance)).collect()
 }
 
 /// The section "How to read this".

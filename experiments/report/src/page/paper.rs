@@ -14,7 +14,7 @@ use super::gather::{ProblemResults, Results};
 use super::number::{AUDITS, NUMERICS, Number, ON_TARGET, RESULTS};
 use super::published;
 use super::ranking::Rank;
-use crate::record::{ProblemKind, RunSummary};
+use crate::record::{DistanceName, ProblemKind, RunSummary};
 
 /// Writes `dir/tables/NAME.csv`, `.md` and `.tex`: `results` with what flows are ranked by on every problem, and
 /// for each problem its numbers, distances and audits, of a standard table also what is published.
@@ -132,8 +132,8 @@ fn between_samples(problem: &ProblemResults) -> Sheet {
     let chosen = distances::measured(problem);
     let rows = problem.flows.iter().map(|flow| {
         let runs: Vec<&RunSummary> = flow.finished().collect();
-        let cell = |column: &&distances::Column| {
-            let [value, end] = distances::over(&runs, column.0)?;
+        let cell = |column: &DistanceName| {
+            let [value, end] = distances::over(&runs, column.key)?;
             Some(Cell::new(value, value.value <= end.value, super::format::number))
         };
         named(flow, chosen.iter().map(cell).collect())
@@ -145,7 +145,7 @@ fn between_samples(problem: &ProblemResults) -> Sheet {
              seeds. Bold: not above what 95 of 100 pairs of samples of one distribution have.",
             problem.problem.title
         ),
-        columns: chosen.iter().map(|column| column.1.replace('\u{ad}', "")).collect(),
+        columns: chosen.iter().map(|column| column.title.replace('\u{ad}', "")).collect(),
         rows: rows.collect(),
         ..Sheet::default()
     }

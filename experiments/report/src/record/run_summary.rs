@@ -137,7 +137,7 @@ pub struct RunSummary {
     /// The negative log-likelihood in bits over the number of features, where all are discrete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits_per_dimension: Option<f64>,
-    /// Between draws and held-out rows, by the names of [`DISTANCES`](super::DISTANCES).
+    /// Between draws and held-out rows, by the keys of [`distance_names`](super::distance_names).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub distances: BTreeMap<String, Distance>,
     /// What the map and its density are worth numerically.
