@@ -206,6 +206,23 @@ impl Activation {
         }
     }
 
+    /// The images of what was kept: itself, if it is the image, otherwise as [`images`](Self::images)
+    /// writes them to `buffer`.
+    pub fn images_in<'a, E: Real>(
+        self,
+        kept: &'a [E],
+        buffer: &'a mut Vec<E>,
+        lanes: usize,
+        stride: usize,
+    ) -> &'a [E] {
+        if !self.keeps_argument() {
+            return kept;
+        }
+        buffer.resize(kept.len(), E::zero());
+        self.images(kept, buffer, lanes, stride);
+        buffer
+    }
+
     /// Writes the slopes at what was kept of values without tangents.
     pub fn slopes<E: Real>(self, kept: &[E], out: &mut Vec<E>) {
         out.clear();

@@ -164,16 +164,6 @@ impl ConvKernel {
             (0..self.arity).map(move |a| ((channel * self.arity + a) * pixels + pixel) * LANES)
         })
     }
-
-    /// The images of a hidden layer: what was kept, if that is the image.
-    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>) -> &'a [E] {
-        if !self.activation.keeps_argument() {
-            return kept;
-        }
-        images.resize(kept.len(), E::zero());
-        self.activation.images(kept, images, self.plane(), self.plane());
-        images
-    }
 }
 
 /// Number of channels in which any of `features` lies, and the place of each feature in an image of
@@ -222,10 +212,16 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         let seen = convolution.gather(&self.image(input), LANES);
         convolution.pointwise(weight0, &seen, LANES, first);
         self.activation.keep(first, bias0, plane, plane);
-        convolution.pointwise(weight1, self.images(first, &mut images), LANES, second);
+        let source = self.activation.images_in(first, &mut images, plane, plane);
+        convolution.pointwise(weight1, source, LANES, second);
         self.activation.keep(second, bias1, plane, plane);
         let mut seen = Vec::new();
-        convolution.pointwise(weight2, self.images(second, &mut images), LANES, &mut seen);
+        convolution.pointwise(
+            weight2,
+            self.activation.images_in(second, &mut images, plane, plane),
+            LANES,
+            &mut seen,
+        );
         let maps = convolution.scatter(&seen, LANES);
         let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
         for ((output, place), &bias) in outputs.zip(bias2) {
@@ -254,13 +250,13 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         }
         add_row_sums(output_gradient, LANES, LANES, d_bias2);
         let (mut gradient, mut below) = (Vec::new(), Vec::new());
-        let source = self.images(second, &mut images);
+        let source = self.activation.images_in(second, &mut images, plane, plane);
         let seen = convolution.gather(&maps, LANES);
         let into = (LANES, &mut gradient);
         convolution.pull_pointwise((weight2, d_weight2), source, &seen, into);
         self.activation.pull(second, &mut gradient, plane, plane);
         add_row_sums(&gradient, plane, plane, d_bias1);
-        let source = self.images(first, &mut images);
+        let source = self.activation.images_in(first, &mut images, plane, plane);
         let into = (LANES, &mut below);
         convolution.pull_pointwise((weight1, d_weight1), source, &gradient, into);
         self.activation.pull(first, &mut below, plane, plane);

@@ -81,7 +81,7 @@ impl MlpKernel {
             let (before, here) = kept.split_at_mut(layer);
             let source = match before.last() {
                 None => input,
-                Some(kept) => self.images_of(kept, images, stride),
+                Some(kept) => self.activation.images_in(kept, images, LANES, stride),
             };
             let source = Matrix::new(source, fan_in, stride);
             if let Some(kept) = here.first_mut() {
@@ -93,21 +93,6 @@ impl MlpKernel {
                 add_bias(output, bias, LANES, stride);
             }
         }
-    }
-
-    /// The images of a layer: what was kept, if that is the image, otherwise a copy in `images`.
-    fn images_of<'a, E: Real>(
-        &self,
-        kept: &'a [E],
-        images: &'a mut Vec<E>,
-        stride: usize,
-    ) -> &'a [E] {
-        if !self.activation.keeps_argument() {
-            return kept;
-        }
-        images.resize(kept.len(), E::zero());
-        self.activation.images(kept, images, LANES, stride);
-        images
     }
 
     /// The backward pass of [`forward_with_tangents`](Self::forward_with_tangents);
@@ -132,7 +117,7 @@ impl MlpKernel {
             }
             let source = match layer.checked_sub(1) {
                 None => block.inputs[0],
-                Some(below) => self.images_of(&kept[below], images, stride),
+                Some(below) => self.activation.images_in(&kept[below], images, LANES, stride),
             };
             let gradient = Matrix::new(gradient, units, stride);
             let source = Matrix::new(source, fan_in, stride).transposed();

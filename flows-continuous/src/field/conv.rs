@@ -125,16 +125,6 @@ impl ConvField {
         self.extra(weight).backward((&[], extras), outer, gradients, stride);
         flows_core::lanes::add(d_extras, &own);
     }
-
-    /// The images of a layer: what was kept, if that is the image, otherwise a copy.
-    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>, stride: usize) -> &'a [E] {
-        if !self.activation.keeps_argument() {
-            return kept;
-        }
-        images.resize(kept.len(), E::zero());
-        self.activation.images(kept, images, LANES, stride);
-        images
-    }
 }
 
 impl HasLayout for ConvField {
@@ -198,10 +188,11 @@ impl<E: Real> FieldKernel<E> for ConvField {
         convolution.pointwise(weight0, &convolution.gather(at.state, stride), stride, first);
         self.add_extra(extra0, extras, first, stride);
         self.activation.keep(first, bias0, LANES, stride);
-        convolution.pointwise(weight1, self.images(first, &mut images, stride), stride, second);
+        let source = self.activation.images_in(first, &mut images, LANES, stride);
+        convolution.pointwise(weight1, source, stride, second);
         self.add_extra(extra1, extras, second, stride);
         self.activation.keep(second, bias1, LANES, stride);
-        let source = self.images(second, &mut images, stride);
+        let source = self.activation.images_in(second, &mut images, LANES, stride);
         convolution.pointwise(weight2, source, stride, &mut seen);
         let (velocity, row) = velocity.split_at_mut(self.shape.dim() * stride);
         velocity.copy_from_slice(&convolution.scatter(&seen, stride));
@@ -255,7 +246,7 @@ impl<E: Real> FieldKernel<E> for ConvField {
         let mut d_extras = vec![E::zero(); extras.len()];
         let into = (Biases { extra: d_extra2, bias: d_bias2 }, &mut d_extras[..]);
         self.pull_biases((extra2, extras), velocity, stride, into);
-        let source = self.images(second, second_images, stride);
+        let source = self.activation.images_in(second, second_images, LANES, stride);
         let seen = convolution.gather(velocity, stride);
         let into = (stride, &mut *outer);
         convolution.pull_pointwise((weight2, d_weight2), source, &seen, into);
@@ -265,7 +256,7 @@ impl<E: Real> FieldKernel<E> for ConvField {
         }
         let into = (Biases { extra: d_extra1, bias: d_bias1 }, &mut d_extras[..]);
         self.pull_biases((extra1, extras), outer, stride, into);
-        let source = self.images(first, first_images, stride);
+        let source = self.activation.images_in(first, first_images, LANES, stride);
         let into = (stride, &mut *below);
         convolution.pull_pointwise((weight1, d_weight1), source, outer, into);
         self.activation.pull(first, below, LANES, stride);

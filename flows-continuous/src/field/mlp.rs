@@ -86,16 +86,6 @@ impl MlpField {
         first..first + GATE.len()
     }
 
-    /// The images of a layer: what was kept, if that is the image, otherwise a copy.
-    fn images<'a, E: Real>(&self, kept: &'a [E], images: &'a mut Vec<E>, stride: usize) -> &'a [E] {
-        if !self.activation.keeps_argument() {
-            return kept;
-        }
-        images.resize(kept.len(), E::zero());
-        self.activation.images(kept, images, LANES, stride);
-        images
-    }
-
     fn dense<'a, E: Real>(&self, layer: usize, parameters: &[&'a [E]]) -> Dense<'a, E> {
         let extras = if layer == 0 { self.extras() } else { 0 };
         Dense::new(parameters[2 * layer], self.widths[layer + 1], [self.widths[layer], extras])
@@ -164,7 +154,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
             let (before, here) = kept.split_at_mut(layer);
             let source = match before.last() {
                 None => at.state,
-                Some(kept) => self.images(kept, images, stride),
+                Some(kept) => self.activation.images_in(kept, images, LANES, stride),
             };
             let bias = parameters[2 * layer + 1];
             let last = here.is_empty();
@@ -218,7 +208,7 @@ impl<E: Real> FieldKernel<E> for MlpField {
             }
             let source = match layer.checked_sub(1) {
                 None => at.state,
-                Some(before) => self.images(&kept[before], images, stride),
+                Some(before) => self.activation.images_in(&kept[before], images, LANES, stride),
             };
             pull_bias(gradient, stride, sums[2 * layer + 1]);
             if layer > 0 {
