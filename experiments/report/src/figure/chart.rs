@@ -4,8 +4,10 @@ use anyhow::Result;
 use plotters::prelude::{Cartesian2d, ChartBuilder, ChartContext, Color, SVGBackend};
 
 use super::axis::Axis;
-use super::legend::LETTERS;
 use super::{Canvas, palette, text, text_width};
+
+/// Size of the letters of axes and keys.
+pub(super) const LETTERS: f64 = 34.0;
 
 pub(super) type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 

@@ -7,6 +7,7 @@ use plotters::prelude::{
 };
 
 use super::axis::{Axis, Scale};
+use super::chart::LETTERS;
 use super::legend::{self, Key, Look};
 use super::{Canvas, Figure, Width, palette, text, text_width};
 use crate::record::Family;
@@ -113,7 +114,7 @@ fn logarithmic(costs: &[Cost]) -> Axis {
 
 /// Width of the labels and the name of the vertical axis.
 fn label_area(y: &Axis) -> u32 {
-    54 + text_width(y.widest(), legend::LETTERS)
+    54 + text_width(y.widest(), LETTERS)
 }
 
 /// The points that no other one beats in both coordinates, from the cheapest on.
@@ -156,7 +157,7 @@ fn panel(
     let trails = if index == 0 { trails(&known, y) } else { Vec::new() };
     let ends = known.iter().flat_map(|(_, x)| [x / 1.5, x * 1.5]);
     let passed = || trails.iter().flat_map(|(_, trail)| trail);
-    let x = Axis::log(ends.chain(passed().map(|point| point.0))).fitting(width, legend::LETTERS);
+    let x = Axis::log(ends.chain(passed().map(|point| point.0))).fitting(width, LETTERS);
     let mut chart = ChartBuilder::on(canvas)
         .margin_top(20)
         .margin_left(14)
@@ -169,8 +170,8 @@ fn panel(
         .bold_line_style(palette::GRID.stroke_width(2))
         .max_light_lines(0)
         .axis_style(palette::INK.stroke_width(2))
-        .label_style(text(legend::LETTERS))
-        .axis_desc_style(text(legend::LETTERS))
+        .label_style(text(LETTERS))
+        .axis_desc_style(text(LETTERS))
         .y_label_formatter(&|tick| y_name.map_or_else(String::new, |_| y.label(*tick)))
         .x_desc(PANELS[index].0)
         .y_desc(y_name.unwrap_or_default())

@@ -5,6 +5,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::{Color, PathElement, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::chart::LETTERS;
 use super::mark::{self, Mark};
 use super::{Canvas, palette, text, text_width};
 use crate::record::Family;
@@ -43,7 +44,6 @@ const TOP: u32 = 26;
 const LEFT: i32 = 150;
 /// Width of the room in front of a title.
 const SWATCH: i32 = 92;
-pub(crate) const LETTERS: f64 = 34.0;
 pub(crate) const DASH: (u32, u32) = (16, 9);
 
 /// Height of the key for `looks` on a canvas of some width.

@@ -6,8 +6,8 @@ use plotters::prelude::{Color, PathElement, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::{Axis, Scale as Kind};
-use super::chart::{Chart, frame};
-use super::legend::{DASH, LETTERS};
+use super::chart::{Chart, LETTERS, frame};
+use super::legend::DASH;
 use super::mark::{Mark, RADIUS};
 use super::{Canvas, Figure, Width, palette, text};
 use crate::finding::{Plot, Scale, Series, Stroke};

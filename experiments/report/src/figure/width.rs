@@ -1,6 +1,6 @@
 //! Widths of charts.
 
-use super::legend::LETTERS;
+use super::chart::LETTERS;
 
 /// How wide a chart is, in units in which its letters have one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
