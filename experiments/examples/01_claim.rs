@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     let built = ALL.iter().filter(|claim| matches!(claim.check, Check::Run(_)));
     println!("{} of {} claims have a check", built.count(), ALL.len());
     let flows = named_flows();
-    let setting = Setting { effort: Effort::Quick, seed: 0, flows: &flows };
+    let setting = Setting { effort: Effort::Quick, seed: 0, flows: &flows, seconds: None };
     for claim in ALL.iter().filter(|claim| claim.id == "C6") {
         let Check::Run(check) = claim.check else { continue };
         println!("{}: {}", claim.id, claim.review);

@@ -143,6 +143,9 @@ pub struct Run {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Seconds of training of each flow, for experiments that train flows for the same time
+    #[arg(long)]
+    pub seconds: Option<f64>,
     /// Tables, for experiments that take the user's own, separated by commas; for uci the folder of the
     /// standard tables
     #[arg(long, value_delimiter = ',')]

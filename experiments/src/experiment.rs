@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use flows_claims::{Claim, Effort, Setting};
+use flows_core::train::Budget;
 
 use crate::cli::Run;
 use crate::preset;
@@ -97,6 +98,9 @@ pub const ALL: &[Experiment] = &[
 /// or something demanded of a number does not hold.
 pub fn run(arguments: &Run) -> Result<()> {
     let experiment = named(&arguments.name)?;
+    if let Some(seconds) = arguments.seconds {
+        Budget::Seconds { seconds }.check().map_err(|error| Usage(error.to_string()))?;
+    }
     let folder =
         arguments.out.clone().unwrap_or_else(|| PathBuf::from("results").join(experiment.name));
     let (claims, parts) = match experiment.work {
@@ -112,9 +116,15 @@ pub fn run(arguments: &Run) -> Result<()> {
         let name = experiment.name;
         bail!(Usage(format!("{name} is not resumed; leave --resume out to run it again")));
     }
+    let timed = parts.iter().any(|part| part.id == high_dim::PART.id);
+    if arguments.seconds.is_some() && !timed {
+        let name = experiment.name;
+        bail!(Usage(format!("{name} trains nothing for a given time; leave --seconds out")));
+    }
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let flows = preset::named_flows();
-    let setting = Setting { effort, seed: arguments.seed, flows: &flows };
+    let setting =
+        Setting { effort, seed: arguments.seed, flows: &flows, seconds: arguments.seconds };
     let mut study = begin(experiment.title, &setting);
     let numbered = flows_claims::ALL.iter().filter(|claim| claims.contains(&claim.id));
     examine(&mut study, numbered.chain(parts), &setting, &folder)?;

@@ -23,7 +23,7 @@ pub fn run(arguments: &Verify) -> Result<()> {
     claims.retain(|claim| except.iter().all(|other| other.id != claim.id));
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let flows = preset::named_flows();
-    let setting = Setting { effort, seed: arguments.seed, flows: &flows };
+    let setting = Setting { effort, seed: arguments.seed, flows: &flows, seconds: None };
     let mut study = begin("The claims of the review", &setting);
     let folder = arguments.out.clone().unwrap_or_else(|| PathBuf::from("results/verify"));
     examine(&mut study, claims, &setting, &folder)?;

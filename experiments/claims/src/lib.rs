@@ -63,6 +63,9 @@ pub struct Setting<'a> {
     pub seed: u64,
     /// The flows that claims about every flow go over.
     pub flows: &'a [NamedFlow],
+    /// Seconds of training of each flow, for a check that trains flows for the same time, in place of its
+    /// own.
+    pub seconds: Option<f64>,
 }
 
 /// An architecture with its name for readers.

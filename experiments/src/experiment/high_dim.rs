@@ -111,7 +111,8 @@ impl Problem {
         let flow = config.build::<f32>(self.dim(), 0)?;
         // Batches are drawn anew: there is nothing to stop early for.
         let train = TrainConfig { patience: None, ..config.train };
-        let budget = Budget::Seconds { seconds: setting.either(1.5, 20.0) };
+        let budget =
+            Budget::Seconds { seconds: setting.seconds.unwrap_or(setting.either(1.5, 20.0)) };
         let mut trainer = Trainer::new(flow, train, budget, setting.seed)?;
         let draw =
             |rows: usize, rng: &mut Stream| self.standardised(&self.mixture.sample(rows, rng));

@@ -107,7 +107,7 @@ impl SideBySide {
         }
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let [quick, full] = self.seconds;
-        let seconds = Some(if arguments.quick { quick } else { full });
+        let seconds = arguments.seconds.or(Some(if arguments.quick { quick } else { full }));
         let config = DataConfig { dequantise: Dequantise::Integers, ..DataConfig::default() };
         let table = |path: &PathBuf| TablePlan::new(path, &config);
         let plan = PlanFile {

@@ -9,7 +9,7 @@ use flows_report::record::About;
 use super::Experiment;
 use super::side_by_side::counts_seeds;
 use crate::cli::Run;
-use crate::compare::plan_file::{EVERY, PlanFile, PublishedPlan};
+use crate::compare::plan_file::{EVERY, MatchPlan, PlanFile, PublishedPlan};
 use crate::{Usage, compare};
 
 /// The plan without its tables: what each flow has on which table, and for how long it trains.
@@ -31,7 +31,10 @@ pub(super) fn run(experiment: &Experiment, arguments: &Run, out: PathBuf) -> Res
         eprintln!("note: {left_out}");
     }
     let (text, budget) = if arguments.quick { (QUICK, "quick") } else { (FULL, "full") };
-    let plan = plan(text, folder, &found)?;
+    let mut plan = plan(text, folder, &found)?;
+    if let (Some(seconds), Some(matching)) = (arguments.seconds, &mut plan.matching) {
+        *matching = MatchPlan { seconds: Some(seconds), ..MatchPlan::default() };
+    }
     let place = (budget, Some(out.as_path()), arguments.resume);
     compare::run(&plan, place, Some(about(experiment, arguments.quick, left_out)), None)
 }

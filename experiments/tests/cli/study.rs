@@ -121,6 +121,10 @@ fn unknown_claims_and_experiments_are_wrong_usage() {
     assert_says(&place.fails(2, "run figure-2"), &["unknown experiment", "figure-1", "images"]);
     let message = place.fails(2, "run bridge --data g.csv");
     assert_says(&message, &["bridge takes no tables"]);
+    let message = place.fails(2, "run bridge --quick --seconds 5");
+    assert_says(&message, &["bridge trains nothing for a given time; leave --seconds out"]);
+    let message = place.fails(2, "run high-dim --quick --seconds 0");
+    assert_says(&message, &["seconds", "positive"]);
     assert!(place.files(".").is_empty());
 }
 
