@@ -80,7 +80,7 @@ pub(crate) fn draw(
     };
     let name = match quantity {
         Quantity::Divergence => "KL divergence (nats)",
-        Quantity::Excess => "NLL above the lowest (nats)",
+        Quantity::Excess => "NLL above best (nats)",
     };
     let looks: Vec<Look> = costs.iter().map(|cost| cost.look.clone()).collect();
     let height = down * (PANELS.len() / columns) as u32;
