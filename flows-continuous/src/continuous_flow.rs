@@ -306,10 +306,7 @@ impl ContinuousFlow {
                 self.flow(BottleneckField::new(dim, context, hidden, *narrow, *activation)?, rng)?
             }
             FieldConfig::Convolutional(ConvolutionalConfig { shape, hidden, activation }) => {
-                let (expected, op) = (shape.dim(), "convolutional field (flow.field.shape)");
-                if expected != dim {
-                    return Err(Error::Dimension { op, expected, got: dim });
-                }
+                check_image(*shape, dim)?;
                 self.flow(ConvField::new(*shape, context, *hidden, *activation)?, rng)?
             }
             FieldConfig::Equivariant(EquivariantConfig { space, functions }) => {
@@ -363,6 +360,7 @@ impl Architecture for ContinuousFlow {
                 chain(&[&[dim + 1], half, &[*narrow + 1], half, &[dim]].concat())
             }
             FieldConfig::Convolutional(ConvolutionalConfig { shape, hidden, .. }) => {
+                check_image(*shape, dim)?;
                 let (hidden, channels) = (*hidden as f64, shape.channels as f64);
                 let biases = 2.0 * dim as f64 * (2.0 * hidden / channels + 1.0);
                 hidden * (18.0 * channels + hidden) + biases
@@ -390,6 +388,12 @@ impl Architecture for ContinuousFlow {
     fn is_continuous(&self) -> bool {
         true
     }
+}
+
+/// Refuses rows that are no images of this shape.
+fn check_image(shape: Shape, dim: usize) -> Result<()> {
+    let (expected, op) = (shape.dim(), "convolutional field (flow.field.shape)");
+    if expected == dim { Ok(()) } else { Err(Error::Dimension { op, expected, got: dim }) }
 }
 
 fn nonzero(steps: usize) -> std::num::NonZeroUsize {

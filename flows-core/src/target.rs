@@ -13,7 +13,6 @@ use crate::{Error, Real, Result};
 ///
 /// Points are evaluated on all threads, [`LANES`] to a task; the result must depend on the point
 /// only.
-/// nothing but the point.
 pub trait Target: Debug + Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;
