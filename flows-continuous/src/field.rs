@@ -1,6 +1,7 @@
 //! Vector fields dz/dt = f(t, z; context), as formulas on blocks of rows.
 
 pub(crate) mod bottleneck;
+pub(crate) mod config;
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod equivariant;

@@ -11,13 +11,14 @@ mod solver;
 
 pub use continuous::Continuous;
 pub use continuous::solve::{Checkpoints, GradientMethod};
-pub use continuous_flow::{
-    BottleneckConfig, ContinuousFlow, ConvolutionalConfig, EquivariantConfig, FieldConfig,
-    PerceptronField, PlanarConfig, PotentialConfig,
-};
+pub use continuous_flow::ContinuousFlow;
 pub use dynamics::divergence::{Divergence, HutchPlusPlus, Hutchinson, Probe};
 pub use dynamics::penalty::{Penalties, Penalty};
 pub use field::bottleneck::BottleneckField;
+pub use field::config::{
+    BottleneckConfig, ConvolutionalConfig, EquivariantConfig, FieldConfig, PerceptronField,
+    PlanarConfig, PotentialConfig,
+};
 pub use field::conv::ConvField;
 pub use field::equivariant::EquivariantField;
 pub use field::mlp::MlpField;

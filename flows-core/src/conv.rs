@@ -216,12 +216,8 @@ impl<E: Real> NetworkKernel<E> for ConvKernel {
         convolution.pointwise(weight1, source, LANES, second);
         self.activation.keep(second, bias1, plane, plane);
         let mut seen = Vec::new();
-        convolution.pointwise(
-            weight2,
-            self.activation.images_in(second, &mut images, plane, plane),
-            LANES,
-            &mut seen,
-        );
+        let source = self.activation.images_in(second, &mut images, plane, plane);
+        convolution.pointwise(weight2, source, LANES, &mut seen);
         let maps = convolution.scatter(&seen, LANES);
         let outputs = output.chunks_exact_mut(LANES).zip(self.outlets());
         for ((output, place), &bias) in outputs.zip(bias2) {

@@ -25,7 +25,7 @@ pub use audit::Audit;
 pub use change::{Change, Quantity, Verdict};
 pub use distance::{BETWEEN_SAMPLES, Distance, DistanceName, distance_names};
 pub(crate) use folder::write_csv;
-pub use folder::{Folder, RunKey};
+pub use folder::{Folder, INTERPOLATION_STEPS, RunKey};
 pub use matching::Matching;
 pub use metrics::MetricsRow;
 pub use on_target::OnTarget;

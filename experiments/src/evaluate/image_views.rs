@@ -6,6 +6,7 @@ use std::f64::consts::FRAC_PI_2;
 use anyhow::Result;
 use flows_core::tensor::{batch, cast};
 use flows_core::{Context, Flow, Real, Tape, Values};
+use flows_report::record::INTERPOLATION_STEPS as STEPS;
 
 use crate::problem::ProblemData;
 
@@ -15,16 +16,13 @@ const DRAWS: usize = 40;
 /// Pairs of test images between which is interpolated.
 const LINES: usize = 4;
 
-/// Images on the way, the ends among them.
-const STEPS: usize = 9;
-
 /// Images in the data's own units, row by row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageViews {
     /// For each of the first draws the training image at the least Euclidean distance, without noise.
     pub nearest: Vec<f64>,
     /// From each of the first test images to one behind them on a quarter of a circle in base space, a
-    /// line of nine images after another.
+    /// line of images after another.
     pub interpolations: Vec<f64>,
 }
 
@@ -39,7 +37,7 @@ impl ImageViews {
     /// When a direction of the flow fails.
     pub(super) fn of<E: Real>(flow: &Flow<E>, data: &ProblemData, draws: &[f64]) -> Result<Self> {
         let dim = data.dim();
-        let training = data.training_images()?;
+        let training = data.training_in_own_units()?;
         let shown = draws.chunks_exact(dim).take(DRAWS);
         let nearest: Vec<f64> = shown.flat_map(|draw| nearest(draw, &training)).copied().collect();
         let lines = LINES.min(data.test.count() / 2);

@@ -157,7 +157,7 @@ impl ProblemData {
     ///
     /// # Errors
     /// Never: they come from those units.
-    pub fn training_images(&self) -> Result<Vec<f64>> {
+    pub fn training_in_own_units(&self) -> Result<Vec<f64>> {
         match &self.training {
             Training::Rows { discrete: Some(discrete), .. } => Ok(discrete.clone()),
             Training::Rows { rows, discrete: None } => self.in_own_units(rows.values().to_vec()),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Benchmark, Result, bsds300, gas, hepmass, miniboone, power};
+use super::{Benchmark, Result, TableError, bsds300, gas, hepmass, miniboone, power};
 
 /// A standard table of density estimation, with the preparation and the split of Papamakarios et
 /// al., *Masked Autoregressive Flow for Density Estimation*, NeurIPS 2017, appendix D.
@@ -108,17 +108,16 @@ impl PublishedTable {
     /// Reads and prepares the files that [`locate`](Self::locate) found.
     ///
     /// # Errors
-    /// As [`power`], [`gas`], [`hepmass`], [`miniboone`] and [`bsds300`].
-    ///
-    /// # Panics
-    /// For another number of files than `locate` finds.
+    /// As [`power`], [`gas`], [`hepmass`], [`miniboone`] and [`bsds300`]; [`TableError::Missing`] with the
+    /// name of the folder for another number of files than `locate` finds.
     pub fn read(self, files: &[PathBuf]) -> Result<Benchmark> {
-        match self {
-            Self::Power => power(&files[0]),
-            Self::Gas => gas(&files[0]),
-            Self::Hepmass => hepmass(&files[0], &files[1]),
-            Self::Miniboone => miniboone(&files[0]),
-            Self::Bsds300 => bsds300(&files[0], &files[1], &files[2]),
+        match (self, files) {
+            (Self::Power, [file]) => power(file),
+            (Self::Gas, [file]) => gas(file),
+            (Self::Hepmass, [training, test]) => hepmass(training, test),
+            (Self::Miniboone, [file]) => miniboone(file),
+            (Self::Bsds300, [training, validation, test]) => bsds300(training, validation, test),
+            _ => Err(TableError::Missing { file: PathBuf::from(self.folder()) }),
         }
     }
 }

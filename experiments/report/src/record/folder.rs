@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, Comparison, Matrix, MetricsRow, Problem, RunSummary, array, read_summaries};
 
+/// Images of a line of interpolation, its ends among them.
+pub const INTERPOLATION_STEPS: usize = 9;
+
 /// The folder of one comparison. Errors name files relative to it.
 #[derive(Clone, Debug)]
 pub struct Folder(Files);
@@ -135,7 +138,7 @@ impl Folder {
         self.0.matrix(&run.path("nearest.npy"))
     }
 
-    /// Reads the images between test images of one run, nine to a line.
+    /// Reads the images between test images of one run, [`INTERPOLATION_STEPS`] to a line.
     ///
     /// # Errors
     /// When the file is missing or malformed.

@@ -6,16 +6,13 @@ use flows_core::Shape;
 use super::super::gallery_source::Source;
 use super::{Gallery, card, gallery, missing};
 use crate::figure::mosaic::Mosaic;
-use crate::record::Matrix;
+use crate::record::{INTERPOLATION_STEPS, Matrix};
 
 /// Images in a panel.
 const SHOWN: usize = 40;
 
 /// Images beside each other.
 const COLUMNS: usize = 8;
-
-/// Images of a line of interpolation.
-const STEPS: usize = 9;
 
 impl Gallery<'_> {
     /// Images of each source, and what shows whether draws are copies and what lies between.
@@ -35,8 +32,11 @@ impl Gallery<'_> {
             if let Some([nearest, between]) = &source.images {
                 let titles = ["nearest training images", "from one test image to another"];
                 let nearest = self.mosaic((shape, COLUMNS, range), ("nearest", nearest), source)?;
-                let between =
-                    self.mosaic((shape, STEPS, range), ("interpolations", between), source)?;
+                let between = self.mosaic(
+                    (shape, INTERPOLATION_STEPS, range),
+                    ("interpolations", between),
+                    source,
+                )?;
                 for (title, panel) in titles.into_iter().zip([nearest, between]) {
                     panels += &format!("<p class=\"note\">{title}</p>\n{panel}");
                 }
