@@ -23,8 +23,9 @@ pub(crate) const C2: Claim = Claim {
              log-determinants add up; every layer's own follows from its structure in much less than \
              O(D^3) (Sections 2.1 and 3).",
     method: "For one layer of every kind and for every preset, away from their start, in f64 and \
-             for one, two and three features (64 for images, at a quarter of their channels): the reported log-determinant against LU \
-             decomposition of the whole Jacobian, which is put together by automatic differentiation. \
+             for one, two and three features (64 for images, at a quarter of their channels): the \
+             reported log-determinant against LU decomposition of the whole Jacobian, which is put \
+             together by automatic differentiation. \
              For a chain of layers: its log-determinant against the sum over its parts, its Jacobian \
              against the product of theirs, and the same backwards.",
     check: Check::Run(check),
