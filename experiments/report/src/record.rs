@@ -193,6 +193,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The size of its images, where draws need no context: runs then have images to look at.
+    pub(crate) fn shown_images(&self) -> Option<Shape> {
+        self.image.filter(|_| self.context.is_empty())
+    }
+
     /// Name of feature `index` for an axis.
     pub fn column(&self, index: usize) -> String {
         self.columns.get(index).cloned().unwrap_or_else(|| format!("x{}", index + 1))

@@ -49,7 +49,7 @@ pub(super) fn panels(
 ) -> Result<(String, Vec<String>)> {
     let rows = common_rows(sources, POINTS);
     let mut gallery = Gallery { problem, rows, figures, names: Vec::new() };
-    if let Some(shape) = problem.image {
+    if let Some(shape) = problem.shown_images() {
         let html = gallery.images(shape, sources)?;
         return Ok((html, gallery.names));
     }

@@ -61,7 +61,7 @@ impl Source {
             subtitle,
             has_density: true,
             density: seed.clone().and_then(|seed| sentence(folder.density(key(seed)))),
-            images: problem.image.and(seed.clone().ok()).map(|seed| {
+            images: problem.shown_images().and(seed.clone().ok()).map(|seed| {
                 [folder.nearest(key(seed)), folder.interpolations(key(seed))].map(sentence)
             }),
             table: seed

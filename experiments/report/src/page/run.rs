@@ -197,7 +197,7 @@ fn sources(files: &RunFiles, run: &RunSummary, problem: &Problem) -> Vec<Source>
             has_density: name == "flow" || density.is_ok(),
             density,
             table: sentence(with_columns(table, problem.dim)),
-            images: problem.image.filter(|_| name == "flow").map(|_| {
+            images: problem.shown_images().filter(|_| name == "flow").map(|_| {
                 ["nearest.npy", "interpolations.npy"].map(|file| sentence(files.matrix(file)))
             }),
         };

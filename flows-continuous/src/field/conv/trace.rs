@@ -38,7 +38,9 @@ impl Group {
             let stays =
                 |tap: &usize| inside(y, tap / 3, shape.height) && inside(x, tap % 3, shape.width);
             let taps: Vec<usize> = (0..shape.channels)
-                .flat_map(|c| (0..Convolution::TAPS).filter(stays).map(move |t| c * 9 + t))
+                .flat_map(|c| {
+                    (0..Convolution::TAPS).filter(stays).map(move |t| c * Convolution::TAPS + t)
+                })
                 .collect();
             match groups.iter_mut().find(|group| group.taps == taps) {
                 Some(group) => group.pixels.push(pixel),

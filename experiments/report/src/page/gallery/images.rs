@@ -43,8 +43,8 @@ impl Gallery<'_> {
             }
             cards.push_str(&card(source, &panels));
         }
-        let caption = "Above: held-out images and draws, white and black at the least and the largest \
-                       value of the data. Below: for each draw the training image at the least Euclidean \
+        let caption = "Above: held-out images and draws, without ink at the least value of the data \
+                       and with all of it at the largest. Below: for each draw the training image at the least Euclidean \
                        distance, which it would equal if it were a copy; then lines from one held-out \
                        image (left) to another (right) along a quarter of a circle in base space.";
         Ok(gallery(sources.len(), &cards, caption))
