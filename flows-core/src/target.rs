@@ -9,10 +9,12 @@ use crate::tape::Tape;
 use crate::tensor::{Batch, PerRow, Values, check_columns, per_row};
 use crate::{Error, Real, Result};
 
-/// An unnormalised density p~ with its gradient, a point at a time in double precision.
+/// An unnormalised density p~ with its gradient, in double precision.
 ///
-/// Points are evaluated on all threads, [`LANES`] to a task; the result must depend on the point
-/// only.
+/// Most give [`log_density`](Self::log_density), a point at a time; points are then evaluated on all
+/// threads, [`LANES`] to a task. Where many points are cheaper together (another program, a vectorised
+/// library) or an evaluation can fail, [`evaluate`](Self::evaluate) is written instead. The result must
+/// depend on the point only.
 pub trait Target: Debug + Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;
@@ -21,10 +23,30 @@ pub trait Target: Debug + Send + Sync {
     /// [`dim`](Self::dim). Outside the support minus infinity, with a gradient of zero.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64;
 
-    /// log p~ of rows stored one after another, in nats.
-    fn log_densities(&self, rows: &[f64]) -> Vec<f64> {
-        let mut gradient = vec![0.0; self.dim()];
-        rows.chunks(self.dim()).map(|row| self.log_density(row, &mut gradient)).collect()
+    /// log p~ of points stored one after another, in nats, with its gradients written over
+    /// `gradients`, of the length of `points`.
+    ///
+    /// # Errors
+    /// Where the density cannot be evaluated; [`log_density`](Self::log_density) cannot fail.
+    fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
+        let dim = self.dim();
+        let mut values = vec![0.0; points.len() / dim];
+        let blocks = gradients.par_chunks_mut(LANES * dim).zip(points.par_chunks(LANES * dim));
+        values.par_chunks_mut(LANES).zip(blocks).for_each(|(values, (gradients, points))| {
+            let rows = points.chunks(dim).zip(gradients.chunks_mut(dim));
+            for (value, (point, gradient)) in values.iter_mut().zip(rows) {
+                *value = self.log_density(point, gradient);
+            }
+        });
+        Ok(values)
+    }
+
+    /// log p~ of points stored one after another, in nats.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
+        self.evaluate(points, &mut vec![0.0; points.len()])
     }
 }
 
@@ -44,17 +66,15 @@ pub fn log_density<E: Real>(
 ) -> Result<PerRow<E>> {
     let dim = target.dim();
     check_columns("target density", x, dim)?;
-    let points = x.values();
-    let mut log_density = vec![E::zero(); x.rows()];
-    let mut slopes = vec![E::zero(); points.len()];
-    let blocks = log_density.par_chunks_mut(LANES).zip(slopes.par_chunks_mut(LANES * dim));
-    blocks.zip(points.par_chunks(LANES * dim)).for_each(|((values, slopes), points)| {
-        evaluate(target, points, values, slopes);
-    });
+    let points: Vec<f64> = x.values().iter().map(|value| value.as_f64()).collect();
+    let mut slopes = vec![0.0; points.len()];
+    let log_density = target.evaluate(&points, &mut slopes)?;
+    let log_density: Vec<E> = log_density.into_iter().map(E::of).collect();
     if let Some(row) = log_density.iter().position(|v| v.is_nan() || *v == E::infinity()) {
         let advice = "give minus infinity outside the support";
         return Err(Error::NonFinite { quantity: "log-density of the target", row, advice });
     }
+    let mut slopes: Vec<E> = slopes.into_iter().map(E::of).collect();
     let result = per_row(log_density)?;
     let (output, x) = (result.clone(), x.clone());
     tape.record(move |gradients| {
@@ -64,19 +84,4 @@ pub fn log_density<E: Real>(
         gradients.add(&x, &slopes)
     });
     Ok(result)
-}
-
-fn evaluate<E: Real>(target: &dyn Target, points: &[E], values: &mut [E], slopes: &mut [E]) {
-    let dim = target.dim();
-    let (mut point, mut gradient) = (vec![0.0; dim], vec![0.0; dim]);
-    let rows = points.chunks(dim).zip(slopes.chunks_mut(dim));
-    for ((row, slopes), value) in rows.zip(values) {
-        for (wide, &narrow) in point.iter_mut().zip(row) {
-            *wide = narrow.as_f64();
-        }
-        *value = E::of(target.log_density(&point, &mut gradient));
-        for (narrow, &wide) in slopes.iter_mut().zip(&gradient) {
-            *narrow = E::of(wide);
-        }
-    }
 }

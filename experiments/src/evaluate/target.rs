@@ -79,7 +79,7 @@ pub fn evaluate<E: Real>(
     let clock = Instant::now();
     let log_q = flow.evaluate(&cast::<E>(&truth), &Context::none())?.0;
     let log_prob_rows_per_second = TARGET_DRAWS as f64 / clock.elapsed().as_secs_f64();
-    let log_p = target.log_densities(&truth);
+    let log_p = target.log_densities(&truth)?;
     let (effective_sample_size, log_normaliser) = weighted(&log_weights);
     let audit = Rows::new(truth, target.dim()).first(AUDIT_ROWS);
     Ok(TargetEvaluation {
@@ -113,7 +113,7 @@ pub fn log_weights<E: Real>(
         let drawn = flow.sample_and_log_prob(rows, &Context::none(), none, rng)?;
         let points: Vec<f64> = drawn.value.values().iter().map(|v| v.as_f64()).collect();
         let log_q = drawn.log_prob.values();
-        let log_p = target.log_densities(&points);
+        let log_p = target.log_densities(&points)?;
         weights.extend(log_p.iter().zip(log_q).map(|(p, q)| p - q.as_f64()));
         evaluations += drawn.work.evaluations();
         chunks += 1;

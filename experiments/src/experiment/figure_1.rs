@@ -39,7 +39,7 @@ fn check(setting: &Setting) -> Result<Findings> {
     let z0 = whole.base().sample(KEPT_DRAWS, &mut stream(setting.seed, "figure"))?;
     let window = TARGET.window();
     let cells = centres(window, IMAGE_CELLS);
-    let truth = TARGET.log_densities(&cells);
+    let truth = TARGET.log_densities(&cells)?;
     let mut findings = Findings::default();
     let mut table = Table::new(
         "Divergence of the density after every step from the cross.",
@@ -92,7 +92,7 @@ fn best_normal() -> f64 {
     let window = [-16.0, 16.0, -16.0, 16.0];
     let points = centres(window, CELLS);
     let variance: f64 = 0.5 * (2.0 * 2.0 + 0.3 * 0.3);
-    let log_p = TARGET.log_densities(&points);
+    let log_p = TARGET.log_densities(&points)?;
     let terms = points.chunks_exact(2).zip(log_p).map(|(x, p)| {
         let log_q =
             -0.5 * (x[0] * x[0] + x[1] * x[1]) / variance - (std::f64::consts::TAU * variance).ln();
@@ -143,7 +143,7 @@ fn target_draws(rows: usize, seed: u64) -> Vec<f64> {
 
 fn divergences(flow: &Flow<f32>, seed: u64) -> Result<[Estimate; 2]> {
     let truth = target_draws(DRAWS, seed);
-    let log_p = TARGET.log_densities(&truth);
+    let log_p = TARGET.log_densities(&truth)?;
     let log_q = flow.evaluate(&cast(&truth), &Context::none())?.0;
     let forward = Estimate::of(log_p.iter().zip(&log_q).map(|(p, q)| p - q));
     let (log_weights, _) = log_weights(flow, TARGET, DRAWS, &mut stream(seed, "reverse"))?;

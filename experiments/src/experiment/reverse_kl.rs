@@ -64,7 +64,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         ],
     );
     for target in targets {
-        let mut page = Page::new(target);
+        let mut page = Page::new(target)?;
         for name in FLOWS {
             for (words, estimator) in ESTIMATORS {
                 let preset = Preset::named(Some(name))?;
@@ -211,11 +211,11 @@ struct Page {
 }
 
 impl Page {
-    fn new(target: KnownTarget) -> Self {
-        let truth = target.log_densities(&centres(target.window(), IMAGE_CELLS));
+    fn new(target: KnownTarget) -> Result<Self> {
+        let truth = target.log_densities(&centres(target.window(), IMAGE_CELLS))?;
         let log_z = target.log_normaliser().nats;
         let truth: Vec<f64> = truth.iter().map(|l| l - log_z).collect();
-        Self {
+        Ok(Self {
             target,
             courses: Plot::new(
                 &format!("{target}: reverse KL during training."),
@@ -230,7 +230,7 @@ impl Page {
                 Scale::log("trace of the covariance"),
             ),
             panels: vec![Panel { title: "target".into(), content: Content::log_density(&truth) }],
-        }
+        })
     }
 
     fn add(&mut self, name: &str, fit: Fit) -> Result<()> {

@@ -53,7 +53,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         .map(|i| direction(&flow, &mut stream(setting.seed, &format!("direction {i}"))))
         .collect();
     let points = centres(WINDOW, CELLS);
-    let log_p = TARGET.log_densities(&points);
+    let log_p = TARGET.log_densities(&points)?;
     let exact: Vec<[f64; 2]> = directions
         .iter()
         .map(|along| slopes(along, (&points, &log_p), setting.seed))

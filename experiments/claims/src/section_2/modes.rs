@@ -71,7 +71,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         ],
     );
     let view = centres(VIEW, IMAGE_CELLS);
-    let truth = TwoModes.log_densities(&view);
+    let truth = TwoModes.log_densities(&view)?;
     let mut panels = vec![Panel { title: "target".into(), content: Content::log_density(&truth) }];
     let mut fits = Vec::new();
     let reverse = Objective::ReverseKl(ReverseKl::default());
@@ -176,7 +176,7 @@ fn fit(objective: Objective, setting: &Setting) -> Result<Flow<f64>> {
 fn measure(flow: &Flow<f64>) -> Result<Fit> {
     let points = centres(WINDOW, CELLS);
     let (log_p, log_q) =
-        (TwoModes.log_densities(&points), flow.evaluate(&points, &Context::none())?.0);
+        (TwoModes.log_densities(&points)?, flow.evaluate(&points, &Context::none())?.0);
     let cell = cell_area(WINDOW, CELLS);
     let mut fit = Fit::default();
     for ((x, p), q) in points.chunks_exact(2).zip(log_p).zip(log_q) {

@@ -1,0 +1,3 @@
+//! Tests of the methods against closed forms and known targets.
+
+mod importance;
