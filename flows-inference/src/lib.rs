@@ -5,5 +5,8 @@
 
 pub mod importance;
 pub mod pareto;
+pub mod simulation;
+mod worker;
 
 pub use importance::{LogNormaliser, LogWeights, Weighted};
+pub use worker::{Format, ProgramError};
