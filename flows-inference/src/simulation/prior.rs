@@ -117,8 +117,7 @@ impl Marginal {
                 let holds = low < high && (high - low).is_finite();
                 ("width of a uniform prior", "positive and finite", high - low, holds)
             }
-            Self::LogUniform { low, high } if !(low > 0.0) => {
-                let _ = high;
+            Self::LogUniform { low, .. } if low.is_nan() || low <= 0.0 => {
                 ("low of a log-uniform prior", "positive", low, false)
             }
             Self::LogUniform { low, high } => {

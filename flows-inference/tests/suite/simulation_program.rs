@@ -70,15 +70,23 @@ fn many_rows_do_not_block() {
     assert_eq!(program.simulate(&parameters, rng).unwrap(), parameters);
 }
 
-/// It reads everything before it writes anything, and writes far more than a pipe holds.
+/// The program reads everything before it writes anything.
 #[test]
 fn binary_rows_come_back_bit_by_bit() {
-    let settings = ProgramSettings { format: Format::Binary, ..ProgramSettings::new("cat", 2) };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows").display().to_string();
+    let command = format!("head -c 320000 > {file}; cat {file}");
+    let settings = ProgramSettings { format: Format::Binary, ..ProgramSettings::new(command, 2) };
     let program = ProgramSimulator::start(prior(), settings).unwrap();
     let rng = &mut stream(0, "draws");
     let mut parameters = prior().sample(20_000, rng);
     parameters[3] = f64::NEG_INFINITY;
     assert_eq!(program.simulate(&parameters, rng).unwrap(), parameters);
+    // Half a block is no answer.
+    let settings =
+        ProgramSettings { format: Format::Binary, ..ProgramSettings::new("head -c 24", 2) };
+    let program = ProgramSimulator::start(prior(), settings).unwrap();
+    names(&program.simulate(&parameters[..4], rng).unwrap_err(), &["row 1", "exit status: 0"]);
 }
 
 #[test]
@@ -116,11 +124,11 @@ fn a_program_that_hangs_is_given_up_and_ended() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let command = format!("sh -c 'echo $$ > {}; sleep 100' & wait", file.display());
-    let settings = ProgramSettings { limit_seconds: 0.5, ..ProgramSettings::new(command, 2) };
+    let settings = ProgramSettings { limit_seconds: 2.0, ..ProgramSettings::new(command, 2) };
     let program = ProgramSimulator::start(prior(), settings).unwrap();
     let clock = Instant::now();
     let error = ask(&program, 3).unwrap_err();
-    names(&error, &["row 0", "0.5 seconds", "flush", "raise the limit"]);
+    names(&error, &["row 0", "2 seconds", "flush", "raise the limit"]);
     assert!(clock.elapsed() < Duration::from_secs(20));
     assert!(has_ended(&std::fs::read_to_string(file).unwrap()));
 }
