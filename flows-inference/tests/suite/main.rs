@@ -1,5 +1,8 @@
 //! Tests of the methods against closed forms and known targets.
 
 mod importance;
+mod simulation_models;
+mod simulation_nle;
+mod simulation_npe;
 mod simulation_prior;
 mod simulation_program;
