@@ -18,9 +18,10 @@ pub enum Invalid {
     /// It is an error.
     #[default]
     Refuse,
-    /// The row is left out and counted. The posterior is then that given that the data are finite:
-    /// it is exact only where the chance of invalid data does not depend on the parameters, or for an
-    /// observation, which is finite, if the prior is thought of as conditioned on finite data.
+    /// The row is left out and counted. [`npe`](super::npe) is exact all the same, since no posterior
+    /// given finite data changes. [`nle`](super::nle), and the later rounds of [`snpe`](super::snpe),
+    /// then learn p(x | theta, x is finite): where the probability that x is finite depends on theta,
+    /// their posteriors are off by a factor of one over it.
     LeaveOut,
 }
 
@@ -116,7 +117,7 @@ impl Simulations {
                 }
             }
             first += rows;
-            if report(&Progress::Simulation { rows: first, of })?.is_break() && first < of {
+            if report(&Progress::Simulation { rows: first, of })?.is_break() {
                 return Err(Error::Caller(format!(
                     "the simulation was stopped after {first} of {of} rows; run it again"
                 )));

@@ -6,3 +6,4 @@ mod simulation_nle;
 mod simulation_npe;
 mod simulation_prior;
 mod simulation_program;
+mod simulation_snpe;
