@@ -2,9 +2,11 @@
 //!
 //! A [`Simulator`] draws data x given parameters theta and has no likelihood that could be evaluated. A
 //! conditional flow, trained on pairs of both, stands for the posterior p(theta | x) ([`npe`], and
-//! [`snpe`] in rounds for one observation) or for the likelihood p(x | theta) ([`nle`]).
+//! [`snpe`] in rounds for one observation) or for the likelihood p(x | theta) ([`nle`]). Whether a
+//! posterior can be believed, [`CalibrationDraws`] tell.
 
 mod atomic;
+mod calibration;
 mod data_units;
 mod estimation;
 mod nle;
@@ -17,6 +19,7 @@ mod simulations;
 mod simulator;
 mod snpe;
 
+pub use calibration::{CalibrationDraws, RankHistogram};
 pub use estimation::{Build, Estimation, Training, flow_of, unreported};
 pub use nle::{Likelihood, LikelihoodPosterior, nle};
 pub use npe::{npe, npe_of};
