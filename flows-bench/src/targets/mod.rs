@@ -16,7 +16,7 @@
 mod banana;
 mod cross;
 mod funnel;
-mod log_sum_exp;
+pub(crate) mod log_sum_exp;
 mod many_well;
 mod ring;
 #[cfg(test)]
