@@ -5,6 +5,7 @@ pub mod correlated_mixture;
 pub mod metrics;
 pub mod posteriors;
 mod reference_error;
+pub mod simulators;
 pub mod table;
 pub mod targets;
 pub mod toys;
