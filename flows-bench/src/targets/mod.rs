@@ -16,9 +16,10 @@
 mod banana;
 mod cross;
 mod funnel;
-mod log_sum_exp;
+pub(crate) mod log_sum_exp;
 mod many_well;
 mod ring;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod waves;
@@ -28,7 +29,9 @@ use std::str::FromStr;
 
 use flows_core::Target;
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+
+pub use funnel::Funnel;
+pub use many_well::ManyWell;
 
 /// A target density with a known normaliser.
 ///
@@ -40,14 +43,16 @@ use serde::{Deserialize, Serialize};
 /// | `u4` | 2 | two ribbons that part for z1 > 1, z1 in [-4, 4] | closed form |
 /// | `cross` | 2 | two long normals across each other | 0 |
 /// | `banana` | 2 | a normal bent along a parabola | 0 |
-/// | `funnel` | 10 | normals whose common scale is log-normal | 0 |
-/// | `many-well` | 8 | four double wells: 16 modes of unequal mass | quadrature |
+/// | `funnel` | 10, or as said | normals whose common scale is log-normal | 0 |
+/// | `many-well` | 8, or as said | double wells: modes of unequal mass | quadrature |
 ///
 /// Rezende and Mohamed define `u2` to `u4` on the whole plane, where they do not decay along z1 and
 /// have no normaliser: the reverse divergence is unbounded below. Here z1 is restricted to [-4, 4],
 /// the window of their figures, two periods of the sine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "&'static str")]
+///
+/// A config has the name, or a table of the parameters, such as `{ funnel = { dim = 20, scale = 3.0 } }`
+/// or `{ many-well = { pairs = 16 } }`; those left out are the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KnownTarget {
     /// A ring of radius 2 with two heavy sides.
     U1,
@@ -61,10 +66,10 @@ pub enum KnownTarget {
     Cross,
     /// x1 ~ N(0, 2^2), x2 | x1 ~ N(x1^2 / 4 - 1, 0.5^2).
     Banana,
-    /// v ~ N(0, 3^2), nine others | v ~ N(0, e^v).
-    Funnel,
-    /// Four pairs of a double well and a normal.
-    ManyWell,
+    /// v ~ N(0, 3^2), nine others | v ~ N(0, e^v), or as many and as wide as said.
+    Funnel(Funnel),
+    /// Four pairs of a double well and a normal, or as many as said.
+    ManyWell(ManyWell),
 }
 
 /// The logarithm of a normaliser in nats, with an error bound.
@@ -87,7 +92,7 @@ struct Card {
 }
 
 impl KnownTarget {
-    /// All targets.
+    /// All targets, with default parameters.
     pub const ALL: [Self; 8] = [
         Self::U1,
         Self::U2,
@@ -95,11 +100,12 @@ impl KnownTarget {
         Self::U4,
         Self::Cross,
         Self::Banana,
-        Self::Funnel,
-        Self::ManyWell,
+        Self::Funnel(Funnel::DEFAULT),
+        Self::ManyWell(ManyWell::DEFAULT),
     ];
 
-    /// Name in configurations and figures; [`FromStr`] reads it back.
+    /// Name in configurations and figures, without parameters; [`FromStr`] reads it back with the
+    /// defaults.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.card().name
@@ -144,23 +150,25 @@ impl KnownTarget {
                 Self::U4 => values.extend(waves::U4.draw(rng)),
                 Self::Cross => values.extend(cross::draw(rng)),
                 Self::Banana => values.extend(banana::draw(rng)),
-                Self::Funnel => values.extend(funnel::draw(rng)),
-                Self::ManyWell => values.extend(many_well::draw(rng)),
+                Self::Funnel(funnel) => funnel.draw(&mut values, rng),
+                Self::ManyWell(wells) => {
+                    (0..wells.pairs()).for_each(|_| values.extend(many_well::draw(rng)));
+                }
             }
         }
         values
     }
 
-    fn card(self) -> &'static Card {
+    fn card(self) -> Card {
         match self {
-            Self::U1 => &ring::CARD,
-            Self::U2 => &waves::U2.card,
-            Self::U3 => &waves::U3.card,
-            Self::U4 => &waves::U4.card,
-            Self::Cross => &cross::CARD,
-            Self::Banana => &banana::CARD,
-            Self::Funnel => &funnel::CARD,
-            Self::ManyWell => &many_well::CARD,
+            Self::U1 => ring::CARD,
+            Self::U2 => waves::U2.card,
+            Self::U3 => waves::U3.card,
+            Self::U4 => waves::U4.card,
+            Self::Cross => cross::CARD,
+            Self::Banana => banana::CARD,
+            Self::Funnel(funnel) => funnel.card(),
+            Self::ManyWell(wells) => wells.card(),
         }
     }
 }
@@ -179,8 +187,8 @@ impl Target for KnownTarget {
             Self::U4 => waves::U4.log_density(point, gradient),
             Self::Cross => cross::log_density(point, gradient),
             Self::Banana => banana::log_density(point, gradient),
-            Self::Funnel => funnel::log_density(point, gradient),
-            Self::ManyWell => many_well::log_density(point, gradient),
+            Self::Funnel(funnel) => funnel.log_density(point, gradient),
+            Self::ManyWell(_) => many_well::log_density(point, gradient),
         }
     }
 }
@@ -199,20 +207,6 @@ impl FromStr for KnownTarget {
     fn from_str(name: &str) -> Result<Self, UnknownTarget> {
         let found = Self::ALL.into_iter().find(|target| target.name() == name);
         found.ok_or_else(|| UnknownTarget { name: name.to_owned() })
-    }
-}
-
-impl TryFrom<String> for KnownTarget {
-    type Error = UnknownTarget;
-
-    fn try_from(name: String) -> Result<Self, UnknownTarget> {
-        name.parse()
-    }
-}
-
-impl From<KnownTarget> for &'static str {
-    fn from(target: KnownTarget) -> Self {
-        target.name()
     }
 }
 

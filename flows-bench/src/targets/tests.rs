@@ -1,12 +1,27 @@
 //! Tests of all targets: density, gradient, normaliser and sampler agree.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
 use flows_core::Target;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::KnownTarget;
+use super::{Funnel, KnownTarget, ManyWell};
+use crate::toys::gauss_legendre::composite;
 
 const ROWS: usize = 200_000;
+
+const FUNNEL: KnownTarget = KnownTarget::Funnel(Funnel::DEFAULT);
+const WELLS: KnownTarget = KnownTarget::ManyWell(ManyWell::DEFAULT);
+
+/// Targets of other parameters than the defaults.
+fn others() -> [KnownTarget; 4] {
+    [
+        KnownTarget::Funnel(Funnel::new(2, 0.5).unwrap()),
+        KnownTarget::Funnel(Funnel::new(5, 2.0).unwrap()),
+        KnownTarget::ManyWell(ManyWell::new(1).unwrap()),
+        KnownTarget::ManyWell(ManyWell::new(16).unwrap()),
+    ]
+}
 
 fn draws(target: KnownTarget) -> Vec<f64> {
     let values = target.sample(ROWS, &mut Xoshiro256PlusPlus::seed_from_u64(20));
@@ -33,7 +48,7 @@ fn mass(target: KnownTarget, [x0, x1, y0, y1]: [f64; 4], steps: [usize; 2]) -> f
 
 #[test]
 fn gradients_agree_with_differences() {
-    for target in KnownTarget::ALL {
+    for target in KnownTarget::ALL.into_iter().chain(others()) {
         let dim = target.dim();
         let values = draws(target);
         // Draws, moved out to where the density is small.
@@ -99,8 +114,10 @@ fn log_normalisers_are_those_of_the_literature() {
     for (target, nats) in KnownTarget::ALL.into_iter().zip(printed) {
         assert!((target.log_normaliser().nats - nats).abs() < 5.1e-7, "{target}");
     }
-    let wells = KnownTarget::ManyWell.log_normaliser().nats * 4.0;
-    assert!((wells - 164.695_68).abs() < 5.1e-6, "{wells}");
+    let wells = KnownTarget::ManyWell(ManyWell::new(16).unwrap());
+    assert_eq!(wells.dim(), 32);
+    let found = wells.log_normaliser().nats;
+    assert!((found - 164.695_68).abs() < 5.1e-6, "{found}");
 }
 
 #[test]
@@ -120,35 +137,79 @@ fn the_normaliser_of_the_wells_agrees_with_simpsons_rule_over_one_pair() {
         move |x: f64| {
             let mut point = vec![0.0; 8];
             point[j] = x;
-            log_density(KnownTarget::ManyWell, &point).exp()
+            log_density(WELLS, &point).exp()
         }
     };
     let pair = simpson(&along(2), 5.0, 4_000) * simpson(&along(3), 10.0, 4_000);
-    let stated = KnownTarget::ManyWell.log_normaliser();
     // Fourth order: (2.5e-3)^4 / 180 times fourth derivatives of some 1e3 relative to the value.
-    assert!((4.0 * pair.ln() - stated.nats).abs() < 1e-9, "{}", 4.0 * pair.ln());
+    for pairs in [1, 4, 16] {
+        let stated = KnownTarget::ManyWell(ManyWell::new(pairs).unwrap()).log_normaliser().nats;
+        let found = pairs as f64 * pair.ln();
+        assert!((found - stated).abs() < 1e-9 * pairs as f64, "{pairs}: {found}");
+    }
 }
 
 #[test]
-fn the_funnel_is_normalised_given_its_neck() {
-    // At fixed v the integral over each of the nine others is by the trapezoidal rule; over v then by
-    // another.
-    let target = KnownTarget::Funnel;
-    let mut total = 0.0;
-    for i in -240..=240 {
-        let v = 0.1 * f64::from(i);
-        let at = |x: f64| {
-            let mut point = vec![0.0; 10];
-            (point[0], point[1]) = (v, x);
-            log_density(target, &point)
-        };
-        let scale = (0.5 * v).exp();
-        let top = at(0.0);
-        let sum: f64 = (-60..=60).map(|k| (at(0.2 * f64::from(k) * scale) - top).exp()).sum();
-        total += 0.1 * (top + 9.0 * (0.2 * scale * sum).ln()).exp();
+fn funnels_are_normalised_given_their_neck() {
+    // At fixed v the integral over each of the others is by the trapezoidal rule; over v then by another.
+    for target in [FUNNEL].into_iter().chain(others()) {
+        let KnownTarget::Funnel(funnel) = target else { continue };
+        let (width, others) = (funnel.scale() / 30.0, funnel.dim() as f64 - 1.0);
+        let mut total = 0.0;
+        for i in -240..=240 {
+            let v = width * f64::from(i);
+            let at = |x: f64| {
+                let mut point = vec![0.0; funnel.dim()];
+                (point[0], point[1]) = (v, x);
+                log_density(target, &point)
+            };
+            let scale = (0.5 * v).exp();
+            let top = at(0.0);
+            let sum: f64 = (-60..=60).map(|k| (at(0.2 * f64::from(k) * scale) - top).exp()).sum();
+            total += width * (top + others * (0.2 * scale * sum).ln()).exp();
+        }
+        // Eight standard deviations of v are left out on either side: 1e-15.
+        assert!((total - 1.0).abs() < 1e-12, "{funnel:?}: {total}");
     }
-    // Eight standard deviations of v are left out on either side: 1e-15.
-    assert!((total - 1.0).abs() < 1e-12, "{total}");
+}
+
+#[test]
+fn draws_of_funnels_and_wells_have_the_moments_of_their_parameters() {
+    for target in others() {
+        let (values, dim, count) = (draws(target), target.dim(), ROWS as f64);
+        let rows = || values.chunks_exact(dim);
+        match target {
+            KnownTarget::Funnel(funnel) => {
+                // The square of a normal has mean 1 and variance 2.
+                let neck = rows().map(|x| (x[0] / funnel.scale()).powi(2)).sum::<f64>() / count;
+                let last = rows().map(|x| x[dim - 1].powi(2) * (-x[0]).exp()).sum::<f64>() / count;
+                for mean in [neck, last] {
+                    assert!((mean - 1.0).abs() < 4.0 * (2.0 / count).sqrt(), "{funnel:?}: {mean}");
+                }
+            }
+            _ => {
+                let [left, right] = ManyWell::mode_weights();
+                for feature in [0, dim - 2] {
+                    let share = rows().filter(|x| x[feature] > 0.0).count() as f64 / count;
+                    let error = (left * right / count).sqrt();
+                    assert!((share - right).abs() < 4.0 * error, "{feature}: {share}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_of_the_modes_are_those_of_gauss_rules_on_either_side() {
+    let well = |x: f64| (x * x * (6.0 - x * x) + 0.5 * x).exp();
+    let edges: Vec<f64> = (0..=48).map(|i| 0.125 * f64::from(i)).collect();
+    let rule = composite(&edges, 12);
+    let [left, right]: [f64; 2] =
+        [-1.0, 1.0].map(|side| rule.iter().map(|&(x, weight)| weight * well(side * x)).sum());
+    let stated = ManyWell::mode_weights();
+    assert_eq!(stated[0] + stated[1], 1.0);
+    // Some hundred roundings.
+    assert!((right / (left + right) - stated[1]).abs() < 100.0 * f64::EPSILON);
 }
 
 #[test]
@@ -207,8 +268,8 @@ fn draws_of_the_wells_and_the_funnel_follow_their_margins() {
     let normal = |scale: f64| {
         move |x: f64| (-0.5 * (x / scale).powi(2)).exp() / (scale * std::f64::consts::TAU.sqrt())
     };
-    let wells = draws(KnownTarget::ManyWell);
-    let funnel = draws(KnownTarget::Funnel);
+    let wells = draws(WELLS);
+    let funnel = draws(FUNNEL);
     let scaled: Vec<f64> = funnel.chunks_exact(10).map(|x| x[7] * (-0.5 * x[0]).exp()).collect();
     let column = |values: &[f64], dim: usize, j: usize| -> Vec<f64> {
         values.iter().skip(j).step_by(dim).copied().collect()

@@ -4,6 +4,7 @@ mod calibration;
 mod conditional;
 mod conditional_linear;
 mod metrics;
+#[cfg(feature = "clocks")]
 mod normalisation;
 mod table_damage;
 mod table_dialects;
