@@ -21,12 +21,12 @@ pub type SharedTransformer<E> = Arc<dyn Transformer<E>>;
 /// | `additive` | | formula |
 /// | `affine` | `scale = { kind = "bounded", bound = 3 }`, `inverted = false` | formula |
 /// | `linear_spline`, `quadratic_spline`, `cubic_spline`, `linear_rational`, `rational_quadratic`, `circular_spline` | `bins = 16`, `bound = 4`, `tails = "identity"` | formula |
-/// | `bernstein` | `degree = 16`, `bound = 4` | search inside the bound |
+/// | `bernstein` | `degree = 16`, `bound = 3` | search inside the bound |
 /// | `deep_sigmoidal` | `units = 16` | search |
 /// | `dense_sigmoidal` | `layers = 2`, `units = 8` | search |
 /// | `logistic_mixture`, `gaussianization` | `components = 16` | search |
 /// | `integrated` | `hidden = 16`, `steps = 20`, `tolerance = 5e-4` | search |
-/// | `sum_of_squares` | `polynomials = 2`, `degree = 2`, `bound = 4` | search inside the bound |
+/// | `sum_of_squares` | `polynomials = 2`, `degree = 2`, `bound = 3` | search inside the bound |
 ///
 /// ```
 /// use std::sync::Arc;

@@ -28,7 +28,7 @@ pub struct SumOfSquaresConfig {
 
 impl Default for SumOfSquaresConfig {
     fn default() -> Self {
-        Self { polynomials: 2, degree: 2, bound: 4.0 }
+        Self { polynomials: 2, degree: 2, bound: 3.0 }
     }
 }
 
@@ -64,8 +64,9 @@ const SPREAD: f64 = 0.1;
 /// y = tau(+-B) + tau'(+-B) (x -+ B),   log slope = ln tau'(+-B)     for +-x > B
 /// ```
 /// A polynomial of degree 5 throws a row at 10 deviations to 1e5, the next layer to 1e25, and its
-/// log-density with them; the tangents keep it to the slope at B a layer. Between B = 4 and -4 lie all
-/// but 6e-5 of the values of a standardised normal feature.
+/// log-density with them; the tangents keep it to the slope at B a layer. That slope grows as B^4 while
+/// few rows say what it is: with B = 4 one row in 200, at 3.2 deviations, has cost 950 nats. Between
+/// B = 3 and -3 lie all but 0.3 % of the values of a standardised normal feature.
 ///
 /// All terms being positive, values are accurate to some 10 units of rounding of |y - c| and
 /// log-slopes to as many, except near a common root of the p_k; the inverse to as many of |x| and
