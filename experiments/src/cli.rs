@@ -1,12 +1,15 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
+use flows_inference::Format;
 
 use crate::config::{ColumnName, DataConfig, Dequantise, Precision, Setting, SplitName};
+use crate::density::{DensityConfig, DensityName, PosteriorConfig, ProgramConfig};
 
 /// Normalizing flows: finite and continuous on equal terms.
 #[derive(Debug, Parser)]
@@ -38,6 +41,8 @@ pub enum Command {
     Sample(Sample),
     /// Push a table through the flow: base to data (forward) or data to base (inverse)
     Transform(Transform),
+    /// Weigh draws of a run for a density: importance sampling, with log Z and its error
+    Importance(Importance),
     /// Print distances between draws and held-out rows, each with its null band
     Metrics(Metrics),
     /// Write the report of comparisons again from their result files
@@ -212,9 +217,9 @@ pub struct Fit {
     /// What is minimised; by default what the config or the preset says
     #[arg(long, value_enum)]
     pub objective: Option<ObjectiveName>,
-    /// Density to fit by reverse KL, instead of a table; `list` shows them
-    #[arg(long)]
-    pub target: Option<KnownTarget>,
+    /// Density to fit by reverse KL, instead of a table
+    #[command(flatten)]
+    pub density: DensityArguments,
     /// How reverse KL estimates its gradient
     #[arg(long, value_enum)]
     pub gradient: Option<GradientName>,
@@ -224,6 +229,91 @@ pub struct Fit {
     /// Begin the run if it is not there, else go on from its last checkpoint
     #[arg(long)]
     pub resume: bool,
+}
+
+/// A density that is known up to a constant.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DensityArguments {
+    /// Density that comes along; `list` shows them
+    #[arg(long)]
+    pub target: Option<KnownTarget>,
+    /// Posterior of a model over unconstrained parameters; `list` shows them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["target", "target_command"])]
+    pub posterior: Option<String>,
+    /// Folder with data of --posterior in the layout of posteriordb; the eight schools need none
+    #[arg(long, value_name = "DIR", requires = "posterior")]
+    pub posterior_data: Option<PathBuf>,
+    /// Density of yours: a program that is started once, reads points on standard input, one a line, and
+    /// answers each with one line, log-density and gradient
+    #[arg(long, value_name = "COMMAND", conflicts_with = "target", requires = "dim")]
+    pub target_command: Option<String>,
+    /// Number of features of --target-command
+    #[arg(long, requires = "target_command")]
+    pub dim: Option<usize>,
+    /// How --target-command reads and answers; text unless given
+    #[arg(long, value_enum, requires = "target_command")]
+    pub target_format: Option<TargetFormat>,
+    /// Seconds that --target-command may take for an answer; 60 unless given
+    #[arg(long, value_name = "SECONDS", requires = "target_command", value_parser = above_zero)]
+    pub target_limit: Option<f64>,
+}
+
+/// How a program reads points and answers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TargetFormat {
+    /// One line a point
+    Text,
+    /// Little-endian doubles, 8 bytes each
+    F64,
+}
+
+impl DensityArguments {
+    /// The density, if one is given.
+    #[must_use]
+    pub fn config(&self) -> Option<DensityName> {
+        let other: Arc<dyn DensityConfig> = if let Some(name) = &self.posterior {
+            let (name, folder) = (name.clone(), self.posterior_data.clone());
+            Arc::new(PosteriorConfig { name, folder })
+        } else {
+            let Some((command, dim)) = self.target_command.as_ref().zip(self.dim) else {
+                return self.target.map(DensityName::Known);
+            };
+            let mut program = ProgramConfig::new(command, dim);
+            program.format = self.target_format.map_or(program.format, |format| match format {
+                TargetFormat::Text => Format::Text,
+                TargetFormat::F64 => Format::Binary,
+            });
+            program.limit = self.target_limit.unwrap_or(program.limit);
+            Arc::new(program)
+        };
+        Some(DensityName::Other(other))
+    }
+}
+
+/// Arguments of `importance`.
+#[derive(Args, Debug)]
+pub struct Importance {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// What its draws are weighed for; by default the density that it was fitted to
+    #[command(flatten)]
+    pub density: DensityArguments,
+    /// Number of draws
+    #[arg(long, default_value_t = 100_000)]
+    pub rows: usize,
+    /// Write draws that rejection sampling keeps, instead of all with their weights; its bound is the
+    /// largest weight that was drawn
+    #[arg(long)]
+    pub rejection: bool,
+    /// Print an object with log_z, log_z_standard_error, effective_share, pareto_k and more
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write, columns of the draws, log_weight and log_prob: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// What is done to a table before training.

@@ -104,9 +104,10 @@ fn write_problem(out: &Path, problem: &Problem) -> Result<()> {
             let rows = data.in_own_units(data.test.first(KEPT_DRAWS).values().to_vec())?;
             (rows, data.dim())
         }
-        (Some(target), None) => {
-            let mut rng = flows_core::stream(0, "test");
-            (target.sample(KEPT_DRAWS, &mut rng), problem.dim())
+        (Some(density), None) => {
+            let draws = density.sample(KEPT_DRAWS, &mut flows_core::stream(0, "test"));
+            let Some(draws) = draws else { return Ok(()) };
+            (draws, problem.dim())
         }
         (None, None) => return Ok(()),
     };

@@ -12,13 +12,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use flows_bench::targets::KnownTarget;
 use flows_core::train::{Budget, TrainConfig};
-use flows_core::{Flow, Real, Target, stream};
+use flows_core::{Flow, Real, stream};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::Usage;
+use crate::density::{Density, DensityName};
 use crate::preset::Preset;
 
 pub use base::{BaseConfig, MixtureBase, StudentTBase};
@@ -47,7 +47,7 @@ pub struct RunConfig {
     pub budget: Budget,
     /// The density that is fitted instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<KnownTarget>,
+    pub target: Option<DensityName>,
     /// The problem that comes along and is learned instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -117,24 +117,14 @@ impl RunConfig {
     }
 
     /// The preset's config for fitting a density.
-    pub fn of_target(preset: &Preset, target: KnownTarget) -> Self {
+    pub fn of_target(preset: &Preset, target: &Density) -> Self {
         Self {
-            target: Some(target),
-            support: Self::support_of(target),
+            target: Some(target.config().clone()),
+            support: target.own_support().unwrap_or_default(),
             flow: preset.flow_on_target().into(),
             train: preset.train_on_target(target.dim()),
             ..Self::of(preset)
         }
-    }
-
-    /// The support of a target; empty on the real line.
-    pub fn support_of(target: KnownTarget) -> Vec<Support> {
-        let ends = target.support();
-        if ends.iter().all(Option::is_none) {
-            return Vec::new();
-        }
-        let support = |[from, to]: [f64; 2]| Support::Interval { from, to };
-        ends.into_iter().map(|ends| ends.map_or(Support::Real, support)).collect()
     }
 
     /// The same run for rows in the units of [`Units`](crate::data::Units), which has the supports.

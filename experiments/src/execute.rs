@@ -45,8 +45,8 @@ impl Execution<'_> {
     /// the checkpoint and the weights so far written.
     pub fn run(&self) -> Result<RunSummary> {
         let summary = match (self.problem.target(), self.config.precision) {
-            (Some(target), Precision::F32) => self.on_target::<f32>(target),
-            (Some(target), Precision::F64) => self.on_target::<f64>(target),
+            (Some(density), Precision::F32) => self.on_target::<f32>(density),
+            (Some(density), Precision::F64) => self.on_target::<f64>(density),
             (None, Precision::F32) => self.on_rows::<f32>(),
             (None, Precision::F64) => self.on_rows::<f64>(),
         }?;

@@ -11,6 +11,7 @@ use flows_report::record::{RunSummary, Status};
 
 use crate::cli::Fit;
 use crate::config::RunConfig;
+use crate::density::Density;
 use crate::execute::{Execution, write_images};
 use crate::interrupt::Interrupted;
 use crate::preset;
@@ -69,12 +70,13 @@ fn with_advice(error: anyhow::Error, out: &Path) -> anyhow::Error {
 /// What the run learns, with the table that is read put into the config.
 fn problem(arguments: &Fit, config: &mut RunConfig) -> Result<Problem> {
     let given = arguments.data.is_some();
-    if let Some(target) = config.target {
+    if let Some(target) = &config.target {
+        let density = Density::open(target)?;
         if given {
             let advice = "leave one out";
-            bail!(Usage(format!("--data cannot be given with the target {target}; {advice}")));
+            bail!(Usage(format!("--data cannot be given with the target {density}; {advice}")));
         }
-        return Ok(Problem::Target(target));
+        return Ok(Problem::Target(density));
     }
     if let Some(name) = &config.problem {
         if given {
@@ -101,19 +103,23 @@ fn name(config: &RunConfig) -> String {
 pub(crate) fn print(summary: &RunSummary) -> Result<()> {
     let number = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.4}"));
     if let Some(on) = summary.on_target {
+        let precise = |value: Option<f64>| value.map_or("unknown".into(), |v| format!("{v:.5}"));
         say(&format!(
-            "reverse KL {:.5} +- {:.5} nats, forward KL {} +- {} nats",
-            on.reverse_kl_nats,
-            on.reverse_kl_standard_error,
+            "reverse KL {} +- {} nats, forward KL {} +- {} nats, evidence lower bound {} +- {} nats",
+            precise(on.reverse_kl_nats),
+            precise(on.reverse_kl_standard_error),
             number(summary.kl_nats),
             number(summary.kl_standard_error),
+            precise(on.evidence_bound_nats),
+            precise(on.evidence_bound_standard_error),
         ))?;
         say(&format!(
-            "effective sample size {:.2} %, log Z {:.5} +- {:.5} (exactly {:.5})",
+            "effective sample size {:.2} %, Pareto k {}, log Z {:.5} +- {} (exactly {})",
             100.0 * on.effective_sample_size,
+            on.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}")),
             on.log_normaliser_nats,
-            on.log_normaliser_standard_error,
-            on.exact_log_normaliser_nats,
+            precise(on.log_normaliser_standard_error),
+            precise(on.exact_log_normaliser_nats),
         ))?;
         if let Some(doubt) = summary.doubt() {
             say(&format!("the effective sample size and log Z {doubt}"))?;

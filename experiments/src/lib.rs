@@ -5,11 +5,13 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod data;
+pub mod density;
 pub mod error_account;
 pub mod evaluate;
 pub mod execute;
 pub mod experiment;
 pub mod fit;
+pub mod importance;
 pub mod integral;
 pub mod interrupt;
 pub mod list;
@@ -88,6 +90,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::LogProb(arguments) => trained_run::log_prob(arguments),
         Command::Sample(arguments) => trained_run::sample(arguments),
         Command::Transform(arguments) => trained_run::transform(arguments),
+        Command::Importance(arguments) => importance::run(arguments),
         Command::Metrics(arguments) => metrics::run(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),
     }

@@ -1,6 +1,7 @@
 //! `list`: flow presets, problems, targets and experiments.
 
 use anyhow::Result;
+use flows_bench::posteriors::Posterior;
 
 use crate::experiment;
 use crate::preset;
@@ -24,6 +25,10 @@ pub fn run() -> Result<()> {
     say("\ntargets, fitted by reverse KL (compare --problems, fit --target)")?;
     for target in Problem::all().filter(|problem| problem.target().is_some()) {
         say(&format!("  {:<18} {}", target.name(), target.description()))?;
+    }
+    say("\nposteriors (fit --posterior; all but the first two need --posterior-data DIR)")?;
+    for name in Posterior::NAMES {
+        say(&format!("  {name}"))?;
     }
     say("\nexperiments (run NAME)")?;
     for experiment in experiment::ALL {

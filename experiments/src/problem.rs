@@ -15,11 +15,12 @@ use flows_bench::conditional::ConditionalToy;
 use flows_bench::table::{Oddity, PublishedTable, digits, red_wine};
 use flows_bench::targets::KnownTarget;
 use flows_bench::toys::Toy;
-use flows_core::{Shape, Target};
+use flows_core::Shape;
 use flows_report::record::ProblemKind;
 
 use crate::Usage;
 use crate::data::TableData;
+use crate::density::Density;
 
 pub use data::ProblemData;
 pub use held_out::TEST_DRAWS;
@@ -35,7 +36,7 @@ pub enum Problem {
     /// A conditional density that is known.
     Conditional(ConditionalToy),
     /// A density that is known up to a constant, fitted by reverse KL.
-    Target(KnownTarget),
+    Target(Density),
     /// 1,599 red wines, 11 measurements each, dequantised.
     RedWine,
     /// 1,797 handwritten digits, 8 x 8 pixels each, dequantised.
@@ -58,7 +59,7 @@ impl Problem {
     pub fn all() -> impl Iterator<Item = Self> {
         let toys = Toy::ALL.into_iter().map(Self::Toy);
         let conditional = ConditionalToy::ALL.into_iter().map(Self::Conditional);
-        let targets = KnownTarget::ALL.into_iter().map(Self::Target);
+        let targets = KnownTarget::ALL.into_iter().map(|target| Self::Target(target.into()));
         toys.chain(conditional).chain([Self::RedWine, Self::Digits]).chain(targets)
     }
 
@@ -125,9 +126,9 @@ impl Problem {
     }
 
     /// The density to fit by reverse KL, if it is one.
-    pub fn target(&self) -> Option<KnownTarget> {
+    pub fn target(&self) -> Option<&Density> {
         match self {
-            Self::Target(target) => Some(*target),
+            Self::Target(density) => Some(density),
             _ => None,
         }
     }
@@ -208,10 +209,7 @@ impl Problem {
                 let nats = toy.entropy().nats;
                 format!("{}, expected entropy {nats:.4} nats", toy.description())
             }
-            Self::Target(target) => {
-                let nats = target.log_normaliser().nats;
-                format!("{}-D, {}; log Z {nats:.6}", target.dim(), target.description())
-            }
+            Self::Target(density) => density.description(),
             Self::RedWine => "table of 1,599 x 11 measurements, dequantised".into(),
             Self::Digits => "table of 1,797 x 64 pixels of digits, dequantised".into(),
             Self::Published(published) => self.size(published.data()),

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use flows_bench::targets::KnownTarget;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::Usage;
 use crate::config::{RunConfig, Set, kind, merge, message, read_table, spelling};
+use crate::density::{Density, DensityName};
 use crate::preset::Preset;
 use crate::problem::Problem;
 
@@ -109,7 +109,7 @@ impl Stated<'_> {
 /// The preset's config for a problem, or for a table.
 fn on(preset: &Preset, problem: Option<&Problem>) -> RunConfig {
     match problem {
-        Some(Problem::Target(target)) => RunConfig::of_target(preset, *target),
+        Some(Problem::Target(density)) => RunConfig::of_target(preset, density),
         Some(problem) => {
             let table = RunConfig::of(preset);
             // Of rows that are drawn anew there is nothing to stop early for.
@@ -127,10 +127,11 @@ fn on(preset: &Preset, problem: Option<&Problem>) -> RunConfig {
 fn own_problem(over: &mut Table) -> Result<Option<Problem>, Usage> {
     let target = match over.remove("target") {
         None => None,
-        Some(named) => Some(
-            KnownTarget::deserialize(named)
-                .map_err(|error| Usage(format!("target: {}", error.to_string().trim())))?,
-        ),
+        Some(named) => {
+            let config = DensityName::deserialize(named)
+                .map_err(|error| Usage(format!("target: {}", error.to_string().trim())))?;
+            Some(Density::open(&config).map_err(|error| Usage(format!("target: {error:#}")))?)
+        }
     };
     match (over.remove("problem"), target) {
         (None, target) => Ok(target.map(Problem::Target)),

@@ -13,7 +13,7 @@ use flows_core::{Flow, Purpose, Real};
 
 use crate::Usage;
 use crate::cli::LogProb;
-use crate::config::Precision;
+use crate::config::{Precision, RunConfig};
 use crate::data::RunData;
 use crate::run::RunFolder;
 
@@ -21,12 +21,12 @@ pub use sample::sample;
 pub use transform::transform;
 
 /// What is done with a loaded run, in either precision.
-trait Use {
-    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()>;
+pub(crate) trait Use {
+    fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()>;
 }
 
 /// Loads a run and hands it over.
-fn with_run(path: &Path, work: &impl Use) -> Result<()> {
+pub(crate) fn with_run(path: &Path, work: &impl Use) -> Result<()> {
     let folder = RunFolder::new(path);
     let (config, data) = (folder.config()?, folder.data()?);
     // The supports of a table are part of its units; those of a target are part of the flow.
@@ -35,12 +35,12 @@ fn with_run(path: &Path, work: &impl Use) -> Result<()> {
         Precision::F32 => {
             let mut flow = folder.flow::<f32>(&config, &data)?;
             flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-            work.with(&flow, &data)
+            work.with(&flow, &config, &data)
         }
         Precision::F64 => {
             let mut flow = folder.flow::<f64>(&config, &data)?;
             flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-            work.with(&flow, &data)
+            work.with(&flow, &config, &data)
         }
     }
 }
@@ -55,7 +55,7 @@ pub fn log_prob(arguments: &LogProb) -> Result<()> {
 }
 
 impl Use for LogProb {
-    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+    fn with<E: Real>(&self, flow: &Flow<E>, _: &RunConfig, data: &RunData) -> Result<()> {
         let rows = points::read(&self.data, None, data)?;
         let name = self.data.display();
         let log_prob = cells::log_densities(flow, data, &rows).with_context(|| name.to_string())?;
@@ -95,7 +95,7 @@ fn check_numbers(
 }
 
 /// Refuses an output name that no format claims, before any work is done.
-fn table_name(path: &Path) -> Result<()> {
+pub(crate) fn table_name(path: &Path) -> Result<()> {
     let name = path.to_string_lossy();
     let lower = name.to_lowercase();
     if [".csv", ".csv.gz", ".npy", ".npz"].iter().any(|ending| lower.ends_with(ending)) {

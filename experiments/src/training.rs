@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use flows_bench::targets::KnownTarget;
 use flows_core::tensor::cast;
 use flows_core::train::{Checkpoint, StopReason, Trainer, TrainingData, Validation};
 use flows_core::{Flow, Real};
@@ -14,6 +13,7 @@ use indicatif::ProgressBar;
 
 use crate::Usage;
 use crate::config::RunConfig;
+use crate::density::Density;
 use crate::interrupt;
 use crate::problem::ProblemData;
 use crate::run::{RunFolder, write_csv};
@@ -86,18 +86,19 @@ pub fn on_rows<E: Real>(
     train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), units, place)
 }
 
-/// Trains a flow on a density, by reverse KL; validations are above the least that it allows.
+/// Trains a flow on a density, by reverse KL; validations are above the least that it allows, where
+/// its normaliser is known.
 ///
 /// # Errors
 /// As [`on_rows`].
 pub fn on_density<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,
-    target: KnownTarget,
+    density: &Density,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
-    let units = Units { validation: target.log_normaliser().nats, own: 0.0 };
-    train(config, flow, (TrainingData::Density(&target), None), units, place)
+    let units = Units { validation: density.log_normaliser().unwrap_or(0.0), own: 0.0 };
+    train(config, flow, (TrainingData::Density(density.target()), None), units, place)
 }
 
 fn train<E: Real>(

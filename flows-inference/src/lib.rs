@@ -1,12 +1,15 @@
 //! Normalizing flows at work in inference (review, Section 6.2).
 //!
 //! Every method takes a [`Flow`](flows_core::Flow), of whatever architecture and family, and a density
-//! that is known up to a constant, a [`Target`](flows_core::Target).
+//! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
 pub mod importance;
 pub mod pareto;
+mod program_density;
+pub mod rejection;
 pub mod simulation;
 mod worker;
 
 pub use importance::{LogNormaliser, LogWeights, Weighted};
+pub use program_density::ProgramDensity;
 pub use worker::{Format, ProgramError};

@@ -382,6 +382,12 @@ impl From<(f64, f64)> for Cell {
     }
 }
 
+impl From<(f64, Option<f64>)> for Cell {
+    fn from((value, error): (f64, Option<f64>)) -> Self {
+        error.map_or(Self::Number(value), |error| Self::Estimate(value, error))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

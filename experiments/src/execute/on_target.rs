@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use flows_bench::table::{Values, write_npy};
-use flows_bench::targets::KnownTarget;
-use flows_core::{Parameters, Real, Target, Values as _, stream};
+use flows_core::{Parameters, Real, Values as _, stream};
 use flows_report::record::{Family, RunSummary, Stop};
 
 use super::Execution;
 use crate::data::RunData;
+use crate::density::Density;
 use crate::evaluate::KEPT_DRAWS;
 use crate::evaluate::target::evaluate;
 use crate::training::{Place, on_density};
@@ -15,22 +15,21 @@ use crate::{preset, progress};
 
 impl Execution<'_> {
     /// Trains by reverse KL and evaluates against the target.
-    pub(super) fn on_target<E: Real>(&self, target: KnownTarget) -> Result<RunSummary> {
+    pub(super) fn on_target<E: Real>(&self, density: &Density) -> Result<RunSummary> {
         let Self { config, folder, .. } = self;
         // There are no rows and nothing is standardised.
-        let columns = (1..=target.dim()).map(|i| format!("x{i}")).collect();
-        let record = RunData::of_columns(columns, Vec::new())?;
-        let flow = config.build::<E>(target.dim(), 0).with_context(|| self.place.to_owned())?;
+        let record = RunData::of_columns(density.columns(), Vec::new())?;
+        let flow = config.build::<E>(density.dim(), 0).with_context(|| self.place.to_owned())?;
         let resume = self.begin(&record)?;
         let bar = progress::training(&self.label());
         let metadata = self.metadata(&record)?;
         let place = Place { folder, resume, bar: &bar, metadata };
-        let mut trained = on_density(config, flow, target, &place)?;
+        let mut trained = on_density(config, flow, density, &place)?;
         bar.finish_and_clear();
         if let Some(summary) = self.ended_early(&trained.outcome, trained.steps)? {
             return Ok(summary);
         }
-        let evaluation = evaluate(&mut trained.flow, config, target)?;
+        let evaluation = evaluate(&mut trained.flow, config, density)?;
         let none = flows_core::Context::none();
         let mut rng = stream(config.seed, "draws");
         let draws: Vec<f64> = trained
@@ -41,21 +40,22 @@ impl Execution<'_> {
             .iter()
             .map(|value| value.as_f64())
             .collect();
-        let shape = [KEPT_DRAWS, target.dim()];
+        let shape = [KEPT_DRAWS, density.dim()];
         write_npy(&folder.file("samples.npy"), &shape, Values::F64(&draws))?;
-        let exact = target.sample(KEPT_DRAWS, &mut stream(0, "test"));
-        write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&exact))?;
+        if let Some(exact) = density.sample(KEPT_DRAWS, &mut stream(0, "test")) {
+            write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&exact))?;
+        }
         let family = preset::family(&*config.flow);
         let accuracy = (family == Family::Continuous).then(|| preset::accuracy(&*config.flow));
         Ok(RunSummary {
-            dim: Some(target.dim()),
+            dim: Some(density.dim()),
             parameters: Some(Parameters::count(&trained.flow) as u64),
             train_seconds: Some(trained.seconds),
             steps: Some(trained.steps),
             stop: Stop::of(&trained.outcome),
             train_work: Some(trained.work),
-            kl_nats: Some(evaluation.forward_kl.mean),
-            kl_standard_error: evaluation.forward_kl.known_error(),
+            kl_nats: evaluation.forward_kl.map(|kl| kl.mean),
+            kl_standard_error: evaluation.forward_kl.and_then(|kl| kl.known_error()),
             round_trip_error: Some(evaluation.round_trip_error),
             evaluations: Some(evaluation.evaluations),
             log_det: Some(trained.flow.bijector().exactness().into()),
@@ -66,7 +66,7 @@ impl Execution<'_> {
             accuracy: accuracy.flatten(),
             solver_error_nats: evaluation.account.map(|account| account.solver),
             trace_noise_nats: evaluation.account.map(|account| account.trace),
-            on_target: Some(evaluation.record(target)),
+            on_target: Some(evaluation.record()),
             ..RunSummary::finished([self.problem.name(), self.flow], family, config.seed)
         })
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::TableError;
-use flows_bench::targets::KnownTarget;
 use flows_core::Estimator;
 use flows_core::train::{Budget, Objective, ReverseKl};
 use toml::{Table, Value};
@@ -13,6 +12,7 @@ use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
 use crate::config::setting::{tidy, with_settings};
 use crate::config::{RunConfig, Set, Setting, support};
+use crate::density::Density;
 use crate::problem::Problem;
 use crate::run::RunFolder;
 use crate::stated::{Resolved, Stated, contradiction};
@@ -73,11 +73,14 @@ fn budget(arguments: &Fit) -> Result<Option<Budget>> {
 fn asked(arguments: &Fit, run: Option<&RunConfig>) -> Result<Resolved> {
     let sets: Vec<Set> = arguments.set.iter().map(Setting::single).collect::<Result<_, _>>()?;
     let (file, preset) = (arguments.config.as_deref(), arguments.flow.as_deref());
-    let problem = match (&arguments.problem, arguments.target) {
+    let given = arguments.density.config();
+    let of_run = || run.filter(|_| file.is_none()).and_then(|run| run.target.clone());
+    let problem = match (&arguments.problem, given.or_else(of_run)) {
         (Some(name), _) => Some(Problem::named(name)?),
-        (None, Some(target)) => Some(Problem::Target(target)),
-        (None, None) if file.is_some() => None,
-        (None, None) => run.and_then(|run| run.target).map(Problem::Target),
+        (None, density) => {
+            let density = density.map(|config| Density::open(&config)).transpose()?;
+            density.map(Problem::Target)
+        }
     };
     let mut asked = Stated { file, preset, problem: problem.as_ref(), sets: &sets }.read()?;
     let config = &mut asked.config;
@@ -154,7 +157,8 @@ pub(super) fn table_path<'a>(arguments: &'a Fit, config: &'a RunConfig) -> Resul
 /// Refuses flags that contradict each other, whatever a file says.
 fn check_flags(arguments: &Fit) -> Result<()> {
     let likelihood = arguments.objective == Some(ObjectiveName::MaximumLikelihood);
-    if let (Some(target), true) = (arguments.target, likelihood) {
+    if let (Some(target), true) = (arguments.density.config(), likelihood) {
+        let target = Density::open(&target)?;
         bail!(Usage(format!(
             "--objective maximum-likelihood needs rows, and the target {target} has none; take \
              reverse-kl, or --data instead of --target"
@@ -195,17 +199,21 @@ fn set_objective(arguments: &Fit, config: &mut RunConfig) -> Result<()> {
 /// Refuses a target without reverse KL, and the other way about.
 fn check_target(config: &RunConfig) -> Result<(), Usage> {
     let reverse = matches!(config.train.objective, Objective::ReverseKl(_));
-    match config.target {
-        None if reverse => {
-            let names = KnownTarget::ALL.map(KnownTarget::name).join(", ");
-            Err(Usage(format!("reverse KL needs a target; add --target, one of {names}")))
-        }
-        Some(target) if !reverse => Err(Usage(format!(
-            "the target {target} is fitted by reverse KL alone; drop train.objective"
-        ))),
-        Some(target) if config.support != RunConfig::support_of(target) => {
-            Err(Usage(format!("support is that of the target {target} itself; leave it out")))
-        }
-        _ => Ok(()),
+    let Some(target) = &config.target else {
+        return if reverse { Err(Usage(NEEDS_TARGET.into())) } else { Ok(()) };
+    };
+    let density = Density::open(target).map_err(|error| Usage(format!("{error:#}")))?;
+    if !reverse {
+        return Err(Usage(format!(
+            "the target {density} is fitted by reverse KL alone; drop train.objective"
+        )));
     }
+    if density.own_support().is_some_and(|support| support != config.support) {
+        let advice = "leave it out";
+        return Err(Usage(format!("support is that of the target {density} itself; {advice}")));
+    }
+    Ok(())
 }
+
+const NEEDS_TARGET: &str =
+    "reverse KL needs a density; add --target, one of those that `list` shows";

@@ -7,6 +7,7 @@ use flows_core::{Flow, Real, Values, stream};
 use super::points::Contexts;
 use super::{Use, table_name, with_run};
 use crate::cli::Sample;
+use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::rows::context;
 use crate::{CHUNK, Usage};
@@ -45,7 +46,7 @@ impl Sample {
 }
 
 impl Use for Sample {
-    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+    fn with<E: Real>(&self, flow: &Flow<E>, _: &RunConfig, data: &RunData) -> Result<()> {
         let contexts = self.contexts(data)?;
         let given = |contexts: &Contexts| contexts.table.rows();
         let count = contexts.as_ref().map_or(self.rows.unwrap_or(0), given);

@@ -7,6 +7,7 @@ use flows_core::{Flow, Real, Tape, Values};
 use super::{Use, check_numbers, points, with_run};
 use crate::Usage;
 use crate::cli::{Direction, Transform};
+use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::rows::Rows;
 
@@ -60,7 +61,7 @@ impl Transform {
 }
 
 impl Use for Transform {
-    fn with<E: Real>(&self, flow: &Flow<E>, data: &RunData) -> Result<()> {
+    fn with<E: Real>(&self, flow: &Flow<E>, _: &RunConfig, data: &RunData) -> Result<()> {
         let dim = flow.dim();
         let (points, mut log_dets) = match self.direction {
             Direction::Inverse => self.data_points(data)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use experiments::Usage;
 use experiments::config::{BaseConfig, MixtureBase, RunConfig, StudentTBase, Support};
+use experiments::density::DensityName;
 use experiments::preset::{self, Preset};
 use experiments::stated::Stated;
 use flows_bench::targets::KnownTarget;
@@ -84,7 +85,7 @@ fn bases_and_supports_are_read_over_any_preset_and_survive_writing() {
 #[test]
 fn a_target_brings_its_support_and_objective() {
     let config = parse("target = \"u3\"\n[train]\nbatch_rows = 64\n").unwrap();
-    assert_eq!(config.target, Some(KnownTarget::U3));
+    assert_eq!(config.target, Some(DensityName::Known(KnownTarget::U3)));
     assert_eq!(config.support, [Support::Interval { from: -4.0, to: 4.0 }, Support::Real]);
     assert!(matches!(config.train.objective, Objective::ReverseKl(_)));
     assert_eq!((config.train.batch_rows, config.train.patience), (64, None));

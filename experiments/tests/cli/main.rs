@@ -12,6 +12,7 @@ mod configs;
 mod experiments_list;
 mod fit;
 mod images;
+mod importance;
 mod interrupted;
 mod killed;
 mod matching;

@@ -55,9 +55,10 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             // Errors that other weights would not avoid.
-            Error::Unavailable { .. } | Error::NotInvertible { .. } | Error::Parameter { .. } => {
-                Self::Source(error)
-            }
+            Error::Unavailable { .. }
+            | Error::NotInvertible { .. }
+            | Error::Parameter { .. }
+            | Error::Caller(_) => Self::Source(error),
             _ => Self::Diverged(error),
         }
     }

@@ -136,7 +136,7 @@ pub(super) static NUMERICS: [&Number; 6] =
     [&TRAIN_WORK, &EVALUATIONS, &NORMALISATION, &ROUND_TRIP_ERROR, &SOLVER_ERROR, &TRACE_NOISE];
 
 /// Columns of the table of a target.
-pub(super) static ON_TARGET: [&Number; 5] = [
+pub(super) static ON_TARGET: [&Number; 7] = [
     &Number::mean(
         "Forward KL (nats)",
         |run| Value::new(run.kl_nats, run.kl_standard_error),
@@ -146,7 +146,7 @@ pub(super) static ON_TARGET: [&Number; 5] = [
         "Reverse KL (nats)",
         |run| {
             let on = run.on_target?;
-            Value::new(Some(on.reverse_kl_nats), Some(on.reverse_kl_standard_error))
+            Value::new(on.reverse_kl_nats, on.reverse_kl_standard_error)
         },
         format::number,
     ),
@@ -157,17 +157,30 @@ pub(super) static ON_TARGET: [&Number; 5] = [
     )
     .of_weights(),
     &Number::mean(
+        "Pareto k of the weights",
+        |run| exact(run.on_target?.pareto_k),
+        |k| format!("{k:.2}"),
+    ),
+    &Number::mean(
+        "Evidence lower bound (nats)",
+        |run| {
+            let on = run.on_target?;
+            Value::new(on.evidence_bound_nats, on.evidence_bound_standard_error)
+        },
+        format::number,
+    ),
+    &Number::mean(
         "log Z (nats)",
         |run| {
             let on = run.on_target?;
-            Value::new(Some(on.log_normaliser_nats), Some(on.log_normaliser_standard_error))
+            Value::new(Some(on.log_normaliser_nats), on.log_normaliser_standard_error)
         },
         format::number,
     )
     .of_weights(),
     &Number::mean(
         "log Z, exact (nats)",
-        |run| exact(Some(run.on_target?.exact_log_normaliser_nats)),
+        |run| exact(run.on_target?.exact_log_normaliser_nats),
         |nats| format!("{nats:.5}"),
     ),
 ];

@@ -5,18 +5,32 @@ use serde::{Deserialize, Serialize};
 /// How a flow stands to the density that it was fitted to.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct OnTarget {
-    /// Divergence from the flow to the target in nats, 0 at best: E_q[log q - log p] + log Z.
-    pub reverse_kl_nats: f64,
+    /// E_q[log p~ - log q] in nats, at most log Z; `None` where draws lie outside of the support, and in
+    /// runs written before this field existed.
+    #[serde(default)]
+    pub evidence_bound_nats: Option<f64>,
     /// Its standard error over draws.
-    pub reverse_kl_standard_error: f64,
+    #[serde(default)]
+    pub evidence_bound_standard_error: Option<f64>,
+    /// Divergence from the flow to the target in nats, 0 at best: E_q[log q - log p] + log Z; `None`
+    /// where log Z is not known.
+    pub reverse_kl_nats: Option<f64>,
+    /// Its standard error over draws.
+    pub reverse_kl_standard_error: Option<f64>,
     /// Effective sample size of the importance weights p/q, as a fraction of the draws.
     pub effective_sample_size: f64,
+    /// Generalised Pareto shape k of the largest weights, which have finite moments below 1/k.
+    #[serde(default)]
+    pub pareto_k: Option<f64>,
+    /// Draws outside of the support of the target.
+    #[serde(default)]
+    pub zero_weights: u64,
     /// log Z as estimated from the importance weights.
     pub log_normaliser_nats: f64,
-    /// Its standard error.
-    pub log_normaliser_standard_error: f64,
-    /// log Z as it is known.
-    pub exact_log_normaliser_nats: f64,
+    /// Its standard error; `None` where the weights cannot carry one.
+    pub log_normaliser_standard_error: Option<f64>,
+    /// log Z, where it is known.
+    pub exact_log_normaliser_nats: Option<f64>,
     /// Draws that these numbers are means over.
     pub draws: u64,
 }
@@ -35,6 +49,7 @@ const LEAST_SHARE: f64 = 0.01;
 impl OnTarget {
     /// Why the effective sample size and log Z cannot be trusted, where one of these holds:
     ///
+    /// - the tail of the weights is too heavy for their mean to have a standard error;
     /// - log Z is off the exact one by more than three of its standard errors;
     /// - the effective share is above exp(-KL), where KL is the forward divergence less three of its
     ///   standard errors, or 0.001 nats. With w = p/q the share is 1 / E_p\[w\], and by Jensen's inequality
@@ -44,7 +59,14 @@ impl OnTarget {
     pub fn doubt(&self, forward_kl: Option<f64>, standard_error: Option<f64>) -> Option<String> {
         let mut reasons = Vec::new();
         let (error, share) = (self.log_normaliser_standard_error, self.effective_sample_size);
-        let off = self.log_normaliser_nats - self.exact_log_normaliser_nats;
+        if error.is_none() {
+            let shape = self.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}"));
+            reasons.push(format!(
+                "the weights have a tail of shape {shape}, at which their mean has no standard error"
+            ));
+        }
+        let error = error.unwrap_or(0.0);
+        let off = self.exact_log_normaliser_nats.map_or(0.0, |z| self.log_normaliser_nats - z);
         if off.abs() > (ERRORS * error).max(RESOLUTION) {
             let side = if off > 0.0 { "above" } else { "below" };
             let errors = off.abs() / error;
@@ -81,12 +103,16 @@ mod tests {
 
     /// A flow that fits; log Z is 2 and its error 0.001.
     const FIT: OnTarget = OnTarget {
-        reverse_kl_nats: 0.01,
-        reverse_kl_standard_error: 1e-4,
+        evidence_bound_nats: Some(1.99),
+        evidence_bound_standard_error: Some(1e-4),
+        reverse_kl_nats: Some(0.01),
+        reverse_kl_standard_error: Some(1e-4),
         effective_sample_size: 0.98,
+        pareto_k: Some(0.1),
+        zero_weights: 0,
         log_normaliser_nats: 2.002,
-        log_normaliser_standard_error: 1e-3,
-        exact_log_normaliser_nats: 2.0,
+        log_normaliser_standard_error: Some(1e-3),
+        exact_log_normaliser_nats: Some(2.0),
         draws: 100_000,
     };
 
@@ -103,7 +129,7 @@ mod tests {
         let exact = OnTarget {
             effective_sample_size: 1.0,
             log_normaliser_nats: 2.000_001,
-            log_normaliser_standard_error: 0.0,
+            log_normaliser_standard_error: Some(0.0),
             ..FIT
         };
         assert_eq!(exact.doubt(Some(0.0), None), None);
@@ -128,6 +154,14 @@ mod tests {
         assert_eq!([off(0.0029), off(-0.0029)], ["", ""]);
         assert!(off(0.0031).contains("above the exact one, 3 standard errors"));
         assert!(off(-0.0031).contains("below"));
+    }
+
+    #[test]
+    fn a_heavy_tail_is_marked_with_its_shape() {
+        let heavy = OnTarget { pareto_k: Some(0.83), log_normaliser_standard_error: None, ..FIT };
+        assert!(doubt(heavy, 0.01).contains("tail of shape 0.83"));
+        let unknown = OnTarget { exact_log_normaliser_nats: None, ..FIT };
+        assert_eq!(unknown.doubt(None, None), None);
     }
 
     #[test]

@@ -94,12 +94,16 @@ fn more_features_than_a_picture_holds_are_shown_in_pairs() {
 
 fn on_target(log_normaliser_nats: f64) -> Option<OnTarget> {
     Some(OnTarget {
-        reverse_kl_nats: 0.0312,
-        reverse_kl_standard_error: 0.0004,
+        reverse_kl_nats: Some(0.0312),
+        reverse_kl_standard_error: Some(0.0004),
         effective_sample_size: 0.81,
+        pareto_k: Some(0.2),
+        zero_weights: 0,
+        evidence_bound_nats: Some(1.99),
+        evidence_bound_standard_error: Some(0.001),
         log_normaliser_nats,
-        log_normaliser_standard_error: 0.001,
-        exact_log_normaliser_nats: 2.0,
+        log_normaliser_standard_error: Some(0.001),
+        exact_log_normaliser_nats: Some(2.0),
         draws: 100_000,
     })
 }

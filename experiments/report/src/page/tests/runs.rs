@@ -98,12 +98,16 @@ fn a_doubtful_number_is_marked_where_it_is_printed() {
     let (_dir, html) = report("ring", (&names(2), &[]), |_, run| {
         run.nll_nats = None;
         run.on_target = Some(OnTarget {
-            reverse_kl_nats: 0.1,
-            reverse_kl_standard_error: 0.001,
+            reverse_kl_nats: Some(0.1),
+            reverse_kl_standard_error: Some(0.001),
             effective_sample_size: 0.9,
+            pareto_k: Some(0.2),
+            zero_weights: 0,
+            evidence_bound_nats: Some(1.99),
+            evidence_bound_standard_error: Some(0.001),
             log_normaliser_nats: 1.5,
-            log_normaliser_standard_error: 0.001,
-            exact_log_normaliser_nats: 2.0,
+            log_normaliser_standard_error: Some(0.001),
+            exact_log_normaliser_nats: Some(2.0),
             draws: 1000,
         });
     });

@@ -1,0 +1,235 @@
+//! Densities that are known up to a constant: what a run fits, or importance sampling weighs, where
+//! there are no rows.
+
+mod known;
+mod posterior;
+mod program;
+
+use std::fmt;
+use std::sync::Arc;
+
+use flows_bench::targets::KnownTarget;
+use flows_core::{Stream, Target};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::Support;
+
+pub use posterior::PosteriorConfig;
+pub use program::ProgramConfig;
+
+/// Settings of a density of one kind, a table of that name in a config: `[target.program]`.
+///
+/// A density of your own is a type with its settings that implements this with
+/// `#[typetag::serde(name = "its-kind")]`; a program that links it takes `[target.its-kind]` wherever a
+/// density is asked for.
+#[typetag::serde]
+pub trait DensityConfig: fmt::Debug + Send + Sync {
+    /// Name in reports and of folders.
+    fn name(&self) -> &str;
+
+    /// The density, ready to be evaluated.
+    ///
+    /// # Errors
+    /// [`Usage`](crate::Usage) for settings out of range; unreadable files.
+    fn open(&self) -> anyhow::Result<Arc<dyn Target>>;
+
+    /// One line for readers, without the number of features.
+    fn description(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Names of the features; `x1`, `x2` and so on where there are none.
+    fn columns(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Supports of the features that a flow on it ends with; `None` where a config says them, which has
+    /// the real line unless it does.
+    fn support(&self) -> Option<Vec<Support>> {
+        None
+    }
+
+    /// log Z in nats, where it is known.
+    fn log_normaliser(&self) -> Option<f64> {
+        None
+    }
+
+    /// Independent exact draws, row after row, where there are any.
+    fn sample(&self, _rows: usize, _rng: &mut Stream) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// What the features stand for, where they are coordinates of something else: the names of the
+    /// parameters of a model, and their values at a point.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn parameters(&self) -> anyhow::Result<Option<Parameters>> {
+        Ok(None)
+    }
+}
+
+/// Values of parameters at a point.
+pub type AtPoint = dyn Fn(&[f64]) -> Vec<f64>;
+
+/// The parameters of a model as functions of the features of its density.
+pub struct Parameters {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Their values at a point.
+    pub at: Box<AtPoint>,
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parameters").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// A density that can be evaluated, with what is known of it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Density {
+    name: DensityName,
+    config: Arc<dyn DensityConfig>,
+    target: Arc<dyn Target>,
+}
+
+impl Density {
+    /// The density with these settings.
+    ///
+    /// # Errors
+    /// As [`DensityConfig::open`].
+    pub fn open(name: &DensityName) -> anyhow::Result<Self> {
+        let config = name.config();
+        Ok(Self { target: config.open()?, config, name: name.clone() })
+    }
+
+    /// What a config says to have it.
+    #[must_use]
+    pub fn config(&self) -> &DensityName {
+        &self.name
+    }
+
+    /// The density itself.
+    #[must_use]
+    pub fn target(&self) -> &dyn Target {
+        &*self.target
+    }
+
+    /// Number of features.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.target.dim()
+    }
+
+    /// Name on the command line and of folders.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.config.name()
+    }
+
+    /// One line for `list`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let log_z =
+            self.log_normaliser().map_or(String::new(), |nats| format!("; log Z {nats:.6}"));
+        format!("{}-D, {}{log_z}", self.dim(), self.config.description())
+    }
+
+    /// Names of the features.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let names = self.config.columns();
+        if names.is_empty() { (1..=self.dim()).map(|i| format!("x{i}")).collect() } else { names }
+    }
+
+    /// Supports that it says itself, so that a config cannot; empty for the real line.
+    #[must_use]
+    pub fn own_support(&self) -> Option<Vec<Support>> {
+        self.config.support()
+    }
+
+    /// As [`DensityConfig::parameters`].
+    ///
+    /// # Errors
+    /// As [`DensityConfig::open`].
+    pub fn parameters(&self) -> anyhow::Result<Option<Parameters>> {
+        self.config.parameters()
+    }
+
+    /// log Z in nats, where it is known.
+    #[must_use]
+    pub fn log_normaliser(&self) -> Option<f64> {
+        self.config.log_normaliser()
+    }
+
+    /// Independent exact draws, row after row, where there are any.
+    #[must_use]
+    pub fn sample(&self, rows: usize, rng: &mut Stream) -> Option<Vec<f64>> {
+        self.config.sample(rows, rng)
+    }
+}
+
+impl From<KnownTarget> for Density {
+    fn from(target: KnownTarget) -> Self {
+        let name = DensityName::Known(target);
+        Self { config: name.config(), target: Arc::new(target), name }
+    }
+}
+
+impl fmt::Display for Density {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A density as a config names it: one that comes along by its name, `target = "funnel"`, or with
+/// settings, `[target.funnel]`; any other as the table of its kind, `[target.program]`.
+#[derive(Clone, Debug)]
+pub enum DensityName {
+    /// One that comes along.
+    Known(KnownTarget),
+    /// Any other.
+    Other(Arc<dyn DensityConfig>),
+}
+
+impl DensityName {
+    fn config(&self) -> Arc<dyn DensityConfig> {
+        match self {
+            Self::Known(target) => Arc::new(*target),
+            Self::Other(config) => Arc::clone(config),
+        }
+    }
+}
+
+/// What configs print tells densities apart.
+impl PartialEq for DensityName {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+impl Serialize for DensityName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Known(target) => target.serialize(to),
+            Self::Other(config) => config.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DensityName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(from)?;
+        let is_known = match value.as_table() {
+            None => true,
+            Some(table) => table.keys().any(|key| key.parse::<KnownTarget>().is_ok()),
+        };
+        if is_known {
+            return Ok(Self::Known(value.try_into().map_err(D::Error::custom)?));
+        }
+        let config: Box<dyn DensityConfig> = value.try_into().map_err(D::Error::custom)?;
+        Ok(Self::Other(config.into()))
+    }
+}

@@ -1,0 +1,41 @@
+//! Densities that come along, with known normalisers and exact draws.
+
+use std::sync::Arc;
+
+use flows_bench::targets::KnownTarget;
+use flows_core::{Stream, Target};
+
+use super::DensityConfig;
+use crate::config::Support;
+
+#[typetag::serde(name = "known")]
+impl DensityConfig for KnownTarget {
+    fn name(&self) -> &str {
+        (*self).name()
+    }
+
+    fn open(&self) -> anyhow::Result<Arc<dyn Target>> {
+        Ok(Arc::new(*self))
+    }
+
+    fn description(&self) -> String {
+        (*self).description().to_owned()
+    }
+
+    fn support(&self) -> Option<Vec<Support>> {
+        let ends = (*self).support();
+        if ends.iter().all(Option::is_none) {
+            return Some(Vec::new());
+        }
+        let support = |[from, to]: [f64; 2]| Support::Interval { from, to };
+        Some(ends.into_iter().map(|ends| ends.map_or(Support::Real, support)).collect())
+    }
+
+    fn log_normaliser(&self) -> Option<f64> {
+        Some((*self).log_normaliser().nats)
+    }
+
+    fn sample(&self, rows: usize, rng: &mut Stream) -> Option<Vec<f64>> {
+        Some((*self).sample(rows, rng))
+    }
+}

@@ -1,0 +1,212 @@
+//! `importance`: draws of a run weighted for a density, with log Z and what its error is worth.
+
+use anyhow::{Context as _, Result, bail};
+use flows_bench::table::{self, Table};
+use flows_core::{Flow, Real, stream};
+use flows_inference::{Weighted, pareto, rejection::Accepted};
+use serde::Serialize;
+
+use crate::Usage;
+use crate::cli::Importance;
+use crate::config::RunConfig;
+use crate::data::RunData;
+use crate::density::Density;
+use crate::say;
+use crate::trained_run::{Use, table_name, with_run};
+
+/// What the weights say of the density.
+#[derive(Debug, Serialize)]
+struct Summary {
+    target: String,
+    rows: usize,
+    log_z: f64,
+    /// None where the weights cannot carry one.
+    log_z_standard_error: Option<f64>,
+    exact_log_z: Option<f64>,
+    effective_share: f64,
+    pareto_k: Option<f64>,
+    /// The largest k at which averages over this many weights can be trusted.
+    reliable_pareto_k: f64,
+    zero_weights: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection: Option<Rejection>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rejection {
+    rows: usize,
+    acceptance: f64,
+    /// The largest log-weight of the draws.
+    estimated_log_bound: f64,
+}
+
+/// Weighs draws of a run and writes them.
+///
+/// # Errors
+/// An unusable run, a density of other dimension or that fails, a file that cannot be written.
+pub fn run(arguments: &Importance) -> Result<()> {
+    table_name(&arguments.out)?;
+    if arguments.rows < 2 {
+        bail!(Usage(format!("--rows must be at least 2, got {}", arguments.rows)));
+    }
+    with_run(&arguments.run, arguments)
+}
+
+impl Use for Importance {
+    fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
+        let density = self.density(config, data)?;
+        let mut rng = stream(self.seed, "importance");
+        let weighted = Weighted::draw(flow, density.target(), self.rows, &mut rng)
+            .with_context(|| format!("{density}"))?;
+        let weights = weighted.log_weights.clone();
+        let log_z = weights.log_normaliser();
+        let mut summary = Summary {
+            target: density.name().to_owned(),
+            rows: self.rows,
+            log_z: log_z.nats,
+            log_z_standard_error: log_z.standard_error,
+            exact_log_z: density.log_normaliser(),
+            effective_share: weights.effective_share(),
+            pareto_k: weights.pareto_k(),
+            reliable_pareto_k: pareto::reliable(self.rows),
+            zero_weights: weights.zeros(),
+            rejection: None,
+            warnings: Vec::new(),
+        };
+        summary.warnings = summary.doubts();
+        let weighted = as_parameters(weighted, &density)?;
+        let columns = match density.parameters()? {
+            Some(parameters) => parameters.names,
+            None => data.columns.clone(),
+        };
+        let draws = match self.rejection {
+            false => with_weights(&weighted, columns)?,
+            true => {
+                let accepted = Accepted::of(&weighted, &mut rng);
+                summary.rejection = Some(Rejection {
+                    rows: accepted.draws.len() / flow.dim(),
+                    acceptance: accepted.share,
+                    estimated_log_bound: accepted.log_bound,
+                });
+                Table::new(columns, flow.dim(), accepted.draws)?
+            }
+        };
+        table::write(&self.out, &draws)?;
+        for warning in &summary.warnings {
+            eprintln!("warning: {}: {warning}", self.run.display());
+        }
+        summary.print(self.json)
+    }
+}
+
+impl Importance {
+    /// The density that is asked for, or the one that the run was fitted to.
+    fn density(&self, config: &RunConfig, data: &RunData) -> Result<Density> {
+        let run = self.run.display();
+        if !data.context.is_empty() {
+            let names = data.context_names().join(", ");
+            bail!(Usage(format!(
+                "{run}: its density is conditional on {names}; importance sampling takes a run without \
+                 contexts"
+            )));
+        }
+        let asked = self.density.config().or_else(|| config.target.clone());
+        let Some(asked) = asked else {
+            bail!(Usage(format!(
+                "{run}: it was trained on rows; name the density to weigh its draws for, --target NAME or \
+                 --target-command COMMAND --dim {}",
+                data.columns.len()
+            )));
+        };
+        let density = Density::open(&asked)?;
+        let (expected, got) = (data.columns.len(), density.dim());
+        if expected != got {
+            bail!(Usage(format!(
+                "{run}: expected a density of its {expected} features, got {density} of {got}; choose \
+                 another target or run"
+            )));
+        }
+        Ok(density)
+    }
+}
+
+impl Summary {
+    /// Why its numbers cannot be trusted.
+    fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.log_z_standard_error.is_none() {
+            let k = self.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}"));
+            doubts.push(format!(
+                "the tail of the weights has shape k = {k}, above {:.2}: their mean and effective sample \
+                 size are carried by a few draws and have no standard error; train the flow longer, or \
+                 take a base with heavier tails",
+                self.reliable_pareto_k
+            ));
+        }
+        if self.zero_weights > 0 {
+            doubts.push(format!(
+                "{} of {} draws lie outside of the support of {} and weigh nothing",
+                self.zero_weights, self.rows, self.target
+            ));
+        }
+        if let (Some(exact), Some(error)) = (self.exact_log_z, self.log_z_standard_error)
+            && (self.log_z - exact).abs() > (4.0 * error).max(1e-3)
+        {
+            doubts.push(format!(
+                "log Z is {:.4} nats from the exact one, {:.0} standard errors: the flow has missed a part \
+                 of the target",
+                self.log_z - exact,
+                (self.log_z - exact).abs() / error
+            ));
+        }
+        doubts
+    }
+
+    fn print(&self, json: bool) -> Result<()> {
+        if json {
+            return say(&serde_json::to_string_pretty(self)?);
+        }
+        let number = |value: Option<f64>, digits: usize| {
+            value.map_or("unknown".into(), |value| format!("{value:.digits$}"))
+        };
+        say(&format!(
+            "log Z {:.5} +- {} (exactly {}) nats",
+            self.log_z,
+            number(self.log_z_standard_error, 5),
+            number(self.exact_log_z, 5)
+        ))?;
+        say(&format!(
+            "effective sample size {:.2} % of {} draws, Pareto k {} (trusted below {:.2})",
+            100.0 * self.effective_share,
+            self.rows,
+            number(self.pareto_k, 2),
+            self.reliable_pareto_k
+        ))?;
+        let Some(rejection) = &self.rejection else { return Ok(()) };
+        say(&format!(
+            "rejection sampling kept {} draws ({:.2} %); its bound, a log-weight of {:.4}, is the largest \
+             that was drawn",
+            rejection.rows,
+            100.0 * rejection.acceptance,
+            rejection.estimated_log_bound
+        ))
+    }
+}
+
+/// The draws as parameters of the model, where the density has one.
+fn as_parameters(weighted: Weighted, density: &Density) -> Result<Weighted> {
+    let Some(parameters) = density.parameters()? else { return Ok(weighted) };
+    let draws = weighted.draws.chunks(density.dim()).flat_map(|row| (parameters.at)(row)).collect();
+    Ok(Weighted { draws, ..weighted })
+}
+
+/// Draws with log-weight and log-density of the flow beside them.
+fn with_weights(weighted: &Weighted, mut columns: Vec<String>) -> Result<Table> {
+    let dim = columns.len();
+    let weights = weighted.log_weights.values().iter().zip(&weighted.log_proposal);
+    let rows = weighted.draws.chunks(dim).zip(weights);
+    let values = rows.flat_map(|(row, (weight, log_q))| [row, &[*weight, *log_q]].concat());
+    columns.extend(["log_weight".to_owned(), "log_prob".to_owned()]);
+    Ok(Table::new(columns, dim + 2, values.collect())?)
+}
