@@ -43,6 +43,8 @@ pub enum Command {
     Transform(Transform),
     /// Weigh draws of a run for a density: importance sampling, with log Z and its error
     Importance(Importance),
+    /// Estimate the posterior of a simulator's parameters given observations, without a likelihood
+    Npe(Npe),
     /// Print distances between draws and held-out rows, each with its null band
     Metrics(Metrics),
     /// Write the report of comparisons again from their result files
@@ -152,7 +154,7 @@ pub struct Run {
     #[arg(long)]
     pub seconds: Option<f64>,
     /// Tables, for experiments that take the user's own, separated by commas; for uci the folder of the
-    /// standard tables
+    /// standard tables, for npe that of the benchmark's observations and reference draws
     #[arg(long, value_delimiter = ',')]
     pub data: Vec<PathBuf>,
     /// Folder to write; by default results/NAME
@@ -288,6 +290,57 @@ impl DensityArguments {
         };
         Some(DensityName::Other(other))
     }
+}
+
+/// Arguments of `npe`.
+#[derive(Args, Debug)]
+pub struct Npe {
+    /// File with simulator, prior and settings; see the documentation
+    #[arg(required_unless_present = "simulator", conflicts_with = "simulator")]
+    pub config: Option<PathBuf>,
+    /// Simulator that comes along; `list` shows them
+    #[arg(long, value_name = "NAME")]
+    pub simulator: Option<String>,
+    /// Observations to estimate posteriors for, one a row: .csv, .csv.gz, .npy or .npz
+    #[arg(long, value_name = "FILE")]
+    pub observation: PathBuf,
+    /// Draws of the exact posterior of the first observation, to compare with
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Simulations, of each round if there are several; 10,000 unless given
+    #[arg(long, value_name = "N")]
+    pub simulations: Option<usize>,
+    /// Rounds; with more than one, for a single observation, each simulates from the posterior of the one
+    /// before (SNPE-C)
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// Flow preset or config file; `list` shows presets
+    #[arg(long)]
+    pub flow: Option<String>,
+    /// A setting over the flow's config: key=value
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<Setting>,
+    /// Seconds of training, of each round
+    #[arg(long, conflicts_with = "steps")]
+    pub seconds: Option<f64>,
+    /// Optimiser steps, of each round; 5,000 unless given
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Draws of each posterior
+    #[arg(long, default_value_t = 10_000)]
+    pub draws: usize,
+    /// Check the calibration on so many fresh pairs of parameters and data
+    #[arg(long, value_name = "PAIRS")]
+    pub calibrate: Option<usize>,
+    /// Precision of the flow
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Seed of all random numbers
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// Arguments of `importance`.

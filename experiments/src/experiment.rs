@@ -2,6 +2,7 @@
 
 mod figure_1;
 mod high_dim;
+mod npe;
 mod reverse_kl;
 mod side_by_side;
 mod uci;
@@ -39,6 +40,8 @@ pub enum Work {
     SideBySide(SideBySide),
     /// Flows with their published settings on the standard tables.
     Uci,
+    /// Flows as estimators of posteriors of simulators.
+    Npe,
 }
 
 const fn study(
@@ -89,6 +92,7 @@ pub const ALL: &[Experiment] = &[
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
+    Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
 ];
 
 /// Runs an experiment and writes its page.
@@ -107,6 +111,7 @@ pub fn run(arguments: &Run) -> Result<()> {
         Work::Study(claims, parts) => (claims, parts),
         Work::SideBySide(comparison) => return comparison.run(experiment, arguments, folder),
         Work::Uci => return uci::run(experiment, arguments, folder),
+        Work::Npe => return npe::run(experiment, arguments, folder),
     };
     if !arguments.data.is_empty() {
         let name = experiment.name;

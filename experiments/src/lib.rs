@@ -16,6 +16,7 @@ pub mod integral;
 pub mod interrupt;
 pub mod list;
 pub mod metrics;
+pub mod npe;
 pub mod preset;
 pub mod problem;
 pub mod progress;
@@ -77,7 +78,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> anyhow::Result<()> {
-    if let Command::Compare(_) | Command::Fit(_) | Command::Run(_) = command {
+    if let Command::Compare(_) | Command::Fit(_) | Command::Run(_) | Command::Npe(_) = command {
         interrupt::listen()?;
     }
     match command {
@@ -91,6 +92,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Sample(arguments) => trained_run::sample(arguments),
         Command::Transform(arguments) => trained_run::transform(arguments),
         Command::Importance(arguments) => importance::run(arguments),
+        Command::Npe(arguments) => npe::run(arguments),
         Command::Metrics(arguments) => metrics::run(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),
     }

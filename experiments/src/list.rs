@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use flows_bench::posteriors::Posterior;
+use flows_bench::simulators::Simulator;
 
 use crate::experiment;
 use crate::preset;
@@ -29,6 +30,10 @@ pub fn run() -> Result<()> {
     say("\nposteriors (fit --posterior; all but the first two need --posterior-data DIR)")?;
     for name in Posterior::NAMES {
         say(&format!("  {name}"))?;
+    }
+    say("\nsimulators (npe --simulator)")?;
+    for simulator in Simulator::ALL {
+        say(&format!("  {:<24} {}", simulator.name(), simulator.description()))?;
     }
     say("\nexperiments (run NAME)")?;
     for experiment in experiment::ALL {

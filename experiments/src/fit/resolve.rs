@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::TableError;
+use flows_bench::targets::KnownTarget;
 use flows_core::Estimator;
 use flows_core::train::{Budget, Objective, ReverseKl};
 use toml::{Table, Value};
@@ -200,7 +201,9 @@ fn set_objective(arguments: &Fit, config: &mut RunConfig) -> Result<()> {
 fn check_target(config: &RunConfig) -> Result<(), Usage> {
     let reverse = matches!(config.train.objective, Objective::ReverseKl(_));
     let Some(target) = &config.target else {
-        return if reverse { Err(Usage(NEEDS_TARGET.into())) } else { Ok(()) };
+        let names = || KnownTarget::ALL.map(KnownTarget::name).join(", ");
+        let needed = || format!("reverse KL needs a target; add --target, one of {}", names());
+        return if reverse { Err(Usage(needed())) } else { Ok(()) };
     };
     let density = Density::open(target).map_err(|error| Usage(format!("{error:#}")))?;
     if !reverse {
@@ -214,6 +217,3 @@ fn check_target(config: &RunConfig) -> Result<(), Usage> {
     }
     Ok(())
 }
-
-const NEEDS_TARGET: &str =
-    "reverse KL needs a density; add --target, one of those that `list` shows";

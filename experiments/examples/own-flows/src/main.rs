@@ -1,6 +1,7 @@
-//! The program of flows-rs with a layer, a transformer and a vector field of one's own.
+//! The program of flows-rs with a layer, a transformer, a vector field and a density of one's own.
 //!
-//! Each is one file, and nothing else names it: what implements `Architecture` or `TransformerConfig`
+//! Each is one file, and nothing else names it: what implements `Architecture`, `TransformerConfig` or
+//! `DensityConfig`
 //! is found by its `kind` in a config as soon as it is part of the program.
 //!
 //! ```sh
@@ -8,6 +9,7 @@
 //!     --steps 500 --out runs/layer
 //! ```
 
+mod density;
 mod field;
 mod layer;
 mod transformer;

@@ -1,0 +1,225 @@
+//! The page of an estimation: posteriors, predictive data, calibration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use flows_bench::metrics::{Calibration, ConditionalDraws};
+use flows_claims::{Effort, Setting};
+use flows_inference::simulation::RankHistogram;
+use flows_report::finding::{
+    Cell, Content, Criterion, Findings, Panel, Panels, Plot, Scale, Stroke, Table,
+};
+use flows_report::study::{Outcome, Section};
+
+use super::{CALIBRATION_DRAWS, Estimated, NpeConfig, Summary};
+use crate::preset;
+use crate::run::write_json;
+use crate::study::begin;
+
+/// Points of a panel.
+const POINTS: usize = 2_000;
+
+/// Pairs of parameters that are drawn.
+const PAIRS: usize = 10;
+
+/// Bins of a histogram of ranks.
+const BINS: usize = 10;
+
+/// Writes `study.json` and the page.
+pub(super) fn write(
+    estimated: &Estimated,
+    summary: &Summary,
+    config: &NpeConfig,
+    folder: &Path,
+) -> Result<PathBuf> {
+    let flows = preset::named_flows();
+    let setting = Setting { effort: Effort::Full, seed: config.seed, flows: &flows, seconds: None };
+    let mut study = begin("Posteriors of a simulator", &setting);
+    let rounds = match config.rounds {
+        1 => "in one round, for every observation".to_owned(),
+        rounds => format!("in {rounds} rounds (SNPE-C), for one observation"),
+    };
+    study.sections.push(Section {
+        id: "npe".into(),
+        title: "Neural posterior estimation".into(),
+        review: "A simulator that has no likelihood can still be drawn from, and a flow of its \
+                 parameters given its data, trained on draws of both, is an estimate of the posterior \
+                 (Section 6.2.4)."
+            .into(),
+        method: format!(
+            "{} simulations {rounds}; {} trained on them by the likelihood of the parameters given the data.",
+            summary.simulations, config.flow
+        ),
+        seconds: summary.simulation_seconds + summary.train_seconds,
+        outcome: Outcome::Found(findings(estimated, summary, config)?),
+    });
+    write_json(&folder.join("study.json"), &study)?;
+    flows_report::write(folder)
+}
+
+fn findings(estimated: &Estimated, summary: &Summary, config: &NpeConfig) -> Result<Findings> {
+    let mut findings = Findings { remarks: summary.warnings.clone(), ..Findings::default() };
+    for (index, of) in summary.observations.iter().enumerate() {
+        findings.at_most(
+            &format!("values of observation {} outside of what was simulated", index + 1),
+            of.clipped as f64,
+            0.0,
+            "a flow knows nothing of data that were never simulated",
+        );
+        if let Some(c2st) = &of.c2st {
+            findings.observed("classifier two-sample test to the reference", c2st.value, None);
+        }
+    }
+    findings.tables.push(parameters(summary));
+    pairs(estimated, &mut findings);
+    if let Some(panels) = predictive(estimated) {
+        findings.panels.push(panels);
+    }
+    if let Some(of) = &estimated.calibration {
+        let draws = ConditionalDraws {
+            dim: of.dim,
+            draws: of.draws,
+            rows: &of.rows,
+            log_density: &of.log_density,
+        };
+        calibration(&Calibration::new(&draws, config.seed), estimated, &mut findings)?;
+    }
+    Ok(findings)
+}
+
+/// A row for each parameter of each observation.
+fn parameters(summary: &Summary) -> Table {
+    let mut table = Table::new(
+        "Posteriors by their moments and quantiles.",
+        &["observation", "parameter", "mean", "standard deviation", "5 %", "median", "95 %"],
+    );
+    for (index, of) in summary.observations.iter().enumerate() {
+        for p in &of.parameters {
+            table.row([
+                Cell::from(index + 1),
+                p.name.clone().into(),
+                p.mean.into(),
+                p.standard_deviation.into(),
+                p.quantile_05.into(),
+                p.median.into(),
+                p.quantile_95.into(),
+            ]);
+        }
+    }
+    table
+}
+
+/// Draws of the first observation's posterior by pairs of parameters, beside the reference.
+fn pairs(estimated: &Estimated, findings: &mut Findings) {
+    let names = &estimated.names;
+    let dim = names.len();
+    let Some(draws) = estimated.draws.first() else { return };
+    let all = (0..dim).flat_map(|i| (i + 1..dim).map(move |j| [i, j]));
+    for [i, j] in all.clone().take(PAIRS) {
+        let reference = estimated.reference.as_ref().map(|table| table.values());
+        let shown = reference.unwrap_or(draws);
+        let mut panels = vec![Panel {
+            title: "estimated".into(),
+            content: Content::points(&two(draws, dim, [i, j])),
+        }];
+        if let Some(reference) = reference {
+            panels.push(Panel {
+                title: "reference".into(),
+                content: Content::points(&two(reference, dim, [i, j])),
+            });
+        }
+        let ([x0, x1], [y0, y1]) = (ends(shown, dim, i), ends(shown, dim, j));
+        findings.panels.push(Panels {
+            title: format!(
+                "Draws of the posterior of observation 1: {} and {}.",
+                names[i], names[j]
+            ),
+            window: [x0, x1, y0, y1],
+            axes: [names[i].clone(), names[j].clone()],
+            panels,
+        });
+    }
+    let left = all.count().saturating_sub(PAIRS);
+    if left > 0 {
+        findings.remark(format!("{left} more pairs of parameters are not drawn"));
+    }
+}
+
+/// Data given draws of the posterior, and the observation.
+fn predictive(estimated: &Estimated) -> Option<Panels> {
+    let dim = estimated.observations.columns();
+    let data: Vec<f64> =
+        estimated.predictive.chunks(dim).filter(finite).flatten().copied().collect();
+    if dim < 2 || data.is_empty() {
+        return None;
+    }
+    let observed = estimated.observations.row(0);
+    let with = [&data[..], observed].concat();
+    let ([x0, x1], [y0, y1]) = (ends(&with, dim, 0), ends(&with, dim, 1));
+    let names = estimated.observations.names();
+    Some(Panels {
+        title: "Posterior predictive check: the first two columns of data that are simulated from draws of \
+                the posterior of observation 1, and the observation."
+            .into(),
+        window: [x0, x1, y0, y1],
+        axes: [names[0].clone(), names[1].clone()],
+        panels: vec![
+            Panel { title: "predicted".into(), content: Content::points(&two(&data, dim, [0, 1])) },
+            Panel { title: "observed".into(), content: Content::points(&observed[..2]) },
+        ],
+    })
+}
+
+fn finite(row: &&[f64]) -> bool {
+    row.iter().all(|value| value.is_finite())
+}
+
+/// Ranks of the truth among draws, for each parameter.
+fn calibration(of: &Calibration, estimated: &Estimated, findings: &mut Findings) -> Result<()> {
+    let (ranks, columns) = (of.ranks(), estimated.names.len() + 2);
+    let names = estimated.names.iter().map(String::as_str).chain(["density", "distance"]);
+    let mut plot = Plot::new(
+        "Ranks of true parameters among draws of their posteriors, in ten bins. Calibrated posteriors lie \
+         between the dashed lines in 99 % of the bins; a hill is too wide a posterior, a bowl too narrow.",
+        Scale::linear("rank (share of the draws)"),
+        Scale::linear("pairs"),
+    );
+    let (mut outside, mut bins, mut band) = (0, 0, [0, 0]);
+    for (column, name) in names.enumerate() {
+        let ranks: Vec<u32> = ranks.iter().skip(column).step_by(columns).copied().collect();
+        let histogram = RankHistogram::new(&ranks, CALIBRATION_DRAWS, BINS)?;
+        (outside, bins, band) = (outside + histogram.outside(), bins + BINS, histogram.band);
+        let centre = |bin: usize| (bin as f64 + 0.5) / BINS as f64;
+        let points = histogram.counts.iter().enumerate().map(|(bin, n)| [centre(bin), *n as f64]);
+        if column < 4 {
+            plot.series(name, Stroke::Measured, points);
+        }
+    }
+    for (name, count) in ["0.5 %", "99.5 %"].into_iter().zip(band) {
+        plot.series(name, Stroke::Reference, [[0.0, count as f64], [1.0, count as f64]]);
+    }
+    findings.plots.push(plot);
+    findings.demand(
+        "bins of rank histograms outside of their 99 % band",
+        (outside as f64, None),
+        // Each is outside with probability 0.01, and ranks of one pair hang together: twice the count
+        // that is exceeded once in a hundred if they did not.
+        Criterion::AtMost(2.0 * (1.0 + bins as f64 / 20.0)),
+        "of a calibrated posterior one bin in a hundred is outside; more in one parameter come together",
+    );
+    Ok(())
+}
+
+/// Two columns of the first rows.
+fn two(values: &[f64], dim: usize, [i, j]: [usize; 2]) -> Vec<f64> {
+    values.chunks_exact(dim).take(POINTS).flat_map(|row| [row[i], row[j]]).collect()
+}
+
+/// The range of a column with a twentieth on either side.
+fn ends(values: &[f64], dim: usize, column: usize) -> [f64; 2] {
+    let mut sorted: Vec<f64> = values.iter().skip(column).step_by(dim).copied().collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+    let room = (0.05 * (high - low)).max(1e-6 * (1.0 + high.abs()));
+    [low - room, high + room]
+}
