@@ -1,3 +1,4 @@
 //! Tests of the methods against closed forms and known targets.
 
+mod diagnostics;
 mod importance;

@@ -1,0 +1,43 @@
+//! Draws of several Markov chains.
+
+use flows_core::Result;
+
+use super::diagnostics::Diagnostics;
+
+/// Draws of one or more Markov chains of one target, all of the same length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chains {
+    /// The draws after warm-up: `[chain][draw][feature]`.
+    pub draws: Vec<Vec<Vec<f64>>>,
+    /// log p~ of each draw in nats: `[chain][draw]`.
+    pub log_density: Vec<Vec<f64>>,
+}
+
+impl Chains {
+    /// All draws, row after row, chain after chain.
+    #[must_use]
+    pub fn rows(&self) -> Vec<f64> {
+        self.draws.iter().flatten().flatten().copied().collect()
+    }
+
+    /// Diagnostics of each feature.
+    ///
+    /// # Errors
+    /// As [`Diagnostics::of`].
+    pub fn diagnostics(&self) -> Result<Vec<Diagnostics>> {
+        let dim = self.draws.first().and_then(|chain| chain.first()).map_or(0, Vec::len);
+        (0..dim)
+            .map(|feature| self.diagnostics_of(|x| *x.get(feature).unwrap_or(&f64::NAN)))
+            .collect()
+    }
+
+    /// Diagnostics of a function of the draws, such as the square of a feature.
+    ///
+    /// # Errors
+    /// As [`Diagnostics::of`].
+    pub fn diagnostics_of(&self, function: impl Fn(&[f64]) -> f64) -> Result<Diagnostics> {
+        let values: Vec<Vec<f64>> =
+            self.draws.iter().map(|chain| chain.iter().map(|x| function(x)).collect()).collect();
+        Diagnostics::of(&values)
+    }
+}
