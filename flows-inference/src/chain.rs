@@ -4,6 +4,8 @@
 
 mod chains;
 pub mod diagnostics;
+pub mod nuts;
 
 pub use self::chains::Chains;
 pub use self::diagnostics::Diagnostics;
+pub use self::nuts::{Nuts, NutsChains, NutsCounts};

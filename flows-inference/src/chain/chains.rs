@@ -1,6 +1,6 @@
 //! Draws of several Markov chains.
 
-use flows_core::Result;
+use flows_core::{Error, Result};
 
 use super::diagnostics::Diagnostics;
 
@@ -39,5 +39,23 @@ impl Chains {
         let values: Vec<Vec<f64>> =
             self.draws.iter().map(|chain| chain.iter().map(|x| function(x)).collect()).collect();
         Diagnostics::of(&values)
+    }
+}
+
+/// Checks the starting points of chains.
+///
+/// # Errors
+/// [`Error::Caller`] where there is none; [`Error::Dimension`] where one has not `dim` features.
+pub(crate) fn check_starts(starts: &[Vec<f64>], dim: usize) -> Result<()> {
+    if starts.is_empty() {
+        let message = "there are no starting points; give one for each chain";
+        return Err(Error::Caller(message.into()));
+    }
+    match starts.iter().find(|start| start.len() != dim) {
+        Some(start) => {
+            let (op, got) = ("starting point of a Markov chain", start.len());
+            Err(Error::Dimension { op, expected: dim, got })
+        }
+        None => Ok(()),
     }
 }

@@ -107,7 +107,7 @@ fn mapped(chains: &[Vec<f64>], f: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
 }
 
 /// Mean, and variance with the denominator n - 1.
-fn mean_and_variance(values: &[f64]) -> (f64, f64) {
+pub(super) fn mean_and_variance(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0))

@@ -2,3 +2,5 @@
 
 mod diagnostics;
 mod importance;
+mod nuts;
+mod support;
