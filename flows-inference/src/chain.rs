@@ -1,11 +1,14 @@
 //! Markov chain Monte Carlo with flows (review, Section 6.2.2).
 //!
-//! Chains of a density that is known up to a constant, and whether they have converged.
+//! A flow gives chains a base space in which the target is simple ([`neutra`]).
 
 mod chains;
 pub mod diagnostics;
+pub(crate) mod exact;
+pub mod neutra;
 pub mod nuts;
 
 pub use self::chains::Chains;
 pub use self::diagnostics::Diagnostics;
+pub use self::neutra::Pullback;
 pub use self::nuts::{Nuts, NutsChains, NutsCounts};

@@ -2,5 +2,6 @@
 
 mod diagnostics;
 mod importance;
+mod neutra;
 mod nuts;
 mod support;
