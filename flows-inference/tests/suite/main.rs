@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod importance;
+mod leapfrog;
 mod neutra;
 mod nuts;
 mod support;
