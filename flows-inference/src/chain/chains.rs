@@ -14,6 +14,27 @@ pub struct Chains {
 }
 
 impl Chains {
+    pub(super) fn with_room(count: usize, draws: usize) -> Self {
+        let (points, values) = (Vec::with_capacity(draws), Vec::with_capacity(draws));
+        Self { draws: vec![points; count], log_density: vec![values; count] }
+    }
+
+    /// Appends a draw to each chain, given row after row.
+    pub(super) fn push(&mut self, points: &[f64], log_density: &[f64]) {
+        let dim = points.len() / self.draws.len().max(1);
+        let chains = self.draws.iter_mut().zip(&mut self.log_density);
+        for ((draws, values), (point, value)) in chains.zip(points.chunks(dim).zip(log_density)) {
+            draws.push(point.to_vec());
+            values.push(*value);
+        }
+    }
+
+    /// The last draw of each chain.
+    #[must_use]
+    pub fn last(&self) -> Vec<Vec<f64>> {
+        self.draws.iter().filter_map(|chain| chain.last().cloned()).collect()
+    }
+
     /// All draws, row after row, chain after chain.
     #[must_use]
     pub fn rows(&self) -> Vec<f64> {

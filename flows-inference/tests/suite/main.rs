@@ -3,6 +3,7 @@
 mod diagnostics;
 mod importance;
 mod leapfrog;
+mod metropolis;
 mod neutra;
 mod nuts;
 mod support;
