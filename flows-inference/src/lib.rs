@@ -6,5 +6,7 @@
 pub mod chain;
 pub mod importance;
 pub mod pareto;
+pub mod smc;
 
 pub use importance::{LogNormaliser, LogWeights, Weighted};
+pub use smc::{Smc, SmcRun};

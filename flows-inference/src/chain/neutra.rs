@@ -100,6 +100,20 @@ impl<'a> Pullback<'a> {
         Ok(pulled)
     }
 
+    /// Images x = T(u) of points, stored one after another.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_points(&self, points: &[f64]) -> Result<Vec<f64>> {
+        let mut images = Vec::with_capacity(points.len());
+        let dim = self.flow.dim();
+        for points in points.chunks(CHUNK * dim) {
+            let u = batch(points.to_vec(), points.len() / dim, dim)?;
+            images.extend(self.flow.bijector().image(&u, &Context::none())?.0.values());
+        }
+        Ok(images)
+    }
+
     /// The sum of both terms at each row u, minus infinity outside of the base's support.
     fn sums(&self, u: &Batch<f64>, log_target: &[f64], log_det: &[f64]) -> Result<Vec<f64>> {
         let base = self.flow.base().log_prob(u, &mut Tape::none())?.values();

@@ -6,4 +6,5 @@ mod leapfrog;
 mod metropolis;
 mod neutra;
 mod nuts;
+mod smc;
 mod support;

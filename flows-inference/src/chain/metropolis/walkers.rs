@@ -92,6 +92,11 @@ impl<'a> Walkers<'a> {
         self.log_steps.iter().map(|log_step| log_step.exp()).collect()
     }
 
+    /// Sets the size of the local steps of all walkers.
+    pub(crate) fn set_step(&mut self, size: f64) {
+        self.log_steps.fill(size.ln());
+    }
+
     /// Moves the logarithm of each walker's step size by the difference of the acceptance rate of its
     /// last step to the best one, less and less.
     pub(crate) fn adapt(&mut self, rates: &[f64]) {
