@@ -3,13 +3,16 @@
 //! Every method takes a [`Flow`](flows_core::Flow), of whatever architecture and family, and a density
 //! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
+pub mod chain;
 pub mod importance;
 pub mod pareto;
 mod program_density;
 pub mod rejection;
 pub mod simulation;
+pub mod smc;
 mod worker;
 
 pub use importance::{LogNormaliser, LogWeights, Weighted};
 pub use program_density::ProgramDensity;
+pub use smc::{Smc, SmcRun};
 pub use worker::{Format, ProgramError};

@@ -1,6 +1,11 @@
 //! Tests of the methods against closed forms and known targets.
 
+mod diagnostics;
 mod importance;
+mod leapfrog;
+mod metropolis;
+mod neutra;
+mod nuts;
 mod simulation_calibration;
 mod simulation_models;
 mod simulation_nle;
@@ -8,3 +13,5 @@ mod simulation_npe;
 mod simulation_prior;
 mod simulation_program;
 mod simulation_snpe;
+mod smc;
+mod support;
