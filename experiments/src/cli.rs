@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use flows_bench::targets::KnownTarget;
 use flows_inference::Format;
+use serde::Serialize;
 
 use crate::config::{ColumnName, DataConfig, Dequantise, Precision, Setting, SplitName};
 use crate::density::{DensityConfig, DensityName, PosteriorConfig, ProgramConfig};
@@ -43,6 +44,8 @@ pub enum Command {
     Transform(Transform),
     /// Weigh draws of a run for a density: importance sampling, with log Z and its error
     Importance(Importance),
+    /// Sample Markov chains of a density, in a flow's base space or with its draws as proposals
+    Chains(ChainsArguments),
     /// Estimate the posterior of a simulator's parameters given observations, without a likelihood
     Npe(Npe),
     /// Print distances between draws and held-out rows, each with its null band
@@ -290,6 +293,52 @@ impl DensityArguments {
         };
         Some(DensityName::Other(other))
     }
+}
+
+/// How chains move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChainMethod {
+    /// No-U-turn sampler in the base space of the flow (NeuTra); the run in double precision
+    Neutra,
+    /// No-U-turn sampler in the space of the density; the flow gives the starting points
+    Nuts,
+    /// Langevin steps, every fifth step a draw of the flow
+    Metropolis,
+}
+
+/// Arguments of `chains`.
+#[derive(Args, Debug)]
+pub struct ChainsArguments {
+    /// Folder of a run
+    pub run: PathBuf,
+    /// What is sampled; by default the density that the run was fitted to
+    #[command(flatten)]
+    pub density: DensityArguments,
+    /// How chains move
+    #[arg(long, value_enum, default_value = "neutra")]
+    pub method: ChainMethod,
+    /// Number of chains
+    #[arg(long, default_value_t = 4)]
+    pub chains: usize,
+    /// Draws of a chain that adapt its steps and are dropped
+    #[arg(long, default_value_t = 1_000)]
+    pub warm_up: usize,
+    /// Draws of a chain that are kept
+    #[arg(long, default_value_t = 1_000)]
+    pub draws: usize,
+    /// Acceptance that the no-U-turn sampler adapts its steps to, below 1; higher is slower and diverges less
+    #[arg(long, default_value_t = 0.8)]
+    pub acceptance: f64,
+    /// Print an object with diagnostics of each parameter and counts
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write, columns chain, draw, the parameters and log_density: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 /// Arguments of `npe`.

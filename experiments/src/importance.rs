@@ -55,7 +55,7 @@ pub fn run(arguments: &Importance) -> Result<()> {
 
 impl Use for Importance {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
-        let density = self.density(config, data)?;
+        let density = self.density.of_run(&self.run, config, data)?;
         let mut rng = stream(self.seed, "importance");
         let weighted = Weighted::draw(flow, density.target(), self.rows, &mut rng)
             .with_context(|| format!("{density}"))?;
@@ -97,37 +97,6 @@ impl Use for Importance {
             eprintln!("warning: {}: {warning}", self.run.display());
         }
         summary.print(self.json)
-    }
-}
-
-impl Importance {
-    /// The density that is asked for, or the one that the run was fitted to.
-    fn density(&self, config: &RunConfig, data: &RunData) -> Result<Density> {
-        let run = self.run.display();
-        if !data.context.is_empty() {
-            let names = data.context_names().join(", ");
-            bail!(Usage(format!(
-                "{run}: its density is conditional on {names}; importance sampling takes a run without \
-                 contexts"
-            )));
-        }
-        let asked = self.density.config().or_else(|| config.target.clone());
-        let Some(asked) = asked else {
-            bail!(Usage(format!(
-                "{run}: it was trained on rows; name the density to weigh its draws for, --target NAME or \
-                 --target-command COMMAND --dim {}",
-                data.columns.len()
-            )));
-        };
-        let density = Density::open(&asked)?;
-        let (expected, got) = (data.columns.len(), density.dim());
-        if expected != got {
-            bail!(Usage(format!(
-                "{run}: expected a density of its {expected} features, got {density} of {got}; choose \
-                 another target or run"
-            )));
-        }
-        Ok(density)
     }
 }
 

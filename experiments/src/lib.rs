@@ -1,6 +1,7 @@
 //! The program: trains finite and continuous flows, compares them, and reports.
 
 pub mod audit;
+pub mod chains;
 pub mod cli;
 pub mod compare;
 pub mod config;
@@ -92,6 +93,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Sample(arguments) => trained_run::sample(arguments),
         Command::Transform(arguments) => trained_run::transform(arguments),
         Command::Importance(arguments) => importance::run(arguments),
+        Command::Chains(arguments) => chains::run(arguments),
         Command::Npe(arguments) => npe::run(arguments),
         Command::Metrics(arguments) => metrics::run(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),

@@ -73,6 +73,10 @@ pub(super) fn run(experiment: &Experiment, arguments: &Run, folder: PathBuf) -> 
         });
         std::fs::create_dir_all(&folder)?;
         write_json(&folder.join("study.json"), &study)?;
+        if let Some(section) = study.sections.last() {
+            let (verdict, name) = (section.outcome.verdict(), simulator.name());
+            say(&format!("{name:<24} {verdict:<9} {:>7.1} s", section.seconds))?;
+        }
     }
     let page = flows_report::write(&folder)?;
     say(&page.display().to_string())?;

@@ -1,7 +1,7 @@
 //! Pullbacks of targets by flows of both families, and chains in base space.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
-use flows_bench::targets::KnownTarget;
+use flows_bench::targets::{Funnel, KnownTarget};
 use flows_continuous::{Accuracy, Adaptive, ContinuousFlow, Divergence, Solver};
 use flows_core::testing::{assert_error, close, close_number, differences, perturb};
 use flows_core::train::{
@@ -113,7 +113,7 @@ fn flows_that_cannot_be_pulled_back_by_are_named() {
 /// One autoregressive layer can be the funnel's map, x_i = e^(v / 2) u_i, if its scale is not bounded.
 #[test]
 fn chains_in_base_space_know_the_funnel() {
-    let target = KnownTarget::Funnel;
+    let target = KnownTarget::Funnel(Funnel::DEFAULT);
     let architecture = AutoregressiveFlow {
         layers: 1,
         conditioner: Conditioner::perceptron(vec![32]),
