@@ -13,6 +13,7 @@ mod experiments_list;
 mod fit;
 mod images;
 mod importance;
+mod inference;
 mod interrupted;
 mod killed;
 mod matching;
