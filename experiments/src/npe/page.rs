@@ -19,6 +19,9 @@ use crate::study::begin;
 /// Points of a panel.
 const POINTS: usize = 2_000;
 
+/// Rows of predicted data in a plot.
+const PREDICTED: usize = 300;
+
 /// Pairs of parameters that are drawn.
 const PAIRS: usize = 10;
 
@@ -72,9 +75,7 @@ fn findings(estimated: &Estimated, summary: &Summary, config: &NpeConfig) -> Res
     }
     findings.tables.push(parameters(summary));
     pairs(estimated, &mut findings);
-    if let Some(panels) = predictive(estimated) {
-        findings.panels.push(panels);
-    }
+    findings.plots.extend(predictive(estimated));
     if let Some(of) = &estimated.calibration {
         let draws = ConditionalDraws {
             dim: of.dim,
@@ -146,28 +147,22 @@ fn pairs(estimated: &Estimated, findings: &mut Findings) {
 }
 
 /// Data given draws of the posterior, and the observation.
-fn predictive(estimated: &Estimated) -> Option<Panels> {
+fn predictive(estimated: &Estimated) -> Option<Plot> {
     let dim = estimated.observations.columns();
-    let data: Vec<f64> =
-        estimated.predictive.chunks(dim).filter(finite).flatten().copied().collect();
-    if dim < 2 || data.is_empty() {
-        return None;
-    }
+    let data = estimated.predictive.chunks(dim).filter(finite).take(PREDICTED);
+    let predicted: Vec<[f64; 2]> =
+        data.map(|row| Some([row[0], *row.get(1)?])).collect::<Option<_>>()?;
     let observed = estimated.observations.row(0);
-    let with = [&data[..], observed].concat();
-    let ([x0, x1], [y0, y1]) = (ends(&with, dim, 0), ends(&with, dim, 1));
     let names = estimated.observations.names();
-    Some(Panels {
-        title: "Posterior predictive check: the first two columns of data that are simulated from draws of \
-                the posterior of observation 1, and the observation."
-            .into(),
-        window: [x0, x1, y0, y1],
-        axes: [names[0].clone(), names[1].clone()],
-        panels: vec![
-            Panel { title: "predicted".into(), content: Content::points(&two(&data, dim, [0, 1])) },
-            Panel { title: "observed".into(), content: Content::points(&observed[..2]) },
-        ],
-    })
+    let mut plot = Plot::new(
+        "Posterior predictive check: the first two columns of data that are simulated from draws of the \
+         posterior of observation 1, and the observation.",
+        Scale::linear(&names[0]),
+        Scale::linear(names.get(1)?),
+    );
+    plot.series("predicted", Stroke::Markers, predicted);
+    plot.series("observed", Stroke::Markers, [[observed[0], *observed.get(1)?]]);
+    Some(plot)
 }
 
 fn finite(row: &&[f64]) -> bool {
@@ -215,11 +210,12 @@ fn two(values: &[f64], dim: usize, [i, j]: [usize; 2]) -> Vec<f64> {
     values.chunks_exact(dim).take(POINTS).flat_map(|row| [row[i], row[j]]).collect()
 }
 
-/// The range of a column with a twentieth on either side.
+/// The central 99.8 % of a column with a tenth on either side.
 fn ends(values: &[f64], dim: usize, column: usize) -> [f64; 2] {
     let mut sorted: Vec<f64> = values.iter().skip(column).step_by(dim).copied().collect();
     sorted.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
-    let room = (0.05 * (high - low)).max(1e-6 * (1.0 + high.abs()));
+    let edge = sorted.len() / 1000;
+    let (low, high) = (sorted[edge], sorted[sorted.len() - 1 - edge]);
+    let room = (0.1 * (high - low)).max(1e-6 * (1.0 + high.abs()));
     [low - room, high + room]
 }
