@@ -3,6 +3,7 @@
 //! Every method takes a [`Flow`](flows_core::Flow), of whatever architecture and family, and a density
 //! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
+pub mod annealed;
 pub mod importance;
 pub mod pareto;
 mod program_density;
@@ -10,6 +11,7 @@ pub mod rejection;
 pub mod simulation;
 mod worker;
 
+pub use annealed::{Annealed, AnnealedSampler, AnnealedSampling};
 pub use importance::{LogNormaliser, LogWeights, Weighted};
 pub use program_density::ProgramDensity;
 pub use worker::{Format, ProgramError};

@@ -1,5 +1,6 @@
 //! Tests of the methods against closed forms and known targets.
 
+mod annealed;
 mod importance;
 mod simulation_calibration;
 mod simulation_models;
