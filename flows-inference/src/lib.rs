@@ -4,6 +4,7 @@
 //! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
 pub mod annealed;
+pub mod bootstrap;
 pub mod importance;
 pub mod pareto;
 mod program_density;
@@ -12,6 +13,7 @@ pub mod simulation;
 mod worker;
 
 pub use annealed::{Annealed, AnnealedSampler, AnnealedSampling};
+pub use bootstrap::{Bootstrap, BootstrapConfig};
 pub use importance::{LogNormaliser, LogWeights, Weighted};
 pub use program_density::ProgramDensity;
 pub use worker::{Format, ProgramError};

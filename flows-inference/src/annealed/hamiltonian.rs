@@ -32,7 +32,7 @@ pub(super) fn transition(
         kick(&mut momenta, 0.5 * step_size, &proposed, at);
         let mut points = std::mem::take(&mut proposed.points);
         points.iter_mut().zip(&momenta).for_each(|(x, p)| *x += step_size * p);
-        let stopped = hold_runaways(&mut points, states);
+        let stopped = states.hold_runaways(&mut points);
         proposed = path.evaluate(points)?;
         for row in stopped {
             // The trajectory has left what numbers can hold: it is rejected.
@@ -66,17 +66,4 @@ pub(super) fn transition(
 
 fn kick(momenta: &mut [f64], step: f64, states: &States, at: f64) {
     momenta.iter_mut().zip(states.slopes(at)).for_each(|(p, slope)| *p += step * slope);
-}
-
-/// Puts rows that are not finite back to where they came from, and says which.
-fn hold_runaways(points: &mut [f64], states: &States) -> Vec<usize> {
-    let rows = points.chunks_exact_mut(states.dim).zip(states.points.chunks_exact(states.dim));
-    let mut stopped = Vec::new();
-    for (row, (point, start)) in rows.enumerate() {
-        if point.iter().any(|x| !(x.abs() < 1e30)) {
-            point.copy_from_slice(start);
-            stopped.push(row);
-        }
-    }
-    stopped
 }

@@ -68,6 +68,20 @@ impl States {
         }
     }
 
+    /// Puts rows whose next point is beyond 1e30, or is no number, back to these states, and says which:
+    /// their densities and squares would overflow.
+    pub(crate) fn hold_runaways(&self, points: &mut [f64]) -> Vec<usize> {
+        let rows = points.chunks_exact_mut(self.dim).zip(self.points.chunks_exact(self.dim));
+        let mut stopped = Vec::new();
+        for (row, (point, start)) in rows.enumerate() {
+            if !point.iter().all(|x| x.abs() < 1e30) {
+                point.copy_from_slice(start);
+                stopped.push(row);
+            }
+        }
+        stopped
+    }
+
     /// Takes over one row of others.
     pub(crate) fn replace(&mut self, row: usize, others: &Self) {
         let columns = row * self.dim..(row + 1) * self.dim;

@@ -1,6 +1,7 @@
 //! Tests of the methods against closed forms and known targets.
 
 mod annealed;
+mod bootstrap;
 mod importance;
 mod simulation_calibration;
 mod simulation_models;
