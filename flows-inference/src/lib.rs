@@ -6,6 +6,7 @@
 pub mod annealed;
 pub mod bootstrap;
 pub mod importance;
+pub mod objective;
 pub mod pareto;
 mod program_density;
 pub mod rejection;

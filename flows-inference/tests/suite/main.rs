@@ -3,6 +3,7 @@
 mod annealed;
 mod bootstrap;
 mod importance;
+mod objective;
 mod simulation_calibration;
 mod simulation_models;
 mod simulation_nle;
