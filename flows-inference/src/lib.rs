@@ -11,6 +11,7 @@ pub mod pareto;
 mod program_density;
 pub mod rejection;
 pub mod simulation;
+pub mod stochastic;
 mod worker;
 
 pub use annealed::{Annealed, AnnealedSampler, AnnealedSampling};

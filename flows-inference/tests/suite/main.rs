@@ -11,3 +11,4 @@ mod simulation_npe;
 mod simulation_prior;
 mod simulation_program;
 mod simulation_snpe;
+mod stochastic;
