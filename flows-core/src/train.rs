@@ -20,4 +20,4 @@ pub use progress::{Progress, StopReason, Validation};
 pub use schedule::{Budget, Schedule, Spent};
 pub use source::{Minibatch, SamplerSource, Source, TableSource};
 pub use trainer::Trainer;
-pub use training_data::TrainingData;
+pub use training_data::{StepLoss, TrainingData};

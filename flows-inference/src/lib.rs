@@ -3,15 +3,21 @@
 //! Every method takes a [`Flow`](flows_core::Flow), of whatever architecture and family, and a density
 //! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
+pub mod annealed;
+pub mod bootstrap;
 pub mod chain;
 pub mod importance;
+pub mod objective;
 pub mod pareto;
 mod program_density;
 pub mod rejection;
 pub mod simulation;
 pub mod smc;
+pub mod stochastic;
 mod worker;
 
+pub use annealed::{Annealed, AnnealedSampler, AnnealedSampling};
+pub use bootstrap::{Bootstrap, BootstrapConfig};
 pub use importance::{LogNormaliser, LogWeights, Weighted};
 pub use program_density::ProgramDensity;
 pub use smc::{Smc, SmcRun};

@@ -29,8 +29,11 @@ pub struct Progress {
     pub reverse_nats: Option<f64>,
     /// Squared maximum mean discrepancy between draws and minibatch, in its steps.
     pub discrepancy: Option<f64>,
+    /// Value of a [`StepLoss`](super::StepLoss), in its steps.
+    pub step_loss: Option<f64>,
     /// Mean negative log-likelihood of the validation rows, if this step validated; on a density
-    /// without rows, the mean of log q - log p~ over the same draws every time.
+    /// without rows, the mean of log q - log p~ over the same draws every time; on a loss without rows,
+    /// what it is validated by.
     pub validation_nats: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,

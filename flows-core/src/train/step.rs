@@ -3,7 +3,7 @@
 use super::objective::{Objective, ReverseKl};
 use super::progress::Progress;
 use super::source::{Minibatch, Source};
-use super::training_data::TrainingData;
+use super::training_data::{StepLoss, TrainingData};
 use crate::objective::{
     Annealed, Divergence, Loss, flow_matching, forward_kl, mean, mmd, reverse_divergence,
 };
@@ -11,7 +11,7 @@ use crate::target::{Target, log_density};
 use crate::tensor::{Values, batch};
 use crate::{Batch, Context, Error, Flow, Real, Result, Tape, stream};
 
-/// Batches of draws that reverse KL is validated on.
+/// Batches of draws that reverse KL and losses from outside are validated on.
 const VALIDATION_BATCHES: usize = 8;
 
 /// Progress of a run at one step.
@@ -32,6 +32,7 @@ pub(super) enum Measured {
     Matching(f64),
     Reverse(f64),
     Discrepancy(f64),
+    Loss(f64),
 }
 
 impl Measured {
@@ -41,6 +42,7 @@ impl Measured {
             Self::Matching(loss) => progress.matching_loss = Some(loss),
             Self::Reverse(nats) => progress.reverse_nats = Some(nats),
             Self::Discrepancy(loss) => progress.discrepancy = Some(loss),
+            Self::Loss(loss) => progress.step_loss = Some(loss),
         }
     }
 }
@@ -73,6 +75,11 @@ impl Step {
         training_data: TrainingData<'_, E>,
     ) -> Result<(Loss<E>, Measured, u64), Stop> {
         match (objective, training_data) {
+            (_, TrainingData::Loss(loss)) => {
+                let loss = loss.loss(flow, self.rows, self.fraction, &mut self.stream("loss"))?;
+                let measured = Measured::Loss(loss.value);
+                Ok((loss, measured, self.rows as u64))
+            }
             (Objective::ReverseKl(settings), TrainingData::Density(target)) => {
                 self.divergence(flow, settings, target)
             }
@@ -155,6 +162,22 @@ pub(super) fn reverse_nats<E: Real>(
         total += mean(&drawn.log_prob) - mean(&log_target);
     }
     Ok(total / VALIDATION_BATCHES as f64)
+}
+
+/// The mean of what a loss is validated by over several batches, the same every time.
+pub(super) fn mean_validation<E: Real>(
+    flow: &Flow<E>,
+    loss: &dyn StepLoss<E>,
+    rows: usize,
+    seed: u64,
+) -> Result<Option<f64>> {
+    let mut rng = stream(seed, "validation");
+    let mut total = 0.0;
+    for _ in 0..VALIDATION_BATCHES {
+        let Some(value) = loss.validation(flow, rows, &mut rng)? else { return Ok(None) };
+        total += value;
+    }
+    Ok(Some(total / VALIDATION_BATCHES as f64))
 }
 
 pub(super) fn tensors<E: Real>(

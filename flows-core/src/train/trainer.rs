@@ -15,8 +15,8 @@ use super::config::TrainConfig;
 use super::optimised_flow::OptimisedFlow;
 use super::progress::{Progress, StopReason, Validation};
 use super::schedule::{Budget, Spent};
-use super::step::{Step, Stop, reverse_nats, tensors};
-use super::training_data::TrainingData;
+use super::step::{Step, Stop, mean_validation, reverse_nats, tensors};
+use super::training_data::{StepLoss, TrainingData};
 use crate::bijector::{Cost, Purpose};
 use crate::objective::Loss;
 use crate::parameters::{Parameters, Role};
@@ -136,8 +136,9 @@ impl<E: Real> Trainer<E> {
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
     /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///
-    /// `training_data` is a [`Source`](super::Source) of rows or, for reverse KL, a [`Target`]. A
-    /// density without validation rows is validated by the divergence over eight batches of draws.
+    /// `training_data` is a [`Source`](super::Source) of rows, for reverse KL a [`Target`], or a
+    /// [`StepLoss`] with an objective of its own. Without validation rows a density is validated by the
+    /// divergence over eight batches of draws, a loss by [`StepLoss::validation`] as often.
     ///
     /// An ODE that training solves with too few steps has, by their error, another log-likelihood than
     /// the one that is reported, and training then improves the error. Each validation on rows
@@ -161,9 +162,14 @@ impl<E: Real> Trainer<E> {
             let (expected, got) = (self.flow.dim(), training_data.dim());
             return Err(Error::Dimension { op: "training data", expected, got });
         }
+        if let (Some(_), TrainingData::Loss(_)) = (self.config.base_update, training_data) {
+            let advice = "it fits the base to rows; leave it out, or train on rows";
+            return Err(Error::Unavailable { what: "base_update of a loss without rows", advice });
+        }
         let validation_data = match (validation, training_data) {
             (Some(validation), _) => Some(ValidationData::Rows(validation)),
             (None, TrainingData::Density(target)) => Some(ValidationData::Density(target)),
+            (None, TrainingData::Loss(loss)) => Some(ValidationData::Loss(loss)),
             (None, TrainingData::Rows(_)) => None,
         };
         if self.state.steps == 0 {
@@ -203,8 +209,10 @@ impl<E: Real> Trainer<E> {
                         return Ok(StopReason::Diverged { step, reason });
                     }
                 };
-                progress.validation_nats = Some(nats);
-                self.note_validation(nats);
+                progress.validation_nats = nats;
+                if let Some(nats) = nats {
+                    self.note_validation(nats);
+                }
             }
             if report(self, &progress)?.is_break() {
                 return Ok(StopReason::Interrupted);
@@ -223,12 +231,12 @@ impl<E: Real> Trainer<E> {
             TrainingData::Rows(source) => {
                 tensors(source.minibatch(0, self.config.batch_rows)?, source)?
             }
-            TrainingData::Density(_)
+            TrainingData::Density(_) | TrainingData::Loss(_)
                 if self.flow.bijector().costs().inverse == Cost::Unavailable =>
             {
                 return Ok(());
             }
-            TrainingData::Density(_) => {
+            TrainingData::Density(_) | TrainingData::Loss(_) => {
                 let (rows, mut rng) = (self.config.batch_rows, stream(self.seed, "initial draws"));
                 (self.flow.sample(rows, &Context::none(), &mut rng)?.0, Context::none())
             }
@@ -242,7 +250,7 @@ impl<E: Real> Trainer<E> {
     fn validate_start(&mut self, validation_data: ValidationData<'_, E>) {
         if self.config.patience.is_some()
             && self.best.is_none()
-            && let Ok(nats) = self.validate(validation_data)
+            && let Ok(Some(nats)) = self.validate(validation_data)
         {
             self.note_validation(nats);
         }
@@ -328,16 +336,20 @@ impl<E: Real> Trainer<E> {
         }
     }
 
-    fn validate(&mut self, validation_data: ValidationData<'_, E>) -> Result<f64> {
+    /// `None` for a loss that only rows validate.
+    fn validate(&mut self, validation_data: ValidationData<'_, E>) -> Result<Option<f64>> {
         let latest = self.average.as_ref().map(|_| values_of(Role::Learned, &self.flow));
         if let Some(average) = &self.average {
             set_values_of(Role::Learned, &mut self.flow, average)?;
         }
         self.flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         let result = match validation_data {
-            ValidationData::Rows(rows) => self.validate_rows(rows),
+            ValidationData::Rows(rows) => self.validate_rows(rows).map(Some),
             ValidationData::Density(target) => {
-                reverse_nats(&self.flow, target, self.config.batch_rows, self.seed)
+                reverse_nats(&self.flow, target, self.config.batch_rows, self.seed).map(Some)
+            }
+            ValidationData::Loss(loss) => {
+                mean_validation(&self.flow, loss, self.config.batch_rows, self.seed)
             }
         };
         self.flow.bijector_mut().set_purpose(Purpose::Training)?;
@@ -385,4 +397,5 @@ fn base_role(config: &TrainConfig) -> Role {
 enum ValidationData<'a, E: Real> {
     Rows(&'a Validation<E>),
     Density(&'a dyn Target),
+    Loss(&'a dyn StepLoss<E>),
 }

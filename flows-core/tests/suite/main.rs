@@ -26,6 +26,7 @@ mod row_errors;
 mod scratch;
 mod seed;
 mod sources;
+mod step_loss;
 mod tangents;
 mod tape;
 mod training;

@@ -1,11 +1,14 @@
 //! Tests of the methods against closed forms and known targets.
 
+mod annealed;
+mod bootstrap;
 mod diagnostics;
 mod importance;
 mod leapfrog;
 mod metropolis;
 mod neutra;
 mod nuts;
+mod objective;
 mod simulation_calibration;
 mod simulation_models;
 mod simulation_nle;
@@ -14,4 +17,5 @@ mod simulation_prior;
 mod simulation_program;
 mod simulation_snpe;
 mod smc;
+mod stochastic;
 mod support;
