@@ -2,7 +2,7 @@
 
 use flows_core::parameters::{Role, Visitor, VisitorMut, visit_part, visit_part_mut};
 use flows_core::{
-    Batch, Bijector, Context, Error, Flow, Parameters, Purpose, Real, Result, Stream,
+    Batch, Bijector, Context, Error, Flow, Gradients, Parameters, Purpose, Real, Result, Stream,
 };
 
 use super::{Decoder, Encoder};
@@ -103,6 +103,24 @@ impl<E: Real> Autoencoder<E> {
     pub fn set_purpose(&mut self, purpose: Purpose) -> Result<()> {
         self.posterior.set_purpose(purpose)?;
         self.prior.bijector_mut().set_purpose(purpose)
+    }
+
+    /// Begins a training step of posterior and prior, see [`Bijector::begin_step`].
+    ///
+    /// # Errors
+    /// As [`Bijector::begin_step`].
+    pub fn begin_step(&mut self, rng: &mut Stream) -> Result<()> {
+        self.posterior.begin_step(rng)?;
+        self.prior.bijector_mut().begin_step(rng)
+    }
+
+    /// Ends a training step of posterior and prior, see [`Bijector::end_step`].
+    ///
+    /// # Errors
+    /// As [`Bijector::end_step`].
+    pub fn end_step(&mut self, gradients: &mut Gradients<E>) -> Result<()> {
+        self.posterior.end_step(gradients)?;
+        self.prior.bijector_mut().end_step(gradients)
     }
 }
 

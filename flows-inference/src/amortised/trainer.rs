@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use flows_core::tensor::{batch, set_values};
 use flows_core::train::{Adam, Progress, Source, Spent, StopReason, gradient_norm};
-use flows_core::{
-    Batch, Bijector, Error, Loss, Parameters, Purpose, Real, Result, Stream, Values, stream,
-};
+use flows_core::{Batch, Error, Loss, Parameters, Purpose, Real, Result, Stream, Values, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Autoencoder, AutoencoderTraining};
@@ -149,7 +147,7 @@ impl<E: Real> AutoencoderTrainer<E> {
         let AutoencoderTraining { train, budget, draws, .. } = &self.settings;
         let (mut probes, mut noise) = (self.stream("probes"), self.stream("draws"));
         self.model.set_purpose(Purpose::Training)?;
-        each_bijector(&mut self.model, |bijector| bijector.begin_step(&mut probes))?;
+        self.model.begin_step(&mut probes)?;
         let fraction = budget.progress(self.state.spent());
         let weight = self.settings.kl_weight(fraction);
         let Loss { value, mut gradient, work } = self.model.loss(x, *draws, weight, &mut noise)?;
@@ -162,7 +160,7 @@ impl<E: Real> AutoencoderTrainer<E> {
         let rate = train.schedule.factor(fraction);
         let scale = if norm > train.clip_norm { train.clip_norm / norm } else { 1.0 };
         self.adam.update(&mut self.model, &mut gradient, rate, scale)?;
-        each_bijector(&mut self.model, |bijector| bijector.end_step(&mut gradient))?;
+        self.model.end_step(&mut gradient)?;
         self.state.steps += 1;
         self.state.work += work.evaluations() * (x.rows() * draws) as u64;
         Ok(Progress {
@@ -213,14 +211,6 @@ pub(super) fn values<E: Real>(model: &Autoencoder<E>) -> Vec<Vec<E>> {
     let mut all = Vec::new();
     model.visit(&mut |_, _, tensor| all.push(tensor.values()));
     all
-}
-
-fn each_bijector<E: Real>(
-    model: &mut Autoencoder<E>,
-    mut f: impl FnMut(&mut dyn Bijector<E>) -> Result<()>,
-) -> Result<()> {
-    f(&mut *model.posterior)?;
-    f(model.prior.bijector_mut())
 }
 
 /// Whether other weights could avoid the error.

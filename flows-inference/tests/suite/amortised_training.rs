@@ -3,12 +3,14 @@
 
 use std::ops::ControlFlow;
 
+use flows_continuous::ContinuousFlow;
 use flows_core::activation::Activation;
 use flows_core::tensor::{batch, set_values};
 use flows_core::testing::{names, perturb};
 use flows_core::train::{Budget, StopReason, TableSource, TrainConfig};
 use flows_core::{
-    Architecture, Base, Flow, Parameters, Real, Result, Role, Stream, Values, normals, stream,
+    Architecture, Base, Flow, Parameters, PerRow, Purpose, Real, Result, Role, Stream, Tape,
+    Values, normals, stream,
 };
 use flows_finite::architecture::{
     AutoregressiveFlow, Conditioner, CouplingFlow, LemmaFlow, Perceptron,
@@ -106,6 +108,33 @@ fn gradients_are_those_of_differences_with_fixed_noise() {
             );
         }
     }
+}
+
+/// RNODE charges for the path of its posterior draws, in training only.
+#[test]
+fn penalties_of_a_continuous_posterior_are_in_the_loss() {
+    let rnode = ContinuousFlow::rnode();
+    let config = config(Likelihood::Bernoulli);
+    let mut model = config
+        .build::<f64>(3, bijector_of(&rnode), standard_normal_prior, &mut stream(1, "weights"))
+        .unwrap();
+    perturb(&mut model, 0.3, &mut stream(2, "perturbation")).unwrap();
+    let x = batch(vec![1.0, 0.0, 1.0, 0.0, 0.0, 1.0], 2, 3).unwrap();
+    model.set_purpose(Purpose::Training).unwrap();
+    model.begin_step(&mut stream(3, "probes")).unwrap();
+    let loss = model.loss(&x, 1, 1.0, &mut stream(5, "noise")).unwrap().value;
+    let draw = |model: &Autoencoder<f64>| {
+        model.draw(&x, 1, &mut Tape::recording(), &mut stream(5, "noise")).unwrap()
+    };
+    let drawn = draw(&model);
+    let mean = |values: &PerRow<f64>| values.values().iter().sum::<f64>() / 2.0;
+    let bound = mean(&drawn.log_likelihood) + mean(&drawn.log_prior) - mean(&drawn.log_posterior);
+    let penalty: f64 = drawn.penalties.iter().map(mean).sum();
+    assert!(penalty > 0.0, "{penalty}");
+    // A sum of four terms below 100.
+    assert!((loss - (penalty - bound)).abs() < 1e-13 * 100.0, "{loss} for {penalty} - {bound}");
+    model.set_purpose(Purpose::Reporting).unwrap();
+    assert!(draw(&model).penalties.is_empty());
 }
 
 fn binary(rows: usize, dim: usize) -> Vec<f32> {
