@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
 use crate::elementwise::vectorised;
 use crate::parameters::{Parameters, Role};
 use crate::tape::Gradients;
@@ -48,9 +49,9 @@ impl Default for AdamConfig {
 #[derive(Clone, Debug)]
 pub struct Adam<E> {
     config: AdamConfig,
-    pub(super) steps: u64,
-    pub(super) first: Vec<Vec<E>>,
-    pub(super) second: Vec<Vec<E>>,
+    steps: u64,
+    first: Vec<Vec<E>>,
+    second: Vec<Vec<E>>,
 }
 
 /// Factors of one update, the same for all scalars.
@@ -107,6 +108,24 @@ impl<E: Real> Adam<E> {
             step(values, gradients.of(tensor)?, first, second, factors);
             set_values(tensor, values)
         })
+    }
+
+    /// Adds the moments to a checkpoint as vectors named `prefix.first` and `prefix.second`; the number of
+    /// steps is the caller's to keep.
+    pub fn save_to(&self, file: &mut Checkpoint<E>, prefix: &str) {
+        file.add_vectors(&format!("{prefix}.first"), &self.first);
+        file.add_vectors(&format!("{prefix}.second"), &self.second);
+    }
+
+    /// This optimiser after `steps` steps, with the moments that [`save_to`](Self::save_to) added.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`](crate::Error::Tensors) if they are missing or those of another model.
+    pub fn restored(&self, file: &Checkpoint<E>, prefix: &str, steps: u64) -> Result<Self> {
+        let mut adam = Self { steps, ..self.clone() };
+        file.restore_vectors(&format!("{prefix}.first"), &mut adam.first)?;
+        file.restore_vectors(&format!("{prefix}.second"), &mut adam.second)?;
+        Ok(adam)
     }
 
     fn factors(&self, rate: f64, scale: f64) -> Factors<E> {

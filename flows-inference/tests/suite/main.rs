@@ -1,5 +1,9 @@
 //! Tests of the methods against closed forms and known targets.
 
+mod amortised_likelihood;
+mod amortised_linear;
+mod amortised_models;
+mod amortised_training;
 mod annealed;
 mod bootstrap;
 mod diagnostics;

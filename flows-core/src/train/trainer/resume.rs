@@ -16,8 +16,7 @@ impl<E: Real> Trainer<E> {
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut file = Checkpoint::new();
         file.add_model("flow", &self.flow);
-        file.add_vectors("adam.first", &self.adam.first);
-        file.add_vectors("adam.second", &self.adam.second);
+        self.adam.save_to(&mut file, "adam");
         let best = self.best.as_ref();
         for (name, vectors) in [
             ("average", self.average.as_ref()),
@@ -47,10 +46,7 @@ impl<E: Real> Trainer<E> {
             return Err(Error::Checkpoint { path: path.to_owned(), problem: problem.into() });
         };
         // Everything is checked before anything of this trainer changes.
-        let mut adam = self.adam.clone();
-        file.restore_vectors("adam.first", &mut adam.first)?;
-        file.restore_vectors("adam.second", &mut adam.second)?;
-        adam.steps = state.steps;
+        let adam = self.adam.restored(&file, "adam", state.steps)?;
         let read = |name: &str, role: Role| -> Result<Option<Vec<Vec<E>>>> {
             if file.metadata.get(name).is_none_or(|present| present != "true") {
                 return Ok(None);
