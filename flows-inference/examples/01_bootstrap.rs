@@ -3,7 +3,7 @@
 //! The normaliser and the masses of the modes are known, so that what the flow has learned is compared
 //! with the truth. The paper has 16 pairs, 32 features and 65,536 modes.
 //!
-//! Run with `cargo run --release -p flows-inference --example 01_bootstrap -- 16 8000`: pairs and steps.
+//! Run with `cargo run --release -p flows-inference --example 01_bootstrap`, or with pairs and steps, `-- 16 8000`.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ fn number(position: usize, otherwise: u64) -> u64 {
 }
 
 fn main() -> Result<()> {
-    let (pairs, steps) = (number(1, 4) as usize, number(2, 2000));
+    let (pairs, steps) = (number(1, 2) as usize, number(2, 400));
     let wells = ManyWell::new(pairs)?;
     let target = KnownTarget::ManyWell(wells);
     let architecture = CouplingFlow {
