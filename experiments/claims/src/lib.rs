@@ -17,6 +17,7 @@ mod section_3_3;
 mod section_3_4;
 mod section_4;
 mod section_5;
+mod section_6;
 
 use std::sync::Arc;
 
@@ -146,7 +147,7 @@ pub const ALL: &[Claim] = &[
     section_5::torus::C43,
     section_5::symmetry::C44,
     not_built::C45,
-    not_built::C46,
+    section_6::neutra::C46,
     not_built::C47,
     not_built::C48,
     not_built::C49,

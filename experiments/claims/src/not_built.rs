@@ -34,14 +34,6 @@ pub(crate) const C45: Claim = Claim {
     ),
 };
 
-pub(crate) const C46: Claim = Claim {
-    id: "C46",
-    title: "Markov chains in the base",
-    review: "A flow reparametrises a target so that a Markov chain mixes faster (Section 6.2.2).",
-    method: "Effective draws a gradient of Hamiltonian Monte Carlo in base space and in data space.",
-    check: Check::NotBuilt("There is no Markov chain sampler."),
-};
-
 pub(crate) const C47: Claim = Claim {
     id: "C47",
     title: "Variational inference",

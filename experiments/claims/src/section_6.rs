@@ -1,0 +1,3 @@
+//! Claims of Section 6: applications.
+
+pub(crate) mod neutra;
