@@ -149,7 +149,7 @@ pub const ALL: &[Claim] = &[
     not_built::C45,
     section_6::neutra::C46,
     not_built::C47,
-    not_built::C48,
+    section_6::posterior_estimation::C48,
     not_built::C49,
     section_3_4::normalisation_layers::C50,
 ];

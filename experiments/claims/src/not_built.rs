@@ -43,16 +43,6 @@ pub(crate) const C47: Claim = Claim {
     check: Check::NotBuilt("There is no model with latent variables to infer."),
 };
 
-pub(crate) const C48: Claim = Claim {
-    id: "C48",
-    title: "Likelihood-free inference",
-    review: "A conditional flow learns a posterior from simulations alone (Section 6.2.4).",
-    method: "The learned posterior of a conjugate normal simulator against the exact one.",
-    check: Check::NotBuilt(
-        "There is no simulator; conditional flows take a context, which only the tests use so far.",
-    ),
-};
-
 pub(crate) const C49: Claim = Claim {
     id: "C49",
     title: "Hybrid models",

@@ -1,3 +1,4 @@
 //! Claims of Section 6: applications.
 
 pub(crate) mod neutra;
+pub(crate) mod posterior_estimation;
