@@ -148,7 +148,7 @@ pub const ALL: &[Claim] = &[
     section_5::symmetry::C44,
     not_built::C45,
     section_6::neutra::C46,
-    not_built::C47,
+    section_6::variational::C47,
     section_6::posterior_estimation::C48,
     not_built::C49,
     section_3_4::normalisation_layers::C50,

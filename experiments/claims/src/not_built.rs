@@ -34,15 +34,6 @@ pub(crate) const C45: Claim = Claim {
     ),
 };
 
-pub(crate) const C47: Claim = Claim {
-    id: "C47",
-    title: "Variational inference",
-    review: "A flow as an approximate posterior tightens the evidence bound with its depth \
-             (Section 6.2.3).",
-    method: "The gap of the bound by number of planar and autoregressive layers.",
-    check: Check::NotBuilt("There is no model with latent variables to infer."),
-};
-
 pub(crate) const C49: Claim = Claim {
     id: "C49",
     title: "Hybrid models",

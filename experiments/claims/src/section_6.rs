@@ -2,3 +2,4 @@
 
 pub(crate) mod neutra;
 pub(crate) mod posterior_estimation;
+pub(crate) mod variational;
