@@ -206,7 +206,7 @@ fn volume(setting: &Setting, findings: &mut Findings) -> Result<()> {
     let (mut volumes, mut round_trips) = (Vec::new(), Vec::new());
     for (target, step) in [(KnownTarget::Banana, 0.1), (KnownTarget::Cross, 0.05)] {
         let map = Leapfrog::new(Arc::new(target), step, 20)?;
-        let rows = setting.either(20, 200);
+        let rows = 20;
         let points: Vec<f64> =
             normals(rows * map.dim(), &mut stream(setting.seed, "positions and momenta"));
         let images = image(&map, &points)?;
