@@ -146,7 +146,7 @@ pub const ALL: &[Claim] = &[
     not_built::C42,
     section_5::torus::C43,
     section_5::symmetry::C44,
-    not_built::C45,
+    section_6::importance::C45,
     section_6::neutra::C46,
     section_6::variational::C47,
     section_6::posterior_estimation::C48,

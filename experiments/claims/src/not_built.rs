@@ -23,17 +23,6 @@ pub(crate) const C42: Claim = Claim {
     check: Check::NotBuilt("There are no flows over discrete variables; tables are dequantised."),
 };
 
-pub(crate) const C45: Claim = Claim {
-    id: "C45",
-    title: "Importance sampling",
-    review: "A flow with a tractable density is a proposal for importance sampling (Section 6.2.1).",
-    method: "The effective sample size against that of a normal, and the estimated normaliser against \
-             the exact one.",
-    check: Check::NotBuilt(
-        "There is no importance sampler for densities that are known up to their normaliser.",
-    ),
-};
-
 pub(crate) const C49: Claim = Claim {
     id: "C49",
     title: "Hybrid models",
