@@ -17,6 +17,7 @@ mod section_3_3;
 mod section_3_4;
 mod section_4;
 mod section_5;
+mod section_6;
 
 use std::sync::Arc;
 
@@ -145,10 +146,10 @@ pub const ALL: &[Claim] = &[
     not_built::C42,
     section_5::torus::C43,
     section_5::symmetry::C44,
-    not_built::C45,
-    not_built::C46,
-    not_built::C47,
-    not_built::C48,
+    section_6::importance::C45,
+    section_6::neutra::C46,
+    section_6::variational::C47,
+    section_6::posterior_estimation::C48,
     not_built::C49,
     section_3_4::normalisation_layers::C50,
 ];

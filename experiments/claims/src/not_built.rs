@@ -23,44 +23,6 @@ pub(crate) const C42: Claim = Claim {
     check: Check::NotBuilt("There are no flows over discrete variables; tables are dequantised."),
 };
 
-pub(crate) const C45: Claim = Claim {
-    id: "C45",
-    title: "Importance sampling",
-    review: "A flow with a tractable density is a proposal for importance sampling (Section 6.2.1).",
-    method: "The effective sample size against that of a normal, and the estimated normaliser against \
-             the exact one.",
-    check: Check::NotBuilt(
-        "There is no importance sampler for densities that are known up to their normaliser.",
-    ),
-};
-
-pub(crate) const C46: Claim = Claim {
-    id: "C46",
-    title: "Markov chains in the base",
-    review: "A flow reparametrises a target so that a Markov chain mixes faster (Section 6.2.2).",
-    method: "Effective draws a gradient of Hamiltonian Monte Carlo in base space and in data space.",
-    check: Check::NotBuilt("There is no Markov chain sampler."),
-};
-
-pub(crate) const C47: Claim = Claim {
-    id: "C47",
-    title: "Variational inference",
-    review: "A flow as an approximate posterior tightens the evidence bound with its depth \
-             (Section 6.2.3).",
-    method: "The gap of the bound by number of planar and autoregressive layers.",
-    check: Check::NotBuilt("There is no model with latent variables to infer."),
-};
-
-pub(crate) const C48: Claim = Claim {
-    id: "C48",
-    title: "Likelihood-free inference",
-    review: "A conditional flow learns a posterior from simulations alone (Section 6.2.4).",
-    method: "The learned posterior of a conjugate normal simulator against the exact one.",
-    check: Check::NotBuilt(
-        "There is no simulator; conditional flows take a context, which only the tests use so far.",
-    ),
-};
-
 pub(crate) const C49: Claim = Claim {
     id: "C49",
     title: "Hybrid models",

@@ -1,8 +1,13 @@
-//! Maximum likelihood for a number of steps, so that a seed gives the same weights every time.
+//! Training for a number of steps, so that a seed gives the same weights every time.
 
 use anyhow::Result;
-use flows_core::train::{AdamConfig, Budget, SamplerSource, TrainConfig, Trainer};
-use flows_core::{Base, Bijector, Flow, Stream};
+use flows_core::train::{
+    AdamConfig, Budget, Objective, ReverseKl, SamplerSource, TrainConfig, Trainer,
+};
+use flows_core::{Base, Bijector, Flow, Purpose, Stream, Target};
+
+/// Rows, or draws, of a step.
+pub(crate) const ROWS: usize = 256;
 
 /// How much a training may take, and its seed.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +25,35 @@ impl Course {
         sample: impl Fn(usize, &mut Stream) -> Vec<f64>,
     ) -> Result<Flow<f64>> {
         let dim = bijector.dim();
-        let flow = Flow::new(Base::standard_normal(dim), bijector)?;
+        let trainer = self.trainer(bijector, Objective::MaximumLikelihood)?;
+        Ok(trainer.fit(&SamplerSource::new(sample, dim, self.seed))?)
+    }
+
+    /// The flow from N(0, I) by `bijector`, trained by the reverse divergence from `target` over 256 of
+    /// its own draws a step, and set for reports.
+    pub(crate) fn train_on_density(
+        self,
+        bijector: Box<dyn Bijector<f64>>,
+        reverse: ReverseKl,
+        target: &dyn Target,
+    ) -> Result<Flow<f64>> {
+        let mut flow = self.trainer(bijector, Objective::ReverseKl(reverse))?.fit(target)?;
+        flow.bijector_mut().set_purpose(Purpose::Reporting)?;
+        Ok(flow)
+    }
+
+    fn trainer(
+        self,
+        bijector: Box<dyn Bijector<f64>>,
+        objective: Objective,
+    ) -> Result<Trainer<f64>> {
+        let flow = Flow::new(Base::standard_normal(bijector.dim()), bijector)?;
         let config = TrainConfig {
-            batch_rows: 256,
+            objective,
+            batch_rows: ROWS,
             optimiser: AdamConfig { learning_rate: self.learning_rate, ..AdamConfig::default() },
             ..TrainConfig::default()
         };
-        let trainer = Trainer::new(flow, config, Budget::Steps { steps: self.steps }, self.seed)?;
-        Ok(trainer.fit(&SamplerSource::new(sample, dim, self.seed))?)
+        Ok(Trainer::new(flow, config, Budget::Steps { steps: self.steps }, self.seed)?)
     }
 }
