@@ -31,6 +31,9 @@ const TARGET: KnownTarget = KnownTarget::U1;
 
 const LAYERS: [usize; 4] = [1, 2, 4, 8];
 
+/// Architecture of so many layers.
+type Layers = fn(usize) -> Arc<dyn Architecture>;
+
 fn check(setting: &Setting) -> Result<Findings> {
     let mut findings = Findings::default();
     let mut table = Table::new(
@@ -42,7 +45,7 @@ fn check(setting: &Setting) -> Result<Findings> {
         Scale::log("layers"),
         Scale::log("log Z - ELBO (nats)"),
     );
-    let kinds: [(&str, fn(usize) -> Arc<dyn Architecture>); 2] =
+    let kinds: [(&str, Layers); 2] =
         [("planar", planar), ("inverse autoregressive", inverse_autoregressive)];
     for (name, config) in kinds {
         let mut gaps = Vec::new();
