@@ -12,7 +12,7 @@ use crate::cli::{ChainMethod, ChainsArguments};
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
-use crate::trained_run::{Use, table_name, with_run};
+use crate::trained_run::{Use, density_of, table_name, with_run};
 use crate::{Usage, say};
 
 /// R-hat above which chains have not mixed.
@@ -73,7 +73,7 @@ pub fn run(arguments: &ChainsArguments) -> Result<()> {
 
 impl Use for ChainsArguments {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
-        let density = self.density.of_run(&self.run, config, data)?;
+        let density = density_of(&self.run, &self.density, (config, data))?;
         let mut rng = stream(self.seed, "chains");
         let sampled = match self.method {
             ChainMethod::Metropolis => self.metropolis(flow, &density, &mut rng),

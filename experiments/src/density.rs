@@ -6,19 +6,14 @@ mod posterior;
 mod program;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
 use flows_bench::targets::KnownTarget;
 use flows_core::{Stream, Target};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Usage;
-use crate::cli::DensityArguments;
-use crate::config::{RunConfig, Support};
-use crate::data::RunData;
+use crate::config::Support;
 
 pub use posterior::PosteriorConfig;
 pub use program::ProgramConfig;
@@ -173,44 +168,6 @@ impl Density {
     #[must_use]
     pub fn sample(&self, rows: usize, rng: &mut Stream) -> Option<Vec<f64>> {
         self.config.sample(rows, rng)
-    }
-}
-
-impl DensityArguments {
-    /// The density that is asked for, or the one that a run was fitted to.
-    ///
-    /// # Errors
-    /// [`Usage`] for a conditional run, a density of another dimension, or none at all; as
-    /// [`DensityConfig::open`].
-    pub fn of_run(
-        &self,
-        run: &Path,
-        config: &RunConfig,
-        data: &RunData,
-    ) -> anyhow::Result<Density> {
-        let run = run.display();
-        if !data.context.is_empty() {
-            let names = data.context_names().join(", ");
-            bail!(Usage(format!(
-                "{run}: its density is conditional on {names}; take a run without contexts"
-            )));
-        }
-        let Some(asked) = self.config().or_else(|| config.target.clone()) else {
-            bail!(Usage(format!(
-                "{run}: it was trained on rows; name a density, --target NAME or --target-command COMMAND \
-                 --dim {}",
-                data.columns.len()
-            )));
-        };
-        let density = Density::open(&asked)?;
-        let (expected, got) = (data.columns.len(), density.dim());
-        if expected != got {
-            bail!(Usage(format!(
-                "{run}: expected a density of its {expected} features, got {density} of {got}; choose \
-                 another target or run"
-            )));
-        }
-        Ok(density)
     }
 }
 

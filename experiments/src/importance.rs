@@ -12,7 +12,7 @@ use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
 use crate::say;
-use crate::trained_run::{Use, table_name, with_run};
+use crate::trained_run::{Use, density_of, table_name, with_run};
 
 /// What the weights say of the density.
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ pub fn run(arguments: &Importance) -> Result<()> {
 
 impl Use for Importance {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
-        let density = self.density.of_run(&self.run, config, data)?;
+        let density = density_of(&self.run, &self.density, (config, data))?;
         let mut rng = stream(self.seed, "importance");
         let weighted = Weighted::draw(flow, density.target(), self.rows, &mut rng)
             .with_context(|| format!("{density}"))?;

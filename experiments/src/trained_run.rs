@@ -1,6 +1,7 @@
 //! `log-prob`, `sample` and `transform`: what a trained run is used for.
 
 mod cells;
+mod density;
 mod points;
 mod sample;
 mod transform;
@@ -17,6 +18,7 @@ use crate::config::{Precision, RunConfig};
 use crate::data::RunData;
 use crate::run::RunFolder;
 
+pub(crate) use density::density_of;
 pub use sample::sample;
 pub use transform::transform;
 
