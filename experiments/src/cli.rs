@@ -225,6 +225,10 @@ pub struct Fit {
     /// Density to fit by reverse KL, instead of a table
     #[command(flatten)]
     pub density: DensityArguments,
+    /// Start at a mode of the density, as wide as its curvature there says (Laplace's approximation): for
+    /// posteriors that lie far from 0 or are narrow. Of several modes it finds one
+    #[arg(long, conflicts_with_all = ["data", "problem"])]
+    pub laplace: bool,
     /// How reverse KL estimates its gradient
     #[arg(long, value_enum)]
     pub gradient: Option<GradientName>,

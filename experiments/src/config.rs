@@ -6,6 +6,7 @@ mod data;
 mod flow;
 pub mod setting;
 pub(crate) mod spelling;
+mod start;
 pub mod support;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub use column_name::ColumnName;
 pub use data::{DataConfig, Dequantise, SplitName, TableFile};
 pub use flow::{EncoderConfig, FlowConfig};
 pub use setting::{Set, Setting};
+pub use start::StartConfig;
 pub use support::Support;
 
 /// Most weights of a flow; training holds some six numbers for each.
@@ -48,6 +50,9 @@ pub struct RunConfig {
     /// The density that is fitted instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<DensityName>,
+    /// The normal that a flow on a density starts from; without it from the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartConfig>,
     /// The problem that comes along and is learned instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -106,6 +111,7 @@ impl RunConfig {
             precision: Precision::default(),
             budget: Budget::Seconds { seconds: 60.0 },
             target: None,
+            start: None,
             problem: None,
             support: Vec::new(),
             data: DataConfig::default(),
@@ -147,6 +153,10 @@ impl RunConfig {
             bijector = self.base.given(bijector, context_dim, &mut rng)?;
         }
         debug_assert_eq!(bijector.dim(), dim, "architectures keep their dimension");
+        if let Some(start) = &self.start {
+            let started = start.after(bijector);
+            bijector = started.map_err(|error| Usage(format!("start: {error}")))?;
+        }
         let bijector = support::onto(&self.support, bijector, dim)?;
         let base =
             self.base.build(dim, &mut rng).map_err(|error| Usage(format!("base: {error}")))?;

@@ -6,7 +6,8 @@ mod resolve;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use flows_inference::Laplace;
 use flows_report::record::{RunSummary, Status};
 
 use crate::cli::Fit;
@@ -28,6 +29,7 @@ pub fn run(arguments: &Fit) -> Result<()> {
     let folder = RunFolder::new(&arguments.out);
     let mut config = resolve(arguments, &folder)?;
     let problem = problem(arguments, &mut config)?;
+    start(arguments, &mut config, &problem)?;
     let before = folder.config().is_ok_and(|before| before.is_same_run(&config));
     let diverged = |run: &RunSummary| run.status == Status::Diverged;
     let done = folder.summary().filter(|run| arguments.resume && before && diverged(run));
@@ -54,6 +56,24 @@ pub fn run(arguments: &Fit) -> Result<()> {
     }
     print(&summary)?;
     say(&arguments.out.display().to_string())
+}
+
+/// Puts a Laplace approximation of the density into the config, as its start, where one is asked for.
+fn start(arguments: &Fit, config: &mut RunConfig, problem: &Problem) -> Result<()> {
+    let Some(density) = problem.target() else {
+        if arguments.laplace {
+            bail!(Usage("--laplace starts a flow on a density; leave it out for rows".into()));
+        }
+        return Ok(());
+    };
+    // What is resumed has its start.
+    if !arguments.laplace || config.start.is_some() {
+        return Ok(());
+    }
+    let found = Laplace::at_mode(density.target(), &vec![0.0; density.dim()]);
+    let found = found.with_context(|| format!("--laplace: {density}"))?;
+    config.start = Some(found.into());
+    Ok(())
 }
 
 /// How to go on after an interruption.

@@ -137,3 +137,29 @@ fn wrong_requests_name_what_is_wanted() {
         assert_says(&place.fails(2, line), words);
     }
 }
+
+/// N(300, 0.01^2) N(-2, 20^2) times 7, which no flow finds from N(0, I).
+#[test]
+fn a_flow_starts_at_the_mode_of_a_density() {
+    let place = Place::new();
+    place.write("c.toml", format!("{SMALL}[train]\nbatch_rows = 64\n"));
+    let body = "my ($x, $y) = @_; my ($u, $v) = (($x - 300) / 0.01, ($y + 2) / 20);\n\
+                return (log(7) - ($u * $u + $v * $v) / 2 - log(6.283185307179586 * 0.2), \
+                -$u / 0.01, -$v / 20);";
+    place.density("far", body);
+    let asked = "--target-command ./far --dim 2 --precision f64 --laplace";
+    place.succeeds(&format!("fit c.toml {asked} --steps 20 --out run"));
+    let found = place.weights("run --rows 5000 --out draws.csv");
+    let (log_z, error) = (number(&found, "log_z"), number(&found, "log_z_standard_error"));
+    assert!(error < 0.02 && (log_z - 7f64.ln()).abs() < 4.0 * error.max(1e-9), "{found}");
+    let config: toml::Table = place.text("run/config.toml").parse().unwrap();
+    let location = config["start"]["location"].as_array().unwrap();
+    assert!((location[0].as_float().unwrap() - 300.0).abs() < 1e-3, "{location:?}");
+    place.succeeds("fit --resume --steps 25 --out run");
+    place.succeeds("sample run --rows 10 --out s.csv");
+
+    place.density("slope", "my ($x, $y) = @_; return ($x - $y * $y, 1, -2 * $y);");
+    let asked = "--target-command ./slope --dim 2 --laplace --steps 5 --out other";
+    let refused = place.fails(1, &format!("fit c.toml {asked}"));
+    assert_says(&refused, &["--laplace: program", "mode of the density"]);
+}

@@ -8,6 +8,7 @@ mod annealed;
 mod bootstrap;
 mod diagnostics;
 mod importance;
+mod laplace;
 mod leapfrog;
 mod metropolis;
 mod neutra;
