@@ -50,7 +50,7 @@ pub struct RunConfig {
     /// The density that is fitted instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<DensityName>,
-    /// The normal that a flow on a density starts from; without it from the base.
+    /// The normal that a flow on a density starts from; without it the base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartConfig>,
     /// The problem that comes along and is learned instead of a table.

@@ -147,7 +147,7 @@ pub struct ChainsArguments {
 #[derive(Args, Debug)]
 pub struct Npe {
     /// File with simulator, prior and settings; see the documentation
-    #[arg(required_unless_present = "simulator", conflicts_with = "simulator")]
+    #[arg(conflicts_with = "simulator")]
     pub config: Option<PathBuf>,
     /// Simulator that comes along; `list` shows them
     #[arg(long, value_name = "NAME")]

@@ -5,8 +5,10 @@ use flows_finite::linear::{Triangle, Triangular};
 use flows_inference::Laplace;
 use serde::{Deserialize, Serialize};
 
-/// A normal that a flow on a density starts from: its last layer is triangular and begins with this
-/// location and scale, which training goes on from.
+/// A normal that a flow on a density starts from: its last layer is triangular with this location and scale.
+///
+/// It is not trained: a step of the optimiser is as large for an entry of 1e-3 as for one of 1, and would ruin
+/// it. The layers before it learn what the normal leaves over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartConfig {
@@ -23,7 +25,7 @@ impl From<Laplace> for StartConfig {
 }
 
 impl StartConfig {
-    /// `flow`, followed by the layer that begins as x = L z + m.
+    /// `flow`, followed by the layer x = L z + m.
     ///
     /// # Errors
     /// For another number of features, or a diagonal that is not positive.
@@ -44,7 +46,7 @@ impl StartConfig {
         }
         let logarithms: Vec<f64> = diagonal.iter().map(|l| l.ln()).collect();
         let values = vec![factor.clone(), logarithms, location.clone()];
-        let layer = Layer::with_values(Triangular::new(dim, Triangle::Lower)?, values)?;
+        let layer = Layer::with_values(Triangular::new(dim, Triangle::Lower)?.fixed(), values)?;
         Ok(Box::new(Chain::new(dim, vec![flow, Box::new(layer)])?))
     }
 }

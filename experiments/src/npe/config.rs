@@ -197,7 +197,11 @@ impl NpeConfig {
     /// [`Usage`] for a setting out of its range.
     pub fn estimation(&self, flow: &RunConfig) -> Result<Sequential> {
         // Small batches, since a table of simulations is small.
-        let train = TrainConfig { batch_rows: 256, patience: Some(20), ..flow.train.clone() };
+        let mut train = TrainConfig { batch_rows: 256, patience: Some(20), ..flow.train.clone() };
+        if self.rounds > 1 {
+            // The atomic loss has no averaged weights.
+            train.ema = None;
+        }
         let estimation = Estimation {
             rows: self.simulations,
             invalid: self.invalid,

@@ -16,7 +16,7 @@ const NORMAL: &str = "my ($x, $y) = @_; my ($u, $v) = (4 * ($x - 1), $y + 2);\n\
 impl Place {
     /// A program that answers points by the body of a function of them.
     fn density(&self, name: &str, body: &str) {
-        let rest = "$| = 1;\nwhile (<STDIN>) { print join(' ', density(split)), \"\\n\"; }\n";
+        let rest = "$| = 1;\nwhile (<STDIN>) { print join(' ', map { /^[-0-9]/ ? sprintf('%.17g', $_) : $_ } density(split)), \"\\n\"; }\n";
         self.program(name, &format!("sub density {{ {body} }}\n{rest}"));
     }
 

@@ -19,6 +19,7 @@ use super::triangular_matrix::{
 pub struct Triangular {
     dim: usize,
     triangle: Triangle,
+    is_fixed: bool,
 }
 
 impl Triangular {
@@ -31,19 +32,29 @@ impl Triangular {
             let (name, requirement) = ("features of a triangular layer", "at least 1");
             return Err(Error::Parameter { name, requirement, value: 0.0 });
         }
-        Ok(Self { dim, triangle })
+        Ok(Self { dim, triangle, is_fixed: false })
+    }
+
+    /// The same, saved with the model but not trained.
+    #[must_use]
+    pub fn fixed(self) -> Self {
+        Self { is_fixed: true, ..self }
     }
 }
 
 impl HasLayout for Triangular {
     fn layout(&self) -> Vec<Layout> {
         let dim = self.dim;
-        vec![
+        let layout = vec![
             // Used off the diagonal on the side of the triangle.
             Layout::zeros("entries", dim, dim),
             Layout::zeros("log_diagonal", 1, dim),
             Layout::zeros("bias", 1, dim),
-        ]
+        ];
+        match self.is_fixed {
+            true => layout.into_iter().map(Layout::fixed).collect(),
+            false => layout,
+        }
     }
 }
 
