@@ -92,9 +92,9 @@ fn couplings_pass_the_check() {
 fn golden_sum_of_squares() {
     for case in golden("sum_of_squares_polynomial") {
         let rows = case["parameters"]["coefficients"].as_array().unwrap();
-        // Its inputs lie within the bound that is the default.
+        // Its inputs lie within this bound.
         let degree = rows[0].as_array().unwrap().len() - 1;
-        let bound = SumOfSquaresConfig::default().bound;
+        let bound = 4.0;
         let map = bounded(rows.len(), degree, bound);
         let raw =
             [flat(&case["parameters"]["coefficients"]), flat(&case["parameters"]["constant"])]
