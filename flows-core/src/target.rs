@@ -50,6 +50,18 @@ pub trait Target: Debug + Send + Sync {
     }
 }
 
+/// [`Target::log_density`] of a target that gives [`Target::evaluate`]: not a number, with its gradient,
+/// where that fails, and it tells why.
+pub fn at_point(target: &dyn Target, point: &[f64], gradient: &mut [f64]) -> f64 {
+    match target.evaluate(point, gradient).as_deref() {
+        Ok([value]) => *value,
+        _ => {
+            gradient.fill(f64::NAN);
+            f64::NAN
+        }
+    }
+}
+
 /// log p~ of each row in nats, differentiable by the target's gradient.
 ///
 /// # Cost

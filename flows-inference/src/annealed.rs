@@ -187,7 +187,7 @@ impl AnnealedSampler {
             return Err(Error::Dimension { op: "target density", expected, got });
         }
         let from = FlowDensity::new(flow);
-        let path = GeometricPath { from: &from, to: &target };
+        let path = GeometricPath { from: &from, to: target };
         let mut all = Annealed {
             draws: Vec::with_capacity(rows * flow.dim()),
             log_proposal: Vec::with_capacity(rows),

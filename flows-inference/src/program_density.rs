@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use flows_core::target::at_point;
 use flows_core::{Result, Target};
 
 use crate::worker::{Format, Setup, Worker};
@@ -45,10 +46,7 @@ impl Target for ProgramDensity {
 
     /// NaN where the program fails; [`evaluate`](Target::evaluate) says why.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
-        match self.evaluate(point, gradient) {
-            Ok(values) => values.first().copied().unwrap_or(f64::NAN),
-            Err(_) => f64::NAN,
-        }
+        at_point(self, point, gradient)
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::tempered::Tempered;
 use self::weights::{next_temperature, systematic};
+use crate::annealed::density::FlowDensity;
 use crate::chain::exact::check_exact;
 use crate::chain::metropolis::Walkers;
 use crate::chain::{Acceptance, Local, Pullback, Refit};
@@ -148,7 +149,7 @@ impl Smc {
             log_normaliser += weights.log_normaliser().nats;
             particles = systematic(&particles, from.dim(), &weights.normalised(), rng);
             preconditioner = refit.refit(preconditioner, &particles, rng)?;
-            let density = Tempered { from, target, beta };
+            let density = Tempered { from: &FlowDensity::new(from), target, beta };
             let moved = self.sweep(&density, &preconditioner, &particles, step_size, rng)?;
             particles = moved.particles;
             evaluations += moved.evaluations;

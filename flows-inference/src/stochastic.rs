@@ -8,6 +8,7 @@ use flows_core::{
 };
 
 pub use self::step::{Langevin, Metropolis};
+use crate::annealed::density::BaseDensity;
 use crate::annealed::path::GeometricPath;
 use crate::{LogWeights, Weighted};
 
@@ -126,7 +127,8 @@ impl<E: Real> StochasticFlow<E> {
         paths: &mut Paths,
         rng: &mut Stream,
     ) -> Result<flows_core::Work> {
-        let path = GeometricPath { from: self.flow.base(), to: &target };
+        let base = BaseDensity(self.flow.base());
+        let path = GeometricPath { from: &base, to: target };
         match layer {
             StochasticLayer::Bijector(bijector) => return paths.map(&**bijector),
             StochasticLayer::Metropolis(metropolis) => metropolis.pass(&path, paths, rng)?,

@@ -202,12 +202,7 @@ impl<E: Real> Trainer<E> {
             {
                 let nats = match self.validate(validation_data) {
                     Ok(nats) => nats,
-                    Err(error) => {
-                        let (step, advice) = (self.state.steps, "loosen the reporting solver");
-                        let reason =
-                            format!("validation at step {step} failed ({error}); {advice}");
-                        return Ok(StopReason::Diverged { step, reason });
-                    }
+                    Err(error) => return self.failed_validation(error),
                 };
                 progress.validation_nats = nats;
                 if let Some(nats) = nats {
@@ -306,6 +301,17 @@ impl<E: Real> Trainer<E> {
         let rows = source.minibatch(number, update.rows).map_err(Stop::Source)?;
         let (x, context) = tensors(rows, source).map_err(Stop::Source)?;
         Ok(self.flow.fit_base(&x, &context)?)
+    }
+
+    fn failed_validation(&self, error: Error) -> Result<StopReason> {
+        match Stop::from(error) {
+            Stop::Source(error) => Err(error),
+            Stop::Diverged(error) => {
+                let (step, advice) = (self.state.steps, "loosen the reporting solver");
+                let reason = format!("validation at step {step} failed ({error}); {advice}");
+                Ok(StopReason::Diverged { step, reason })
+            }
+        }
     }
 
     fn diverged(&self, what: &str) -> StopReason {

@@ -1,66 +1,67 @@
-//! Log-densities with gradients in the point: of flows, bases and targets.
+//! Flows and bases as densities of the point: log-density with its gradient in x by the tape.
 
-use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
 
+use flows_core::target::at_point;
 use flows_core::tensor::{batch, cast};
 use flows_core::{Base, Batch, Context, Flow, PerRow, Real, Result, Tape, Target, Values, Work};
 
-/// A log-density with its gradient. Other than a [`Target`] it need not be shared between threads, which
-/// a flow cannot be.
-pub(crate) trait LogDensity {
-    fn dim(&self) -> usize;
-
-    /// As [`Target::evaluate`].
-    fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>>;
-}
-
-impl LogDensity for &dyn Target {
-    fn dim(&self) -> usize {
-        Target::dim(*self)
-    }
-
-    fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
-        Target::evaluate(*self, points, gradients)
-    }
-}
-
 /// The density of a flow, with the work that its evaluations took.
+#[derive(Debug)]
 pub(crate) struct FlowDensity<'a, E: Real> {
     flow: &'a Flow<E>,
-    work: Cell<Work>,
+    work: Mutex<Work>,
 }
 
 impl<'a, E: Real> FlowDensity<'a, E> {
     pub(crate) fn new(flow: &'a Flow<E>) -> Self {
-        Self { flow, work: Cell::default() }
+        Self { flow, work: Mutex::default() }
     }
 
     pub(crate) fn work(&self) -> Work {
-        self.work.get()
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<E: Real> LogDensity for FlowDensity<'_, E> {
+impl<E: Real> Target for FlowDensity<'_, E> {
     fn dim(&self) -> usize {
         self.flow.dim()
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        at_point(self, point, gradient)
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
         differentiated(points, gradients, self.dim(), |x, tape| {
             let result = self.flow.log_prob(x, &Context::none(), tape)?;
-            self.work.set(self.work.get() + result.work);
+            *self.work.lock().unwrap_or_else(PoisonError::into_inner) += result.work;
             Ok(result.value)
         })
     }
+
+    fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
+        let (values, work) = self.flow.evaluate(&cast(points), &Context::none())?;
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) += work;
+        Ok(values)
+    }
 }
 
-impl<E: Real> LogDensity for Base<E> {
+/// The density of a base.
+#[derive(Debug)]
+pub(crate) struct BaseDensity<'a, E: Real>(pub(crate) &'a Base<E>);
+
+impl<E: Real> Target for BaseDensity<'_, E> {
     fn dim(&self) -> usize {
-        Base::dim(self)
+        self.0.dim()
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        at_point(self, point, gradient)
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
-        differentiated(points, gradients, Base::dim(self), |z, tape| self.log_prob(z, tape))
+        differentiated(points, gradients, self.dim(), |z, tape| self.0.log_prob(z, tape))
     }
 }
 

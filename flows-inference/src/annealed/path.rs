@@ -1,13 +1,11 @@
 //! The geometric path between two densities.
 
-use flows_core::{Error, Result};
-
-use super::density::LogDensity;
+use flows_core::{Error, Result, Target};
 
 /// The unnormalised densities f^(1-t) g^t between f, `from`, and g, `to`.
 pub(crate) struct GeometricPath<'a> {
-    pub(crate) from: &'a dyn LogDensity,
-    pub(crate) to: &'a dyn LogDensity,
+    pub(crate) from: &'a dyn Target,
+    pub(crate) to: &'a dyn Target,
 }
 
 /// Points with both log-densities and their gradients.

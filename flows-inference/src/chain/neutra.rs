@@ -161,13 +161,7 @@ impl Target for Pullback<'_> {
     /// Not a number, with its gradient, where the flow or the target cannot be evaluated;
     /// [`evaluate`](Self::evaluate) tells why.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
-        match self.evaluate(point, gradient).as_deref() {
-            Ok([value]) => *value,
-            _ => {
-                gradient.fill(f64::NAN);
-                f64::NAN
-            }
-        }
+        target::at_point(self, point, gradient)
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {

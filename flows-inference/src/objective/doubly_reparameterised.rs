@@ -5,7 +5,7 @@ use flows_core::{
 };
 
 use super::{check, checked};
-use crate::annealed::density::{FlowDensity, LogDensity};
+use crate::annealed::density::FlowDensity;
 
 /// The log-weights of draws and the gradient of minus the sum of their factors times log w, through the
 /// draws x = T(u) alone:

@@ -1,5 +1,6 @@
 //! Neural likelihood estimation.
 
+use flows_core::target::at_point;
 use flows_core::tensor::{batch, cast};
 use flows_core::{Context, Error, Flow, Real, Result, Stream, Tape, Target, Values};
 use rand::RngExt;
@@ -177,8 +178,7 @@ impl<E: Real> Target for LikelihoodPosterior<'_, E> {
 
     /// As [`evaluate`](Target::evaluate) of one point; NaN where that fails.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
-        let value = self.evaluate(point, gradient);
-        value.ok().and_then(|values| values.first().copied()).unwrap_or(f64::NAN)
+        at_point(self, point, gradient)
     }
 
     /// # Errors

@@ -1,13 +1,15 @@
 //! Densities between a flow and a target.
 
-use flows_core::tensor::batch;
-use flows_core::{Context, Flow, Result, Tape, Target, Values};
+use flows_core::target::at_point;
+use flows_core::{Result, Target};
+
+use crate::annealed::density::FlowDensity;
 
 /// The geometric path (1 - beta) log q + beta log p~ between a flow q and a target p~, with beta in
 /// (0, 1].
 #[derive(Debug)]
 pub(super) struct Tempered<'a> {
-    pub(super) from: &'a Flow<f64>,
+    pub(super) from: &'a FlowDensity<'a, f64>,
     pub(super) target: &'a dyn Target,
     pub(super) beta: f64,
 }
@@ -27,23 +29,14 @@ impl Target for Tempered<'_> {
 
     /// Not a number, with its gradient, where [`evaluate`](Self::evaluate) fails.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
-        match self.evaluate(point, gradient).as_deref() {
-            Ok([value]) => *value,
-            _ => {
-                gradient.fill(f64::NAN);
-                f64::NAN
-            }
-        }
+        at_point(self, point, gradient)
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
         let log_target = self.target.evaluate(points, gradients)?;
-        let x = batch(points.to_vec(), log_target.len(), self.dim())?;
-        let mut tape = Tape::recording();
-        let log_from = self.from.log_prob(&x, &Context::none(), &mut tape)?.value;
-        let ones = vec![1.0; log_target.len()];
-        let slopes = tape.backward(|gradients| gradients.add(&log_from, &ones))?.take(&x)?;
-        let values = log_from.values().into_iter().zip(log_target);
+        let mut slopes = vec![0.0; points.len()];
+        let log_from = self.from.evaluate(points, &mut slopes)?;
+        let values = log_from.into_iter().zip(log_target);
         let values: Vec<f64> = values.map(|(q, p)| self.mix(q, p)).collect();
         let dim = self.dim();
         let rows = gradients.chunks_mut(dim).zip(slopes.chunks(dim));
@@ -58,7 +51,7 @@ impl Target for Tempered<'_> {
 
     fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
         let log_target = self.target.log_densities(points)?;
-        let log_from = self.from.evaluate(points, &Context::none())?.0;
+        let log_from = self.from.log_densities(points)?;
         Ok(log_from.into_iter().zip(log_target).map(|(q, p)| self.mix(q, p)).collect())
     }
 }
