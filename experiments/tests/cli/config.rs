@@ -8,7 +8,7 @@ use experiments::config::{BaseConfig, MixtureBase, RunConfig, StudentTBase, Supp
 use experiments::density::DensityName;
 use experiments::preset::{self, Preset};
 use experiments::stated::Stated;
-use flows_bench::targets::KnownTarget;
+use flows_bench::targets::{Funnel, KnownTarget};
 use flows_core::Architecture;
 use flows_core::train::{Budget, Objective};
 use flows_finite::architecture::CouplingFlow;
@@ -89,6 +89,20 @@ fn a_target_brings_its_support_and_objective() {
     assert_eq!(config.support, [Support::Interval { from: -4.0, to: 4.0 }, Support::Real]);
     assert!(matches!(config.train.objective, Objective::ReverseKl(_)));
     assert_eq!((config.train.batch_rows, config.train.patience), (64, None));
+    let wide = parse("[target.funnel]\ndim = 4\nscale = 1.5\n").unwrap();
+    let written = toml::to_string(&wide).unwrap();
+    assert_eq!(parse(&written).unwrap(), wide, "{written}");
+    let funnel = Funnel::new(4, 1.5).unwrap();
+    assert_eq!(wide.target, Some(DensityName::Known(KnownTarget::Funnel(funnel))));
+    for (text, word) in [
+        ("[target.funnel]\ndim = 1", "dim"),
+        ("[target.funnel]\nwidth = 1", "width"),
+        ("[target.program]\ncommand = \"x\"\ndim = 0", "dim"),
+        ("[target.lake]\ndim = 1", "lake"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.is::<Usage>() && error.to_string().contains(word), "{text}: {error:#}");
+    }
     let error = parse("target = \"u5\"").expect_err("no such target");
     assert!(error.is::<Usage>() && error.to_string().contains("u1, u2"), "{error:#}");
 }

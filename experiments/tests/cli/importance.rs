@@ -100,7 +100,10 @@ fn heavy_weights_are_said_to_have_no_error() {
     let found = place.weights("run --out draws.npz");
     assert_eq!(found["log_z_standard_error"], Value::Null);
     assert!(number(&found, "pareto_k") > 0.7);
-    assert_says(&found["warnings"].to_string(), &["tail of the weights", "no standard error"]);
+    assert_says(
+        &found["warnings"].to_string(),
+        &["cannot be trusted", "tail of shape", "no standard error"],
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! `chains` and `npe`.
 
+use experiments::npe::KnownSimulator;
+use flows_bench::simulators::Simulator as Known;
+use flows_core::stream;
+use flows_inference::simulation::Simulator;
 use serde_json::Value;
 
 use crate::{Place, assert_says};
@@ -136,5 +140,21 @@ fn what_is_wrong_with_a_simulator_is_named() {
     ] {
         let message = place.fails(code, line);
         assert_says(&message, words);
+    }
+}
+
+/// The prior as independent distributions is the simulator's own, inside of its support and out.
+#[test]
+fn priors_of_simulators_that_come_along_are_their_own() {
+    for known in Known::ALL {
+        let simulator = KnownSimulator::new(known).unwrap();
+        let (prior, dim) = (simulator.prior(), known.parameters());
+        let mut rows = known.sample_prior(5, &mut stream(0, known.name()));
+        rows.extend(vec![11.0; dim]);
+        for theta in rows.chunks(dim) {
+            let (found, own) =
+                (prior.log_density(theta, &mut vec![0.0; dim]), known.prior_log_density(theta));
+            assert!(found == own || (found - own).abs() < 1e-12, "{known}: {found}, {own}");
+        }
     }
 }
