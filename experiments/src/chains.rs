@@ -5,7 +5,9 @@ use std::any::Any;
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, Stream, Values, stream};
-use flows_inference::chain::{Chains, Diagnostics, Metropolis, Nuts, NutsChains, Pullback};
+use flows_inference::chain::{
+    Acceptance, Chains, Diagnostics, Metropolis, Nuts, NutsChains, Pullback,
+};
 use serde::Serialize;
 
 use crate::cli::{ChainMethod, ChainsArguments};
@@ -86,9 +88,10 @@ impl Use for ChainsArguments {
             ChainMethod::Neutra => self.neutra(flow, &density, &mut rng),
         };
         let (chains, counts) = sampled.with_context(|| density.name().to_owned())?;
-        let mut summary = self.summary(&density, &chains, counts)?;
+        let (names, rows) = density.values(&data.columns, chains.rows());
+        let parameters = diagnostics(&names, &rows, self.chains)?;
+        let mut summary = self.summary(&density, parameters, counts);
         summary.warn(self.chains);
-        let (names, rows) = values(&density, data, &chains)?;
         write(self, names, rows, &chains)?;
         for warning in &summary.warnings {
             eprintln!("warning: {}: {warning}", self.run.display());
@@ -156,11 +159,7 @@ impl ChainsArguments {
         let (warm_up, draws) = (self.warm_up, self.draws);
         let settings = Metropolis { warm_up, draws, ..Metropolis::default() };
         let found = settings.sample(density.target(), flow, &starts, rng)?;
-        let rate = |kinds: &[flows_inference::chain::Acceptance]| {
-            let (accepted, proposed) =
-                kinds.iter().fold((0, 0), |(a, p), kind| (a + kind.accepted, p + kind.proposed));
-            (proposed > 0).then(|| accepted as f64 / proposed as f64)
-        };
+        let rate = |kinds: &[Acceptance]| kinds.iter().copied().sum::<Acceptance>().rate();
         let counts = Counts {
             evaluations: found.evaluations,
             global_acceptance: rate(&found.global),
@@ -171,12 +170,11 @@ impl ChainsArguments {
         Ok((found.chains, counts))
     }
 
-    fn summary(&self, density: &Density, chains: &Chains, counts: Counts) -> Result<Summary> {
-        let parameters = diagnostics(density, chains)?;
+    fn summary(&self, density: &Density, parameters: Vec<OfParameter>, counts: Counts) -> Summary {
         let least = parameters.iter().map(|p| p.bulk_ess).reduce(|a, b| Some(a?.min(b?))).flatten();
         let warning =
             |chain: &usize| format!("chain {chain} (from 0) accepted nothing after warm-up");
-        Ok(Summary {
+        Summary {
             target: density.name().to_owned(),
             method: self.method,
             chains: self.chains,
@@ -191,39 +189,21 @@ impl ChainsArguments {
                 .map(|(ess, evaluations)| ess / evaluations as f64),
             parameters,
             warnings: counts.stuck.iter().map(warning).collect(),
-        })
+        }
     }
 }
 
-/// Diagnostics of each parameter of the model, or of each feature.
-fn diagnostics(density: &Density, chains: &Chains) -> Result<Vec<OfParameter>> {
-    let parameters = density.parameters()?;
-    let names = match &parameters {
-        Some(parameters) => parameters.names.clone(),
-        None => density.columns(),
-    };
+/// Diagnostics of each parameter of the model, or of each feature, given by its values chain after chain.
+fn diagnostics(names: &[String], rows: &[f64], chains: usize) -> Result<Vec<OfParameter>> {
+    let length = rows.len() / (chains * names.len());
     let of = |(index, name): (usize, &String)| {
-        let value = |x: &[f64]| match &parameters {
-            Some(parameters) => (parameters.at)(x)[index],
-            None => x[index],
-        };
+        let values: Vec<f64> = rows.iter().skip(index).step_by(names.len()).copied().collect();
+        let values: Vec<Vec<f64>> = values.chunks(length).map(<[f64]>::to_vec).collect();
         let Diagnostics { mean, standard_error, r_hat, bulk_ess, tail_ess } =
-            chains.diagnostics_of(value)?;
+            Diagnostics::of(&values)?;
         Ok(OfParameter { name: name.clone(), mean, standard_error, r_hat, bulk_ess, tail_ess })
     };
     names.iter().enumerate().map(of).collect()
-}
-
-/// Names and rows of the parameters, or of the features as the run calls them.
-fn values(density: &Density, data: &RunData, chains: &Chains) -> Result<(Vec<String>, Vec<f64>)> {
-    let rows = chains.rows();
-    Ok(match density.parameters()? {
-        None => (data.columns.clone(), rows),
-        Some(parameters) => {
-            let rows = rows.chunks(density.dim()).flat_map(|row| (parameters.at)(row)).collect();
-            (parameters.names, rows)
-        }
-    })
 }
 
 /// Writes a row a draw: chain, draw, values, log-density.

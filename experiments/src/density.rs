@@ -28,11 +28,11 @@ pub trait DensityConfig: fmt::Debug + Send + Sync {
     /// Name in reports and of folders.
     fn name(&self) -> &str;
 
-    /// The density, ready to be evaluated.
+    /// The density, ready to be evaluated, with what is known of it.
     ///
     /// # Errors
     /// [`Usage`](crate::Usage) for settings out of range; unreadable files.
-    fn open(&self) -> anyhow::Result<Arc<dyn Target>>;
+    fn open(&self) -> anyhow::Result<Opened>;
 
     /// One line for readers, without the number of features.
     fn description(&self) -> String {
@@ -50,35 +50,41 @@ pub trait DensityConfig: fmt::Debug + Send + Sync {
         None
     }
 
-    /// log Z in nats, where it is known.
-    fn log_normaliser(&self) -> Option<f64> {
-        None
-    }
-
     /// Independent exact draws, row after row, where there are any.
     fn sample(&self, _rows: usize, _rng: &mut Stream) -> Option<Vec<f64>> {
         None
     }
+}
 
-    /// What the features stand for, where they are coordinates of something else: the names of the
-    /// parameters of a model, and their values at a point.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    fn parameters(&self) -> anyhow::Result<Option<Parameters>> {
-        Ok(None)
+/// A density that can be evaluated.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The density.
+    pub target: Arc<dyn Target>,
+    /// log Z in nats, where it is known.
+    pub log_normaliser: Option<f64>,
+    /// What the features stand for, where they are coordinates of something else.
+    pub parameters: Option<Parameters>,
+}
+
+impl Opened {
+    /// A density of which nothing else is known.
+    #[must_use]
+    pub fn new(target: impl Target + 'static) -> Self {
+        Self { target: Arc::new(target), log_normaliser: None, parameters: None }
     }
 }
 
 /// Values of parameters at a point.
-pub type AtPoint = dyn Fn(&[f64]) -> Vec<f64>;
+pub type AtPoint = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
 
 /// The parameters of a model as functions of the features of its density.
+#[derive(Clone)]
 pub struct Parameters {
     /// Their names.
     pub names: Vec<String>,
     /// Their values at a point.
-    pub at: Box<AtPoint>,
+    pub at: Arc<AtPoint>,
 }
 
 impl fmt::Debug for Parameters {
@@ -92,7 +98,7 @@ impl fmt::Debug for Parameters {
 pub struct Density {
     name: DensityName,
     config: Arc<dyn DensityConfig>,
-    target: Arc<dyn Target>,
+    opened: Opened,
 }
 
 impl Density {
@@ -102,7 +108,7 @@ impl Density {
     /// As [`DensityConfig::open`].
     pub fn open(name: &DensityName) -> anyhow::Result<Self> {
         let config = name.config();
-        Ok(Self { target: config.open()?, config, name: name.clone() })
+        Ok(Self { opened: config.open()?, config, name: name.clone() })
     }
 
     /// What a config says to have it.
@@ -114,13 +120,13 @@ impl Density {
     /// The density itself.
     #[must_use]
     pub fn target(&self) -> &dyn Target {
-        &*self.target
+        &*self.opened.target
     }
 
     /// Number of features.
     #[must_use]
     pub fn dim(&self) -> usize {
-        self.target.dim()
+        self.opened.target.dim()
     }
 
     /// Name on the command line and of folders.
@@ -150,18 +156,22 @@ impl Density {
         self.config.support()
     }
 
-    /// As [`DensityConfig::parameters`].
-    ///
-    /// # Errors
-    /// As [`DensityConfig::open`].
-    pub fn parameters(&self) -> anyhow::Result<Option<Parameters>> {
-        self.config.parameters()
+    /// Names and rows of what points stand for: the parameters of a model, or the features under the
+    /// names that are given.
+    #[must_use]
+    pub fn values(&self, names: &[String], points: Vec<f64>) -> (Vec<String>, Vec<f64>) {
+        match &self.opened.parameters {
+            None => (names.to_vec(), points),
+            Some(Parameters { names, at }) => {
+                (names.clone(), points.chunks(self.dim()).flat_map(|point| at(point)).collect())
+            }
+        }
     }
 
     /// log Z in nats, where it is known.
     #[must_use]
     pub fn log_normaliser(&self) -> Option<f64> {
-        self.config.log_normaliser()
+        self.opened.log_normaliser
     }
 
     /// Independent exact draws, row after row, where there are any.
@@ -174,7 +184,7 @@ impl Density {
 impl From<KnownTarget> for Density {
     fn from(target: KnownTarget) -> Self {
         let name = DensityName::Known(target);
-        Self { config: name.config(), target: Arc::new(target), name }
+        Self { config: name.config(), opened: known::opened(target), name }
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, stream};
 use flows_inference::{Weighted, pareto, rejection::Accepted};
+use flows_report::record::OnTarget;
 use serde::Serialize;
 
 use crate::Usage;
@@ -11,6 +12,7 @@ use crate::cli::Importance;
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
+use crate::evaluate::target::on_target;
 use crate::say;
 use crate::trained_run::{Use, density_of, table_name, with_run};
 
@@ -27,7 +29,7 @@ struct Summary {
     pareto_k: Option<f64>,
     /// The largest k at which averages over this many weights can be trusted.
     reliable_pareto_k: f64,
-    zero_weights: usize,
+    zero_weights: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rejection: Option<Rejection>,
     warnings: Vec<String>,
@@ -59,27 +61,22 @@ impl Use for Importance {
         let mut rng = stream(self.seed, "importance");
         let weighted = Weighted::draw(flow, density.target(), self.rows, &mut rng)
             .with_context(|| format!("{density}"))?;
-        let weights = weighted.log_weights.clone();
-        let log_z = weights.log_normaliser();
+        let found = on_target(&weighted.log_weights, density.log_normaliser());
         let mut summary = Summary {
             target: density.name().to_owned(),
             rows: self.rows,
-            log_z: log_z.nats,
-            log_z_standard_error: log_z.standard_error,
-            exact_log_z: density.log_normaliser(),
-            effective_share: weights.effective_share(),
-            pareto_k: weights.pareto_k(),
+            log_z: found.log_normaliser_nats,
+            log_z_standard_error: found.log_normaliser_standard_error,
+            exact_log_z: found.exact_log_normaliser_nats,
+            effective_share: found.effective_sample_size,
+            pareto_k: found.pareto_k,
             reliable_pareto_k: pareto::reliable(self.rows),
-            zero_weights: weights.zeros(),
+            zero_weights: found.zero_weights,
             rejection: None,
-            warnings: Vec::new(),
+            warnings: warnings(&found, &density),
         };
-        summary.warnings = summary.doubts();
-        let weighted = as_parameters(weighted, &density)?;
-        let columns = match density.parameters()? {
-            Some(parameters) => parameters.names,
-            None => data.columns.clone(),
-        };
+        let (columns, draws) = density.values(&data.columns, weighted.draws);
+        let weighted = Weighted { draws, ..weighted };
         let draws = match self.rejection {
             false => with_weights(&weighted, columns)?,
             true => {
@@ -101,37 +98,6 @@ impl Use for Importance {
 }
 
 impl Summary {
-    /// Why its numbers cannot be trusted.
-    fn doubts(&self) -> Vec<String> {
-        let mut doubts = Vec::new();
-        if self.log_z_standard_error.is_none() {
-            let k = self.pareto_k.map_or("unknown".into(), |k| format!("{k:.2}"));
-            doubts.push(format!(
-                "the tail of the weights has shape k = {k}, above {:.2}: their mean and effective sample \
-                 size are carried by a few draws and have no standard error; train the flow longer, or \
-                 take a base with heavier tails",
-                self.reliable_pareto_k
-            ));
-        }
-        if self.zero_weights > 0 {
-            doubts.push(format!(
-                "{} of {} draws lie outside of the support of {} and weigh nothing",
-                self.zero_weights, self.rows, self.target
-            ));
-        }
-        if let (Some(exact), Some(error)) = (self.exact_log_z, self.log_z_standard_error)
-            && (self.log_z - exact).abs() > (4.0 * error).max(1e-3)
-        {
-            doubts.push(format!(
-                "log Z is {:.4} nats from the exact one, {:.0} standard errors: the flow has missed a part \
-                 of the target",
-                self.log_z - exact,
-                (self.log_z - exact).abs() / error
-            ));
-        }
-        doubts
-    }
-
     fn print(&self, json: bool) -> Result<()> {
         if json {
             return say(&serde_json::to_string_pretty(self)?);
@@ -163,11 +129,20 @@ impl Summary {
     }
 }
 
-/// The draws as parameters of the model, where the density has one.
-fn as_parameters(weighted: Weighted, density: &Density) -> Result<Weighted> {
-    let Some(parameters) = density.parameters()? else { return Ok(weighted) };
-    let draws = weighted.draws.chunks(density.dim()).flat_map(|row| (parameters.at)(row)).collect();
-    Ok(Weighted { draws, ..weighted })
+/// Why numbers cannot be trusted, as for a run on the density, and how many draws weigh nothing.
+fn warnings(found: &OnTarget, density: &Density) -> Vec<String> {
+    let doubt = found.doubt(None, None);
+    let doubt = doubt.map(|doubt| {
+        let advice = "train the flow longer, or take a base with heavier tails";
+        format!("the effective sample size and log Z {doubt}; {advice}")
+    });
+    let zeros = (found.zero_weights > 0).then(|| {
+        let (zeros, draws) = (found.zero_weights, found.draws);
+        format!(
+            "{zeros} of {draws} draws lie outside of the support of {density} and weigh nothing"
+        )
+    });
+    doubt.into_iter().chain(zeros).collect()
 }
 
 /// Draws with log-weight and log-density of the flow beside them.

@@ -3,6 +3,7 @@
 mod config;
 mod known;
 mod page;
+mod panels;
 mod reference;
 
 use std::ops::ControlFlow;
@@ -22,8 +23,10 @@ use crate::config::{Precision, RunConfig};
 use crate::run::write_json;
 use crate::{Usage, interrupt, progress, say};
 
+pub(crate) use config::builder;
 pub use config::{NpeConfig, SimulatorName};
 pub use known::KnownSimulator;
+pub(crate) use panels::panels;
 pub use reference::distance_to_reference;
 
 /// Draws of the posterior for each pair of a calibration.
@@ -190,10 +193,7 @@ impl Task<'_> {
 
     fn estimate<E: Real>(&self, observations: &Table) -> Result<Posterior<E>> {
         let settings = self.config.estimation(self.flow)?;
-        let build = |dim, context_dim, _: &mut flows_core::Stream| {
-            let built = self.flow.build::<E>(dim, context_dim);
-            built.map_err(|error| flows_core::Error::Caller(format!("{error:#}")))
-        };
+        let build = config::builder(self.flow);
         let bar = progress::training("posterior");
         let mut report = |progress: &Progress| {
             let share = match progress {

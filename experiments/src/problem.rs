@@ -24,7 +24,7 @@ use crate::density::Density;
 
 pub use data::ProblemData;
 pub use held_out::TEST_DRAWS;
-pub use picture::Picture;
+pub use picture::{Picture, limits};
 pub use published::Published;
 pub use user_table::UserTable;
 

@@ -1,12 +1,14 @@
 //! Densities that come along, with known normalisers and exact draws.
 
-use std::sync::Arc;
-
 use flows_bench::targets::KnownTarget;
-use flows_core::{Stream, Target};
+use flows_core::Stream;
 
-use super::DensityConfig;
+use super::{DensityConfig, Opened};
 use crate::config::Support;
+
+pub(super) fn opened(target: KnownTarget) -> Opened {
+    Opened { log_normaliser: Some(target.log_normaliser().nats), ..Opened::new(target) }
+}
 
 #[typetag::serde(name = "known")]
 impl DensityConfig for KnownTarget {
@@ -14,8 +16,8 @@ impl DensityConfig for KnownTarget {
         (*self).name()
     }
 
-    fn open(&self) -> anyhow::Result<Arc<dyn Target>> {
-        Ok(Arc::new(*self))
+    fn open(&self) -> anyhow::Result<Opened> {
+        Ok(opened(*self))
     }
 
     fn description(&self) -> String {
@@ -29,10 +31,6 @@ impl DensityConfig for KnownTarget {
         }
         let support = |[from, to]: [f64; 2]| Support::Interval { from, to };
         Some(ends.into_iter().map(|ends| ends.map_or(Support::Real, support)).collect())
-    }
-
-    fn log_normaliser(&self) -> Option<f64> {
-        Some((*self).log_normaliser().nats)
     }
 
     fn sample(&self, rows: usize, rng: &mut Stream) -> Option<Vec<f64>> {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use flows_bench::posteriors::Posterior;
-use flows_core::Target;
 use serde::{Deserialize, Serialize};
 
-use super::{DensityConfig, Parameters};
+use super::{DensityConfig, Opened, Parameters};
 use crate::Usage;
 
 /// One of [`Posterior::NAMES`], with its data.
@@ -44,17 +43,11 @@ impl DensityConfig for PosteriorConfig {
         &self.name
     }
 
-    fn open(&self) -> Result<Arc<dyn Target>> {
-        Ok(Arc::new(self.read()?))
-    }
-
-    fn log_normaliser(&self) -> Option<f64> {
-        self.read().ok()?.log_normaliser().map(|log_z| log_z.nats)
-    }
-
-    fn parameters(&self) -> Result<Option<Parameters>> {
-        let posterior = self.read()?;
-        let names = posterior.parameters().to_vec();
-        Ok(Some(Parameters { names, at: Box::new(move |point| posterior.constrain(point)) }))
+    fn open(&self) -> Result<Opened> {
+        let posterior = Arc::new(self.read()?);
+        let log_normaliser = posterior.log_normaliser().map(|log_z| log_z.nats);
+        let (names, shared) = (posterior.parameters().to_vec(), Arc::clone(&posterior));
+        let at = Arc::new(move |point: &[f64]| shared.constrain(point));
+        Ok(Opened { target: posterior, log_normaliser, parameters: Some(Parameters { names, at }) })
     }
 }

@@ -1,12 +1,9 @@
 //! A density that a program computes, as a config names it.
 
-use std::sync::Arc;
-
-use flows_core::Target;
 use flows_inference::{Format, ProgramDensity};
 use serde::{Deserialize, Serialize};
 
-use super::DensityConfig;
+use super::{DensityConfig, Opened};
 use crate::Usage;
 
 /// Seconds that a program may take for an answer, where nothing else is said.
@@ -73,9 +70,9 @@ impl DensityConfig for ProgramConfig {
     }
 
     /// The program starts when the density is first evaluated.
-    fn open(&self) -> anyhow::Result<Arc<dyn Target>> {
+    fn open(&self) -> anyhow::Result<Opened> {
         self.check()?;
-        Ok(Arc::new(ProgramDensity::new(&self.command, self.dim, self.format, self.limit)))
+        Ok(Opened::new(ProgramDensity::new(&self.command, self.dim, self.format, self.limit)))
     }
 
     fn description(&self) -> String {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use flows_core::tensor::cast;
 use flows_core::{Context, Flow, Purpose, Real, stream};
-use flows_inference::{LogNormaliser, Weighted};
+use flows_inference::{LogNormaliser, LogWeights, Weighted};
 use flows_report::Estimate;
 use flows_report::record::OnTarget;
 
@@ -25,20 +25,8 @@ const TARGET_DRAWS: usize = 50_000;
 /// How a flow stands to a density that is known up to a constant.
 #[derive(Debug)]
 pub struct TargetEvaluation {
-    /// E_q[log p~ - log q] in nats, at most log Z; `None` where draws lie outside of the support.
-    pub evidence_bound: Option<Estimate>,
-    /// Draws outside of the support of the density.
-    pub zero_weights: usize,
-    /// E_q[log q - log p~] + log Z in nats, where log Z is known and all draws lie in the support.
-    pub reverse_kl: Option<Estimate>,
-    /// Effective sample size of the weights w = p~/q as a fraction, (sum w)^2 / (n sum w^2).
-    pub effective_sample_size: f64,
-    /// Shape of the tail of the weights.
-    pub pareto_k: Option<f64>,
-    /// The logarithm of the mean weight.
-    pub log_normaliser: LogNormaliser,
-    /// log Z, where it is known.
-    pub exact_log_normaliser: Option<f64>,
+    /// What weights p~/q of its draws say.
+    pub on_target: OnTarget,
     /// E_p[log p - log q] in nats, over exact draws of the target, where there are any.
     pub forward_kl: Option<Estimate>,
     /// Largest distance of a coordinate of a draw from its image there and back.
@@ -53,25 +41,25 @@ pub struct TargetEvaluation {
     pub account: Option<ErrorAccount>,
 }
 
-impl TargetEvaluation {
-    /// As the summary of a run has it.
-    #[must_use]
-    pub fn record(&self) -> OnTarget {
-        OnTarget {
-            evidence_bound_nats: self.evidence_bound.map(|bound| bound.mean),
-            evidence_bound_standard_error: self
-                .evidence_bound
-                .and_then(|bound| bound.known_error()),
-            reverse_kl_nats: self.reverse_kl.map(|kl| kl.mean),
-            reverse_kl_standard_error: self.reverse_kl.and_then(|kl| kl.known_error()),
-            effective_sample_size: self.effective_sample_size,
-            pareto_k: self.pareto_k,
-            zero_weights: self.zero_weights as u64,
-            log_normaliser_nats: self.log_normaliser.nats,
-            log_normaliser_standard_error: self.log_normaliser.standard_error,
-            exact_log_normaliser_nats: self.exact_log_normaliser,
-            draws: DRAWS as u64,
-        }
+/// What weights p~/q of draws of a flow q say of it and of log Z, of which the exact value may be known.
+#[must_use]
+pub fn on_target(weights: &LogWeights, exact: Option<f64>) -> OnTarget {
+    let zero_weights = weights.zeros();
+    let bound = (zero_weights == 0).then(|| Estimate::of(weights.values().iter().copied()));
+    let bound_error = bound.and_then(|bound| bound.known_error());
+    let LogNormaliser { nats, standard_error } = weights.log_normaliser();
+    OnTarget {
+        evidence_bound_nats: bound.map(|bound| bound.mean),
+        evidence_bound_standard_error: bound_error,
+        reverse_kl_nats: bound.zip(exact).map(|(bound, log_z)| log_z - bound.mean),
+        reverse_kl_standard_error: exact.and(bound_error),
+        effective_sample_size: weights.effective_share(),
+        pareto_k: weights.pareto_k(),
+        zero_weights: zero_weights as u64,
+        log_normaliser_nats: nats,
+        log_normaliser_standard_error: standard_error,
+        exact_log_normaliser_nats: exact,
+        draws: weights.values().len() as u64,
     }
 }
 
@@ -104,21 +92,9 @@ pub fn evaluate<E: Real>(
         }
         _ => None,
     };
-    let weights = &weighted.log_weights;
-    let zero_weights = weights.zeros();
-    let evidence_bound =
-        (zero_weights == 0).then(|| Estimate::of(weights.values().iter().copied()));
     let audit = Rows::new(rows.to_vec(), flow.dim()).first(AUDIT_ROWS);
     Ok(TargetEvaluation {
-        evidence_bound,
-        zero_weights,
-        reverse_kl: evidence_bound
-            .zip(log_z)
-            .map(|(bound, log_z)| Estimate { mean: log_z - bound.mean, ..bound }),
-        effective_sample_size: weights.effective_share(),
-        pareto_k: weights.pareto_k(),
-        log_normaliser: weights.log_normaliser(),
-        exact_log_normaliser: log_z,
+        on_target: on_target(&weighted.log_weights, log_z),
         forward_kl,
         round_trip_error: round_trip(flow, &audit)?,
         evaluations: weighted.work.evaluations() as f64 / (DRAWS / CHUNK) as f64,

@@ -66,7 +66,7 @@ impl Execution<'_> {
             accuracy: accuracy.flatten(),
             solver_error_nats: evaluation.account.map(|account| account.solver),
             trace_noise_nats: evaluation.account.map(|account| account.trace),
-            on_target: Some(evaluation.record()),
+            on_target: Some(evaluation.on_target),
             ..RunSummary::finished([self.problem.name(), self.flow], family, config.seed)
         })
     }

@@ -7,15 +7,15 @@ use anyhow::{Result, bail};
 use flows_bench::simulators::Simulator as Known;
 use flows_claims::{Effort, Setting};
 use flows_core::train::Budget;
-use flows_core::{Stream, stream};
+use flows_core::{Parameters, stream};
 use flows_inference::simulation::{Posterior, Simulations, Simulator, npe_of, unreported};
 use flows_report::Estimate;
-use flows_report::finding::{Cell, Content, Findings, Panel, Panels, Table};
+use flows_report::finding::{Cell, Criterion, Findings, Table};
 use flows_report::study::{Outcome, Section};
 
 use super::Experiment;
 use crate::cli::Run;
-use crate::npe::{KnownSimulator, NpeConfig, distance_to_reference};
+use crate::npe::{KnownSimulator, NpeConfig, builder, distance_to_reference, panels};
 use crate::run::write_json;
 use crate::study::begin;
 use crate::{Usage, preset, say};
@@ -28,9 +28,6 @@ const OBSERVATIONS: usize = 3;
 
 /// Draws of each posterior.
 const DRAWS: usize = 10_000;
-
-/// Points of a panel.
-const POINTS: usize = 2_000;
 
 /// Trains all flows on each simulator and writes the page.
 pub(super) fn run(experiment: &Experiment, arguments: &Run, folder: PathBuf) -> Result<()> {
@@ -152,7 +149,7 @@ impl Task<'_> {
             ],
         );
         let dim = self.simulator.parameters();
-        let mut panels = vec![panel("reference", &cases[0].reference, dim)];
+        let mut shown = vec![("reference".to_owned(), cases[0].reference.clone())];
         for name in FLOWS {
             let (posterior, title, family) = self.fit(name, &simulator, &simulations)?;
             let mut rng = stream(seed, "posterior");
@@ -161,14 +158,14 @@ impl Task<'_> {
                 let drawn = posterior.sample(&case.observation, DRAWS, &mut rng)?;
                 values.push(distance_to_reference(&drawn, &case.reference, dim)?.value);
                 if index == 0 {
-                    panels.push(panel(&title, &drawn, dim));
+                    shown.push((title.clone(), drawn));
                 }
             }
             let mean = Estimate::of(values.iter().copied());
             findings.demand(
                 &format!("{name}: C2ST, mean over observations"),
                 (mean.mean, mean.known_error()),
-                flows_report::finding::Criterion::AtMost(1.0 - 1e-3),
+                Criterion::AtMost(1.0 - 1e-3),
                 "a posterior that a classifier always tells from the reference has been lost",
             );
             let each: Vec<String> = values.iter().map(|value| format!("{value:.3}")).collect();
@@ -180,18 +177,14 @@ impl Task<'_> {
                 each.join(", ").into(),
                 training.seconds.into(),
                 training.steps.into(),
-                flows_core::Parameters::count(posterior.flow()).into(),
+                posterior.flow().count().into(),
             ]);
         }
         findings.tables.push(table);
-        let [x0, x1, y0, y1] = window(&cases[0].reference, dim);
-        findings.panels.push(Panels {
-            title: "Draws of the posterior of the first observation: its first two parameters."
-                .into(),
-            window: [x0, x1, y0, y1],
-            axes: ["theta1".into(), "theta2".into()],
-            panels,
-        });
+        let shown: Vec<(&str, &[f64])> =
+            shown.iter().map(|(title, rows)| (title.as_str(), rows.as_slice())).collect();
+        let title = "Draws of the posterior of the first observation: its first two parameters.";
+        findings.panels.extend(panels(title, (&simulator.prior().names(), [0, 1]), &shown));
         Ok(findings)
     }
 
@@ -212,10 +205,7 @@ impl Task<'_> {
         };
         let flow = config.flow()?;
         let settings = config.estimation(&flow)?;
-        let build = |dim, context_dim, _: &mut Stream| {
-            let built = flow.build::<f32>(dim, context_dim);
-            built.map_err(|error| flows_core::Error::Caller(format!("{error:#}")))
-        };
+        let build = builder(&flow);
         let mut rng = stream(config.seed, "npe");
         let posterior = npe_of(
             simulations,
@@ -228,23 +218,4 @@ impl Task<'_> {
         let preset = preset::Preset::named(Some(name))?;
         Ok((posterior, preset.title.to_owned(), preset.family.to_string()))
     }
-}
-
-fn panel(title: &str, draws: &[f64], dim: usize) -> Panel {
-    let rows = draws.chunks_exact(dim).take(POINTS).flat_map(|row| [row[0], row[1]]);
-    Panel { title: title.into(), content: Content::points(&rows.collect::<Vec<_>>()) }
-}
-
-/// The central 99.8 % of the first two columns with a fifth on either side.
-fn window(draws: &[f64], dim: usize) -> [f64; 4] {
-    let ends = |column: usize| {
-        let mut sorted: Vec<f64> = draws.iter().skip(column).step_by(dim).copied().collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let edge = sorted.len() / 1000;
-        let (low, high) = (sorted[edge], sorted[sorted.len() - 1 - edge]);
-        let room = 0.2 * (high - low);
-        [low - room, high + room]
-    };
-    let ([x0, x1], [y0, y1]) = (ends(0), ends(1));
-    [x0, x1, y0, y1]
 }

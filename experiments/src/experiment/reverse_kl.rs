@@ -74,15 +74,16 @@ fn check(setting: &Setting) -> Result<Findings> {
                 let pair = |e: Option<Estimate>| {
                     e.map_or(Cell::from("unknown"), |e| (e.mean, e.standard_error).into())
                 };
-                let z = e.log_normaliser;
+                let on = e.on_target;
                 table.row([
                     target.name().into(),
                     preset.title.into(),
                     words.into(),
-                    pair(e.reverse_kl),
+                    on.reverse_kl_nats
+                        .map_or("unknown".into(), |kl| (kl, on.reverse_kl_standard_error).into()),
                     pair(e.forward_kl),
-                    (100.0 * e.effective_sample_size).into(),
-                    (z.nats, z.standard_error).into(),
+                    (100.0 * on.effective_sample_size).into(),
+                    (on.log_normaliser_nats, on.log_normaliser_standard_error).into(),
                     target.log_normaliser().nats.into(),
                     fit.steps.into(),
                 ]);
@@ -98,7 +99,8 @@ fn check(setting: &Setting) -> Result<Findings> {
 
 /// What holds for any flow, however far it is trained.
 fn demand(findings: &mut Findings, name: &str, target: KnownTarget, e: &TargetEvaluation) {
-    if let Some(Estimate { mean, standard_error }) = e.reverse_kl {
+    let on = e.on_target;
+    if let (Some(mean), Some(standard_error)) = (on.reverse_kl_nats, on.reverse_kl_standard_error) {
         findings.demand(
             &format!("{name}: reverse KL (nats)"),
             (mean, Some(standard_error)),
@@ -106,10 +108,11 @@ fn demand(findings: &mut Findings, name: &str, target: KnownTarget, e: &TargetEv
             "a divergence is not negative: so far within four standard errors",
         );
     }
-    let z = e.log_normaliser;
     // Weights that a flow never draws are not in its standard error either.
-    if let (Some(standard_error), true) = (z.standard_error, e.effective_sample_size > 0.5) {
-        let apart = (z.nats - target.log_normaliser().nats).abs() / standard_error;
+    if let (Some(standard_error), true) =
+        (on.log_normaliser_standard_error, on.effective_sample_size > 0.5)
+    {
+        let apart = (on.log_normaliser_nats - target.log_normaliser().nats).abs() / standard_error;
         findings.at_most(
             &format!(
                 "{name}: log Z by importance sampling, distance from the exact (standard errors)"

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use flows_bench::simulators::Simulator as Known;
 use flows_core::train::{Budget, TrainConfig};
+use flows_core::{Flow, Real, Stream};
 use flows_inference::simulation::{
     Estimation, Invalid, Marginal, ProductPrior, ProgramSettings, ProgramSimulator, Sequential,
     Simulator,
@@ -213,6 +214,16 @@ impl NpeConfig {
         let checked = if self.rounds == 1 { settings.estimation.check() } else { settings.check() };
         checked.map_err(|error| Usage(error.to_string()))?;
         Ok(settings)
+    }
+}
+
+/// Builds flows of a config.
+pub(crate) fn builder<E: Real>(
+    flow: &RunConfig,
+) -> impl Fn(usize, usize, &mut Stream) -> flows_core::Result<Flow<E>> + '_ {
+    |dim, context_dim, _| {
+        let built = flow.build(dim, context_dim);
+        built.map_err(|error| flows_core::Error::Caller(format!("{error:#}")))
     }
 }
 

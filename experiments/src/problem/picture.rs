@@ -93,8 +93,8 @@ impl Picture {
 /// Share of the rows that a window leaves out at either end.
 const TAIL: f64 = 0.001;
 
-/// The central values and a tenth of their range on either side; none without a finite value.
-fn limits<'a>(values: impl Iterator<Item = &'a f64>) -> Option<[f64; 2]> {
+/// The central 99.8 % of values and a tenth of their range on either side; none without a finite value.
+pub fn limits<'a>(values: impl Iterator<Item = &'a f64>) -> Option<[f64; 2]> {
     let mut values: Vec<f64> = values.copied().filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)? as f64;

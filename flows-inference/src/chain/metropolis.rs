@@ -95,6 +95,15 @@ impl Acceptance {
     }
 }
 
+impl std::iter::Sum for Acceptance {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            proposed: sum.proposed + one.proposed,
+            accepted: sum.accepted + one.accepted,
+        })
+    }
+}
+
 /// Metropolis-Hastings chains with what was counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetropolisChains {

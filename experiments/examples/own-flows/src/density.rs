@@ -1,8 +1,6 @@
 //! A density of one's own: log-density, gradient, and its name in a config.
 
-use std::sync::Arc;
-
-use experiments::density::DensityConfig;
+use experiments::density::{DensityConfig, Opened};
 use flows_core::Target;
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +32,9 @@ impl DensityConfig for Rosenbrock {
         "rosenbrock"
     }
 
-    fn open(&self) -> anyhow::Result<Arc<dyn Target>> {
+    fn open(&self) -> anyhow::Result<Opened> {
         anyhow::ensure!(self.steepness > 0.0, "steepness must be above 0, got {}", self.steepness);
-        Ok(Arc::new(*self))
+        Ok(Opened::new(*self))
     }
 }
 
