@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Posterior;
 use super::data::Data;
-use super::eight_schools::{Centred, NonCentred};
+use super::eight_schools::{Form, Schools};
 use super::garch::Garch;
 use super::gauss_mix::GaussMix;
 use super::model::Model;
@@ -48,8 +48,8 @@ pub(super) static CARDS: [Card; 7] = [
             log_normaliser: EIGHT_SCHOOLS,
             log_density: -43.981_218_759_279_73,
         }),
-        embedded: Some(|| Arc::new(NonCentred::published())),
-        read: |data| Ok(Arc::new(NonCentred::of(data)?)),
+        embedded: Some(|| Arc::new(Schools::published(Form::NonCentred))),
+        read: |data| Ok(Arc::new(Schools::of(Form::NonCentred, data)?)),
     },
     Card {
         name: Posterior::NAMES[1],
@@ -59,8 +59,8 @@ pub(super) static CARDS: [Card; 7] = [
             log_normaliser: EIGHT_SCHOOLS,
             log_density: -44.791_412_179_238_85,
         }),
-        embedded: Some(|| Arc::new(Centred::published())),
-        read: |data| Ok(Arc::new(Centred::of(data)?)),
+        embedded: Some(|| Arc::new(Schools::published(Form::Centred))),
+        read: |data| Ok(Arc::new(Schools::of(Form::Centred, data)?)),
     },
     Card {
         name: Posterior::NAMES[2],
