@@ -29,7 +29,7 @@ pub fn run(arguments: &Fit) -> Result<()> {
     let folder = RunFolder::new(&arguments.out);
     let mut config = resolve(arguments, &folder)?;
     let problem = problem(arguments, &mut config)?;
-    start(arguments, &mut config, &problem)?;
+    start(arguments, &mut config, &problem, &folder)?;
     let before = folder.config().is_ok_and(|before| before.is_same_run(&config));
     let diverged = |run: &RunSummary| run.status == Status::Diverged;
     let done = folder.summary().filter(|run| arguments.resume && before && diverged(run));
@@ -59,16 +59,26 @@ pub fn run(arguments: &Fit) -> Result<()> {
 }
 
 /// Puts a Laplace approximation of the density into the config, as its start, where one is asked for.
-fn start(arguments: &Fit, config: &mut RunConfig, problem: &Problem) -> Result<()> {
+fn start(
+    arguments: &Fit,
+    config: &mut RunConfig,
+    problem: &Problem,
+    folder: &RunFolder,
+) -> Result<()> {
     let Some(density) = problem.target() else {
         if arguments.laplace {
             bail!(Usage("--laplace starts a flow on a density; leave it out for rows".into()));
         }
         return Ok(());
     };
-    // What is resumed has its start.
+    // What is resumed has its start, or none.
     if !arguments.laplace || config.start.is_some() {
         return Ok(());
+    }
+    if folder.is_taken() {
+        let out = folder.path().display();
+        let advice = "leave it out, or name another --out";
+        bail!(Usage(format!("{out}: --laplace, and the run began without it; {advice}")));
     }
     let found = Laplace::at_mode(density.target(), &vec![0.0; density.dim()]);
     let found = found.with_context(|| format!("--laplace: {density}"))?;

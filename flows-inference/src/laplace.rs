@@ -36,7 +36,8 @@ pub struct Laplace {
 
 impl Laplace {
     /// Searches a mode from `start` by Newton's method, damped as Levenberg and Marquardt do, with the
-    /// Hessian by central differences of the gradient.
+    /// Hessian by central differences of the gradient, over steps of 6e-6 of a coordinate, or of 1 near
+    /// zero: a mode narrower than that at zero is not resolved.
     ///
     /// # Cost
     /// 2 D evaluations and a D x D factorisation a step; some ten steps from where the density is not

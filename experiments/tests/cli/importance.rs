@@ -160,6 +160,9 @@ fn a_flow_starts_at_the_mode_of_a_density() {
     assert!((location[0].as_float().unwrap() - 300.0).abs() < 1e-3, "{location:?}");
     place.succeeds("fit --resume --steps 25 --out run");
     place.succeeds("sample run --rows 10 --out s.csv");
+    place.succeeds("fit c.toml --target u1 --steps 2 --out plain");
+    let refused = place.fails(2, "fit --resume --laplace --steps 4 --out plain");
+    assert_says(&refused, &["plain: --laplace", "began without it"]);
 
     place.density("slope", "my ($x, $y) = @_; return ($x - $y * $y, 1, -2 * $y);");
     let asked = "--target-command ./slope --dim 2 --laplace --steps 5 --out other";
