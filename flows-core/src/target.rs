@@ -13,8 +13,8 @@ use crate::{Error, Real, Result};
 ///
 /// Most give [`log_density`](Self::log_density), a point at a time; points are then evaluated on all
 /// threads, [`LANES`] to a task. Where many points are cheaper together (another program, a vectorised
-/// library) or an evaluation can fail, [`evaluate`](Self::evaluate) is written instead. The result must
-/// depend on the point only.
+/// library) or an evaluation can fail, [`evaluate`](Self::evaluate) is written, and `log_density` is
+/// [`at_point`]. The result must depend on the point only.
 pub trait Target: Debug + Send + Sync {
     /// Number of features.
     fn dim(&self) -> usize;
