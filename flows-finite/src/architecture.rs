@@ -12,6 +12,7 @@ mod mixing;
 mod multi_scale;
 mod naf;
 mod nice;
+mod normal;
 mod nsf;
 mod real_nvp;
 mod recurrent;
@@ -29,6 +30,7 @@ pub use gaussianization::GaussianizationFlow;
 pub use glow::Glow;
 pub use mixing::Mixing;
 pub use multi_scale::MultiScaleFlow;
+pub use normal::{Covariance, NormalFlow};
 pub use recurrent::RecurrentFlow;
 pub use residual_flow::ResidualFlow;
 

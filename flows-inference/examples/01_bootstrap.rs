@@ -13,7 +13,7 @@ use flows_bench::targets::{KnownTarget, ManyWell};
 use flows_core::train::{AdamConfig, Budget, Schedule, TrainConfig};
 use flows_core::{Architecture, Base, Flow, Result, stream};
 use flows_finite::architecture::{Conditioner, CouplingFlow, MaskConfig, Mixing};
-use flows_inference::{AnnealedSampling, Bootstrap, BootstrapConfig, Weighted};
+use flows_inference::{Bootstrap, BootstrapConfig, Weighted};
 
 /// Draws that the result is judged by.
 const DRAWS: usize = 100_000;
@@ -41,15 +41,9 @@ fn main() -> Result<()> {
         ema: Some(0.999),
         ..TrainConfig::default()
     };
-    let annealed = AnnealedSampling { intermediate: 1, power: 2.0, ..AnnealedSampling::default() };
-    let config = BootstrapConfig {
-        annealed,
-        train,
-        budget: Budget::Steps { steps },
-        ..BootstrapConfig::default()
-    };
+    let budget = Budget::Steps { steps };
     let clock = Instant::now();
-    let mut run = Bootstrap::new(flow, config, 1)?;
+    let mut run = Bootstrap::new(flow, BootstrapConfig::default(), train, budget, 1)?;
     run.run(&target, |run, round| {
         if round.number.is_multiple_of(50) {
             let Weighted { log_weights, .. } =
@@ -69,7 +63,7 @@ fn main() -> Result<()> {
         Ok(ControlFlow::Continue(()))
     })?;
     let seconds = clock.elapsed().as_secs_f64();
-    let flow = run.into_flow()?;
+    let flow = run.into_trainer().into_flow()?;
     let weighted = Weighted::draw(&flow, &target, DRAWS, &mut stream(3, "test"))?;
     let log_z = weighted.log_weights.log_normaliser();
     println!(

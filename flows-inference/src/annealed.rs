@@ -23,21 +23,21 @@ const ACCEPTANCE: f64 = 0.65;
 /// Settings of annealed importance sampling from a flow q along the geometric path
 ///
 /// ```text
-/// log f_b(x) = log q(x) + b a (log p~(x) - log q(x)),   b from 0 to 1, a the `power`
+/// log f_b(x) = log q(x) + b a (log p~(x) - log q(x)),   b from 0 to 1
 /// ```
+///
+/// With a power a of 1 the path ends at p~; with 2 at p~^2/q, the proposal whose weights estimate
+/// expectations of p~/q with least variance.
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `power` | 1 | a: with 1 the path ends at p~, with 2 at p~^2/q, the proposal whose weights estimate expectations of p~/q with least variance | > 0 |
-/// | `intermediate` | 4 | densities strictly between both ends, at equal distances of b | >= 1 |
+/// | `intermediate` | 1 | densities strictly between both ends, at equal distances of b | >= 1 |
 /// | `transitions` | 1 | Hamiltonian transitions at each of them | >= 1 |
 /// | `leapfrog_steps` | 5 | steps of a trajectory | >= 1 |
 /// | `step_size` | 0.2 | of the leapfrog method, at first | > 0 |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnnealedSampling {
-    /// The power of p~/q at the end of the path.
-    pub power: f64,
     /// Densities strictly between both ends.
     pub intermediate: usize,
     /// Transitions at each intermediate density.
@@ -50,7 +50,7 @@ pub struct AnnealedSampling {
 
 impl Default for AnnealedSampling {
     fn default() -> Self {
-        Self { power: 1.0, intermediate: 4, transitions: 1, leapfrog_steps: 5, step_size: 0.2 }
+        Self { intermediate: 1, transitions: 1, leapfrog_steps: 5, step_size: 0.2 }
     }
 }
 
@@ -58,11 +58,9 @@ impl AnnealedSampling {
     /// # Errors
     /// [`Error::Parameter`] for a value outside the table above.
     pub fn check(&self) -> Result<()> {
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        let above_zero = "positive and finite";
+        let positive = self.step_size > 0.0 && self.step_size.is_finite();
         let checks = [
-            ("power of annealed sampling", above_zero, self.power, positive(self.power)),
-            ("step_size", above_zero, self.step_size, positive(self.step_size)),
+            ("step_size", "positive and finite", self.step_size, positive),
             ("intermediate", "at least 1", self.intermediate as f64, self.intermediate > 0),
             ("transitions", "at least 1", self.transitions as f64, self.transitions > 0),
             ("leapfrog_steps", "at least 1", self.leapfrog_steps as f64, self.leapfrog_steps > 0),
@@ -95,7 +93,14 @@ pub struct Annealed {
 }
 
 impl Annealed {
-    /// The weights, of which log Z with its error follows: that of p~ for `power` 1.
+    /// Passes and evaluations times their rows.
+    #[must_use]
+    pub fn evaluations(&self) -> u64 {
+        let rows = self.log_weights.len();
+        self.work.evaluations() * rows as u64 / rows.div_ceil(CHUNK).max(1) as u64
+    }
+
+    /// The weights, of which log Z with its error follows: that of p~ for a power of 1.
     ///
     /// # Errors
     /// As [`LogWeights::new`].
@@ -126,17 +131,22 @@ impl Annealed {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnnealedSampler {
     settings: AnnealedSampling,
+    power: f64,
     step_sizes: Vec<f64>,
 }
 
 impl AnnealedSampler {
-    /// A sampler whose step sizes are the first ones.
+    /// A sampler of p~^a q^(1-a), a the `power`, whose step sizes are the first ones.
     ///
     /// # Errors
-    /// As [`AnnealedSampling::check`].
-    pub fn new(settings: AnnealedSampling) -> Result<Self> {
+    /// As [`AnnealedSampling::check`]; [`Error::Parameter`] for a power that is not positive and finite.
+    pub fn new(settings: AnnealedSampling, power: f64) -> Result<Self> {
         settings.check()?;
-        Ok(Self { settings, step_sizes: vec![settings.step_size; settings.intermediate] })
+        if !(power > 0.0 && power.is_finite()) {
+            let (name, requirement) = ("power of annealed sampling", "positive and finite");
+            return Err(Error::Parameter { name, requirement, value: power });
+        }
+        Ok(Self { settings, power, step_sizes: vec![settings.step_size; settings.intermediate] })
     }
 
     /// The settings.
@@ -224,8 +234,8 @@ impl AnnealedSampler {
         states: &mut States,
         rng: &mut Stream,
     ) -> Result<(Vec<f64>, Vec<f64>)> {
-        let AnnealedSampling { power, intermediate, transitions, leapfrog_steps, .. } =
-            self.settings;
+        let power = self.power;
+        let AnnealedSampling { intermediate, transitions, leapfrog_steps, .. } = self.settings;
         let mut log_weights = vec![0.0; states.from.len()];
         let mut acceptance = Vec::with_capacity(intermediate);
         let mut before = 0.0;

@@ -5,8 +5,9 @@ mod loss;
 mod resume;
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
-use flows_core::train::{AdamConfig, Budget, StopReason, TrainConfig, Trainer, TrainingData};
+use flows_core::train::{Budget, StopReason, TrainConfig, Trainer, TrainingData};
 use flows_core::{Error, Flow, Real, Result, Target, stream};
 use serde::{Deserialize, Serialize};
 
@@ -22,17 +23,18 @@ const GAIN: f64 = 0.15;
 ///
 /// | field | default | meaning | range |
 /// |---|---|---|---|
-/// | `annealed` | 1 density between q and p~^2/q | see [`AnnealedSampling`]; its power a is that of the alpha divergence that is minimised | power not 1 |
+/// | `alpha` | 2 | a: order of the alpha divergence that is minimised | > 0, not 1 |
+/// | `annealed` | 1 density between q and p~^a q^(1-a) | see [`AnnealedSampling`] | |
 /// | `rows` | 512 | draws that a round anneals | >= 1 |
 /// | `steps` | 8 | gradient steps of a round | >= 1 |
 /// | `fewest` | 4,096 | rows in the buffer before training begins | >= 1, at most `capacity` |
 /// | `capacity` | 65,536 | rows of the buffer; the newest replace the oldest | >= `rows` |
 /// | `clip` | 10 | largest correction of a row for the change of the flow | >= 1 |
-/// | `train` | batches of 512, Adam at 3e-4 | see [`TrainConfig`]; its objective is not used | |
-/// | `budget` | 10,000 steps | of training | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BootstrapConfig {
+    /// Order of the divergence.
+    pub alpha: f64,
     /// Annealed importance sampling of a round.
     pub annealed: AnnealedSampling,
     /// Draws of a round.
@@ -45,26 +47,18 @@ pub struct BootstrapConfig {
     pub capacity: usize,
     /// Largest correction of a row's weight in the loss.
     pub clip: f64,
-    /// Training of the flow.
-    pub train: TrainConfig,
-    /// Its budget.
-    pub budget: Budget,
 }
 
 impl Default for BootstrapConfig {
     fn default() -> Self {
-        let optimiser = AdamConfig { learning_rate: 3e-4, ..AdamConfig::default() };
-        let annealed =
-            AnnealedSampling { power: 2.0, intermediate: 1, ..AnnealedSampling::default() };
         Self {
-            annealed,
+            alpha: 2.0,
+            annealed: AnnealedSampling::default(),
             rows: 512,
             steps: 8,
             fewest: 4096,
             capacity: 65_536,
             clip: 10.0,
-            train: TrainConfig { optimiser, ..TrainConfig::default() },
-            budget: Budget::Steps { steps: 10_000 },
         }
     }
 }
@@ -74,13 +68,11 @@ impl BootstrapConfig {
     /// [`Error::Parameter`] for a value outside the table above.
     pub fn check(&self) -> Result<()> {
         self.annealed.check()?;
-        self.train.check()?;
-        self.budget.check()?;
-        let Self { rows, steps, fewest, capacity, clip, .. } = *self;
+        let Self { alpha, rows, steps, fewest, capacity, clip, .. } = *self;
         let fits = (1..=capacity).contains(&fewest);
-        let power = self.annealed.power;
+        let order = alpha > 0.0 && alpha.is_finite() && alpha != 1.0;
         let checks = [
-            ("power of the bootstrap", "other than 1", power, power != 1.0),
+            ("alpha of the bootstrap", "positive and finite, other than 1", alpha, order),
             ("rows of a round", "at least 1", rows as f64, rows > 0),
             ("steps of a round", "at least 1", steps as f64, steps > 0),
             ("capacity of the buffer", "at least rows", capacity as f64, capacity >= rows),
@@ -108,6 +100,8 @@ pub struct Round {
     pub number: u64,
     /// Gradient steps so far.
     pub steps: u64,
+    /// Fraction of the budget used.
+    pub fraction: f64,
     /// Effective share of the annealed weights; `None` where all are zero.
     pub effective_share: Option<f64>,
     /// Mean acceptance of the transitions.
@@ -164,15 +158,22 @@ pub struct Bootstrap<E: Real> {
 }
 
 impl<E: Real> Bootstrap<E> {
-    /// A run before its first round.
+    /// A run before its first round. The objective of `train` is not used; its batches are rows of the
+    /// buffer, and the paper's learning rate is 3e-4.
     ///
     /// # Errors
     /// As [`BootstrapConfig::check`] and [`Trainer::new`].
-    pub fn new(flow: Flow<E>, config: BootstrapConfig, seed: u64) -> Result<Self> {
+    pub fn new(
+        flow: Flow<E>,
+        config: BootstrapConfig,
+        train: TrainConfig,
+        budget: Budget,
+        seed: u64,
+    ) -> Result<Self> {
         config.check()?;
-        let sampler = AnnealedSampler::new(config.annealed)?;
+        let sampler = AnnealedSampler::new(config.annealed, config.alpha)?;
         let buffer = ReplayBuffer::new(flow.dim(), config.capacity)?;
-        let trainer = Trainer::new(flow, config.train.clone(), config.budget, seed)?;
+        let trainer = Trainer::new(flow, train, budget, seed)?;
         Ok(Self { config, seed, sampler, trainer, buffer, rounds: 0 })
     }
 
@@ -200,16 +201,14 @@ impl<E: Real> Bootstrap<E> {
         &self.sampler
     }
 
-    /// The trained flow: with averaged weights where the config asks for them.
-    ///
-    /// # Errors
-    /// As [`Trainer::into_flow`].
-    pub fn into_flow(self) -> Result<Flow<E>> {
-        self.trainer.into_flow()
+    /// The trainer, for its flow: with averaged weights where the config asks for them.
+    #[must_use]
+    pub fn into_trainer(self) -> Trainer<E> {
+        self.trainer
     }
 
     /// Rounds until the budget is spent, training diverges or `report` breaks; it sees every round, after
-    /// which the run can be saved.
+    /// which the run can be saved. Seconds and work of the annealing count for the budget.
     ///
     /// # Errors
     /// Errors of the flow, of the target and of `report`; [`Error::Caller`] if all weights of a buffer
@@ -235,13 +234,16 @@ impl<E: Real> Bootstrap<E> {
     /// Adds annealed draws to the buffer and adapts the step sizes to them.
     fn anneal(&mut self, target: &dyn Target) -> Result<Round> {
         self.rounds += 1;
+        let clock = Instant::now();
         let mut rng = stream(self.seed, &format!("annealing {}", self.rounds));
         let annealed =
             self.sampler.draw(self.trainer.flow(), target, self.config.rows, &mut rng)?;
+        self.trainer.count_outside(clock.elapsed().as_secs_f64(), annealed.evaluations());
         let acceptance = &annealed.acceptance;
         let mut round = Round {
             number: self.rounds,
             steps: self.trainer.steps(),
+            fraction: 0.0,
             effective_share: None,
             acceptance: acceptance.iter().sum::<f64>() / acceptance.len() as f64,
             loss: None,
@@ -281,12 +283,13 @@ impl<E: Real> Bootstrap<E> {
                 self.buffer.rows()
             )));
         }
-        let (steps, power) = (self.config.steps, self.config.annealed.power);
-        let loss = BufferLoss::new(&mut self.buffer, power, self.config.clip);
+        let (steps, alpha) = (self.config.steps, self.config.alpha);
+        let loss = BufferLoss::new(&mut self.buffer, alpha, self.config.clip);
         let (mut done, mut total) = (0, 0.0);
         let stop = self.trainer.run(TrainingData::Loss(&loss), None, |_, progress| {
             done += 1;
             total += progress.step_loss.unwrap_or(f64::NAN);
+            round.fraction = progress.fraction;
             // The trainer itself ends a budget that is spent.
             let goes_on = done < steps || progress.fraction >= 1.0;
             Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

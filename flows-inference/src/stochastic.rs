@@ -8,7 +8,7 @@ use flows_core::{
 };
 
 pub use self::step::{Langevin, Metropolis};
-use crate::annealed::density::BaseDensity;
+use crate::annealed::density::FlowDensity;
 use crate::annealed::path::GeometricPath;
 use crate::{LogWeights, Weighted};
 
@@ -29,33 +29,34 @@ pub enum StochasticLayer<E: Real> {
 /// A stochastic normalizing flow: draws of a flow pass through further layers, bijectors and steps of
 /// Markov chains, which move mass where a diffeomorphism cannot.
 ///
-/// The steps of a layer aim at the density b(x)^(1-t) p~(x)^t at a fraction t of the way from the base b
-/// of the flow to the target. A draw has the path weight
+/// The steps of a layer aim at the density q(x)^(1-t) p~(x)^t at a fraction t of the way from the density q
+/// of the flow to the target. (In the paper the way begins at the base, before the first bijector; with
+/// a flow that was trained alone it would lead back.) A draw has the path weight
 ///
 /// ```text
 /// log w = log p~(x) - log q(x_0) + sum over layers of S
 /// ```
 ///
-/// with q the density of the flow at the first point x_0 and S, in nats, the log-det of a bijector or
+/// with x_0 the first point and S, in nats, the log-det of a bijector or
 /// the logarithm of the probabilities of the backward and of the forward step. Since the layers' own
-/// densities need not be known, q of the result is not either, but the expectation of w is Z.
+/// densities need not be known, that of the result is not either, but the expectation of w is Z.
 ///
 /// # Reference
 /// Wu, Köhler, Noé, *Stochastic normalizing flows*, NeurIPS 2020, Sections 3 and 4.
 /// <https://arxiv.org/abs/2002.06707>
 #[derive(Debug)]
-pub struct StochasticFlow<E: Real> {
-    flow: Flow<E>,
+pub struct StochasticFlow<'a, E: Real> {
+    flow: &'a Flow<E>,
     layers: Vec<StochasticLayer<E>>,
 }
 
-impl<E: Real> StochasticFlow<E> {
+impl<'a, E: Real> StochasticFlow<'a, E> {
     /// A flow and the layers behind it, which may be none.
     ///
     /// # Errors
     /// [`Error::Dimension`] if a bijector has another dimension than the flow; [`Error::Unavailable`] if it
     /// needs a context; [`Error::Parameter`] for a setting of a layer that is out of its range.
-    pub fn new(flow: Flow<E>, layers: Vec<StochasticLayer<E>>) -> Result<Self> {
+    pub fn new(flow: &'a Flow<E>, layers: Vec<StochasticLayer<E>>) -> Result<Self> {
         for layer in &layers {
             match layer {
                 StochasticLayer::Bijector(bijector) => check_bijector(&**bijector, flow.dim())?,
@@ -67,8 +68,9 @@ impl<E: Real> StochasticFlow<E> {
     }
 
     /// The flow before the first layer.
-    pub fn flow(&self) -> &Flow<E> {
-        &self.flow
+    #[must_use]
+    pub fn flow(&self) -> &'a Flow<E> {
+        self.flow
     }
 
     /// The layers behind it.
@@ -82,7 +84,7 @@ impl<E: Real> StochasticFlow<E> {
     /// Without layers it is [`Weighted::draw`], bit for bit.
     ///
     /// # Cost
-    /// For each draw, beside the bijectors, an evaluation of base and target with gradients a step, and one
+    /// For each draw, beside the bijectors, an evaluation of flow and target with gradients a step, and one
     /// more a layer of steps.
     ///
     /// # Errors
@@ -107,10 +109,13 @@ impl<E: Real> StochasticFlow<E> {
                 points: drawn.value.values().iter().map(|v| v.as_f64()).collect(),
                 log_proposal: drawn.log_prob.values().iter().map(|v| v.as_f64()).collect(),
             };
+            let from = FlowDensity::new(self.flow);
+            let path = GeometricPath { from: &from, to: target };
             for layer in &self.layers {
-                let passed = self.pass(layer, target, &mut paths, rng);
+                let passed = layer.pass(&path, &mut paths, rng);
                 work += passed.map_err(|error| error.in_rows_from(done))?;
             }
+            work += from.work();
             let log_target = target.log_densities(&paths.points);
             let log_target = log_target.map_err(|error| error.in_rows_from(done))?;
             log_weights.extend(log_target.iter().zip(&paths.log_proposal).map(|(p, q)| p - q));
@@ -119,20 +124,19 @@ impl<E: Real> StochasticFlow<E> {
         }
         Ok(Weighted { draws, log_proposal, log_weights: LogWeights::new(log_weights)?, work })
     }
+}
 
+impl<E: Real> StochasticLayer<E> {
     fn pass(
         &self,
-        layer: &StochasticLayer<E>,
-        target: &dyn Target,
+        path: &GeometricPath<'_>,
         paths: &mut Paths,
         rng: &mut Stream,
     ) -> Result<flows_core::Work> {
-        let base = BaseDensity(self.flow.base());
-        let path = GeometricPath { from: &base, to: target };
-        match layer {
-            StochasticLayer::Bijector(bijector) => return paths.map(&**bijector),
-            StochasticLayer::Metropolis(metropolis) => metropolis.pass(&path, paths, rng)?,
-            StochasticLayer::Langevin(langevin) => langevin.pass(&path, paths, rng)?,
+        match self {
+            Self::Bijector(bijector) => return paths.map(&**bijector),
+            Self::Metropolis(metropolis) => metropolis.pass(path, paths, rng)?,
+            Self::Langevin(langevin) => langevin.pass(path, paths, rng)?,
         }
         Ok(flows_core::Work::default())
     }

@@ -92,6 +92,13 @@ impl<E: Real> Trainer<E> {
         self.state.work
     }
 
+    /// Counts seconds and work that the training took outside of its steps, such as the making of its
+    /// rows, which the budget is spent on too.
+    pub fn count_outside(&mut self, seconds: f64, work: u64) {
+        self.state.seconds += seconds;
+        self.state.work += work;
+    }
+
     /// How often training's discretisation of an ODE was made finer, because its log-likelihoods came
     /// apart from those that are reported.
     pub fn refinements(&self) -> u32 {

@@ -13,16 +13,16 @@ use super::ReplayBuffer;
 #[derive(Debug)]
 pub(super) struct BufferLoss<'a> {
     buffer: RefCell<&'a mut ReplayBuffer>,
-    power: f64,
+    alpha: f64,
     clip: f64,
     clipped: Cell<u64>,
     dim: usize,
 }
 
 impl<'a> BufferLoss<'a> {
-    pub(super) fn new(buffer: &'a mut ReplayBuffer, power: f64, clip: f64) -> Self {
+    pub(super) fn new(buffer: &'a mut ReplayBuffer, alpha: f64, clip: f64) -> Self {
         let dim = buffer.dim();
-        Self { buffer: RefCell::new(buffer), power, clip, clipped: Cell::new(0), dim }
+        Self { buffer: RefCell::new(buffer), alpha, clip, clipped: Cell::new(0), dim }
     }
 
     /// Rows so far whose correction was clipped.
@@ -63,7 +63,7 @@ impl<E: Real> StepLoss<E> for BufferLoss<'_> {
         let mut factors = Vec::with_capacity(taken.len());
         let mut total = 0.0;
         for ((&row, &now), then) in taken.iter().zip(&after).zip(before) {
-            let log_factor = (1.0 - self.power) * (now - then);
+            let log_factor = (1.0 - self.alpha) * (now - then);
             let factor = log_factor.exp();
             self.clipped.set(self.clipped.get() + u64::from(factor > self.clip));
             let factor = factor.min(self.clip);

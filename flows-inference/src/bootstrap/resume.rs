@@ -1,6 +1,6 @@
 //! Saving and resuming a bootstrap.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flows_core::{Error, Real, Result};
 use serde::{Deserialize, Serialize};
@@ -17,24 +17,19 @@ struct State {
     step_sizes: Vec<f64>,
 }
 
-fn files(folder: &Path) -> [PathBuf; 2] {
-    [folder.join("trainer.safetensors"), folder.join("buffer.safetensors")]
-}
-
 impl<E: Real> Bootstrap<E> {
-    /// Writes `trainer.safetensors` and `buffer.safetensors` into a folder that exists, all that
-    /// [`resume`](Self::resume) needs to continue bit for bit. Each is replaced as a whole; an
-    /// interruption between them is seen when they are read.
+    /// Writes the checkpoint of the trainer and the buffer, all that [`resume`](Self::resume) needs to
+    /// continue bit for bit. Each file is replaced as a whole; an interruption between them is seen
+    /// when they are read.
     ///
     /// # Errors
     /// [`Error::File`] with the system's reason.
-    pub fn save(&self, folder: &Path) -> Result<()> {
-        let [trainer, buffer] = files(folder);
+    pub fn save(&self, checkpoint: &Path, buffer: &Path) -> Result<()> {
         let (rounds, steps) = (self.rounds, self.trainer.steps());
         let state = State { rounds, steps, step_sizes: self.sampler.step_sizes().to_vec() };
         let state = serde_json::to_string(&state).unwrap_or_default();
-        self.trainer.save(&trainer)?;
-        self.buffer.write(&buffer, &[("bootstrap", state)])
+        self.trainer.save(checkpoint)?;
+        self.buffer.write(buffer, &[("bootstrap", state)])
     }
 
     /// Restores what [`save`](Self::save) wrote for the same flow, config and seed.
@@ -42,10 +37,9 @@ impl<E: Real> Bootstrap<E> {
     /// # Errors
     /// [`Error::File`], [`Error::Checkpoint`] or [`Error::Tensors`] if the files do not fit this run or
     /// each other; the run should then be dropped.
-    pub fn resume(&mut self, folder: &Path) -> Result<()> {
-        let [trainer, buffer] = files(folder);
-        let file = self.buffer.read(&buffer)?;
-        let wrong = |problem: String| Error::Checkpoint { path: buffer.clone(), problem };
+    pub fn resume(&mut self, checkpoint: &Path, buffer: &Path) -> Result<()> {
+        let file = self.buffer.read(buffer)?;
+        let wrong = |problem: String| Error::Checkpoint { path: buffer.to_owned(), problem };
         let Some(text) = file.metadata.get("bootstrap") else {
             let problem = "expected the state of a bootstrap beside the buffer, got none; resume from \
                            a folder that a bootstrap has saved";
@@ -53,7 +47,7 @@ impl<E: Real> Bootstrap<E> {
         };
         let state: State = serde_json::from_str(text)
             .map_err(|error| wrong(format!("the state of the bootstrap is damaged: {error}")))?;
-        self.trainer.resume(&trainer)?;
+        self.trainer.resume(checkpoint)?;
         if self.trainer.steps() != state.steps {
             return Err(wrong(format!(
                 "expected the buffer after {} steps, got that after {}; one of both files is older, \

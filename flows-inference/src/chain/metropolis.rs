@@ -202,7 +202,7 @@ impl Metropolis {
     /// Refines a flow on the chains' draws and samples again, `rounds` times; then samples with the flow
     /// that came of it, which no longer changes, so that the chains returned are of the target.
     ///
-    /// Each round starts where the one before ended.
+    /// Each round starts where the one before ended. Evaluations are those of all rounds.
     ///
     /// # Errors
     /// As [`sample`](Self::sample) and [`Trainer::fit`](flows_core::train::Trainer::fit).
@@ -214,13 +214,15 @@ impl Metropolis {
         (rounds, settings): (usize, &Refit),
         rng: &mut Stream,
     ) -> Result<(Flow<E>, MetropolisChains)> {
+        let mut evaluations = 0;
         for _ in 0..rounds {
-            let chains = self.sample(target, &flow, &starts, rng)?.chains;
-            flow = settings.refit(flow, &chains.rows(), rng)?;
-            starts = chains.last();
+            let round = self.sample(target, &flow, &starts, rng)?;
+            evaluations += round.evaluations;
+            flow = settings.refit(flow, &round.chains.rows(), rng)?;
+            starts = round.chains.last();
         }
-        let chains = self.sample(target, &flow, &starts, rng)?;
-        Ok((flow, chains))
+        let last = self.sample(target, &flow, &starts, rng)?;
+        Ok((flow, MetropolisChains { evaluations: evaluations + last.evaluations, ..last }))
     }
 
     fn check(&self) -> Result<()> {

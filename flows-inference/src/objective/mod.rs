@@ -10,15 +10,13 @@ mod importance_bound;
 
 use flows_core::train::StepLoss;
 use flows_core::{Context, Error, Flow, Loss, Real, Result, Stream, Tape, Target, Values};
-use serde::{Deserialize, Serialize};
 
 pub use self::alpha_divergence::{alpha_divergence, alpha_divergence_of_weights};
 pub use self::forward_kl::self_normalised_forward_kl;
 pub use self::importance_bound::{importance_bound, importance_bound_of_weights};
 
-/// An objective by config.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+/// An objective with its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ImportanceObjective {
     /// See [`self_normalised_forward_kl`].
     ForwardKl,

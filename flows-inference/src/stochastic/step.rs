@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Paths;
 use crate::annealed::path::{GeometricPath, States};
 
-/// Random-walk Metropolis steps for b^(1-t) p~^t: normal proposals, accepted by the ratio of the
+/// Random-walk Metropolis steps for q^(1-t) p~^t: normal proposals, accepted by the ratio of the
 /// densities. They are in detailed balance, so that an accepted step from x to y has
 /// S = log f(x) - log f(y) for the density f that they aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,11 +17,11 @@ pub struct Metropolis {
     pub steps: usize,
     /// Standard deviation of a proposal in every feature, above 0.
     pub scale: f64,
-    /// t, from 0 at the base to 1 at the target.
+    /// t, from 0 at the flow to 1 at the target.
     pub fraction: f64,
 }
 
-/// Unadjusted overdamped Langevin steps for f = b^(1-t) p~^t,
+/// Unadjusted overdamped Langevin steps for f = q^(1-t) p~^t,
 ///
 /// ```text
 /// y = x + h grad log f(x) + sqrt(2 h) n,   n ~ N(0, I)
@@ -38,7 +38,7 @@ pub struct Langevin {
     pub steps: usize,
     /// h, above 0.
     pub step_size: f64,
-    /// t, from 0 at the base to 1 at the target.
+    /// t, from 0 at the flow to 1 at the target.
     pub fraction: f64,
 }
 

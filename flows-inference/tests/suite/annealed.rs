@@ -47,8 +47,12 @@ fn second_moment() -> f64 {
     0.5 * (PI / c).ln() + exponent - VARIANCE.ln() - 0.5 * TAU.ln()
 }
 
+/// Four densities between both ends.
+const SETTINGS: AnnealedSampling =
+    AnnealedSampling { intermediate: 4, transitions: 1, leapfrog_steps: 5, step_size: 0.2 };
+
 fn sampler(settings: AnnealedSampling) -> AnnealedSampler {
-    AnnealedSampler::new(settings).unwrap()
+    AnnealedSampler::new(settings, 1.0).unwrap()
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn both_ends_of_the_path_have_their_normalisers() {
         [(1.0, 5.0_f64.ln()), (2.0, 2.0 * 5.0_f64.ln() + dim as f64 * second_moment())]
     {
         let mut rng = stream(1, "annealing");
-        let mut sampler = sampler(AnnealedSampling { power, ..AnnealedSampling::default() });
+        let mut sampler = AnnealedSampler::new(SETTINGS, power).unwrap();
         let first = sampler.draw(&plain(dim), &target, 500, &mut rng).unwrap();
         sampler.tune(&plain(dim), &target, (60, 500), &mut rng).unwrap();
         let annealed = sampler.draw(&plain(dim), &target, 20_000, &mut rng).unwrap();
@@ -77,7 +81,7 @@ fn both_ends_of_the_path_have_their_normalisers() {
 #[test]
 fn a_bounded_support_is_respected() {
     let target = Normals { dim: 1, above: MEAN };
-    let sampler = sampler(AnnealedSampling::default());
+    let sampler = sampler(SETTINGS);
     let annealed = sampler.draw(&plain(1), &target, 40_000, &mut stream(2, "annealing")).unwrap();
     let weights = annealed.weights().unwrap();
     let log_z = weights.log_normaliser();
@@ -91,7 +95,7 @@ fn a_bounded_support_is_respected() {
 fn the_wells_are_found_from_a_plain_base() {
     let target = KnownTarget::ManyWell(ManyWell::new(2).unwrap());
     let mut rng = stream(3, "annealing");
-    let mut sampler = sampler(AnnealedSampling { intermediate: 16, ..AnnealedSampling::default() });
+    let mut sampler = sampler(AnnealedSampling { intermediate: 16, ..SETTINGS });
     sampler.tune(&plain(4), &target, (20, 500), &mut rng).unwrap();
     let annealed = sampler.draw(&plain(4), &target, 40_000, &mut rng).unwrap();
     let weights = annealed.weights().unwrap();
@@ -119,7 +123,7 @@ fn the_number_of_threads_changes_no_bit() {
     let draw = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let sampler = sampler(AnnealedSampling::default());
+            let sampler = sampler(SETTINGS);
             sampler.draw(&plain(4), &target, 5000, &mut stream(4, "annealing")).unwrap()
         })
     };
@@ -131,9 +135,9 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn runaway_trajectories_are_rejected() {
     let target = KnownTarget::ManyWell(ManyWell::new(1).unwrap());
-    let settings = AnnealedSampling { step_size: 1e12, power: 2.0, ..AnnealedSampling::default() };
-    let annealed =
-        sampler(settings).draw(&plain(2), &target, 100, &mut stream(5, "annealing")).unwrap();
+    let settings = AnnealedSampling { step_size: 1e12, ..SETTINGS };
+    let sampler = AnnealedSampler::new(settings, 2.0).unwrap();
+    let annealed = sampler.draw(&plain(2), &target, 100, &mut stream(5, "annealing")).unwrap();
     assert_eq!(annealed.acceptance, [0.0; 4]);
     assert!(annealed.draws.iter().all(|x| x.abs() < 10.0));
     // Without a move the weights are those of importance sampling.
@@ -145,9 +149,9 @@ fn runaway_trajectories_are_rejected() {
 
 #[test]
 fn settings_and_densities_out_of_range_are_named() {
-    let error = AnnealedSampler::new(AnnealedSampling { power: -1.0, ..Default::default() });
+    let error = AnnealedSampler::new(SETTINGS, -1.0);
     names(&error.unwrap_err(), &["power of annealed sampling", "positive", "-1"]);
-    let mut sampler = sampler(AnnealedSampling::default());
+    let mut sampler = sampler(SETTINGS);
     names(&sampler.set_step_sizes(vec![0.1]).unwrap_err(), &["4 rows", "got 1"]);
     names(&sampler.set_step_sizes(vec![0.0; 4]).unwrap_err(), &["step_size", "positive"]);
 

@@ -9,7 +9,7 @@ use flows_core::testing::names;
 use flows_core::train::{
     AdamConfig, Budget, Objective, ReverseKl, StopReason, TrainConfig, Trainer, TrainingData,
 };
-use flows_core::{Architecture, Base, Error, Flow, Parameters, Target, Values, stream};
+use flows_core::{Architecture, Base, Error, Flow, Parameters, Real, Target, Values, stream};
 use flows_finite::architecture::{Conditioner, CouplingFlow};
 use flows_inference::bootstrap::{Event, ReplayBuffer};
 use flows_inference::{Bootstrap, BootstrapConfig, Weighted};
@@ -39,16 +39,16 @@ fn train() -> TrainConfig {
     TrainConfig { optimiser, batch_rows: 256, ..TrainConfig::default() }
 }
 
-fn config(steps: u64) -> BootstrapConfig {
-    let budget = Budget::Steps { steps };
-    BootstrapConfig {
-        rows: 256,
-        fewest: 1024,
-        capacity: 8192,
-        train: train(),
-        budget,
-        ..BootstrapConfig::default()
-    }
+fn config() -> BootstrapConfig {
+    BootstrapConfig { rows: 256, fewest: 1024, capacity: 8192, ..BootstrapConfig::default() }
+}
+
+fn bootstrap<E: Real>(
+    flow: Flow<E>,
+    config: BootstrapConfig,
+    (steps, seed): (u64, u64),
+) -> Bootstrap<E> {
+    Bootstrap::new(flow, config, train(), Budget::Steps { steps }, seed).unwrap()
 }
 
 /// The mass of each of the four modes, the left ones first, of the flow and by its weights.
@@ -66,7 +66,7 @@ fn masses(flow: &Flow<f64>) -> ([f64; 4], [f64; 4], Weighted) {
 
 #[test]
 fn modes_that_reverse_kl_loses_are_found_with_their_masses() {
-    let mut run = Bootstrap::new(spline_flow(), config(STEPS), 1).unwrap();
+    let mut run = bootstrap(spline_flow(), config(), (STEPS, 1));
     let mut losses = Vec::new();
     let stop = run.run(&wells(), |_, round| {
         losses.extend(round.loss);
@@ -77,7 +77,7 @@ fn modes_that_reverse_kl_loses_are_found_with_their_masses() {
     assert_eq!(losses.len() as u64, STEPS.div_ceil(8));
     let [left, right] = ManyWell::mode_weights();
     let exact = [left * left, left * right, right * left, right * right];
-    let (of_flow, by_weights, weighted) = masses(&run.into_flow().unwrap());
+    let (of_flow, by_weights, weighted) = masses(&run.into_trainer().into_flow().unwrap());
     let log_z = weighted.log_weights.log_normaliser();
     let error = log_z.standard_error.unwrap();
     assert!((log_z.nats - wells().log_normaliser().nats).abs() < 4.0 * error, "{log_z:?}");
@@ -111,16 +111,18 @@ fn a_resumed_run_has_the_same_bits() {
         })
         .unwrap()
     };
-    let new = || Bootstrap::new(spline_flow(), config(60), 5).unwrap();
+    let new = || bootstrap(spline_flow(), config(), (60, 5));
     let mut whole = new();
     assert_eq!(run_to(&mut whole, u64::MAX), StopReason::Finished);
 
     let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, buffer] =
+        ["checkpoint", "buffer"].map(|name| folder.path().join(format!("{name}.safetensors")));
     let mut first = new();
     assert_eq!(run_to(&mut first, 6), StopReason::Interrupted);
-    first.save(folder.path()).unwrap();
+    first.save(&checkpoint, &buffer).unwrap();
     let mut second = new();
-    second.resume(folder.path()).unwrap();
+    second.resume(&checkpoint, &buffer).unwrap();
     assert_eq!((second.rounds(), second.trainer().steps()), (6, first.trainer().steps()));
     assert_eq!(second.buffer(), first.buffer());
     assert_eq!(run_to(&mut second, u64::MAX), StopReason::Finished);
@@ -129,10 +131,14 @@ fn a_resumed_run_has_the_same_bits() {
     assert_eq!(second.sampler(), whole.sampler());
 
     // A buffer that is older than the trainer's checkpoint.
-    second.trainer().save(&folder.path().join("trainer.safetensors")).unwrap();
-    names(&new().resume(folder.path()).unwrap_err(), &["60 steps", "take both from one copy"]);
-    let other = BootstrapConfig { capacity: 4096, ..config(60) };
-    let error = Bootstrap::new(spline_flow(), other, 5).unwrap().resume(folder.path()).unwrap_err();
+    second.trainer().save(&checkpoint).unwrap();
+    names(
+        &new().resume(&checkpoint, &buffer).unwrap_err(),
+        &["60 steps", "take both from one copy"],
+    );
+    let other = BootstrapConfig { capacity: 4096, ..config() };
+    let mut other = bootstrap(spline_flow(), other, (60, 5));
+    let error = other.resume(&checkpoint, &buffer).unwrap_err();
     names(&error, &["4 features", "4096", "8192"]);
 }
 
@@ -153,8 +159,8 @@ impl Target for Beyond {
 
 #[test]
 fn weights_of_zero_are_events_until_none_is_left() {
-    let config = |steps| BootstrapConfig { rows: 64, fewest: 64, ..config(steps) };
-    let mut run = Bootstrap::new(plain(2), config(4), 1).unwrap();
+    let config = || BootstrapConfig { rows: 64, fewest: 64, ..config() };
+    let mut run = bootstrap(plain(2), config(), (4, 1));
     let mut events = Vec::new();
     run.run(&Beyond(1.0), |_, round| {
         events.extend(round.events.clone());
@@ -163,7 +169,7 @@ fn weights_of_zero_are_events_until_none_is_left() {
     .unwrap();
     assert!(matches!(events[..], [Event::ZeroWeights(zeros)] if zeros > 32), "{events:?}");
 
-    let mut run = Bootstrap::new(plain(2), config(4), 1).unwrap();
+    let mut run = bootstrap(plain(2), config(), (4, 1));
     let error = run.run(&Beyond(1e9), |_, _| Ok(ControlFlow::Continue(()))).unwrap_err();
     names(&error, &["all 64 weights", "choose a base that overlaps"]);
 }
@@ -175,7 +181,8 @@ fn settings_out_of_range_are_named() {
         change(&mut config);
         names(&config.check().unwrap_err(), words);
     };
-    check(|c| c.annealed.power = 1.0, &["power of the bootstrap", "other than 1"]);
+    check(|c| c.alpha = 1.0, &["alpha of the bootstrap", "other than 1"]);
+    check(|c| c.annealed.step_size = 0.0, &["step_size", "positive"]);
     check(|c| c.rows = 0, &["rows of a round", "at least 1"]);
     check(|c| c.fewest = 100_000, &["fewest rows", "100000"]);
     check(|c| c.clip = f64::NAN, &["clip", "NaN"]);

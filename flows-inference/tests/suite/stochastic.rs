@@ -27,7 +27,7 @@ fn langevin<E: Real>(fraction: f64) -> StochasticLayer<E> {
     StochasticLayer::Langevin(Langevin { steps: 5, step_size: 0.02, fraction })
 }
 
-fn check_normaliser(flow: &StochasticFlow<f64>, target: KnownTarget, largest_error: f64) {
+fn check_normaliser(flow: &StochasticFlow<'_, f64>, target: KnownTarget, largest_error: f64) {
     let weighted = flow.draw(&target, 60_000, &mut stream(2, "paths")).unwrap();
     let log_z = weighted.log_weights.log_normaliser();
     let (error, exact) = (log_z.standard_error.unwrap(), target.log_normaliser().nats);
@@ -54,7 +54,7 @@ fn weights_of_paths_have_the_expectation_z() {
     ] {
         // Tails that the couplings cannot make lighter than the target's.
         let flow = Flow::new(Base::student_t(2, 5.0).unwrap(), couplings(2, "flow")).unwrap();
-        check_normaliser(&StochasticFlow::new(flow, layers).unwrap(), target, 0.1);
+        check_normaliser(&StochasticFlow::new(&flow, layers).unwrap(), target, 0.1);
     }
 }
 
@@ -63,7 +63,7 @@ fn weights_of_paths_have_the_expectation_z() {
 fn a_bounded_support_keeps_the_expectation() {
     let layers = vec![metropolis(0.5), metropolis(1.0)];
     let flow = Flow::new(Base::student_t(2, 3.0).unwrap(), plain_chain()).unwrap();
-    check_normaliser(&StochasticFlow::new(flow, layers).unwrap(), KnownTarget::U2, 0.1);
+    check_normaliser(&StochasticFlow::new(&flow, layers).unwrap(), KnownTarget::U2, 0.1);
 }
 
 fn plain_chain() -> Box<dyn Bijector<f64>> {
@@ -75,7 +75,8 @@ fn plain_chain() -> Box<dyn Bijector<f64>> {
 fn stochastic_layers_raise_the_effective_share() {
     let wells = KnownTarget::ManyWell(ManyWell::new(1).unwrap());
     let layers = (1..=8).map(|i| metropolis(f64::from(i) / 8.0)).collect();
-    let flow = StochasticFlow::new(plain(2), layers).unwrap();
+    let flow = plain(2);
+    let flow = StochasticFlow::new(&flow, layers).unwrap();
     let share = |weighted: Weighted| weighted.log_weights.effective_share();
     let with = share(flow.draw(&wells, 10_000, &mut stream(3, "paths")).unwrap());
     let without =
@@ -90,7 +91,7 @@ fn without_layers_the_weights_are_those_of_the_flow_bit_for_bit() {
     let flow = Flow::<f32>::new(Base::standard_normal(8), Box::new(chain)).unwrap();
     let target = KnownTarget::ManyWell(ManyWell::DEFAULT);
     let expected = Weighted::draw(&flow, &target, 5000, &mut stream(4, "draws")).unwrap();
-    let flow = StochasticFlow::new(flow, vec![]).unwrap();
+    let flow = StochasticFlow::new(&flow, vec![]).unwrap();
     let got = flow.draw(&target, 5000, &mut stream(4, "draws")).unwrap();
     assert_eq!(got.draws, expected.draws);
     assert_eq!(got.log_proposal, expected.log_proposal);
@@ -100,7 +101,7 @@ fn without_layers_the_weights_are_those_of_the_flow_bit_for_bit() {
 
 #[test]
 fn layers_out_of_range_are_named() {
-    let new = |layer| StochasticFlow::new(plain(3), vec![layer]).unwrap_err();
+    let new = |layer| StochasticFlow::new(&plain(3), vec![layer]).unwrap_err();
     let error = new(StochasticLayer::Bijector(couplings(2, "first")));
     assert!(matches!(error, Error::Dimension { expected: 3, got: 2, .. }));
     names(&new(metropolis(1.5)), &["fraction", "between 0 and 1", "1.5"]);
@@ -109,7 +110,8 @@ fn layers_out_of_range_are_named() {
     names(&new(StochasticLayer::Langevin(still)), &["step size", "positive"]);
     let none = Metropolis { steps: 0, scale: 1.0, fraction: 1.0 };
     names(&new(StochasticLayer::Metropolis(none)), &["steps", "at least 1"]);
-    let flow = StochasticFlow::new(plain(3), vec![]).unwrap();
+    let flow = plain(3);
+    let flow = StochasticFlow::new(&flow, vec![]).unwrap();
     let error = flow.draw(&KnownTarget::Cross, 5, &mut stream(5, "paths")).unwrap_err();
     assert!(
         matches!(error, Error::Dimension { expected: 3, got, .. } if got == KnownTarget::Cross.dim())
