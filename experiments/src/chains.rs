@@ -14,7 +14,9 @@ use crate::cli::{ChainMethod, ChainsArguments};
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
+use crate::run::RunFolder;
 use crate::trained_run::{Use, density_of, table_name, with_run};
+use crate::training::refit;
 use crate::{Usage, say};
 
 /// R-hat above which chains have not mixed.
@@ -70,6 +72,10 @@ pub fn run(arguments: &ChainsArguments) -> Result<()> {
             bail!(Usage(format!("{option} must be at least 1, got 0")));
         }
     }
+    if arguments.adapt > 0 && arguments.method != ChainMethod::Metropolis {
+        let advice = "the others do not propose its draws; add --method metropolis";
+        bail!(Usage(format!("--adapt refines the flow of chains by metropolis; {advice}")));
+    }
     with_run(&arguments.run, arguments)
 }
 
@@ -78,7 +84,7 @@ impl Use for ChainsArguments {
         let density = density_of(&self.run, &self.density, (config, data))?;
         let mut rng = stream(self.seed, "chains");
         let sampled = match self.method {
-            ChainMethod::Metropolis => self.metropolis(flow, &density, &mut rng),
+            ChainMethod::Metropolis => self.metropolis(flow, &density, (config, data), &mut rng),
             ChainMethod::Nuts => {
                 let starts =
                     rows(&flow.sample(self.chains, &flows_core::Context::none(), &mut rng)?.0);
@@ -153,12 +159,20 @@ impl ChainsArguments {
         &self,
         flow: &Flow<E>,
         density: &Density,
+        (config, data): (&RunConfig, &RunData),
         rng: &mut Stream,
     ) -> Result<(Chains, Counts)> {
         let starts = rows(&flow.sample(self.chains, &flows_core::Context::none(), rng)?.0);
         let (warm_up, draws) = (self.warm_up, self.draws);
         let settings = Metropolis { warm_up, draws, ..Metropolis::default() };
-        let found = settings.sample(density.target(), flow, &starts, rng)?;
+        let found = match self.adapt {
+            0 => settings.sample(density.target(), flow, &starts, rng)?,
+            rounds => {
+                let own = RunFolder::new(&self.run).flow::<E>(config, data)?;
+                let refit = (rounds, &refit(config));
+                settings.adapt(density.target(), own, starts, refit, rng)?.1
+            }
+        };
         let rate = |kinds: &[Acceptance]| kinds.iter().copied().sum::<Acceptance>().rate();
         let counts = Counts {
             evaluations: found.evaluations,

@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{ColumnName, DataConfig, Dequantise, Precision, Setting, SplitName};
 
 pub use inference::{
-    ChainMethod, ChainsArguments, DensityArguments, Importance, Npe, TargetFormat,
+    ChainMethod, ChainsArguments, DensityArguments, Importance, ImportanceMethod, Npe,
+    SmcArguments, TargetFormat,
 };
 
 /// Normalizing flows: finite and continuous on equal terms.
@@ -46,6 +47,8 @@ pub enum Command {
     Importance(Importance),
     /// Sample Markov chains of a density, in a flow's base space or with its draws as proposals
     Chains(ChainsArguments),
+    /// Move particles from a flow to a density (sequential Monte Carlo), with log Z from several runs
+    Smc(SmcArguments),
     /// Estimate the posterior of a simulator's parameters given observations, without a likelihood
     Npe(Npe),
     /// Print distances between draws and held-out rows, each with its null band
@@ -95,6 +98,12 @@ pub struct Compare {
     /// What is done to your tables
     #[command(flatten)]
     pub table: TableArguments,
+    /// A density that flows are fitted to without rows, beside --problems; several are for a plan
+    #[command(flatten)]
+    pub density: DensityArguments,
+    /// Start flows on the density at its mode, as wide as its curvature there says
+    #[arg(long)]
+    pub laplace: bool,
     /// Flow presets and config files, separated by commas; `list` shows presets
     #[arg(long, value_delimiter = ',')]
     pub flows: Vec<String>,
@@ -285,6 +294,14 @@ pub enum ObjectiveName {
     MaximumLikelihood,
     /// The divergence from a density that is known up to a constant
     ReverseKl,
+    /// The divergence of a flow from a density, by importance weights of the flow's own draws
+    ForwardKl,
+    /// The variance of the importance weights of a density (chi squared; `proposal.alpha`)
+    AlphaDivergence,
+    /// The importance-weighted bound of a density's log Z (`proposal.draws`)
+    ImportanceBound,
+    /// For a density with many modes: draws of the flow, annealed towards where it lacks mass (FAB)
+    Bootstrap,
 }
 
 /// How reverse KL estimates its gradient.

@@ -4,6 +4,7 @@ mod base;
 mod column_name;
 mod data;
 mod flow;
+mod proposal;
 pub mod setting;
 pub(crate) mod spelling;
 mod start;
@@ -26,6 +27,7 @@ pub use base::{BaseConfig, MixtureBase, StudentTBase};
 pub use column_name::ColumnName;
 pub use data::{DataConfig, Dequantise, SplitName, TableFile};
 pub use flow::{EncoderConfig, FlowConfig};
+pub use proposal::ProposalConfig;
 pub use setting::{Set, Setting};
 pub use start::StartConfig;
 pub use support::Support;
@@ -53,6 +55,10 @@ pub struct RunConfig {
     /// The normal that a flow on a density starts from; without it the base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartConfig>,
+    /// What a flow on a density is trained by as a proposal of importance sampling; without it
+    /// `train.objective`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<ProposalConfig>,
     /// The problem that comes along and is learned instead of a table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -112,6 +118,7 @@ impl RunConfig {
             budget: Budget::Seconds { seconds: 60.0 },
             target: None,
             start: None,
+            proposal: None,
             problem: None,
             support: Vec::new(),
             data: DataConfig::default(),
@@ -137,6 +144,20 @@ impl RunConfig {
     #[must_use]
     pub fn on_line(&self) -> Self {
         Self { support: Vec::new(), ..self.clone() }
+    }
+
+    /// Checks the objective of a proposal, if there is one, which is for a density.
+    ///
+    /// # Errors
+    /// [`Usage`] for a setting out of its range, or without a target.
+    pub fn check_proposal(&self) -> Result<(), Usage> {
+        let Some(proposal) = &self.proposal else { return Ok(()) };
+        proposal.check().map_err(|error| Usage(format!("proposal: {error}")))?;
+        if self.target.is_none() {
+            let advice = "add --target or --target-command, or leave it out";
+            return Err(Usage(format!("{proposal} is for a density, and there is none; {advice}")));
+        }
+        Ok(())
     }
 
     /// Builds the flow of `dim` features and `context_dim` conditioning features, with weights drawn

@@ -6,6 +6,7 @@ mod npe;
 mod reverse_kl;
 mod side_by_side;
 mod uci;
+mod vae;
 
 use std::path::PathBuf;
 
@@ -92,6 +93,9 @@ pub const ALL: &[Experiment] = &[
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
+    side_by_side("importance", "Flows as proposals", side_by_side::PROPOSALS),
+    side_by_side("vi", "Approximate posteriors", side_by_side::VARIATIONAL),
+    study("vae", "Latent-variable models with flows", &[], &[vae::PART]),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
 ];
 

@@ -6,12 +6,11 @@ mod resolve;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use flows_inference::Laplace;
+use anyhow::{Result, bail};
 use flows_report::record::{RunSummary, Status};
 
 use crate::cli::Fit;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, StartConfig};
 use crate::density::Density;
 use crate::execute::{Execution, write_images};
 use crate::interrupt::Interrupted;
@@ -80,9 +79,7 @@ fn start(
         let advice = "leave it out, or name another --out";
         bail!(Usage(format!("{out}: --laplace, and the run began without it; {advice}")));
     }
-    let found = Laplace::at_mode(density.target(), &vec![0.0; density.dim()]);
-    let found = found.with_context(|| format!("--laplace: {density}"))?;
-    config.start = Some(found.into());
+    config.start = Some(StartConfig::at_mode(density)?);
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `importance`: draws of a run weighted for a density, with log Z and what its error is worth.
 
+mod method;
+
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, stream};
@@ -52,6 +54,7 @@ pub fn run(arguments: &Importance) -> Result<()> {
     if arguments.rows < 2 {
         bail!(Usage(format!("--rows must be at least 2, got {}", arguments.rows)));
     }
+    arguments.check_method()?;
     with_run(&arguments.run, arguments)
 }
 
@@ -59,8 +62,8 @@ impl Use for Importance {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
         let density = density_of(&self.run, &self.density, (config, data))?;
         let mut rng = stream(self.seed, "importance");
-        let weighted = Weighted::draw(flow, density.target(), self.rows, &mut rng)
-            .with_context(|| format!("{density}"))?;
+        let weighted = self.draw(flow, density.target(), &mut rng);
+        let weighted = weighted.with_context(|| format!("{density}"))?;
         let found = on_target(&weighted.log_weights, density.log_normaliser());
         let mut summary = Summary {
             target: density.name().to_owned(),

@@ -24,6 +24,7 @@ pub mod progress;
 pub mod rows;
 pub mod run;
 pub mod show;
+pub mod smc;
 pub mod stated;
 pub mod study;
 pub mod trained_run;
@@ -94,6 +95,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Transform(arguments) => trained_run::transform(arguments),
         Command::Importance(arguments) => importance::run(arguments),
         Command::Chains(arguments) => chains::run(arguments),
+        Command::Smc(arguments) => smc::run(arguments),
         Command::Npe(arguments) => npe::run(arguments),
         Command::Metrics(arguments) => metrics::run(arguments),
         Command::Report(arguments) => report_all(&arguments.dirs),

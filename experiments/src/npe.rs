@@ -1,6 +1,7 @@
 //! `npe`: neural posterior estimation for a simulator (review, Section 6.2.4).
 
 mod config;
+mod estimate;
 mod known;
 mod page;
 mod panels;
@@ -14,7 +15,7 @@ use flows_bench::metrics::Distance;
 use flows_bench::table::{self, Table};
 use flows_core::{Real, stream};
 use flows_inference::simulation::{
-    CalibrationDraws, Posterior, Progress, Simulations, Simulator, Training, npe, snpe,
+    CalibrationDraws, Progress, Simulations, Simulator, Training, nle, npe, snpe,
 };
 use serde::Serialize;
 
@@ -24,13 +25,17 @@ use crate::run::write_json;
 use crate::{Usage, interrupt, progress, say};
 
 pub(crate) use config::builder;
-pub use config::{NpeConfig, SimulatorName};
+pub use config::{Method, NpeConfig, SimulatorName};
+use estimate::{Drawn, Estimate, Sampler};
 pub use known::KnownSimulator;
 pub(crate) use panels::panels;
 pub use reference::distance_to_reference;
 
 /// Draws of the posterior for each pair of a calibration.
 const CALIBRATION_DRAWS: usize = 99;
+
+/// Below this share of accepted moves, draws of a sampler hardly moved.
+const LEAST_ACCEPTANCE: f64 = 0.05;
 
 /// Draws of data given draws of the posterior.
 const PREDICTIVE_DRAWS: usize = 1_000;
@@ -57,6 +62,9 @@ struct OfObservation {
     parameters: Vec<Moments>,
     /// Values of the observation that lie far outside of what was simulated.
     clipped: usize,
+    /// Logarithm of the prior's mean of the likelihood in nats, where a likelihood was learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_evidence: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     c2st: Option<Distance>,
 }
@@ -95,6 +103,7 @@ pub fn run(arguments: &Npe) -> Result<()> {
     if arguments.draws < 2 {
         bail!(Usage(format!("--draws must be at least 2, got {}", arguments.draws)));
     }
+    config.check_method(arguments)?;
     let simulator = config.simulator()?;
     let observations = observations(arguments, &*simulator)?;
     if config.rounds > 1 && observations.rows() > 1 {
@@ -152,37 +161,45 @@ struct Task<'a> {
 
 impl Task<'_> {
     fn run<E: Real>(&self, observations: Table, reference: Option<Table>) -> Result<()> {
-        let posterior = self.estimate::<E>(&observations)?;
+        let estimate = self.estimate::<E>(&observations)?;
         let names = self.simulator.prior().names();
         let mut rng = stream(self.config.seed, "posterior");
-        let mut summary = Summary::of(posterior.training());
+        let mut summary = Summary::of(estimate.training());
         let mut draws = Vec::new();
         for index in 0..observations.rows() {
             let row = observations.row(index);
-            let drawn = posterior.sample(row, self.arguments.draws, &mut rng)?;
+            let prior = self.simulator.prior();
+            let drawn = estimate.draw(prior, row, self.arguments.draws, &mut rng)?;
+            summary.warn_of(index, &drawn);
+            let Drawn { rows: drawn, clipped, sampler } = drawn;
             let file = match observations.rows() {
                 1 => "posterior.csv".to_owned(),
                 _ => format!("posterior-{}.csv", index + 1),
             };
             let of_all = Table::new(names.clone(), names.len(), drawn.clone())?;
             table::write(&self.arguments.out.join(&file), &of_all)?;
-            let clipped = posterior.clipped(row)?;
             let c2st = match (&reference, index) {
                 (Some(reference), 0) => {
                     Some(distance_to_reference(&drawn, reference.values(), names.len())?)
                 }
                 _ => None,
             };
-            summary.warn_of(index, clipped);
+            let log_evidence = sampler.map(|sampler| sampler.log_evidence);
             let parameters = moments(&names, &drawn);
-            summary.observations.push(OfObservation { file, parameters, clipped, c2st });
+            summary.observations.push(OfObservation {
+                file,
+                parameters,
+                clipped,
+                log_evidence,
+                c2st,
+            });
             draws.push(drawn);
         }
         let mut rng = stream(self.config.seed, "predictive");
         let first = draws.first().map_or(&[][..], Vec::as_slice);
         let rows = PREDICTIVE_DRAWS.min(first.len() / names.len()) * names.len();
         let predictive = self.simulator.simulate(&first[..rows], &mut rng)?;
-        let calibration = self.calibration(&posterior)?;
+        let calibration = self.calibration(&estimate)?;
         write_json(&self.arguments.out.join("summary.json"), &summary)?;
         summary.print()?;
         let estimated =
@@ -191,7 +208,7 @@ impl Task<'_> {
         say(&path.display().to_string())
     }
 
-    fn estimate<E: Real>(&self, observations: &Table) -> Result<Posterior<E>> {
+    fn estimate<E: Real>(&self, observations: &Table) -> Result<Estimate<E>> {
         let settings = self.config.estimation(self.flow)?;
         let build = config::builder(self.flow);
         let bar = progress::training("posterior");
@@ -206,11 +223,18 @@ impl Task<'_> {
         };
         let mut rng = stream(self.config.seed, "npe");
         let estimation = &settings.estimation;
-        let found = match settings.rounds {
-            1 => npe(self.simulator, &build, estimation, &mut report, &mut rng),
-            _ => {
+        let (simulator, report) = (self.simulator, &mut report);
+        let found = match (self.config.method, settings.rounds) {
+            (Method::Nle, _) => {
+                nle(simulator, &build, estimation, report, &mut rng).map(Estimate::Likelihood)
+            }
+            (Method::Npe, 1) => {
+                npe(simulator, &build, estimation, report, &mut rng).map(Estimate::Posterior)
+            }
+            (Method::Npe, _) => {
                 let observation = observations.row(0);
-                snpe(self.simulator, observation, &build, &settings, &mut report, &mut rng)
+                snpe(simulator, observation, &build, &settings, report, &mut rng)
+                    .map(Estimate::Posterior)
             }
         };
         bar.finish_and_clear();
@@ -219,8 +243,11 @@ impl Task<'_> {
     }
 
     /// Draws for fresh pairs of parameters and data.
-    fn calibration<E: Real>(&self, posterior: &Posterior<E>) -> Result<Option<CalibrationDraws>> {
-        let Some(pairs) = self.arguments.calibrate else { return Ok(None) };
+    fn calibration<E: Real>(&self, estimate: &Estimate<E>) -> Result<Option<CalibrationDraws>> {
+        let (Some(pairs), Estimate::Posterior(posterior)) = (self.arguments.calibrate, estimate)
+        else {
+            return Ok(None);
+        };
         let mut rng = stream(self.config.seed, "calibration");
         let mut report = |_: &Progress| Ok(ControlFlow::Continue(()));
         let invalid = self.config.invalid;
@@ -257,7 +284,16 @@ impl Summary {
         }
     }
 
-    fn warn_of(&mut self, observation: usize, clipped: usize) {
+    fn warn_of(&mut self, observation: usize, drawn: &Drawn) {
+        let clipped = drawn.clipped;
+        let rate = drawn.sampler.and_then(|Sampler { acceptance, .. }| acceptance);
+        if let Some(rate @ ..LEAST_ACCEPTANCE) = rate {
+            self.warnings.push(format!(
+                "the sampler of observation {observation} (from 0) accepted {:.1} % of its last moves: parts \
+                 of the posterior may be missing",
+                100.0 * rate
+            ));
+        }
         if clipped > 0 {
             self.warnings.push(format!(
                 "{clipped} values of observation {observation} (from 0) lie far outside of what was \
@@ -283,6 +319,9 @@ impl Summary {
                     "  {name:<16} mean {mean:>10.4}  sd {standard_deviation:>9.4}  90 % in [{quantile_05:.4}, \
                      {quantile_95:.4}]"
                 ))?;
+            }
+            if let Some(nats) = of.log_evidence {
+                say(&format!("  log evidence {nats:.4} nats"))?;
             }
             if let Some(c2st) = &of.c2st {
                 let (value, null) = (c2st.value, c2st.null_95);

@@ -12,7 +12,7 @@ use flows_core::train::{AdamConfig, Annealing, Objective, ReverseKl, TrainConfig
 use flows_core::{Architecture, Bijector, Cost, Costs, Estimator, stream};
 use flows_finite::architecture::{
     AutoregressiveFlow, BlockNaf, CouplingFlow, GaussianizationFlow, Glow, LemmaFlow,
-    MultiScaleFlow, RecurrentFlow, ResidualFlow,
+    MultiScaleFlow, NormalFlow, RecurrentFlow, ResidualFlow,
 };
 use flows_report::record::Family;
 
@@ -47,9 +47,35 @@ pub static ALL: LazyLock<Vec<Preset>> = LazyLock::new(|| {
 /// Presets with the settings that papers state for the standard tables: large, and slow to train.
 pub static UCI: LazyLock<Vec<Preset>> = LazyLock::new(uci::presets);
 
+/// Normal distributions, which flows are compared with where there is only a density.
+pub static NORMALS: LazyLock<[Preset; 2]> = LazyLock::new(|| {
+    // A location can be many steps of an unconditional layer away.
+    const LEARNING_RATE: f64 = 2e-2;
+    [
+        finite(
+            [
+                "mean-field",
+                "Normal (mean-field)",
+                "a normal of independent features, the baseline on densities (Kucukelbir et al. 2017)",
+            ],
+            Arc::new(NormalFlow::mean_field()),
+            LEARNING_RATE,
+        ),
+        finite(
+            [
+                "full-rank",
+                "Normal (full rank)",
+                "a normal of any covariance, the baseline on densities (Kucukelbir et al. 2017)",
+            ],
+            Arc::new(NormalFlow::full_rank()),
+            LEARNING_RATE,
+        ),
+    ]
+});
+
 /// Every preset that has a name.
 pub fn every() -> impl Iterator<Item = &'static Preset> {
-    ALL.iter().chain(UCI.iter())
+    ALL.iter().chain(UCI.iter()).chain(NORMALS.iter())
 }
 
 /// The presets as the claims about every flow take them.

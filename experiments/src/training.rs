@@ -1,22 +1,27 @@
 //! Training: a flow fitted in the folder of a run, with checkpoints and a learning curve.
 
+mod density;
+mod refit;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use flows_core::tensor::cast;
-use flows_core::train::{Checkpoint, StopReason, Trainer, TrainingData, Validation};
+use flows_core::train::{Checkpoint, Progress, StopReason, Trainer, TrainingData, Validation};
 use flows_core::{Flow, Real};
 use flows_report::record::MetricsRow;
 use indicatif::ProgressBar;
 
 use crate::Usage;
 use crate::config::RunConfig;
-use crate::density::Density;
 use crate::interrupt;
 use crate::problem::ProblemData;
 use crate::run::{RunFolder, write_csv};
+
+pub use density::on_density;
+pub(crate) use refit::refit;
 
 /// Steps between rows of the learning curve.
 const LOG_EVERY: u64 = 20;
@@ -86,21 +91,6 @@ pub fn on_rows<E: Real>(
     train(config, flow, (TrainingData::Rows(&*source), Some(&validation)), units, place)
 }
 
-/// Trains a flow on a density, by reverse KL; validations are above the least that it allows, where
-/// its normaliser is known.
-///
-/// # Errors
-/// As [`on_rows`].
-pub fn on_density<E: Real>(
-    config: &RunConfig,
-    flow: Flow<E>,
-    density: &Density,
-    place: &Place<'_>,
-) -> Result<Trained<E>> {
-    let units = Units { validation: density.log_normaliser().unwrap_or(0.0), own: 0.0 };
-    train(config, flow, (TrainingData::Density(density.target()), None), units, place)
-}
-
 fn train<E: Real>(
     config: &RunConfig,
     flow: Flow<E>,
@@ -108,44 +98,53 @@ fn train<E: Real>(
     units: Units,
     place: &Place<'_>,
 ) -> Result<Trained<E>> {
-    let Place { folder, resume, bar, ref metadata } = *place;
+    let Place { folder, resume, bar, .. } = *place;
     let made = Trainer::new(flow, config.train.clone(), config.budget, config.seed);
     let mut trainer = made.map_err(|error| Usage(format!("train: {error}")))?;
     let mut curve = Curve::new(folder, units);
+    let checkpoint = folder.file("checkpoint.safetensors");
     if resume {
-        let checkpoint = folder.file("checkpoint.safetensors");
         let resumed = trainer.resume(&checkpoint);
         resumed.with_context(|| format!("resuming {}", checkpoint.display()))?;
         curve.resume(trainer.steps())?;
     }
     let outcome = trainer.run(material, validation, |trainer, progress| {
         bar.set_position((progress.fraction * 1000.0) as u64);
-        curve
-            .note(trainer, progress, bar)
-            .map_err(|e| flows_core::Error::Caller(format!("{e:#}")))?;
-        let go_on = !interrupt::asked();
-        Ok(if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        curve.note(progress, bar);
+        if curve.is_due() {
+            trainer.save(&checkpoint)?;
+            curve.write()?;
+        }
+        Ok(go_on())
     })?;
+    curve.write()?;
+    // Neither checkpoint nor model is replaced by what diverged.
+    if !matches!(outcome, StopReason::Diverged { .. }) {
+        trainer.save(&checkpoint)?;
+    }
+    trained(trainer, outcome, place)
+}
+
+/// Whether training goes on, as far as the user has asked for nothing else.
+fn go_on() -> ControlFlow<()> {
+    if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// What is left of a training, with the weights written, unless they diverged.
+fn trained<E: Real>(
+    trainer: Trainer<E>,
+    outcome: StopReason,
+    place: &Place<'_>,
+) -> Result<Trained<E>> {
     let (seconds, steps, work) = (trainer.seconds(), trainer.steps(), trainer.work());
     let refinements = trainer.refinements();
-    if matches!(outcome, StopReason::Diverged { .. }) {
-        // Neither checkpoint nor model is replaced by what diverged.
-        curve.write()?;
-        return Ok(Trained {
-            flow: trainer.into_flow()?,
-            outcome,
-            seconds,
-            steps,
-            work,
-            refinements,
-        });
-    }
-    curve.save(&trainer)?;
     let flow = trainer.into_flow()?;
-    let mut model = Checkpoint::new();
-    model.metadata.clone_from(metadata);
-    model.add_model("flow", &flow);
-    model.write(&folder.file("model.safetensors"))?;
+    if !matches!(outcome, StopReason::Diverged { .. }) {
+        let mut model = Checkpoint::new();
+        model.metadata.clone_from(&place.metadata);
+        model.add_model("flow", &flow);
+        model.write(&place.folder.file("model.safetensors"))?;
+    }
     Ok(Trained { flow, outcome, seconds, steps, work, refinements })
 }
 
@@ -204,47 +203,43 @@ impl<'a> Curve<'a> {
         Ok(())
     }
 
-    fn note<E: Real>(
-        &mut self,
-        trainer: &Trainer<E>,
-        progress: &flows_core::train::Progress,
-        bar: &ProgressBar,
-    ) -> Result<()> {
-        let validation = progress.validation_nats.map(|nats| nats + self.units.validation);
-        if validation.is_some() || progress.step.is_multiple_of(LOG_EVERY) || progress.step == 1 {
-            let row = MetricsRow {
-                step: progress.step,
-                seconds: progress.seconds,
-                train_nats: progress.train_nats,
-                matching_loss: progress.matching_loss,
-                reverse_nats: progress.reverse_nats,
-                discrepancy: progress.discrepancy,
-                validation_nats: validation,
-                learning_rate: Some(progress.learning_rate),
-                gradient_norm: Some(progress.gradient_norm),
-                evaluations: Some(progress.work.evaluations() as f64),
-                train_standardised_nats: None,
-                validation_standardised_nats: None,
-            };
-            self.rows.push(self.units.both(row));
+    fn note(&mut self, progress: &Progress, bar: &ProgressBar) {
+        let row = MetricsRow {
+            step: progress.step,
+            seconds: progress.seconds,
+            train_nats: progress.train_nats,
+            matching_loss: progress.matching_loss,
+            reverse_nats: progress.reverse_nats,
+            discrepancy: progress.discrepancy,
+            proposal_loss: progress.step_loss,
+            validation_nats: progress.validation_nats,
+            learning_rate: Some(progress.learning_rate),
+            gradient_norm: Some(progress.gradient_norm),
+            evaluations: Some(progress.work.evaluations() as f64),
+            ..MetricsRow::default()
+        };
+        if row.validation_nats.is_some() || row.step.is_multiple_of(LOG_EVERY) || row.step == 1 {
+            self.add(row, bar);
         }
-        if let Some(nats) = validation {
-            bar.set_message(format!("step {}, validation {nats:.4} nats", progress.step));
-        }
-        if self.saved.elapsed() > CHECKPOINT_EVERY {
-            self.save(trainer)?;
-        }
-        Ok(())
     }
 
-    fn write(&self) -> Result<()> {
-        write_csv(&self.folder.file("metrics.csv"), &self.rows)
+    /// Adds a row whose validation is as the trainer has it.
+    fn add(&mut self, row: MetricsRow, bar: &ProgressBar) {
+        let validation_nats = row.validation_nats.map(|nats| nats + self.units.validation);
+        if let Some(nats) = validation_nats {
+            bar.set_message(format!("step {}, validation {nats:.4} nats", row.step));
+        }
+        self.rows.push(self.units.both(MetricsRow { validation_nats, ..row }));
     }
 
-    fn save<E: Real>(&mut self, trainer: &Trainer<E>) -> Result<()> {
-        self.write()?;
-        trainer.save(&self.folder.file("checkpoint.safetensors"))?;
+    /// Whether it is time for a checkpoint.
+    fn is_due(&self) -> bool {
+        self.saved.elapsed() > CHECKPOINT_EVERY
+    }
+
+    fn write(&mut self) -> flows_core::Result<()> {
         self.saved = Instant::now();
-        Ok(())
+        write_csv(&self.folder.file("metrics.csv"), &self.rows)
+            .map_err(|error| flows_core::Error::Caller(format!("{error:#}")))
     }
 }

@@ -3,6 +3,7 @@
 
 mod number;
 
+use flows_core::Shape;
 use serde::{Deserialize, Serialize};
 
 /// Everything that one check found, in the order of its page.
@@ -201,6 +202,28 @@ pub enum Content {
     /// Log-density at the centres of n x n cells of the window, lowest row first; none where there
     /// is no number. All panels of a row share the scale of the first.
     LogDensity(Vec<Option<f32>>),
+    /// Images, which have no window.
+    Images(Images),
+}
+
+/// Images of one size, as dark ink on white.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// Size of an image.
+    pub shape: Shape,
+    /// Image after image, channel by channel and row by row.
+    pub values: Vec<f32>,
+    /// What is white and what is black; beyond is cut off.
+    pub range: [f64; 2],
+}
+
+impl Panels {
+    /// Panels of images.
+    #[must_use]
+    pub fn of_images(title: String, panels: Vec<Panel>) -> Self {
+        Self { title, window: [0.0, 1.0, 0.0, 1.0], axes: Default::default(), panels }
+    }
 }
 
 impl Findings {

@@ -71,6 +71,19 @@ impl DensityArguments {
     }
 }
 
+/// How draws are made and weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportanceMethod {
+    /// Importance sampling: draws of the flow
+    Direct,
+    /// Annealed importance sampling: Hamiltonian moves at each level
+    Annealed,
+    /// Stochastic normalizing flow: a Langevin step at each level
+    Langevin,
+    /// Stochastic normalizing flow: a Metropolis step at each level
+    Metropolis,
+}
+
 /// Arguments of `importance`.
 #[derive(Args, Debug)]
 pub struct Importance {
@@ -82,6 +95,16 @@ pub struct Importance {
     /// Number of draws
     #[arg(long, default_value_t = 100_000)]
     pub rows: usize,
+    /// Whether draws of the flow are moved towards the density before they are weighed
+    #[arg(long, value_enum, default_value = "direct")]
+    pub method: ImportanceMethod,
+    /// Densities between that of the flow and the other at which draws are moved; 4 unless given
+    #[arg(long, value_name = "N")]
+    pub levels: Option<usize>,
+    /// Size of the moves: 0.2 unless given, and adapted, for annealed; 0.01, which is h, for langevin; 0.2, a
+    /// standard deviation, for metropolis
+    #[arg(long, value_name = "SIZE", value_parser = above_zero)]
+    pub step_size: Option<f64>,
     /// Write draws that rejection sampling keeps, instead of all with their weights; its bound is the
     /// largest weight that was drawn
     #[arg(long)]
@@ -129,6 +152,10 @@ pub struct ChainsArguments {
     /// Draws of a chain that are kept
     #[arg(long, default_value_t = 1_000)]
     pub draws: usize,
+    /// Refine the flow on the draws of chains that are dropped, so many times, before those that are kept; for
+    /// metropolis
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    pub adapt: usize,
     /// Acceptance that the no-U-turn sampler adapts its steps to, below 1; higher is slower and diverges less
     #[arg(long, default_value_t = 0.8)]
     pub acceptance: f64,
@@ -139,6 +166,35 @@ pub struct ChainsArguments {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// File to write, columns chain, draw, the parameters and log_density: .csv, .csv.gz, .npy or .npz
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `smc`.
+#[derive(Args, Debug)]
+pub struct SmcArguments {
+    /// Folder of a run in double precision: particles start as draws of its flow, and step in the base space
+    /// of a copy that is refined on them
+    pub run: PathBuf,
+    /// What is sampled; by default the density that the run was fitted to
+    #[command(flatten)]
+    pub density: DensityArguments,
+    /// Particles of a run, at least 16
+    #[arg(long, default_value_t = 512)]
+    pub particles: usize,
+    /// Steps of each particle at each temperature; where more of them raise log Z, there were too few
+    #[arg(long, default_value_t = 20)]
+    pub moves: usize,
+    /// Independent runs, from whose spread log Z has its standard error
+    #[arg(long, default_value_t = 4)]
+    pub runs: usize,
+    /// Print an object with log_z, log_z_standard_error, runs and more
+    #[arg(long)]
+    pub json: bool,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// File to write, columns run and the parameters: .csv, .csv.gz, .npy or .npz
     #[arg(long)]
     pub out: PathBuf,
 }
@@ -158,6 +214,9 @@ pub struct Npe {
     /// Draws of the exact posterior of the first observation, to compare with
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
+    /// What the flow learns; the posterior unless given
+    #[arg(long, value_enum)]
+    pub method: Option<crate::npe::Method>,
     /// Simulations, of each round if there are several; 10,000 unless given
     #[arg(long, value_name = "N")]
     pub simulations: Option<usize>,

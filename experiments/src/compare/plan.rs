@@ -10,11 +10,12 @@ use flows_report::record::Matching;
 use toml::Table;
 
 use super::flows::{FlowChoice, default_flows, flows};
-use super::plan_file::{FlowPlan, MatchPlan, PlanFile, PublishedPlan, TablePlan};
+use super::plan_file::{DensityPlan, FlowPlan, MatchPlan, PlanFile, PublishedPlan, TablePlan};
 use super::size::sized;
 use crate::Usage;
 use crate::cli::{BudgetName, Compare, Match};
-use crate::config::{DataConfig, RunConfig, TableFile};
+use crate::config::{DataConfig, RunConfig, StartConfig, TableFile};
+use crate::density::Density;
 use crate::problem::{Problem, Published, UserTable};
 use crate::stated::contradiction;
 
@@ -80,6 +81,9 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
             bail!(Usage(format!("--{name} needs --match {name}")));
         }
     }
+    if arguments.laplace && arguments.density.config().is_none() {
+        bail!(Usage("--laplace is for a density; add --posterior or --target-command".into()));
+    }
     let mut config = DataConfig::default();
     arguments.table.over(&mut config);
     let table = |path: &PathBuf| TablePlan::new(path, &config);
@@ -91,6 +95,7 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
         let all = default_flows().into_iter();
         flows = Some(all.map(|plan| FlowPlan { grid: arguments.set.clone(), ..plan }).collect());
     }
+    let density = |target| DensityPlan { target, laplace: arguments.laplace };
     let Compare { seconds, steps, work, parameters, .. } = *arguments;
     let matching = MatchPlan { seconds, steps, work, parameters };
     Ok(PlanFile {
@@ -98,6 +103,7 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
         seeds: arguments.seeds,
         matching: (matching != MatchPlan::default()).then_some(matching),
         data: arguments.data.iter().map(table).collect(),
+        densities: arguments.density.config().into_iter().map(density).collect(),
         published: Vec::new(),
         flows,
     })
@@ -107,7 +113,8 @@ fn asked(arguments: &Compare) -> Result<PlanFile> {
 pub(super) fn with_defaults(asked: PlanFile, quick: bool) -> PlanFile {
     let problems = asked.problems.unwrap_or_else(|| {
         let tables = !asked.data.is_empty() || !asked.published.is_empty();
-        if tables { Vec::new() } else { default_problems(quick) }
+        let own = tables || !asked.densities.is_empty();
+        if own { Vec::new() } else { default_problems(quick) }
     });
     let matching = asked.matching.unwrap_or_default();
     let unlimited = matching.steps.or(matching.work).is_none();
@@ -155,6 +162,12 @@ impl Plan {
             plan.sha256.clone_from(&published.file().sha256);
             problems.push(Problem::Published(Arc::new(published)));
         }
+        let mut starts = vec![None; problems.len()];
+        for plan in &file.densities {
+            let (density, start) = density(plan, &problems)?;
+            problems.push(Problem::Target(density));
+            starts.push(start);
+        }
         let tables = tables(&file.data, &problems)?;
         for (plan, table) in file.data.iter_mut().zip(&tables) {
             plan.sha256 = table.config().table.as_ref().and_then(|file| file.sha256.clone());
@@ -171,10 +184,11 @@ impl Plan {
             flow.check_problems(&problems)?;
         }
         let out = folder(out, resume)?;
-        let config = |problem: &Problem, flow: &FlowChoice| config(problem, flow, &matching);
-        let of_problem =
-            |problem: &Problem| flows.iter().map(|flow| config(problem, flow)).collect();
-        let configs = problems.iter().map(of_problem).collect::<Result<_>>()?;
+        starts.resize(problems.len(), None);
+        let of_problem = |(problem, start)| {
+            flows.iter().map(|flow| config((problem, start), flow, &matching)).collect()
+        };
+        let configs = problems.iter().zip(&starts).map(of_problem).collect::<Result<_>>()?;
         Ok(Self {
             problems,
             flows,
@@ -208,9 +222,14 @@ fn matching(plan: MatchPlan) -> Result<Matching> {
 
 /// The flow's config under the comparison's budget and size, built once so that what cannot be built
 /// is named before anything trains.
-fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<RunConfig> {
+fn config(
+    (problem, start): (&Problem, &Option<StartConfig>),
+    flow: &FlowChoice,
+    matching: &Matching,
+) -> Result<RunConfig> {
     let mut config = RunConfig { budget: matching.budget, ..flow.config(problem)? };
     match problem {
+        Problem::Target(_) => config.start = config.start.or_else(|| start.clone()),
         Problem::File(table) => config.data = table.config().clone(),
         Problem::Published(published) => config.data.table = Some(published.file().clone()),
         _ => {}
@@ -220,10 +239,21 @@ fn config(problem: &Problem, flow: &FlowChoice, matching: &Matching) -> Result<R
         config.flow = sized(&config, &flow.name, sizes, target)?;
     }
     config.train.check().map_err(|error| Usage(format!("{}: train: {error}", flow.name)))?;
-    config
-        .build::<f32>(sizes.0, sizes.1)
-        .map_err(|error| Usage(format!("{} on {}: {error:#}", flow.name, problem.name())))?;
+    let on = || format!("{} on {}", flow.name, problem.name());
+    config.check_proposal().map_err(|Usage(error)| Usage(format!("{}: {error}", on())))?;
+    config.build::<f32>(sizes.0, sizes.1).map_err(|error| Usage(format!("{}: {error:#}", on())))?;
     Ok(config)
+}
+
+/// A density, named once, and the normal that flows on it start from, where they are to.
+fn density(plan: &DensityPlan, others: &[Problem]) -> Result<(Density, Option<StartConfig>)> {
+    let density = Density::open(&plan.target)?;
+    let name = density.name();
+    if others.iter().any(|other| other.name() == name) {
+        bail!(Usage(format!("{name} is named twice")));
+    }
+    let start = plan.laplace.then(|| StartConfig::at_mode(&density)).transpose()?;
+    Ok((density, start))
 }
 
 /// A standard table, named once.

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::Usage;
 use crate::config::{DataConfig, Set, Setting, line_of};
+use crate::density::DensityName;
 
 /// `plan.toml`: everything that a comparison is determined by. A comparison writes its own, from which
 /// it is resumed; `compare PLAN.toml` reads one.
@@ -19,6 +20,7 @@ use crate::config::{DataConfig, Set, Setting, line_of};
 /// |---|---|---|
 /// | `problems` | those of `--budget`, unless there are tables | names of problems and targets |
 /// | `data` | none | tables: paths, or tables of a `path` and what `[data]` of a config has |
+/// | `densities` | none | densities: tables of a `target`, as a config names it, and whether flows start at its mode (`laplace`) |
 /// | `published` | none | standard tables with their published split: tables of a `table` and its `folder` |
 /// | `flows` | the default ones | presets and config files: names, or tables of a `flow`, its `grid` and what it has `on` single problems |
 /// | `seeds` | 1 | number of seeds, counted from 0 |
@@ -38,6 +40,9 @@ pub struct PlanFile {
     /// Tables of the user's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<TablePlan>,
+    /// Densities that are known up to a constant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub densities: Vec<DensityPlan>,
     /// Standard tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<PublishedPlan>,
@@ -125,6 +130,17 @@ impl<'de> Deserialize<'de> for TablePlan {
             }
         }
     }
+}
+
+/// A density that is known up to a constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DensityPlan {
+    /// Whether every flow on it starts at its mode, as wide as its curvature there says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub laplace: bool,
+    /// The density.
+    pub target: DensityName,
 }
 
 /// A standard table with its published split.

@@ -8,6 +8,9 @@ use toml::{Table, Value};
 
 use crate::Usage;
 
+/// A table that a config may have and a preset has not.
+const OPTIONAL: &str = "proposal";
+
 /// A key of the config with the values that it takes one after the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
@@ -124,6 +127,7 @@ impl Set {
         for part in tables {
             match table.get(*part).and_then(Value::as_table) {
                 Some(inner) => table = inner,
+                None if OPTIONAL == *part => return Ok(owned(path)),
                 None => return Err(self.unknown(part, table)),
             }
         }

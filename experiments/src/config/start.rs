@@ -1,9 +1,12 @@
 //! Where a flow on a density starts.
 
+use anyhow::Context as _;
 use flows_core::{Bijector, Chain, Layer, Real};
 use flows_finite::linear::{Triangle, Triangular};
 use flows_inference::Laplace;
 use serde::{Deserialize, Serialize};
+
+use crate::density::Density;
 
 /// A normal that a flow on a density starts from: its last layer is triangular with this location and scale.
 ///
@@ -25,6 +28,15 @@ impl From<Laplace> for StartConfig {
 }
 
 impl StartConfig {
+    /// A Laplace approximation of a density, around the mode that a search from 0 finds.
+    ///
+    /// # Errors
+    /// As [`Laplace::at_mode`].
+    pub fn at_mode(density: &Density) -> anyhow::Result<Self> {
+        let found = Laplace::at_mode(density.target(), &vec![0.0; density.dim()]);
+        Ok(found.with_context(|| format!("--laplace: {density}"))?.into())
+    }
+
     /// `flow`, followed by the layer x = L z + m.
     ///
     /// # Errors

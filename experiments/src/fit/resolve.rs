@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::Usage;
 use crate::cli::{Fit, GradientName, ObjectiveName};
 use crate::config::setting::{tidy, with_settings};
-use crate::config::{RunConfig, Set, Setting, support};
+use crate::config::{ProposalConfig, RunConfig, Set, Setting, support};
 use crate::density::Density;
 use crate::problem::Problem;
 use crate::run::RunFolder;
@@ -120,12 +120,16 @@ fn stated(arguments: &Fit, run: &RunConfig) -> Result<Table> {
     take(arguments.seed.is_some(), &["seed"]);
     take(arguments.precision.is_some(), &["precision"]);
     take(arguments.objective.is_some(), &["train", "objective", "kind"]);
+    take(arguments.objective.is_some(), &["proposal", "kind"]);
     take(arguments.gradient.is_some(), &["train", "objective", "estimator"]);
     take(!table.columns.is_empty(), &["data", "columns"]);
     take(!table.drop.is_empty(), &["data", "drop"]);
     take(!table.context.is_empty(), &["data", "context"]);
     take(table.dequantise.is_some(), &["data", "dequantise"]);
     take(table.split.is_some(), &["data", "split", "kind"]);
+    if arguments.objective.is_some() && config.proposal.is_none() && run.proposal.is_some() {
+        stated.insert("proposal".into(), Value::String("none".into()));
+    }
     Ok(stated)
 }
 
@@ -177,16 +181,21 @@ fn set_objective(arguments: &Fit, config: &mut RunConfig) -> Result<()> {
         Objective::ReverseKl(settings) => Some(settings),
         _ => None,
     };
-    match arguments.objective {
-        Some(ObjectiveName::MaximumLikelihood) => {
-            config.train.objective = Objective::MaximumLikelihood;
+    if let Some(objective) = arguments.objective {
+        let asked = ProposalConfig::named(objective);
+        let same = |own: &ProposalConfig| asked.as_ref().is_some_and(|asked| asked.is_like(own));
+        if !config.proposal.as_ref().is_some_and(same) {
+            config.proposal = asked;
         }
-        Some(ObjectiveName::ReverseKl) => {
-            config.train.objective = Objective::ReverseKl(settings.unwrap_or_default());
-        }
-        None => {}
+        config.train.objective = match objective {
+            ObjectiveName::MaximumLikelihood => Objective::MaximumLikelihood,
+            _ => Objective::ReverseKl(settings.unwrap_or_default()),
+        };
     }
     let Some(gradient) = arguments.gradient else { return Ok(()) };
+    if let Some(proposal) = &config.proposal {
+        bail!(Usage(format!("--gradient belongs to reverse-kl, not to {proposal}; leave it out")));
+    }
     let Objective::ReverseKl(ReverseKl { estimator, .. }) = &mut config.train.objective else {
         bail!(Usage("--gradient belongs to --objective reverse-kl; add it, and --target".into()));
     };
@@ -199,6 +208,7 @@ fn set_objective(arguments: &Fit, config: &mut RunConfig) -> Result<()> {
 
 /// Refuses a target without reverse KL, and the other way about.
 fn check_target(config: &RunConfig) -> Result<(), Usage> {
+    config.check_proposal()?;
     let reverse = matches!(config.train.objective, Objective::ReverseKl(_));
     let Some(target) = &config.target else {
         let names = || KnownTarget::ALL.map(KnownTarget::name).join(", ");

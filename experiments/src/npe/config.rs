@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use flows_bench::simulators::Simulator as Known;
 use flows_core::train::{Budget, TrainConfig};
 use flows_core::{Flow, Real, Stream};
@@ -28,6 +29,9 @@ pub struct NpeConfig {
     /// Distributions of the parameters of a program, in the order in which it reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prior: Vec<Parameter>,
+    /// What the flow learns.
+    #[serde(default)]
+    pub method: Method,
     /// A preset, or the path of a flow's config.
     #[serde(default = "default_flow")]
     pub flow: String,
@@ -53,6 +57,18 @@ pub struct NpeConfig {
     /// Seed of all random numbers.
     #[serde(default)]
     pub seed: u64,
+}
+
+/// What a flow learns of a simulator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The posterior, for any observation (neural posterior estimation)
+    #[default]
+    Npe,
+    /// The likelihood, and the posterior by sequential Monte Carlo with the evidence (neural likelihood
+    /// estimation)
+    Nle,
 }
 
 /// A simulator as a config names it.
@@ -98,6 +114,7 @@ impl NpeConfig {
         Self {
             simulator: SimulatorName::Known(simulator.name().into()),
             prior: Vec::new(),
+            method: Method::default(),
             flow: default_flow(),
             set: Vec::new(),
             simulations: default_simulations(),
@@ -129,6 +146,7 @@ impl NpeConfig {
             let single = |set: &Setting| set.single().map(|set| set.to_string());
             config.set = arguments.set.iter().map(single).collect::<Result<_, _>>()?;
         }
+        config.method = arguments.method.unwrap_or(config.method);
         config.simulations = arguments.simulations.unwrap_or(config.simulations);
         config.rounds = arguments.rounds.unwrap_or(config.rounds);
         config.precision = arguments.precision.unwrap_or(config.precision);
@@ -146,6 +164,28 @@ impl NpeConfig {
         let name = path.display();
         Self::deserialize(table)
             .map_err(|error| Usage(format!("{name}: {}", message(&error))).into())
+    }
+
+    /// Refuses what only one of the methods has.
+    ///
+    /// # Errors
+    /// [`Usage`] with the setting.
+    pub fn check_method(&self, arguments: &Npe) -> Result<()> {
+        if self.method == Method::Npe {
+            return Ok(());
+        }
+        if self.rounds > 1 {
+            bail!(Usage(format!("--rounds {}: nle has one; take --method npe", self.rounds)));
+        }
+        if arguments.calibrate.is_some() {
+            let advice = "take --method npe, which needs no sampler";
+            bail!(Usage(format!("--calibrate draws from hundreds of posteriors; {advice}")));
+        }
+        if arguments.draws < 16 {
+            let got = arguments.draws;
+            bail!(Usage(format!("--draws: particles of nle must be at least 16, got {got}")));
+        }
+        Ok(())
     }
 
     /// The simulator, a program started.

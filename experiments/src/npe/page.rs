@@ -10,7 +10,7 @@ use flows_report::finding::{Cell, Findings, Plot, Scale, Stroke, Table};
 use flows_report::study::{Outcome, Section};
 
 use super::panels::panels;
-use super::{CALIBRATION_DRAWS, Estimated, NpeConfig, Summary};
+use super::{CALIBRATION_DRAWS, Estimated, Method, NpeConfig, Summary};
 use crate::preset;
 use crate::run::write_json;
 use crate::study::begin;
@@ -40,14 +40,23 @@ pub(super) fn write(
     };
     study.sections.push(Section {
         id: "npe".into(),
-        title: "Neural posterior estimation".into(),
+        title: match config.method {
+            Method::Npe => "Neural posterior estimation".into(),
+            Method::Nle => "Neural likelihood estimation".into(),
+        },
         review: "A simulator that has no likelihood can still be drawn from, and a flow of its \
                  parameters given its data, trained on draws of both, is an estimate of the posterior \
                  (Section 6.2.4)."
             .into(),
         method: format!(
-            "{} simulations {rounds}; {} trained on them by the likelihood of the parameters given the data.",
-            summary.simulations, config.flow
+            "{} simulations {rounds}; {} trained on them by the likelihood of {}.",
+            summary.simulations,
+            config.flow,
+            match config.method {
+                Method::Npe => "the parameters given the data",
+                Method::Nle => "the data given the parameters; particles moved from a wide normal to prior \
+                                times likelihood (sequential Monte Carlo)",
+            }
         ),
         seconds: summary.simulation_seconds + summary.train_seconds,
         outcome: Outcome::Found(findings(estimated, summary, config)?),
@@ -65,6 +74,10 @@ fn findings(estimated: &Estimated, summary: &Summary, config: &NpeConfig) -> Res
             0.0,
             "a flow knows nothing of data that were never simulated",
         );
+        if let Some(nats) = of.log_evidence {
+            let name = format!("log evidence of observation {} (nats)", index + 1);
+            findings.observed(&name, nats, None);
+        }
         if let Some(c2st) = &of.c2st {
             findings.observed("classifier two-sample test to the reference", c2st.value, None);
         }

@@ -93,6 +93,38 @@ fn the_posterior_of_a_program_is_estimated() {
     assert!(place.bytes("again/posterior-1.csv") == place.bytes("out/posterior-1.csv"));
 }
 
+/// theta | x ~ N(0.8 x, 0.2) and x ~ N(0, 1.25), by a flow of x given theta and particles.
+#[test]
+fn the_likelihood_of_a_program_gives_posterior_and_evidence() {
+    let place = Place::new();
+    place.write("c.toml", "preset = \"maf\"\n[flow]\nlayers = 2\n");
+    place.write("shift.pl", SHIFT);
+    place.write("s.toml", SIMULATOR);
+    place.write("x.csv", "x\n1.0\n-0.5\n");
+    let line = "npe s.toml --method nle --observation x.csv --draws 1000 --out out";
+    assert_says(&place.succeeds(line), &["log evidence", "posterior-2.csv"]);
+    let summary = place.json("out/summary.json");
+    for (index, x) in [1.0_f64, -0.5].into_iter().enumerate() {
+        let of = &summary["observations"][index];
+        let evidence = -0.5 * (x * x / 1.25 + (std::f64::consts::TAU * 1.25).ln());
+        // A flow of 300 steps on 2,000 pairs, and 1,000 particles.
+        assert!((of["log_evidence"].as_f64().unwrap() - evidence).abs() < 0.2, "{evidence}: {of}");
+        let shift = &of["parameters"][0];
+        assert!((shift["mean"].as_f64().unwrap() - 0.8 * x).abs() < 0.22, "{of}");
+        let deviation = shift["standard_deviation"].as_f64().unwrap();
+        assert!((0.1..0.3).contains(&(deviation * deviation)), "{of}");
+    }
+    assert_says(&place.text("out/report.html"), &["Neural likelihood estimation", "log evidence"]);
+    for (rest, words) in [
+        ("--calibrate 10", &["--calibrate", "--method npe"][..]),
+        ("--rounds 2", &["--rounds 2", "nle has one"]),
+        ("--draws 10", &["--draws", "at least 16, got 10"]),
+    ] {
+        let line = format!("npe s.toml --method nle --observation x.csv --out other {rest}");
+        assert_says(&place.fails(2, &line), words);
+    }
+}
+
 #[test]
 fn rounds_serve_one_observation() {
     let place = Place::new();

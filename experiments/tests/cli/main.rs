@@ -20,6 +20,7 @@ mod matching;
 mod metrics;
 mod own_architecture;
 mod own_transformer;
+mod proposals;
 mod readme;
 mod resume;
 mod runs;

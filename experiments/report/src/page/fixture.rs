@@ -248,6 +248,7 @@ fn curve(run: &RunSummary, index: usize) -> Vec<MetricsRow> {
             matching_loss: None,
             reverse_nats: None,
             discrepancy: None,
+            proposal_loss: None,
             validation_nats: i.is_multiple_of(8).then(|| loss + 0.004 * noise.normal()),
             learning_rate: Some(1e-3),
             gradient_norm: Some(0.3 + 0.1 * noise.uniform()),

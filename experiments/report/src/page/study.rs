@@ -14,6 +14,9 @@ use crate::finding::{Cell, Content, Criterion, Findings, Measure, Panel, Panels,
 use crate::record::Matrix;
 use crate::study::{Outcome, Section, Study};
 
+/// Images beside each other in a panel.
+const ACROSS: usize = 5;
+
 /// Writes the page of the study in `dir`.
 ///
 /// # Errors
@@ -271,6 +274,15 @@ fn drawn(
             let points =
                 figure::samples::Points { table: &table, columns: [0, 1], rows: table.rows };
             figure::samples::draw(frame, points, format!("Draws: {}", panel.title))
+        }
+        (Content::Images(images), _) => {
+            let values: Vec<f64> = images.values.iter().map(|&v| f64::from(v)).collect();
+            let columns = images.shape.dim();
+            let table = Matrix { rows: values.len() / columns, columns, values };
+            let (shape, range, most) = (images.shape, images.range, table.rows);
+            let mosaic =
+                figure::mosaic::Mosaic { table: &table, shape, columns: ACROSS, most, range };
+            mosaic.draw(format!("Images: {}", panel.title))
         }
         (_, Some(image)) => {
             let maximum = maximum.context("an image without any density above zero")?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Exactness, Family, Status};
 
 /// One logged step.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct MetricsRow {
     /// Optimiser step.
     pub step: u64,
@@ -40,6 +40,9 @@ pub struct MetricsRow {
     /// Squared maximum mean discrepancy of the draws of a step that minimises it.
     #[serde(default)]
     pub discrepancy: Option<f64>,
+    /// Value of the objective of a proposal of importance sampling, on the steps that minimise one.
+    #[serde(default)]
+    pub proposal_loss: Option<f64>,
 }
 
 impl fmt::Display for Family {
