@@ -131,7 +131,7 @@ pub enum ProblemKind {
     Toy,
     /// A conditional density known in closed form.
     Conditional,
-    /// A density known up to a constant, fitted by reverse KL.
+    /// A density known up to a constant, fitted without rows.
     Target,
     /// Rows of a table.
     Table,

@@ -1,17 +1,19 @@
 //! Experiments that train flows of both families under the same conditions: a comparison with a word
 //! on what it is for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use flows_bench::posteriors::Posterior;
 use flows_report::record::About;
+use toml::Value;
 
 use super::Experiment;
 use crate::cli::Run;
-use crate::compare::plan_file::{DensityPlan, FlowPlan, MatchPlan, PlanFile, TablePlan};
-use crate::config::{DataConfig, Dequantise, Setting};
+use crate::compare::plan_file::{DensityPlan, EVERY, FlowPlan, MatchPlan, PlanFile, TablePlan};
+use crate::config::{DataConfig, Dequantise, Precision, Set, Setting};
 use crate::density::{DensityName, PosteriorConfig};
 use crate::{Usage, compare};
 
@@ -26,6 +28,8 @@ pub struct SideBySide {
     flows: &'static [&'static str],
     /// What every flow is set to, one after another; empty for the flow as it is.
     settings: &'static [&'static str],
+    /// Precision of every flow.
+    precision: Precision,
     /// Seconds of training a run: quick and full.
     seconds: [f64; 2],
     /// Seeds of a full run; a quick one has one.
@@ -63,6 +67,7 @@ pub(super) const TOYS: SideBySide = SideBySide {
     seconds: [3.0, 45.0],
     seeds: 3,
     settings: &[""],
+    precision: Precision::F32,
     data: Data::Nothing,
 };
 
@@ -76,6 +81,7 @@ pub(super) const TABLES: SideBySide = SideBySide {
     seconds: [3.0, 60.0],
     seeds: 3,
     settings: &[""],
+    precision: Precision::F32,
     data: Data::Tables,
 };
 
@@ -99,6 +105,7 @@ pub(super) const IMAGES: SideBySide = SideBySide {
     seconds: [3.0, 60.0],
     seeds: 3,
     settings: &[""],
+    precision: Precision::F32,
     data: Data::Nothing,
 };
 
@@ -113,6 +120,7 @@ pub(super) const PROPOSALS: SideBySide = SideBySide {
     problems: &["many-well", "funnel", "u1"],
     flows: &["nsf-coupling", "rnode"],
     settings: &["", "proposal.kind=forward_kl,alpha_divergence,importance_bound,bootstrap"],
+    precision: Precision::F32,
     seconds: [1.0, 30.0],
     seeds: 2,
     data: Data::Nothing,
@@ -128,7 +136,8 @@ pub(super) const VARIATIONAL: SideBySide = SideBySide {
              known; k-hat is the Pareto shape of the importance weights.",
     problems: &[],
     flows: &["mean-field", "full-rank", "planar", "iaf", "nsf-coupling", "rnode"],
-    settings: &["precision=f64"],
+    settings: &[""],
+    precision: Precision::F64,
     seconds: [1.0, 30.0],
     seeds: 2,
     data: Data::Posteriors,
@@ -187,10 +196,19 @@ impl SideBySide {
                     "" => Vec::new(),
                     setting => vec![setting.parse::<Setting>().map_err(Usage)?],
                 };
-                flows.push(FlowPlan { grid, ..FlowPlan::named(flow) });
+                flows.push(FlowPlan { grid, on: self.everywhere(), ..FlowPlan::named(flow) });
             }
         }
         Ok(flows)
+    }
+
+    /// What every flow has on every problem.
+    fn everywhere(&self) -> BTreeMap<String, Vec<Set>> {
+        if self.precision == Precision::default() {
+            return BTreeMap::new();
+        }
+        let value = Value::String("f64".into());
+        BTreeMap::from([(EVERY.to_owned(), vec![Set { key: "precision".into(), value }])])
     }
 
     /// Models that come along, and those of a folder.

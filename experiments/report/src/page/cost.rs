@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::figures::Figures;
-use super::flow_results::{FlowResults, Measure};
+use super::flow_results::FlowResults;
 use super::gather::ProblemResults;
 use super::number;
 use super::value::Value;
@@ -17,11 +17,10 @@ pub(super) fn section(
     results: &ProblemResults,
     figures: &mut Figures,
 ) -> Result<String> {
-    let (quantity, words) = match results.measure() {
-        Measure::Divergence => (Quantity::Divergence, "KL divergence"),
-        Measure::NegativeLogLikelihood => {
-            (Quantity::Excess, "negative log-likelihood above the lowest")
-        }
+    let measure = results.measure();
+    let (quantity, words) = match measure.is_divergence() {
+        true => (Quantity::Divergence, measure.words().to_owned()),
+        false => (Quantity::Excess, format!("{} above the lowest", measure.words())),
     };
     let costs = costs(folder, results);
     if costs.is_empty() {
@@ -53,11 +52,9 @@ pub(super) fn section(
 fn costs(folder: &Folder, results: &ProblemResults) -> Vec<Cost> {
     let measure = results.measure();
     let means = || results.flows.iter().filter_map(|flow| Some((flow, flow.mean(measure)?)));
-    let floor = match measure {
-        Measure::Divergence => 0.0,
-        Measure::NegativeLogLikelihood => {
-            means().map(|(_, mean)| mean.value).fold(f64::INFINITY, f64::min)
-        }
+    let floor = match measure.is_divergence() {
+        true => 0.0,
+        false => means().map(|(_, mean)| mean.value).fold(f64::INFINITY, f64::min),
     };
     let cost = |(flow, mean): (&FlowResults, Value)| Cost {
         look: flow.look.clone(),

@@ -27,28 +27,48 @@ pub(super) struct Run {
 pub(super) enum Measure {
     /// Kullback-Leibler divergence from the truth.
     Divergence,
+    /// Reverse Kullback-Leibler divergence, of a density without exact draws.
+    ReverseDivergence,
+    /// The evidence lower bound, negative: the reverse divergence less an unknown log Z.
+    NegativeBound,
     /// Negative log-likelihood of held-out rows.
     NegativeLogLikelihood,
 }
 
 impl Measure {
-    /// The divergence where every one of these finished runs has one, else the negative
-    /// log-likelihood.
+    /// The divergence where every one of these finished runs has one, on densities else the reverse one
+    /// or the bound, else the negative log-likelihood.
     pub(super) fn of<'a>(finished: impl Iterator<Item = &'a RunSummary>) -> Self {
-        let mut finished = finished.peekable();
-        let known = finished.peek().is_some();
-        if known && finished.all(|run| run.kl_nats.is_some()) {
-            Self::Divergence
-        } else {
-            Self::NegativeLogLikelihood
-        }
+        let finished: Vec<&RunSummary> = finished.collect();
+        let known =
+            |measure: &Self| finished.iter().all(|run| (measure.number().of)(run).is_some());
+        let measures = [Self::Divergence, Self::ReverseDivergence, Self::NegativeBound];
+        let measure = measures.into_iter().find(|measure| !finished.is_empty() && known(measure));
+        measure.unwrap_or(Self::NegativeLogLikelihood)
+    }
+
+    /// Whether it is zero at best.
+    pub(super) fn is_divergence(self) -> bool {
+        matches!(self, Self::Divergence | Self::ReverseDivergence)
     }
 
     /// Its usual abbreviation.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Divergence => "KL",
+            Self::ReverseDivergence => "reverse KL",
+            Self::NegativeBound => "\u{2212}ELBO",
             Self::NegativeLogLikelihood => "NLL",
+        }
+    }
+
+    /// Its name in a sentence.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Divergence => "KL divergence",
+            Self::ReverseDivergence => "reverse KL divergence",
+            Self::NegativeBound => "negative evidence lower bound",
+            Self::NegativeLogLikelihood => "negative log-likelihood",
         }
     }
 
@@ -56,6 +76,8 @@ impl Measure {
     pub(super) fn number(self) -> &'static Number {
         match self {
             Self::Divergence => &number::KL,
+            Self::ReverseDivergence => &number::REVERSE_KL,
+            Self::NegativeBound => &number::NEGATIVE_BOUND,
             Self::NegativeLogLikelihood => &number::NLL,
         }
     }

@@ -110,10 +110,7 @@ impl<'a> Outcome<'a> {
             )
         };
         let names: Vec<String> = self.leaders().map(named).collect();
-        let prize = match self.results.measure() {
-            Measure::Divergence => "the lowest KL divergence",
-            Measure::NegativeLogLikelihood => "the lowest negative log-likelihood",
-        };
+        let prize = &format!("the lowest {}", self.results.measure().words());
         let mut sentence = match names.as_slice() {
             [] => return Some(self.nobody(prize)),
             [one] => format!("{one} has {prize}"),

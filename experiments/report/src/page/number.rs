@@ -77,6 +77,22 @@ pub(super) static NLL: Number = Number::mean(
     |run| Value::new(run.nll_nats, run.nll_standard_error),
     format::number,
 );
+pub(super) static REVERSE_KL: Number = Number::mean(
+    "Reverse KL (nats)",
+    |run| {
+        let on = run.on_target?;
+        Value::new(on.reverse_kl_nats, on.reverse_kl_standard_error)
+    },
+    format::number,
+);
+pub(super) static NEGATIVE_BOUND: Number = Number::mean(
+    "\u{2212}ELBO (nats)",
+    |run| {
+        let on = run.on_target?;
+        Value::new(on.evidence_bound_nats.map(|nats| -nats), on.evidence_bound_standard_error)
+    },
+    format::number,
+);
 static NLL_STANDARDISED: Number = Number::mean(
     "NLL, standard\u{ad}ised (nats)",
     |run| Value::new(run.nll_standardised_nats, run.nll_standard_error),
@@ -142,14 +158,7 @@ pub(super) static ON_TARGET: [&Number; 7] = [
         |run| Value::new(run.kl_nats, run.kl_standard_error),
         format::number,
     ),
-    &Number::mean(
-        "Reverse KL (nats)",
-        |run| {
-            let on = run.on_target?;
-            Value::new(on.reverse_kl_nats, on.reverse_kl_standard_error)
-        },
-        format::number,
-    ),
+    &REVERSE_KL,
     &Number::mean(
         "Effective sample size (%)",
         |run| exact(Some(100.0 * run.on_target?.effective_sample_size)),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use flows_core::Shape;
 
 use super::figures::Figures;
-use super::flow_results::FlowResults;
+use super::flow_results::{FlowResults, Measure};
 use super::gather::ProblemResults;
 use super::value::Value;
 use super::{
@@ -27,7 +27,7 @@ pub(super) fn section(
          <h2 id=\"title-{name}\">{}</h2>\n<p>{}</p>\n{}{}{}<div class=\"charts costs\">\n{}{}</div>\n{}{}{}{}{}{}\
          </section>\n",
         escape(&problem.title),
-        facts(problem),
+        facts(problem, results.measure()),
         warnings::section(results),
         gallery::section(folder, results, figures)?,
         transport::section(folder, results, figures)?,
@@ -42,7 +42,7 @@ pub(super) fn section(
     ))
 }
 
-fn facts(problem: &Problem) -> String {
+fn facts(problem: &Problem, measure: Measure) -> String {
     let kind = match problem.kind {
         ProblemKind::Toy => "Toy density",
         ProblemKind::Conditional => "Conditional density",
@@ -60,8 +60,12 @@ fn facts(problem: &Problem) -> String {
     };
     if problem.kind == ProblemKind::Target {
         return format!(
-            "{kind} with {features}, known up to a constant; trained by reverse KL on draws of the \
-             flow. Flows are ranked by the forward KL over exact draws of the density."
+            "{kind} with {features}, known up to a constant; trained on draws of the flow. Flows are \
+             ranked by the {}.",
+            match measure {
+                Measure::Divergence => "forward KL over exact draws of the density",
+                other => other.words(),
+            }
         );
     }
     let training = match problem.training_rows {

@@ -103,7 +103,7 @@ fn introduction(run: &RunSummary, problem: &Problem) -> String {
         false => format!(" given {}", problem.context.join(", ")),
     };
     let rows = match (problem.kind, problem.training_rows) {
-        (ProblemKind::Target, _) => "by reverse KL, without rows".to_owned(),
+        (ProblemKind::Target, _) => "on draws of its own, without rows".to_owned(),
         (_, Some(rows)) => {
             let [train, test] = [rows, problem.test_rows].map(|rows| format::count(rows as f64));
             format!("on {train} rows, tested on {test}")

@@ -120,7 +120,7 @@ fn plot(
         Some(numbers) => scale(key.name, spread(&numbers) >= DECADE),
         None => Scale::words(key.name, key.words()),
     };
-    let is_divergence = measure == Measure::Divergence && std::ptr::eq(number, measure.number());
+    let is_divergence = measure.is_divergence() && std::ptr::eq(number, measure.number());
     let least = if is_divergence { 1.0 } else { DECADE };
     let mut plot = Plot::new(&title, x, scale(y_name, spread(&heights) >= least));
     for label in labels(group, key).into_iter().take(MOST_CURVES) {

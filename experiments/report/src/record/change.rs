@@ -12,6 +12,10 @@ pub enum Quantity {
     FinishedRuns,
     /// Kullback-Leibler divergence from the truth to the flow.
     KlNats,
+    /// Kullback-Leibler divergence from the flow to the truth, of densities without exact draws.
+    ReverseKlNats,
+    /// The evidence lower bound, negative, of densities without log Z.
+    NegativeBoundNats,
     /// Negative log-likelihood of the test rows, in the data's own units.
     NllNats,
     /// Log-densities a second.
@@ -38,6 +42,8 @@ impl fmt::Display for Quantity {
         f.write_str(match self {
             Self::FinishedRuns => "finished runs",
             Self::KlNats => "KL (nats)",
+            Self::ReverseKlNats => "reverse KL (nats)",
+            Self::NegativeBoundNats => "-ELBO (nats)",
             Self::NllNats => "NLL (nats)",
             Self::LogProbRowsPerSecond => "log-densities / s",
             Self::SampleRowsPerSecond => "draws / s",

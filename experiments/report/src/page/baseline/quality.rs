@@ -23,6 +23,8 @@ pub(super) fn change(new: &Side<'_>, old: &Side<'_>, blank: &Change) -> Option<C
     Some(Change {
         quantity: match measure {
             Measure::Divergence => Quantity::KlNats,
+            Measure::ReverseDivergence => Quantity::ReverseKlNats,
+            Measure::NegativeBound => Quantity::NegativeBoundNats,
             Measure::NegativeLogLikelihood => Quantity::NllNats,
         },
         old: of_old.map(|mean| mean.value),
