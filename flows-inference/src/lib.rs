@@ -8,6 +8,7 @@ pub mod amortised;
 pub mod annealed;
 pub mod bootstrap;
 pub mod chain;
+pub mod hybrid;
 pub mod importance;
 pub mod laplace;
 pub mod objective;
