@@ -2,6 +2,8 @@
 
 mod figure_1;
 mod high_dim;
+mod hybrid;
+mod labelled_digits;
 mod npe;
 mod reverse_kl;
 mod side_by_side;
@@ -92,8 +94,12 @@ pub const ALL: &[Experiment] = &[
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
+    study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
 ];
+
+/// Parts that train every flow for the same time.
+const TIMED: [&str; 2] = [high_dim::PART.id, hybrid::PART.id];
 
 /// Runs an experiment and writes its page.
 ///
@@ -121,7 +127,7 @@ pub fn run(arguments: &Run) -> Result<()> {
         let name = experiment.name;
         bail!(Usage(format!("{name} is not resumed; leave --resume out to run it again")));
     }
-    let timed = parts.iter().any(|part| part.id == high_dim::PART.id);
+    let timed = parts.iter().any(|part| TIMED.contains(&part.id));
     if arguments.seconds.is_some() && !timed {
         let name = experiment.name;
         bail!(Usage(format!("{name} trains nothing for a given time; leave --seconds out")));
