@@ -2,6 +2,8 @@
 
 mod figure_1;
 mod high_dim;
+mod hybrid;
+mod labelled_digits;
 mod npe;
 mod reverse_kl;
 mod side_by_side;
@@ -97,7 +99,11 @@ pub const ALL: &[Experiment] = &[
     side_by_side("vi", "Approximate posteriors", side_by_side::VARIATIONAL),
     study("vae", "Latent-variable models with flows", &[], &[vae::PART]),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
+    study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
 ];
+
+/// Parts that train every flow for the same time.
+const TIMED: [&str; 2] = [high_dim::PART.id, hybrid::PART.id];
 
 /// Runs an experiment and writes its page.
 ///
@@ -125,7 +131,7 @@ pub fn run(arguments: &Run) -> Result<()> {
         let name = experiment.name;
         bail!(Usage(format!("{name} is not resumed; leave --resume out to run it again")));
     }
-    let timed = parts.iter().any(|part| part.id == high_dim::PART.id);
+    let timed = parts.iter().any(|part| TIMED.contains(&part.id));
     if arguments.seconds.is_some() && !timed {
         let name = experiment.name;
         bail!(Usage(format!("{name} trains nothing for a given time; leave --seconds out")));

@@ -3,10 +3,12 @@
 //! Every method takes a [`Flow`](flows_core::Flow), of whatever architecture and family, and a density
 //! that is known up to a constant, a [`Target`](flows_core::Target), or a [`simulation::Simulator`].
 
+mod adam_step;
 pub mod amortised;
 pub mod annealed;
 pub mod bootstrap;
 pub mod chain;
+pub mod hybrid;
 pub mod importance;
 pub mod laplace;
 pub mod objective;

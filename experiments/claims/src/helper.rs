@@ -4,6 +4,7 @@ pub(crate) mod jacobian;
 pub(crate) mod known_conditionals;
 pub(crate) mod known_density;
 pub(crate) mod kolmogorov;
+pub(crate) mod labelled_moons;
 pub(crate) mod perceptron;
 pub(crate) mod plain_conditioner;
 pub(crate) mod scalar_map;

@@ -150,6 +150,6 @@ pub const ALL: &[Claim] = &[
     section_6::neutra::C46,
     section_6::variational::C47,
     section_6::posterior_estimation::C48,
-    not_built::C49,
+    section_6::hybrid::C49,
     section_3_4::normalisation_layers::C50,
 ];

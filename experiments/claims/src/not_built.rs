@@ -22,11 +22,3 @@ pub(crate) const C42: Claim = Claim {
              exact probability.",
     check: Check::NotBuilt("There are no flows over discrete variables; tables are dequantised."),
 };
-
-pub(crate) const C49: Claim = Claim {
-    id: "C49",
-    title: "Hybrid models",
-    review: "A flow's base variables can feed a classifier that shares its weights (Section 6.3).",
-    method: "Accuracy and likelihood of one network trained for both, by their weight.",
-    check: Check::NotBuilt("There is no classifier."),
-};

@@ -154,3 +154,27 @@ fn a_comparison_takes_tables_of_the_users() {
     assert_says(&place.fails(1, "compare --data few.csv --steps 5 --out b"), &["few.csv"]);
     assert!(!place.path("b").exists());
 }
+
+/// Parts of a page: their measures by quantity, and the tables.
+fn found(place: &Place, section: usize) -> Value {
+    place.json("out/study.json")["sections"][section]["outcome"]["found"].clone()
+}
+
+#[test]
+fn digits_are_classified_and_given_a_density_by_one_network() {
+    let place = Place::new();
+    // Too short for the criteria, which is what the exit code says; the page is whole.
+    let output = place.command("run hybrid --quick --seconds 0.3 --out out").output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let table = &found(&place, 1)["tables"][0];
+    let rows = table["rows"].as_array().unwrap();
+    // Two weights and the density alone, of either family.
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    for row in rows {
+        let [nats, error] = [0, 1].map(|i| row[4]["estimate"][i].as_f64().unwrap());
+        assert!(nats.is_finite() && error > 0.0, "{row}");
+        let bits = row[5]["number"].as_f64().unwrap();
+        assert!((bits - nats / (64.0 * std::f64::consts::LN_2)).abs() < 1e-9, "{row}");
+    }
+    assert_says(&place.text("out/report.html"), &["C49", "NSF (coupling)", "RNODE", "accuracy"]);
+}

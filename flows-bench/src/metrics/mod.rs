@@ -9,6 +9,7 @@
 //! [`Calibration`] does the same for conditional densities: each truth is one among draws given its
 //! context.
 
+mod auroc;
 mod c2st;
 mod calibration;
 mod distance;
@@ -17,6 +18,7 @@ mod mmd;
 mod pooled;
 mod sliced;
 
+pub use auroc::auroc;
 pub use c2st::{Classifier, c2st};
 pub use calibration::{Calibration, ConditionalDraws};
 pub use distance::Distance;

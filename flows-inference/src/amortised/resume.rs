@@ -6,7 +6,8 @@ use flows_core::train::Checkpoint;
 use flows_core::{Error, Real, Result};
 
 use super::AutoencoderTrainer;
-use super::trainer::{State, values};
+use super::trainer::State;
+use crate::adam_step::values;
 
 impl<E: Real> AutoencoderTrainer<E> {
     /// Writes everything that [`resume`](Self::resume) needs to continue bit for bit.

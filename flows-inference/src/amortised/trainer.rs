@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use flows_core::tensor::{batch, set_values};
-use flows_core::train::{Adam, Progress, Source, Spent, StopReason, gradient_norm};
+use flows_core::train::{Adam, Progress, Source, Spent, StopReason};
 use flows_core::{Batch, Error, Loss, Parameters, Purpose, Real, Result, Stream, Values, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Autoencoder, AutoencoderTraining};
+use crate::adam_step::{AdamStep, adam_step, is_numerical, values};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,23 +152,16 @@ impl<E: Real> AutoencoderTrainer<E> {
         let fraction = budget.progress(self.state.spent());
         let weight = self.settings.kl_weight(fraction);
         let Loss { value, mut gradient, work } = self.model.loss(x, *draws, weight, &mut noise)?;
-        let norm = gradient_norm(&self.model, &mut gradient)?;
-        if !value.is_finite() || !norm.is_finite() {
-            let quantity = if value.is_finite() { "gradient" } else { "loss" };
-            let advice = "lower learning_rate or clip_norm, or check the data for outliers";
-            return Err(Error::NonFinite { quantity, row: 0, advice });
-        }
-        let rate = train.schedule.factor(fraction);
-        let scale = if norm > train.clip_norm { train.clip_norm / norm } else { 1.0 };
-        self.adam.update(&mut self.model, &mut gradient, rate, scale)?;
+        let AdamStep { learning_rate, gradient_norm } =
+            adam_step(&mut self.model, &mut self.adam, (value, &mut gradient), train, fraction)?;
         self.model.end_step(&mut gradient)?;
         self.state.steps += 1;
         self.state.work += work.evaluations() * (x.rows() * draws) as u64;
         Ok(Progress {
             step: self.state.steps,
             train_nats: Some(value),
-            learning_rate: rate * train.optimiser.learning_rate,
-            gradient_norm: norm,
+            learning_rate,
+            gradient_norm,
             work,
             ..Progress::default()
         })
@@ -204,16 +198,4 @@ impl<E: Real> AutoencoderTrainer<E> {
         let without = self.state.without_improvement;
         self.settings.train.patience.is_some_and(|patience| without >= patience)
     }
-}
-
-/// Values of all tensors, in the order of the model.
-pub(super) fn values<E: Real>(model: &Autoencoder<E>) -> Vec<Vec<E>> {
-    let mut all = Vec::new();
-    model.visit(&mut |_, _, tensor| all.push(tensor.values()));
-    all
-}
-
-/// Whether other weights could avoid the error.
-fn is_numerical(error: &Error) -> bool {
-    matches!(error, Error::NonFinite { .. } | Error::NotConverged { .. } | Error::Stopped { .. })
 }

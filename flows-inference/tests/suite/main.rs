@@ -7,6 +7,7 @@ mod amortised_training;
 mod annealed;
 mod bootstrap;
 mod diagnostics;
+mod hybrid;
 mod importance;
 mod laplace;
 mod leapfrog;
