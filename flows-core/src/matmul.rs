@@ -78,7 +78,7 @@ pub enum Destination {
 ///
 /// An element of the result is one chain of fused multiply-adds over the inner dimension, whatever
 /// column it stands in and however many there are (tested), so a row of a batch does not depend on its
-/// batch mates. Columns that pad a block, see [`padding`], are not multiplied but copied.
+/// batch mates. Columns that pad a block are not multiplied but copied.
 ///
 /// # Panics
 /// If the inner dimensions differ or `out` is too short.

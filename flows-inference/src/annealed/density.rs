@@ -40,6 +40,10 @@ impl<E: Real> Target for FlowDensity<'_, E> {
         })
     }
 
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
+
     fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
         let (values, work) = self.flow.evaluate(&cast(points), &Context::none())?;
         *self.work.lock().unwrap_or_else(PoisonError::into_inner) += work;
@@ -58,6 +62,10 @@ impl<E: Real> Target for BaseDensity<'_, E> {
 
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
         at_point(self, point, gradient)
+    }
+
+    fn is_cheaper_together(&self) -> bool {
+        true
     }
 
     fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
