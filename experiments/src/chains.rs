@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, Stream, Values, stream};
 use flows_inference::chain::{
-    Acceptance, Chains, Diagnostics, Metropolis, Nuts, NutsChains, Pullback,
+    Acceptance, Chains, Diagnostics, Metropolis, Nuts, NutsChains, Pullback, Trajectory,
 };
 use serde::Serialize;
 
@@ -14,10 +14,12 @@ use crate::cli::{ChainMethod, ChainsArguments};
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
+use crate::draw_archive::DrawArchive;
+use crate::reference_draws::{self, OffReference, ReferenceDraws};
 use crate::run::RunFolder;
 use crate::trained_run::{Use, density_of, table_name, with_run};
 use crate::training::refit;
-use crate::{Usage, say};
+use crate::{Usage, corner_file, say};
 
 /// R-hat above which chains have not mixed.
 const LARGEST_R_HAT: f64 = 1.01;
@@ -48,6 +50,8 @@ struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     least_ess_per_evaluation: Option<f64>,
     parameters: Vec<OfParameter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Vec<OffReference>>,
     warnings: Vec<String>,
 }
 
@@ -67,6 +71,7 @@ struct OfParameter {
 /// An unusable run, a density of other dimension or that fails, a file that cannot be written.
 pub fn run(arguments: &ChainsArguments) -> Result<()> {
     table_name(&arguments.out)?;
+    corner_file::check_name(arguments.corner.as_deref())?;
     for (option, value) in [("--chains", arguments.chains), ("--draws", arguments.draws)] {
         if value == 0 {
             bail!(Usage(format!("{option} must be at least 1, got 0")));
@@ -82,6 +87,9 @@ pub fn run(arguments: &ChainsArguments) -> Result<()> {
 impl Use for ChainsArguments {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
         let density = density_of(&self.run, &self.density, (config, data))?;
+        let names = density.value_names(&data.columns);
+        let reference = self.reference.as_ref().map(|file| ReferenceDraws::read(file, &names));
+        let reference = reference.transpose()?;
         let mut rng = stream(self.seed, "chains");
         let sampled = match self.method {
             ChainMethod::Metropolis => self.metropolis(flow, &density, (config, data), &mut rng),
@@ -89,16 +97,25 @@ impl Use for ChainsArguments {
                 let starts =
                     rows(&flow.sample(self.chains, &flows_core::Context::none(), &mut rng)?.0);
                 let nuts = self.nuts().sample(density.target(), &starts, &mut rng)?;
-                Ok((nuts.chains.clone(), Counts::of(&nuts)))
+                Ok((nuts.chains.clone(), Counts::of(nuts)))
             }
             ChainMethod::Neutra => self.neutra(flow, &density, &mut rng),
         };
         let (chains, counts) = sampled.with_context(|| density.name().to_owned())?;
         let (names, rows) = density.values(&data.columns, chains.rows());
         let parameters = diagnostics(&names, &rows, self.chains)?;
+        if DrawArchive::is_meant_by(&self.out) {
+            self.archive(&names, &rows, &chains, counts.nuts.as_ref()).write(&self.out)?;
+        } else {
+            table::write(&self.out, &table_of(names.clone(), &rows, &chains)?)?;
+        }
+        if let Some(path) = &self.corner {
+            let title = format!("Draws of {density} by Markov chains.");
+            corner_file::write(path, (&title, &names), &rows, reference.as_ref())?;
+        }
         let mut summary = self.summary(&density, parameters, counts);
+        summary.reference = reference.map(|reference| reference.compare(&names, &rows, |_| 1.0));
         summary.warn(self.chains);
-        write(self, names, rows, &chains)?;
         for warning in &summary.warnings {
             eprintln!("warning: {}: {warning}", self.run.display());
         }
@@ -115,15 +132,17 @@ struct Counts {
     global_acceptance: Option<f64>,
     local_acceptance: Option<f64>,
     stuck: Vec<usize>,
+    nuts: Option<NutsChains>,
 }
 
 impl Counts {
-    fn of(nuts: &NutsChains) -> Self {
+    fn of(nuts: NutsChains) -> Self {
         let sampling = nuts.sampling.iter().map(|counts| counts.gradient_evaluations).sum();
         Self {
             evaluations: nuts.gradient_evaluations(),
             sampling_evaluations: Some(sampling),
             divergences: Some(nuts.divergences()),
+            nuts: Some(nuts),
             ..Self::default()
         }
     }
@@ -151,7 +170,7 @@ impl ChainsArguments {
         let pullback = Pullback::new(flow, density.target())?;
         let starts = rows(&flow.base().sample(self.chains, rng)?);
         let nuts = self.nuts().sample(&pullback, &starts, rng)?;
-        Ok((pullback.push(&nuts.chains)?, Counts::of(&nuts)))
+        Ok((pullback.push(&nuts.chains)?, Counts::of(nuts)))
     }
 
     /// Draws of the flow proposed to local chains.
@@ -184,6 +203,32 @@ impl ChainsArguments {
         Ok((found.chains, counts))
     }
 
+    /// Parameters by chain and draw, and what the sampler knows of each draw, under the names of ArviZ.
+    fn archive(
+        &self,
+        names: &[String],
+        rows: &[f64],
+        chains: &Chains,
+        nuts: Option<&NutsChains>,
+    ) -> DrawArchive {
+        let shape = [self.chains, self.draws];
+        let mut archive = DrawArchive::default();
+        archive.add_parameters(names, rows, &shape);
+        archive.add("sample_stats/lp", &shape, chains.log_density.concat());
+        let Some(nuts) = nuts else { return archive };
+        let trajectories: Vec<Trajectory> = nuts.trajectories.concat();
+        let numbers = |of: fn(&Trajectory) -> f64| trajectories.iter().map(of).collect();
+        let steps = nuts.step_size.iter().flat_map(|size| std::iter::repeat_n(*size, self.draws));
+        let diverging = trajectories.iter().map(|trajectory| trajectory.diverging).collect();
+        archive.add_truths("sample_stats/diverging", &shape, diverging);
+        archive.add("sample_stats/acceptance_rate", &shape, numbers(|t| t.acceptance));
+        archive.add("sample_stats/tree_depth", &shape, numbers(|t| t.depth as f64));
+        archive.add("sample_stats/n_steps", &shape, numbers(|t| t.steps as f64));
+        archive.add("sample_stats/step_size", &shape, steps.collect());
+        archive.add("sample_stats/energy", &shape, nuts.energy.concat());
+        archive
+    }
+
     fn summary(&self, density: &Density, parameters: Vec<OfParameter>, counts: Counts) -> Summary {
         let least = parameters.iter().map(|p| p.bulk_ess).reduce(|a, b| Some(a?.min(b?))).flatten();
         let warning =
@@ -202,6 +247,7 @@ impl ChainsArguments {
                 .zip(counts.sampling_evaluations)
                 .map(|(ess, evaluations)| ess / evaluations as f64),
             parameters,
+            reference: None,
             warnings: counts.stuck.iter().map(warning).collect(),
         }
     }
@@ -220,13 +266,8 @@ fn diagnostics(names: &[String], rows: &[f64], chains: usize) -> Result<Vec<OfPa
     names.iter().enumerate().map(of).collect()
 }
 
-/// Writes a row a draw: chain, draw, values, log-density.
-fn write(
-    arguments: &ChainsArguments,
-    names: Vec<String>,
-    rows: Vec<f64>,
-    chains: &Chains,
-) -> Result<()> {
+/// A row a draw: chain, draw, values, log-density.
+fn table_of(names: Vec<String>, rows: &[f64], chains: &Chains) -> Result<Table> {
     let dim = names.len();
     let mut columns = vec!["chain".to_owned(), "draw".to_owned()];
     columns.extend(names);
@@ -237,8 +278,7 @@ fn write(
     let all = rows.chunks(dim).zip(place);
     let values =
         all.flat_map(|(row, [chain, draw, value])| [&[chain, draw][..], row, &[value]].concat());
-    let table = Table::new(columns, dim + 3, values.collect())?;
-    Ok(table::write(&arguments.out, &table)?)
+    Ok(Table::new(columns, dim + 3, values.collect())?)
 }
 
 /// Rows of a batch in double precision.
@@ -307,6 +347,7 @@ impl Summary {
         if let Some(rate) = self.global_acceptance {
             counts += &format!(", {:.1} % of the flow's draws accepted", 100.0 * rate);
         }
-        say(&counts)
+        say(&counts)?;
+        self.reference.as_deref().map_or(Ok(()), reference_draws::print)
     }
 }

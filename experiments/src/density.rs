@@ -168,6 +168,12 @@ impl Density {
         }
     }
 
+    /// Names of what points stand for, as [`values`](Self::values) has them.
+    #[must_use]
+    pub fn value_names(&self, names: &[String]) -> Vec<String> {
+        self.values(names, Vec::new()).0
+    }
+
     /// log Z in nats, where it is known.
     #[must_use]
     pub fn log_normaliser(&self) -> Option<f64> {

@@ -9,14 +9,15 @@ use flows_inference::{Weighted, pareto, rejection::Accepted};
 use flows_report::record::OnTarget;
 use serde::Serialize;
 
-use crate::Usage;
 use crate::cli::Importance;
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
+use crate::draw_archive::DrawArchive;
 use crate::evaluate::target::on_target;
-use crate::say;
+use crate::reference_draws::{self, OffReference, ReferenceDraws};
 use crate::trained_run::{Use, density_of, table_name, with_run};
+use crate::{Usage, corner_file, say};
 
 /// What the weights say of the density.
 #[derive(Debug, Serialize)]
@@ -34,6 +35,8 @@ struct Summary {
     zero_weights: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rejection: Option<Rejection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<Vec<OffReference>>,
     warnings: Vec<String>,
 }
 
@@ -51,6 +54,7 @@ struct Rejection {
 /// An unusable run, a density of other dimension or that fails, a file that cannot be written.
 pub fn run(arguments: &Importance) -> Result<()> {
     table_name(&arguments.out)?;
+    corner_file::check_name(arguments.corner.as_deref())?;
     if arguments.rows < 2 {
         bail!(Usage(format!("--rows must be at least 2, got {}", arguments.rows)));
     }
@@ -61,6 +65,9 @@ pub fn run(arguments: &Importance) -> Result<()> {
 impl Use for Importance {
     fn with<E: Real>(&self, flow: &Flow<E>, config: &RunConfig, data: &RunData) -> Result<()> {
         let density = density_of(&self.run, &self.density, (config, data))?;
+        let names = density.value_names(&data.columns);
+        let reference = self.reference.as_ref().map(|file| ReferenceDraws::read(file, &names));
+        let reference = reference.transpose()?;
         let mut rng = stream(self.seed, "importance");
         let weighted = self.draw(flow, density.target(), &mut rng);
         let weighted = weighted.with_context(|| format!("{density}"))?;
@@ -76,12 +83,24 @@ impl Use for Importance {
             reliable_pareto_k: pareto::reliable(self.rows),
             zero_weights: found.zero_weights,
             rejection: None,
+            reference: None,
             warnings: warnings(&found, &density),
         };
         let (columns, draws) = density.values(&data.columns, weighted.draws);
         let weighted = Weighted { draws, ..weighted };
-        let draws = match self.rejection {
-            false => with_weights(&weighted, columns)?,
+        let weights = weighted.log_weights.normalised();
+        if let Some(path) = &self.corner {
+            let title = format!("Draws of {density}, resampled by their weights.");
+            let drawn = resampled(&weighted.draws, &weights, columns.len());
+            corner_file::write(path, (&title, &columns), &drawn, reference.as_ref())?;
+        }
+        summary.reference =
+            reference.map(|of| of.compare(&columns, &weighted.draws, |row| weights[row]));
+        match self.rejection {
+            false if DrawArchive::is_meant_by(&self.out) => {
+                archive(&weighted, &columns).write(&self.out)?;
+            }
+            false => table::write(&self.out, &with_weights(&weighted, columns)?)?,
             true => {
                 let accepted = Accepted::of(&weighted, &mut rng);
                 summary.rejection = Some(Rejection {
@@ -89,10 +108,17 @@ impl Use for Importance {
                     acceptance: accepted.share,
                     estimated_log_bound: accepted.log_bound,
                 });
-                Table::new(columns, flow.dim(), accepted.draws)?
+                if DrawArchive::is_meant_by(&self.out) {
+                    let mut archive = DrawArchive::default();
+                    let rows = accepted.draws.len() / flow.dim();
+                    archive.add_parameters(&columns, &accepted.draws, &[rows]);
+                    archive.write(&self.out)?;
+                } else {
+                    let draws = Table::new(columns, flow.dim(), accepted.draws)?;
+                    table::write(&self.out, &draws)?;
+                }
             }
-        };
-        table::write(&self.out, &draws)?;
+        }
         for warning in &summary.warnings {
             eprintln!("warning: {}: {warning}", self.run.display());
         }
@@ -121,6 +147,7 @@ impl Summary {
             number(self.pareto_k, 2),
             self.reliable_pareto_k
         ))?;
+        self.reference.as_deref().map_or(Ok(()), reference_draws::print)?;
         let Some(rejection) = &self.rejection else { return Ok(()) };
         say(&format!(
             "rejection sampling kept {} draws ({:.2} %); its bound, a log-weight of {:.4}, is the largest \
@@ -146,6 +173,32 @@ fn warnings(found: &OnTarget, density: &Density) -> Vec<String> {
         )
     });
     doubt.into_iter().chain(zeros).collect()
+}
+
+/// As many draws as there are, each as often as its weight says, by systematic resampling.
+fn resampled(draws: &[f64], weights: &[f64], columns: usize) -> Vec<f64> {
+    let count = weights.len() as f64;
+    let (mut sum, mut taken) = (0.0, 0.0);
+    let mut rows = Vec::with_capacity(draws.len());
+    for (row, weight) in draws.chunks_exact(columns).zip(weights) {
+        sum += weight;
+        while (taken + 0.5) / count < sum {
+            rows.extend_from_slice(row);
+            taken += 1.0;
+        }
+    }
+    rows
+}
+
+/// Draws by parameter, and log-weight and log-density of the flow of each.
+fn archive(weighted: &Weighted, columns: &[String]) -> DrawArchive {
+    let weights = weighted.log_weights.values();
+    let draws = [weights.len()];
+    let mut archive = DrawArchive::default();
+    archive.add_parameters(columns, &weighted.draws, &draws);
+    archive.add("log_weight", &draws, weights.to_vec());
+    archive.add("log_prob", &draws, weighted.log_proposal.clone());
+    archive
 }
 
 /// Draws with log-weight and log-density of the flow beside them.

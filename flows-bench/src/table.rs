@@ -233,7 +233,7 @@ pub fn write(path: &Path, table: &Table) -> Result<()> {
         Kind::Csv => csv::write(path, table, csv::Packing::Plain),
         Kind::CsvGz => csv::write(path, table, csv::Packing::Gzip),
         Kind::Npy => write_npy(path, &shape, Values::F64(table.values())),
-        Kind::Npz => write_npz(path, &[("data", &shape, table.values())]),
+        Kind::Npz => write_npz(path, &[("data", &shape, Values::F64(table.values()))]),
     }
 }
 

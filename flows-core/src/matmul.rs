@@ -1,12 +1,15 @@
 //! Matrix products over slices; all raw pointers to the product kernel are here.
 
 mod count;
+mod padding;
 
 use std::ops::Range;
 
 pub use count::multiplications;
+use padding::{lanes_to_compute, lanes_to_sum, repeat_last};
 
 use crate::Real;
+use crate::lanes::LANES;
 
 /// A strided matrix view: element (i, j) is `values[i * row_step + j * column_step]`.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +76,9 @@ pub enum Destination {
 
 /// `out = a b` or `out += a b`, `out` stored row by row, on the calling thread.
 ///
-/// An element of the result is one chain of fused multiply-adds over the inner dimension; for a
-/// given shape it does not depend on which column it stands in (tested), so a row of a batch does
-/// not depend on its batch mates.
+/// An element of the result is one chain of fused multiply-adds over the inner dimension, whatever
+/// column it stands in and however many there are (tested), so a row of a batch does not depend on its
+/// batch mates. Columns that pad a block are not multiplied but copied.
 ///
 /// # Panics
 /// If the inner dimensions differ or `out` is too short.
@@ -96,9 +99,61 @@ pub fn product_within<E: Real>(
 ) {
     assert_eq!(a.columns, b.rows, "product: inner dimensions differ");
     assert!(b.columns <= row_step, "product: the destination is too narrow");
+    count::note(a.rows, b.columns, a.columns);
+    if a.rows == 0 || !multiply_without_padding(a, b, out, row_step, into) {
+        multiply(a, b, out, row_step, into);
+    }
+}
+
+/// The product of blocks of few rows, without what pads them, in which no bit of the result differs:
+/// copies of a lane have the same image, and zeros add nothing. Returns whether it was done.
+fn multiply_without_padding<E: Real>(
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+    out: &mut [E],
+    row_step: usize,
+    into: Destination,
+) -> bool {
+    // Lanes are columns: the values of a layer, or their gradients.
+    if let Some(mut lanes) = lanes_to_compute(b) {
+        if into == Destination::Add {
+            let before =
+                Matrix { values: out, rows: a.rows, columns: b.columns, row_step, column_step: 1 };
+            let Some(needed) = lanes_to_compute(before) else { return false };
+            lanes = lanes.max(needed);
+        }
+        for first in (0..b.columns).step_by(LANES) {
+            let b = b.part(0..b.rows, first..first + lanes);
+            multiply(a, b, &mut out[first..], row_step, into);
+        }
+        repeat_last(&mut out[..(a.rows - 1) * row_step + b.columns], b.columns, row_step, lanes);
+        return true;
+    }
+    // Lanes are summed over: the gradient of weights.
+    if b.row_step == 1
+        && into == Destination::Add
+        && let Some(lanes) = lanes_to_sum(a)
+    {
+        for first in (0..a.columns).step_by(LANES) {
+            let summed = first..first + lanes;
+            let (a, b) = (a.part(0..a.rows, summed.clone()), b.part(summed, 0..b.columns));
+            multiply(a, b, out, row_step, into);
+        }
+        return true;
+    }
+    false
+}
+
+/// The product kernel.
+fn multiply<E: Real>(
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+    out: &mut [E],
+    row_step: usize,
+    into: Destination,
+) {
     let reach = a.rows.saturating_sub(1) * row_step + b.columns;
     assert!(a.rows == 0 || out.len() >= reach, "product: the destination is too short");
-    count::note(a.rows, b.columns, a.columns);
     let (alpha, beta) = match into {
         Destination::Replace => (E::zero(), E::one()),
         Destination::Add => (E::one(), E::one()),

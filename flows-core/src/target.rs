@@ -41,6 +41,12 @@ pub trait Target: Debug + Send + Sync {
         Ok(values)
     }
 
+    /// Whether one evaluation of some points costs less than one of each of them: for a program that
+    /// answers over a pipe, or a flow, which goes through full blocks of rows.
+    fn is_cheaper_together(&self) -> bool {
+        false
+    }
+
     /// log p~ of points stored one after another, in nats.
     ///
     /// # Errors

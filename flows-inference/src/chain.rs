@@ -17,4 +17,4 @@ pub use self::diagnostics::Diagnostics;
 pub use self::leapfrog::Leapfrog;
 pub use self::metropolis::{Acceptance, Local, Metropolis, MetropolisChains, Refit};
 pub use self::neutra::Pullback;
-pub use self::nuts::{Nuts, NutsChains, NutsCounts};
+pub use self::nuts::{Nuts, NutsChains, NutsCounts, Trajectory};

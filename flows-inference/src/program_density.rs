@@ -61,4 +61,8 @@ impl Target for ProgramDensity {
         });
         Ok(values.collect())
     }
+
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod calibration;
 mod chart;
 mod clip;
 mod colour_bar;
+pub(crate) mod corner;
 pub(crate) mod cost;
 pub(crate) mod density;
 mod font;

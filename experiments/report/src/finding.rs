@@ -1,8 +1,10 @@
 //! What a check or an experiment found, as its result file holds it: measures with their criteria,
 //! tables, curves and panels. Pages and figures are drawn from these and from nothing else.
 
+mod corner;
 mod number;
 
+pub use corner::{Corner, Sample};
 use flows_core::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ pub struct Findings {
     pub plots: Vec<Plot>,
     /// Rows of panels in the plane.
     pub panels: Vec<Panels>,
+    /// Draws by pairs of parameters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corners: Vec<Corner>,
 }
 
 /// A measured number and what was demanded of it.

@@ -21,7 +21,8 @@ pub mod study;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use flows_core::train::write_atomically;
 
 pub use estimate::Estimate;
 pub use study::Study;
@@ -54,4 +55,13 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
         return page::run::write(dir);
     }
     page::comparison::write(dir)
+}
+
+/// Writes a corner plot as an SVG file.
+///
+/// # Errors
+/// When it cannot be drawn or written.
+pub fn write_corner(path: &Path, corner: &finding::Corner) -> Result<()> {
+    let svg = figure::corner::draw(corner)?.document();
+    write_atomically(path, svg.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }

@@ -109,13 +109,21 @@ pub struct Importance {
     /// largest weight that was drawn
     #[arg(long)]
     pub rejection: bool,
+    /// Reference draws of the density to compare moments with: a table, or an archive of posteriordb
+    /// (.json.zip)
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Draw pairs of the first six parameters, and their marginals, to an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub corner: Option<PathBuf>,
     /// Print an object with log_z, log_z_standard_error, effective_share, pareto_k and more
     #[arg(long)]
     pub json: bool,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// File to write, columns of the draws, log_weight and log_prob: .csv, .csv.gz, .npy or .npz
+    /// File to write, columns of the draws, log_weight and log_prob: .csv, .csv.gz or .npy; or .npz, one
+    /// array a parameter
     #[arg(long)]
     pub out: PathBuf,
 }
@@ -159,13 +167,21 @@ pub struct ChainsArguments {
     /// Acceptance that the no-U-turn sampler adapts its steps to, below 1; higher is slower and diverges less
     #[arg(long, default_value_t = 0.8)]
     pub acceptance: f64,
+    /// Reference draws of the density to compare moments with: a table, or an archive of posteriordb
+    /// (.json.zip)
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Draw pairs of the first six parameters, and their marginals, to an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub corner: Option<PathBuf>,
     /// Print an object with diagnostics of each parameter and counts
     #[arg(long)]
     pub json: bool,
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// File to write, columns chain, draw, the parameters and log_density: .csv, .csv.gz, .npy or .npz
+    /// File to write, columns chain, draw, the parameters and log_density: .csv, .csv.gz or .npy; or .npz,
+    /// one array a parameter and statistic, as ArviZ reads them
     #[arg(long)]
     pub out: PathBuf,
 }

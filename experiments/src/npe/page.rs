@@ -6,10 +6,9 @@ use anyhow::Result;
 use flows_bench::metrics::{Calibration, ConditionalDraws, Distance};
 use flows_claims::{Effort, Setting};
 use flows_inference::simulation::RankHistogram;
-use flows_report::finding::{Cell, Findings, Plot, Scale, Stroke, Table};
+use flows_report::finding::{Cell, Corner, Findings, Plot, Scale, Stroke, Table};
 use flows_report::study::{Outcome, Section};
 
-use super::panels::panels;
 use super::{CALIBRATION_DRAWS, Estimated, Method, NpeConfig, Summary};
 use crate::preset;
 use crate::run::write_json;
@@ -17,9 +16,6 @@ use crate::study::begin;
 
 /// Rows of predicted data in a plot.
 const PREDICTED: usize = 300;
-
-/// Pairs of parameters that are drawn.
-const PAIRS: usize = 10;
 
 /// Bins of a histogram of ranks.
 const BINS: usize = 10;
@@ -83,7 +79,7 @@ fn findings(estimated: &Estimated, summary: &Summary, config: &NpeConfig) -> Res
         }
     }
     findings.tables.push(parameters(summary));
-    pairs(estimated, &mut findings);
+    findings.corners.extend(corner(estimated));
     findings.plots.extend(predictive(estimated));
     if let Some(of) = &estimated.calibration {
         let draws = ConditionalDraws {
@@ -121,25 +117,15 @@ fn parameters(summary: &Summary) -> Table {
 }
 
 /// Draws of the first observation's posterior by pairs of parameters, beside the reference.
-fn pairs(estimated: &Estimated, findings: &mut Findings) {
-    let names = &estimated.names;
-    let dim = names.len();
-    let Some(draws) = estimated.draws.first() else { return };
-    let all = (0..dim).flat_map(|i| (i + 1..dim).map(move |j| [i, j]));
-    for [i, j] in all.clone().take(PAIRS) {
-        let reference = estimated.reference.as_ref().map(|table| table.values());
-        let shown: Vec<(&str, &[f64])> = match reference {
-            None => vec![("estimated", draws)],
-            Some(reference) => vec![("reference", reference), ("estimated", draws)],
-        };
-        let title =
-            format!("Draws of the posterior of observation 1: {} and {}.", names[i], names[j]);
-        findings.panels.extend(panels(&title, (names, [i, j]), &shown));
-    }
-    let left = all.count().saturating_sub(PAIRS);
-    if left > 0 {
-        findings.remark(format!("{left} more pairs of parameters are not drawn"));
-    }
+fn corner(estimated: &Estimated) -> Option<Corner> {
+    let mut samples = vec![("estimated", estimated.draws.first()?.as_slice())];
+    samples.extend(estimated.reference.as_ref().map(|table| ("reference", table.values())));
+    let count = estimated.names.len();
+    let title = match count {
+        0..=6 => "Draws of the posterior of observation 1.".to_owned(),
+        _ => format!("Draws of the posterior of observation 1: the first 6 of {count} parameters."),
+    };
+    Corner::new(&title, &estimated.names, &samples)
 }
 
 /// Data given draws of the posterior, and the observation.

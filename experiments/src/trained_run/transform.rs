@@ -95,8 +95,9 @@ impl Use for Transform {
             }
         }
         let rows = log_dets.len();
-        let arrays: [(&str, &[usize], &[f64]); 2] =
-            [("value", &[rows, dim], &images), ("log_det", &[rows], &log_dets)];
+        let (images, log_dets) = (table::Values::F64(&images), table::Values::F64(&log_dets));
+        let arrays: [(&str, &[usize], table::Values<'_>); 2] =
+            [("value", &[rows, dim], images), ("log_det", &[rows], log_dets)];
         write_npz(&self.out, &arrays).context("writing the images")
     }
 }

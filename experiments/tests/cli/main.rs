@@ -9,6 +9,7 @@ mod compare;
 mod conditional;
 mod config;
 mod configs;
+mod draws;
 mod experiments_list;
 mod fit;
 mod images;

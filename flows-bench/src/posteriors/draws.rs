@@ -12,8 +12,12 @@ use crate::table::Table;
 
 type Chain = BTreeMap<String, Vec<f64>>;
 
-/// Draws of `parameters`, one column each and in this order, the chains one after another.
-pub(super) fn read(file: &Path, parameters: &[String]) -> Result<Table> {
+/// Draws of `parameters` from an archive in the format of posteriordb, one column each and in this
+/// order, the chains one after another.
+///
+/// # Errors
+/// [`ReferenceError`] where the file cannot be read, or a parameter is missing or of another length.
+pub fn read_draws(file: &Path, parameters: &[String]) -> Result<Table> {
     const ZIP: &str = "a zip archive of one JSON file";
     let input = File::open(file).map_err(|cause| ReferenceError::unreadable(file, &cause))?;
     let damaged = |cause| ReferenceError::damaged(file, ZIP, &cause);

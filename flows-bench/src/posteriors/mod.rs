@@ -34,6 +34,7 @@ use flows_core::Target;
 
 use self::card::{CARDS, Card, LOG_NORMALISER_ERROR};
 use self::data::Data;
+pub use self::draws::read_draws;
 use self::model::{Block, Model};
 use crate::reference_error::{ReferenceError, Result};
 use crate::table::Table;
@@ -170,7 +171,7 @@ impl Posterior {
     /// [`ReferenceError`] where the file cannot be read, or a parameter is missing or of another length.
     pub fn reference_draws(&self, folder: &Path) -> Result<Table> {
         let file = folder.join("draws").join(format!("{}.json.zip", self.card.draws));
-        draws::read(&file, &self.names)
+        read_draws(&file, &self.names)
     }
 
     /// Writes the parameters; returns log |det dt/du|.

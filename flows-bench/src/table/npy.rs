@@ -23,6 +23,18 @@ pub enum Values<'a> {
     F32(&'a [f32]),
     /// Double precision, dtype `<f8`.
     F64(&'a [f64]),
+    /// Truth values, dtype `|b1`.
+    Bool(&'a [bool]),
+}
+
+impl Values<'_> {
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F64(values) => values.len(),
+            Self::Bool(values) => values.len(),
+        }
+    }
 }
 
 /// Where the number of bytes after the header is known from.
@@ -164,10 +176,7 @@ pub fn write_npy(path: &Path, shape: &[usize], values: Values<'_>) -> Result<()>
 pub(super) fn check_shape(path: &Path, shape: &[usize], values: Values<'_>) -> Result<()> {
     let product = |n: u128, &axis: &usize| n.checked_mul(axis as u128);
     let expected = shape.iter().try_fold(1, product).unwrap_or(u128::MAX);
-    let got = match values {
-        Values::F32(values) => values.len(),
-        Values::F64(values) => values.len(),
-    };
+    let got = values.len();
     if expected == got as u128 {
         return Ok(());
     }
@@ -180,6 +189,7 @@ pub(super) fn encode(out: &mut impl Write, shape: &[usize], values: Values<'_>) 
     let descr = match values {
         Values::F32(_) => "<f4",
         Values::F64(_) => "<f8",
+        Values::Bool(_) => "|b1",
     };
     let axes: String = shape.iter().map(|axis| format!("{axis}, ")).collect();
     let axes = if shape.len() == 1 { axes.trim_end() } else { axes.trim_end_matches(", ") };
@@ -192,6 +202,7 @@ pub(super) fn encode(out: &mut impl Write, shape: &[usize], values: Values<'_>) 
     match values {
         Values::F32(values) => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
         Values::F64(values) => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
+        Values::Bool(values) => values.iter().try_for_each(|v| out.write_all(&[u8::from(*v)])),
     }
 }
 

@@ -116,16 +116,16 @@ fn unreadable(error: TableError) -> TableError {
     }
 }
 
-/// Writes named arrays, each `(name, shape, values)`, to an NPZ archive, uncompressed and in f64.
+/// Writes named arrays, each `(name, shape, values)`, to an NPZ archive, uncompressed.
 ///
 /// The file is replaced as a whole, as by [`write`](super::write).
 ///
 /// # Errors
 /// [`TableError::ArrayShape`] unless every array has as many values as its shape says,
 /// [`TableError::Unwritable`] for a name used twice and where the system refuses.
-pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], &[f64])]) -> Result<()> {
+pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], Values<'_>)]) -> Result<()> {
     for &(_, shape, values) in arrays {
-        check_shape(path, shape, Values::F64(values))?;
+        check_shape(path, shape, values)?;
     }
     replace(path, |out| {
         let mut archive = ZipWriter::new(BufWriter::new(out));
@@ -137,7 +137,7 @@ pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], &[f64])]) -> Result<()>
                 .large_file(large);
             archive.start_file(format!("{name}.npy"), options)?;
             let mut entry = BufWriter::new(&mut archive);
-            encode(&mut entry, shape, Values::F64(values))?;
+            encode(&mut entry, shape, values)?;
             entry.flush()?;
         }
         archive.finish()?.flush()

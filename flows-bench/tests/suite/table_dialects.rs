@@ -6,7 +6,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use flows_bench::table::{self, Table};
+use flows_bench::table::{self, Table, Values};
 
 fn read(name: &str, bytes: &[u8]) -> Result<Table, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,8 @@ fn the_array_of_an_archive_is_named_where_there_are_others() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.npz");
     let (x, y): ([f64; 4], [f64; 2]) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
-    table::write_npz(&file, &[("y", &[2, 1], &y), ("x", &[2, 2], &x)]).unwrap();
+    table::write_npz(&file, &[("y", &[2, 1], Values::F64(&y)), ("x", &[2, 2], Values::F64(&x))])
+        .unwrap();
     let table = table::read(&file).unwrap();
     assert_eq!(table.values(), x);
     assert!(
@@ -115,6 +116,6 @@ fn the_array_of_an_archive_is_named_where_there_are_others() {
         "{:?}",
         table.notes()
     );
-    table::write_npz(&file, &[("x", &[2, 2], &x)]).unwrap();
+    table::write_npz(&file, &[("x", &[2, 2], Values::F64(&x))]).unwrap();
     assert_eq!(table::read(&file).unwrap().notes(), [""; 0]);
 }

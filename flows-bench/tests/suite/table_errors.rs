@@ -423,9 +423,11 @@ fn files_that_cannot_be_written() {
     let error =
         table::write_npy(&folder.path("c.npy"), &[2, 3], Values::F32(&[1.0; 5])).unwrap_err();
     assert!(error.to_string().ends_with("c.npy: expected 6 values for shape (2, 3), got 5"));
-    let error = table::write_npz(&folder.path("c.npz"), &[("a", &[2], &[1.0])]).unwrap_err();
+    let error =
+        table::write_npz(&folder.path("c.npz"), &[("a", &[2], Values::F64(&[1.0]))]).unwrap_err();
     assert!(error.to_string().ends_with("c.npz: expected 2 values for shape (2,), got 1"));
-    let twice: [(&str, &[usize], &[f64]); 2] = [("a", &[1], &[1.0]), ("a", &[1], &[1.0])];
+    let one = Values::F64(&[1.0]);
+    let twice: [(&str, &[usize], Values<'_>); 2] = [("a", &[1], one), ("a", &[1], one)];
     let error = table::write_npz(&folder.path("c.npz"), &twice).unwrap_err().to_string();
     assert!(
         error.contains("c.npz: cannot be written (invalid Zip archive: Duplicate filename"),

@@ -138,8 +138,12 @@ fn an_archive_may_be_compressed_and_hold_other_arrays() {
 fn results_are_named_arrays() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.npz");
-    table::write_npz(&file, &[("log_det", &[4], &VALUES[..4]), ("value", &[4, 2], &VALUES)])
-        .unwrap();
+    let log_det = Values::F64(&VALUES[..4]);
+    let kept = Values::Bool(&[true, false]);
+    let value = Values::F64(&VALUES);
+    let arrays: [(&str, &[usize], Values<'_>); 3] =
+        [("log_det", &[4], log_det), ("kept", &[2], kept), ("value", &[4, 2], value)];
+    table::write_npz(&file, &arrays).unwrap();
     assert_eq!(bits(&table::read(&file).unwrap()), bits(&table(&[])));
 }
 

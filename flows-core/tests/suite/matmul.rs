@@ -1,6 +1,8 @@
 //! Matrix products of every form against three loops.
 
+use flows_core::Real;
 use flows_core::matmul::{Destination, Matrix, product, product_within};
+use flows_core::operation::LANES;
 
 fn ramp(count: usize) -> Vec<f64> {
     (0..count).map(|i| ((i * 37) % 101) as f64 / 50.0 - 1.0).collect()
@@ -54,15 +56,68 @@ fn parts_multiply_like_copies_of_them() {
     }
 }
 
+/// A matrix whose column j is that of `place(j)` in a table of columns.
+fn of_columns<E: Real>(k: usize, n: usize, place: impl Fn(usize) -> usize) -> Vec<E> {
+    let value =
+        |row: usize, column: usize| ((row * 37 + place(column) * 53) % 101) as f64 / 50.0 - 1.0;
+    (0..k * n).map(|e| E::of(value(e / n, e % n))).collect()
+}
+
+fn of_columns_at_other_places<E: Real>() {
+    for (m, k) in [(1, 1), (1, 10), (2, 2), (7, 3), (20, 128), (64, 10), (70, 45), (128, 300)] {
+        let a: Vec<E> = ramp(m * k).into_iter().map(E::of).collect();
+        let a = Matrix::new(&a, m, k);
+        let multiplied = |n: usize, place: &dyn Fn(usize) -> usize, into| {
+            let b = of_columns::<E>(k, n, place);
+            // What is added to has columns of the same places.
+            let mut out = of_columns::<E>(m, n, place);
+            product(a, Matrix::new(&b, k, n), &mut out, into);
+            out
+        };
+        for into in [Destination::Replace, Destination::Add] {
+            let all = multiplied(2 * LANES, &|j| j, into);
+            for rows in [1, 4, 15, 16, 17, 40, 100, LANES] {
+                // The last row again and again, in two blocks side by side.
+                let place = |j: usize| j / LANES * LANES + (j % LANES).min(rows - 1);
+                let found = multiplied(2 * LANES, &place, into);
+                for (found, all) in found.chunks(2 * LANES).zip(all.chunks(2 * LANES)) {
+                    for (j, found) in found.iter().enumerate() {
+                        assert!(*found == all[place(j)], "{m} {k} {rows} {into:?}: column {j}");
+                    }
+                }
+            }
+            for n in [1, 16, 32, 80, LANES] {
+                let found = multiplied(n, &|j| n - 1 - j, into);
+                for (found, all) in found.chunks(n).zip(all.chunks(2 * LANES)) {
+                    let same = found.iter().rev().zip(all).all(|(found, all)| found == all);
+                    assert!(same || n == 1, "{m} {k} {n} {into:?}");
+                }
+            }
+        }
+    }
+}
+
+/// So a row of a batch has the same image in any batch, to the bit.
 #[test]
 fn a_column_of_the_result_does_not_depend_on_its_place() {
-    let (m, k, n) = (70, 45, 128);
-    let a: Vec<f32> = ramp(m * k).iter().map(|&v| v as f32).collect();
-    let column: Vec<f32> = ramp(k).iter().map(|&v| v as f32).collect();
-    let b: Vec<f32> = column.iter().flat_map(|&v| std::iter::repeat_n(v, n)).collect();
-    let mut out = vec![0.0; m * n];
-    product(Matrix::new(&a, m, k), Matrix::new(&b, k, n), &mut out, Destination::Replace);
-    for row in out.chunks(n) {
-        assert!(row.iter().all(|v| v.to_bits() == row[0].to_bits()));
+    of_columns_at_other_places::<f32>();
+    of_columns_at_other_places::<f64>();
+}
+
+#[test]
+fn zero_lanes_add_nothing_to_a_sum_over_lanes() {
+    let (m, k) = (30, 21);
+    for rows in [1, 4, 16, 40, 100] {
+        let lane = |e: usize| e % LANES;
+        let mut outer = ramp(m * LANES);
+        outer.iter_mut().enumerate().filter(|(e, _)| lane(*e) >= rows).for_each(|(_, v)| *v = 0.0);
+        let source = ramp(k * LANES);
+        let expected = plain(&outer, &transpose(&source, k, LANES), m, LANES, k);
+        let mut out = ramp(m * k);
+        let turned = Matrix::new(&source, k, LANES).transposed();
+        product(Matrix::new(&outer, m, LANES), turned, &mut out, Destination::Add);
+        for ((got, before), sum) in out.iter().zip(ramp(m * k)).zip(expected) {
+            assert!((got - before - sum).abs() < 1e-12 * LANES as f64, "{rows}");
+        }
     }
 }

@@ -43,6 +43,10 @@ impl<E: Real> Target for FlowDensity<'_, E> {
         Ok(value.values().iter().map(|v| v.as_f64()).collect())
     }
 
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
+
     fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
         let (values, work) = self.flow.evaluate(&cast(points), &Context::none())?;
         *self.work.lock().unwrap_or_else(PoisonError::into_inner) += work;

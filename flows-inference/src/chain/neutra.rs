@@ -177,6 +177,10 @@ impl Target for Pullback<'_> {
         Ok(all)
     }
 
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
+
     fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
         let dim = self.flow.dim();
         let mut all = Vec::with_capacity(points.len() / dim);

@@ -9,6 +9,7 @@
 //! Hamiltonian Monte Carlo*, 2017, Appendix A. <https://arxiv.org/abs/1701.02434>
 
 mod density;
+mod together;
 
 use flows_core::{Error, Result, Stream, Target, stream};
 use nuts_rs::{Chain as _, CpuMath, DiagNutsSettings, Settings as _};
@@ -16,7 +17,8 @@ use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use self::density::{Density, Evaluations};
+use self::density::{Density, Evaluate, Evaluations};
+use self::together::together;
 use super::chains::{Chains, check_starts};
 use super::diagnostics::mean_and_variance;
 
@@ -62,6 +64,19 @@ pub struct NutsCounts {
     pub at_max_depth: u64,
 }
 
+/// The trajectory that a draw was taken from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trajectory {
+    /// Leapfrog steps, each an evaluation of the target with its gradient.
+    pub steps: u64,
+    /// Doublings.
+    pub depth: u64,
+    /// Mean acceptance statistic of its points.
+    pub acceptance: f64,
+    /// Whether it diverged, see [`NutsCounts::divergences`].
+    pub diverging: bool,
+}
+
 /// Chains of the no-U-turn sampler with what was counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NutsChains {
@@ -69,6 +84,8 @@ pub struct NutsChains {
     pub chains: Chains,
     /// Hamiltonian energy of each draw in nats, -log p~ and the kinetic energy: `[chain][draw]`.
     pub energy: Vec<Vec<f64>>,
+    /// The trajectory of each draw: `[chain][draw]`.
+    pub trajectories: Vec<Vec<Trajectory>>,
     /// Step size of each chain after warm-up, in units of the mass matrix.
     pub step_size: Vec<f64>,
     /// Counts of each chain's warm-up, with the search for a first step size.
@@ -79,7 +96,10 @@ pub struct NutsChains {
 
 impl Nuts {
     /// Samples a chain from each starting point; the chains run side by side, each with a random
-    /// stream of its own.
+    /// stream of its own, and are the same with any number of threads.
+    ///
+    /// Points of a target that [is cheaper so](Target::is_cheaper_together) are evaluated together, one
+    /// of each chain.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a setting out of range; [`Error::Caller`] without starting points, and
@@ -95,23 +115,36 @@ impl Nuts {
     ) -> Result<NutsChains> {
         self.check()?;
         check_starts(starts, target.dim())?;
+        for (index, start) in starts.iter().enumerate() {
+            check_start(target, start, index)?;
+        }
         let seed = rng.next_u64();
-        let run = |(index, start): (usize, &Vec<f64>)| {
-            self.chain(target, index, start, &mut stream(seed, &format!("chain {index}")))
+        let run = |index: usize, evaluate: &Evaluate<'_>| {
+            let mut rng = stream(seed, &format!("chain {index}"));
+            self.chain(evaluate, index, &starts[index], &mut rng)
         };
-        let chains: Vec<OneChain> =
-            starts.par_iter().enumerate().map(run).collect::<Result<_>>()?;
+        let alone = |point: &[f64], gradient: &mut [f64]| {
+            Ok(target.evaluate(point, gradient)?.first().copied().unwrap_or(f64::NAN))
+        };
+        let chains: Vec<Result<OneChain>> = if target.is_cheaper_together() {
+            together(target, starts.len(), run)
+        } else {
+            (0..starts.len()).into_par_iter().map(|index| run(index, &alone)).collect()
+        };
         let mut all = NutsChains {
             chains: Chains { draws: Vec::new(), log_density: Vec::new() },
             energy: Vec::new(),
+            trajectories: Vec::new(),
             step_size: Vec::new(),
             warm_up: Vec::new(),
             sampling: Vec::new(),
         };
         for chain in chains {
+            let chain = chain?;
             all.chains.draws.push(chain.draws);
             all.chains.log_density.push(chain.log_density);
             all.energy.push(chain.energy);
+            all.trajectories.push(chain.trajectories);
             all.step_size.push(chain.step_size);
             all.warm_up.push(chain.warm_up);
             all.sampling.push(chain.sampling);
@@ -136,12 +169,11 @@ impl Nuts {
 
     fn chain(
         &self,
-        target: &dyn Target,
+        evaluate: &Evaluate<'_>,
         index: usize,
         start: &[f64],
         rng: &mut Stream,
     ) -> Result<OneChain> {
-        check_start(target, start, index)?;
         let evaluations = Evaluations::default();
         let stopped = |error: &dyn std::fmt::Display| match evaluations.take_failure() {
             Some(failure) => failure,
@@ -157,7 +189,8 @@ impl Nuts {
             ..DiagNutsSettings::default()
         };
         settings.adapt_options.step_size_settings.target_accept = self.acceptance;
-        let density = CpuMath::new(Density { target, evaluations: &evaluations });
+        let density =
+            CpuMath::new(Density { dim: start.len(), evaluate, evaluations: &evaluations });
         let mut sampler =
             settings.new_chain(index as u64, density, rng).map_err(|error| stopped(&error))?;
         sampler.set_position(start).map_err(|error| stopped(&error))?;
@@ -177,6 +210,12 @@ impl Nuts {
                 chain.log_density.push(stats.point.logp);
                 // The crate's own energy holds the log-determinant of the mass matrix as well.
                 chain.energy.push(stats.point.kinetic_energy - stats.point.logp);
+                chain.trajectories.push(Trajectory {
+                    steps: progress.num_steps,
+                    depth: stats.depth,
+                    acceptance: stats.adapt.step_size.mean_tree_accept,
+                    diverging: progress.diverging,
+                });
                 chain.step_size = progress.step_size;
             }
         }
@@ -218,6 +257,7 @@ struct OneChain {
     draws: Vec<Vec<f64>>,
     log_density: Vec<f64>,
     energy: Vec<f64>,
+    trajectories: Vec<Trajectory>,
     step_size: f64,
     warm_up: NutsCounts,
     sampling: NutsCounts,

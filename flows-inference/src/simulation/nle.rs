@@ -176,6 +176,10 @@ impl<E: Real> Target for LikelihoodPosterior<'_, E> {
         self.likelihood.parameters.dim()
     }
 
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
+
     /// As [`evaluate`](Target::evaluate) of one point; NaN where that fails.
     fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
         at_point(self, point, gradient)

@@ -49,6 +49,10 @@ impl Target for Tempered<'_> {
         Ok(values)
     }
 
+    fn is_cheaper_together(&self) -> bool {
+        self.target.is_cheaper_together() || self.from.is_cheaper_together()
+    }
+
     fn log_densities(&self, points: &[f64]) -> Result<Vec<f64>> {
         let log_target = self.target.log_densities(points)?;
         let log_from = self.from.log_densities(points)?;

@@ -1,6 +1,9 @@
 //! The no-U-turn sampler on densities with known moments, and where there is no density.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flows_core::target::at_point;
 use flows_core::testing::assert_error;
 use flows_core::{Error, Result, Target, stream};
 use flows_inference::chain::{Nuts, NutsChains};
@@ -109,6 +112,104 @@ fn chains_are_the_same_with_any_number_of_threads() {
     let (one, three) = (with(1), with(3));
     assert_eq!(one, three);
     assert_ne!(one.chains.draws[0], one.chains.draws[1]);
+}
+
+/// A density whose points are evaluated together; where the first feature is above 3 it fails.
+#[derive(Debug, Default)]
+struct Together {
+    most: AtomicUsize,
+}
+
+impl Target for Together {
+    fn dim(&self) -> usize {
+        2
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        at_point(self, point, gradient)
+    }
+
+    fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
+        self.most.fetch_max(points.len() / 2, Ordering::SeqCst);
+        if let Some(row) = points.chunks(2).position(|point| point[0] > 3.0) {
+            return Err(Error::NonFinite { quantity: "density", row, advice: "stay below" });
+        }
+        let rows = points.chunks(2).zip(gradients.chunks_mut(2));
+        Ok(rows.map(|(point, gradient)| Correlated.log_density(point, gradient)).collect())
+    }
+
+    fn is_cheaper_together(&self) -> bool {
+        true
+    }
+}
+
+/// As [`Together`], a point at a time.
+#[derive(Debug, Default)]
+struct Alone(Together);
+
+impl Target for Alone {
+    fn dim(&self) -> usize {
+        2
+    }
+
+    fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        at_point(self, point, gradient)
+    }
+
+    fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
+        self.0.evaluate(points, gradients)
+    }
+}
+
+#[test]
+fn points_that_are_evaluated_together_give_the_same_chains() {
+    let (together, alone) = (Together::default(), Alone::default());
+    let starts = [vec![-2.0, 4.0], vec![2.5, -9.0], vec![0.5, 0.5], vec![1.5, 2.0]];
+    let nuts = Nuts { warm_up: 300, draws: 200, ..Nuts::default() };
+    let found = sample(nuts, &together, &starts).unwrap();
+    assert_eq!(found, sample(nuts, &alone, &starts).unwrap());
+    assert_eq!((together.most.into_inner(), alone.0.most.into_inner()), (4, 1));
+    let undefined = found.warm_up.iter().chain(&found.sampling).map(|counts| counts.undefined);
+    assert!(undefined.sum::<u64>() > 0, "no point failed");
+    for (trajectories, counts) in found.trajectories.iter().zip(&found.sampling) {
+        let steps: u64 = trajectories.iter().map(|t| t.steps).sum();
+        assert_eq!(steps, counts.gradient_evaluations);
+        assert!(trajectories.iter().all(|t| t.steps < 2 << t.depth && t.acceptance <= 1.0));
+        let diverging = trajectories.iter().filter(|t| t.diverging).count() as u64;
+        assert_eq!(diverging, counts.divergences);
+    }
+}
+
+/// An error that stops one chain stops the run, and no chain waits for it for ever.
+#[test]
+fn a_chain_that_fails_for_good_does_not_hold_up_the_others() {
+    #[derive(Debug)]
+    struct Expires(AtomicUsize);
+
+    impl Target for Expires {
+        fn dim(&self) -> usize {
+            2
+        }
+
+        fn log_density(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+            at_point(self, point, gradient)
+        }
+
+        fn evaluate(&self, points: &[f64], gradients: &mut [f64]) -> Result<Vec<f64>> {
+            if self.0.fetch_add(1, Ordering::SeqCst) > 100 {
+                return Err(Error::Caller("no licence".into()));
+            }
+            Together::default().evaluate(points, gradients)
+        }
+
+        fn is_cheaper_together(&self) -> bool {
+            true
+        }
+    }
+
+    let target = Expires(AtomicUsize::new(0));
+    let starts = [vec![-2.0, 4.0], vec![0.5, 0.5]];
+    assert_error!(sample(Nuts::default(), &target, &starts), Error::Caller(_), ["no licence"]);
 }
 
 #[test]

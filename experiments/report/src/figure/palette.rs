@@ -55,6 +55,19 @@ pub(crate) fn points() -> Vec<u8> {
     ramp(|t| [channel(t, POINT.0), channel(t, POINT.1), channel(t, POINT.2)])
 }
 
+/// The colours of the first two flows over one another, each in `levels` steps from none of it: entry
+/// `a * levels + b`.
+pub(crate) fn two_inks(levels: usize) -> Vec<u8> {
+    let share = |level: usize, ink: u8| {
+        1.0 - level as f64 / (levels - 1) as f64 * (1.0 - f64::from(ink) / 255.0)
+    };
+    let inks = [flow(0), flow(1)].map(|RGBColor(r, g, b)| [r, g, b]);
+    let mixed = |a: usize, b: usize| {
+        [0, 1, 2].map(|c| (255.0 * share(a, inks[0][c]) * share(b, inks[1][c])).round() as u8)
+    };
+    (0..levels).flat_map(|a| (0..levels).flat_map(move |b| mixed(a, b))).collect()
+}
+
 /// From white to black in 255 steps, then grey.
 pub(crate) fn ink() -> Vec<u8> {
     ramp(|t| [(255.0 * (1.0 - t)).round() as u8; 3])

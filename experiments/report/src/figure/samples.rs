@@ -39,13 +39,12 @@ impl Points<'_> {
 /// Draws translucent points inside `frame`.
 pub(crate) fn draw(frame: &Frame, points: Points<'_>, description: String) -> Result<Figure> {
     let height = ((WIDTH as f64 * frame.aspect).round() as usize).max(1);
-    let mut light = vec![1.0; WIDTH * height];
-    let opacity = (900.0 / points.rows.max(1) as f64).clamp(0.3, 0.8);
-    for (x, y) in points.iter() {
+    let places = points.iter().map(|(x, y)| {
         let across = (x - frame.x[0]) / (frame.x[1] - frame.x[0]) * WIDTH as f64;
         let down = (frame.y[1] - y) / (frame.y[1] - frame.y[0]) * height as f64;
-        blot(&mut light, (WIDTH, height), (across, down), opacity);
-    }
+        (across, down)
+    });
+    let light = darkened((WIDTH, height), places.collect::<Vec<_>>().into_iter());
     let last = f64::from(palette::LAST_INDEX);
     let raster = Raster {
         width: WIDTH,
@@ -54,6 +53,20 @@ pub(crate) fn draw(frame: &Frame, points: Points<'_>, description: String) -> Re
         palette: palette::points(),
     };
     panel::draw(frame, &raster, description)
+}
+
+/// Of each pixel, row after row, the share of the light that is left.
+pub(super) type Light = Vec<f64>;
+
+/// Translucent points at `places`, in pixels from the upper left; the more of them, the fainter.
+pub(super) fn darkened(
+    size: (usize, usize),
+    places: impl ExactSizeIterator<Item = (f64, f64)>,
+) -> Light {
+    let mut light = vec![1.0; size.0 * size.1];
+    let opacity = (900.0 / places.len().max(1) as f64).clamp(0.3, 0.8);
+    places.for_each(|place| blot(&mut light, size, place, opacity));
+    light
 }
 
 /// Lets a disc at `centre` take its share of the light that is left.

@@ -159,6 +159,14 @@ fn found(id: &str, findings: &Findings, figures: &mut Figures) -> Result<String>
     for (index, panels) in findings.panels.iter().enumerate() {
         html += &row_of_panels(&format!("{id}-panel-{}", index + 1), panels, figures)?;
     }
+    for (index, corner) in findings.corners.iter().enumerate() {
+        let element =
+            figures.add(&format!("{id}-corner-{}", index + 1), &figure::corner::draw(corner)?)?;
+        let caption = escape(&corner.title);
+        html += &format!(
+            "<figure class=\"card\">{element}<figcaption>{caption}</figcaption></figure>\n"
+        );
+    }
     Ok(html)
 }
 

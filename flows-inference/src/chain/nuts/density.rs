@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 
-use flows_core::{Error, Target};
+use flows_core::{Error, Result};
 use nuts_rs::{CpuLogpFunc, CpuMathError, HasDims, LogpError};
 
 use super::NutsCounts;
@@ -35,10 +35,13 @@ impl Evaluations {
     }
 }
 
+/// log p~ at a point, with its gradient written.
+pub(super) type Evaluate<'a> = dyn Fn(&[f64], &mut [f64]) -> Result<f64> + 'a;
+
 /// A target whose evaluations are counted.
-#[derive(Debug)]
 pub(super) struct Density<'a> {
-    pub(super) target: &'a dyn Target,
+    pub(super) dim: usize,
+    pub(super) evaluate: &'a Evaluate<'a>,
     pub(super) evaluations: &'a Evaluations,
 }
 
@@ -64,7 +67,7 @@ impl LogpError for NoDensity {
 
 impl HasDims for Density<'_> {
     fn dim_sizes(&self) -> HashMap<String, u64> {
-        HashMap::from([("unconstrained_parameter".to_owned(), self.target.dim() as u64)])
+        HashMap::from([("unconstrained_parameter".to_owned(), self.dim as u64)])
     }
 }
 
@@ -74,13 +77,13 @@ impl CpuLogpFunc for Density<'_> {
     type ExpandedVector = ();
 
     fn dim(&self) -> usize {
-        self.target.dim()
+        self.dim
     }
 
     fn logp(&mut self, position: &[f64], gradient: &mut [f64]) -> Result<f64, NoDensity> {
         self.evaluations.all.set(self.evaluations.all.get() + 1);
-        let value = match self.target.evaluate(position, gradient) {
-            Ok(values) => values.first().copied().unwrap_or(f64::NAN),
+        let value = match (self.evaluate)(position, gradient) {
+            Ok(value) => value,
             // A trajectory may end where numbers overflow or a solver gives up.
             Err(Error::NonFinite { .. } | Error::NotConverged { .. } | Error::Stopped { .. }) => {
                 return Err(self.evaluations.undefined());
