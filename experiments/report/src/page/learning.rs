@@ -64,7 +64,7 @@ fn figure(
     let (quantity, loss) = match (problem.kind, problem.entropy_nats) {
         (ProblemKind::Target, _) => (
             Quantity::Divergence,
-            "what is minimised, over draws of the flow: reverse KL, unless its settings name another objective",
+            "reverse KL over draws of the flow, unless its settings name another objective",
         ),
         (_, Some(_)) => (Quantity::Divergence, "validation loss minus the entropy of the truth"),
         (_, None) => (Quantity::NegativeLogLikelihood, "validation loss"),
