@@ -47,6 +47,7 @@ pub(super) fn panels(
     sources: &[Source],
     figures: &mut Figures,
 ) -> Result<(String, Vec<String>)> {
+    let sources = seen(problem, sources);
     let rows = common_rows(sources, POINTS);
     let mut gallery = Gallery { problem, rows, figures, names: Vec::new() };
     if let Some(shape) = problem.shown_images() {
@@ -61,6 +62,21 @@ pub(super) fn panels(
         _ => gallery.features(sources)?,
     };
     Ok((html, gallery.names))
+}
+
+/// Of a density without exact draws the flows alone: there is nothing missing.
+fn seen<'a>(problem: &Problem, sources: &'a [Source]) -> &'a [Source] {
+    match sources {
+        [truth, flows @ ..]
+            if problem.kind == ProblemKind::Target
+                && truth.table.is_err()
+                && truth.density.is_err()
+                && flows.iter().any(|flow| flow.table.is_ok()) =>
+        {
+            flows
+        }
+        all => all,
+    }
 }
 
 /// Cards beside each other over their caption.
@@ -167,9 +183,9 @@ impl Gallery<'_> {
             false => " Draws are given the contexts of these rows.",
         };
         let caption = format!(
-            "{} rows each, at the same limits: the central 99 % of the data and a tenth of that on \
+            "{} rows each, at the same limits: the central 99 % of the first and a tenth of that on \
              either side. Shown are the most correlated pairs of features, no feature twice while \
-             others are left; correlations in the data: {}.{given}",
+             others are left; correlations in the first: {}.{given}",
             self.rows,
             names.collect::<Vec<_>>().join(", ")
         );
