@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flows_core::train::{Checkpoint, write_atomically};
-use flows_core::{Flow, Real};
+use flows_core::{Flow, Purpose, Real};
 use flows_report::record::RunSummary;
 use serde::Serialize;
 
@@ -120,7 +120,7 @@ impl RunFolder {
         Ok(data)
     }
 
-    /// Reads the trained flow.
+    /// Reads the trained flow, set for reports.
     ///
     /// # Errors
     /// If the file is missing, damaged, or does not fit the config.
@@ -133,6 +133,7 @@ impl RunFolder {
         }
         let file = Checkpoint::read(&path)?;
         file.restore_model("flow", &mut flow).with_context(|| name.to_string())?;
+        flow.bijector_mut().set_purpose(Purpose::Reporting)?;
         Ok(flow)
     }
 }

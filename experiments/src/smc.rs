@@ -5,7 +5,7 @@ use std::any::Any;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
-use flows_core::{Flow, Purpose, Real, stream};
+use flows_core::{Flow, Real, stream};
 use flows_inference::chain::Acceptance;
 use flows_inference::smc::log_normaliser;
 use flows_inference::{Smc, SmcRun};
@@ -16,6 +16,7 @@ use crate::cli::SmcArguments;
 use crate::config::RunConfig;
 use crate::data::RunData;
 use crate::density::Density;
+use crate::draw_archive::DrawArchive;
 use crate::run::RunFolder;
 use crate::trained_run::{Use, density_of, table_name, with_run};
 use crate::training::refit;
@@ -75,8 +76,7 @@ impl Use for SmcArguments {
         for index in 0..self.runs {
             let working = progress::working(&format!("run {} of {}", index + 1, self.runs));
             // Each run refines a flow of its own.
-            let mut own = RunFolder::new(&self.run).flow::<f64>(config, data)?;
-            own.bijector_mut().set_purpose(Purpose::Reporting)?;
+            let own = RunFolder::new(&self.run).flow::<f64>(config, data)?;
             let mut rng = stream(self.seed, &format!("smc {index}"));
             let found = settings.run(density.target(), flow, own, &refit, &mut rng);
             let found = found.with_context(|| density.name().to_owned())?;
@@ -95,10 +95,16 @@ impl Use for SmcArguments {
 }
 
 impl SmcArguments {
-    /// Writes a row a particle: the number of the run, then the values.
+    /// Writes a row a particle, the number of the run, then the values; or an archive whose chains are runs.
     fn write(&self, runs: Vec<(Vec<String>, Vec<f64>)>) -> Result<()> {
         let names = runs.first().map(|(names, _)| names.clone()).unwrap_or_default();
         let dim = names.len();
+        if DrawArchive::is_meant_by(&self.out) {
+            let rows: Vec<f64> = runs.into_iter().flat_map(|(_, values)| values).collect();
+            let mut archive = DrawArchive::default();
+            archive.add_parameters(&names, &rows, &[self.runs, self.particles]);
+            return archive.write(&self.out);
+        }
         let columns = std::iter::once("run".to_owned()).chain(names).collect();
         let values = runs.iter().enumerate().flat_map(|(index, (_, values))| {
             values.chunks(dim).flat_map(move |row| [&[index as f64], row].concat())

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
-use flows_core::{Flow, Purpose, Real};
+use flows_core::{Flow, Real};
 
 use crate::Usage;
 use crate::cli::LogProb;
@@ -34,16 +34,8 @@ pub(crate) fn with_run(path: &Path, work: &impl Use) -> Result<()> {
     // The supports of a table are part of its units; those of a target are part of the flow.
     let config = if config.target.is_none() { config.on_line() } else { config };
     match config.precision {
-        Precision::F32 => {
-            let mut flow = folder.flow::<f32>(&config, &data)?;
-            flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-            work.with(&flow, &config, &data)
-        }
-        Precision::F64 => {
-            let mut flow = folder.flow::<f64>(&config, &data)?;
-            flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-            work.with(&flow, &config, &data)
-        }
+        Precision::F32 => work.with(&folder.flow::<f32>(&config, &data)?, &config, &data),
+        Precision::F64 => work.with(&folder.flow::<f64>(&config, &data)?, &config, &data),
     }
 }
 

@@ -113,6 +113,8 @@ fn particles_have_the_normaliser() {
     let particles = place.table("particles.csv");
     assert_eq!(particles.names(), ["run", "x1", "x2"]);
     assert_eq!(particles.rows(), 4 * 256);
+    place.succeeds("smc run --particles 64 --moves 2 --runs 2 --out particles.npz");
+    assert!(place.bytes("particles.npz").starts_with(b"PK"), "an archive");
     let one = place.object(&format!("{line} --runs 1"));
     assert_says(&one["warnings"].to_string(), &["one run has no standard error"]);
     for (line, words) in [
