@@ -2,6 +2,7 @@
 
 mod figure_1;
 mod high_dim;
+mod neutra;
 mod npe;
 mod reverse_kl;
 mod side_by_side;
@@ -92,6 +93,7 @@ pub const ALL: &[Experiment] = &[
     side_by_side("tables", "Both families on tables", side_by_side::TABLES),
     Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
+    study("neutra", "Markov chains in the base of a flow", &["C46"], neutra::PARTS),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
 ];
 
