@@ -4,6 +4,7 @@ mod figure_1;
 mod high_dim;
 mod hybrid;
 mod labelled_digits;
+mod neutra;
 mod npe;
 mod reverse_kl;
 mod side_by_side;
@@ -98,6 +99,7 @@ pub const ALL: &[Experiment] = &[
     side_by_side("importance", "Flows as proposals", side_by_side::PROPOSALS),
     side_by_side("vi", "Approximate posteriors", side_by_side::VARIATIONAL),
     study("vae", "Latent-variable models with flows", &[], &[vae::PART]),
+    study("neutra", "Markov chains in the base of a flow", &["C46"], neutra::PARTS),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
     study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
 ];

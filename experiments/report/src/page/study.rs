@@ -163,8 +163,11 @@ fn found(id: &str, findings: &Findings, figures: &mut Figures) -> Result<String>
         let element =
             figures.add(&format!("{id}-corner-{}", index + 1), &figure::corner::draw(corner)?)?;
         let caption = escape(&corner.title);
+        // Cells of one size, however many there are.
+        let width = 10 * corner.names.len() + 6;
         html += &format!(
-            "<figure class=\"card\">{element}<figcaption>{caption}</figcaption></figure>\n"
+            "<figure class=\"card\" style=\"max-width: {width}rem\">{element}<figcaption>{caption}\
+             </figcaption></figure>\n"
         );
     }
     Ok(html)
