@@ -88,7 +88,7 @@ impl Use for ChainsArguments {
             ChainMethod::Neutra => self.neutra(flow, &density, &mut rng),
         };
         let (chains, counts) = sampled.with_context(|| density.name().to_owned())?;
-        let (names, rows) = density.values(&data.columns, chains.rows());
+        let (names, rows) = density.values(&data.columns, chains.rows())?;
         let parameters = diagnostics(&names, &rows, self.chains)?;
         let mut summary = self.summary(&density, parameters, counts);
         summary.warn(self.chains);

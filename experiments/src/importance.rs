@@ -75,7 +75,7 @@ impl Use for Importance {
             rejection: None,
             warnings: warnings(&found, &density),
         };
-        let (columns, draws) = density.values(&data.columns, weighted.draws);
+        let (columns, draws) = density.values(&data.columns, weighted.draws)?;
         let weighted = Weighted { draws, ..weighted };
         let draws = match self.rejection {
             false => with_weights(&weighted, columns)?,
