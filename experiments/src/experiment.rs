@@ -1,5 +1,6 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
+mod distillation;
 mod figure_1;
 mod high_dim;
 mod hybrid;
@@ -95,11 +96,17 @@ pub const ALL: &[Experiment] = &[
     Experiment { name: "uci", title: "The standard tables of density estimation", work: Work::Uci },
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
     study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
+    study(
+        "distillation",
+        "A fast teacher of densities, a fast student of draws",
+        &[],
+        &[distillation::PART],
+    ),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
 ];
 
 /// Parts that train every flow for the same time.
-const TIMED: [&str; 2] = [high_dim::PART.id, hybrid::PART.id];
+const TIMED: [&str; 3] = [high_dim::PART.id, hybrid::PART.id, distillation::PART.id];
 
 /// Runs an experiment and writes its page.
 ///

@@ -178,3 +178,15 @@ fn digits_are_classified_and_given_a_density_by_one_network() {
     }
     assert_says(&place.text("out/report.html"), &["C49", "NSF (coupling)", "RNODE", "accuracy"]);
 }
+
+#[test]
+fn a_student_is_compared_with_its_teacher() {
+    let place = Place::new();
+    let output = place.command("run distillation --quick --seconds 1 --out out").output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let row = found(&place, 0)["tables"][0]["rows"][0].clone();
+    let [kl, error] = [0, 1].map(|i| row[2]["estimate"][i].as_f64().unwrap());
+    assert!(error > 0.0 && kl > -4.0 * error, "{row}");
+    let [teacher, student] = [7, 8].map(|i| row[i]["number"].as_f64().unwrap());
+    assert!(teacher > 0.0 && student > 0.0, "{row}");
+}
