@@ -2,10 +2,12 @@
 
 mod distillation;
 mod figure_1;
+mod foreign_images;
 mod high_dim;
 mod hybrid;
 mod labelled_digits;
 mod npe;
+mod out_of_distribution;
 mod reverse_kl;
 mod side_by_side;
 mod uci;
@@ -97,6 +99,12 @@ pub const ALL: &[Experiment] = &[
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
     study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
     study(
+        "out-of-distribution",
+        "Anomalies by likelihood and by typicality",
+        &[],
+        &[out_of_distribution::PART],
+    ),
+    study(
         "distillation",
         "A fast teacher of densities, a fast student of draws",
         &[],
@@ -106,7 +114,8 @@ pub const ALL: &[Experiment] = &[
 ];
 
 /// Parts that train every flow for the same time.
-const TIMED: [&str; 3] = [high_dim::PART.id, hybrid::PART.id, distillation::PART.id];
+const TIMED: [&str; 4] =
+    [high_dim::PART.id, hybrid::PART.id, out_of_distribution::PART.id, distillation::PART.id];
 
 /// Runs an experiment and writes its page.
 ///
