@@ -102,7 +102,7 @@ impl Use for ChainsArguments {
             ChainMethod::Neutra => self.neutra(flow, &density, &mut rng),
         };
         let (chains, counts) = sampled.with_context(|| density.name().to_owned())?;
-        let (names, rows) = density.values(&data.columns, chains.rows());
+        let (names, rows) = density.values(&data.columns, chains.rows())?;
         let parameters = diagnostics(&names, &rows, self.chains)?;
         if DrawArchive::is_meant_by(&self.out) {
             self.archive(&names, &rows, &chains, counts.nuts.as_ref()).write(&self.out)?;

@@ -4,8 +4,10 @@
 mod known;
 mod posterior;
 mod program;
+mod run;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use flows_bench::targets::KnownTarget;
@@ -14,9 +16,11 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::Support;
+use crate::data::RunData;
 
 pub use posterior::PosteriorConfig;
 pub use program::ProgramConfig;
+pub use run::TeacherConfig;
 
 /// Settings of a density of one kind, a table of that name in a config: `[target.program]`.
 ///
@@ -54,6 +58,11 @@ pub trait DensityConfig: fmt::Debug + Send + Sync {
     fn sample(&self, _rows: usize, _rng: &mut Stream) -> Option<Vec<f64>> {
         None
     }
+
+    /// The folder of the run whose flow it is, if it is one.
+    fn run(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A density that can be evaluated.
@@ -65,13 +74,16 @@ pub struct Opened {
     pub log_normaliser: Option<f64>,
     /// What the features stand for, where they are coordinates of something else.
     pub parameters: Option<Parameters>,
+    /// The data whose standardised units the features are in, if they are: a run on the density inherits
+    /// them.
+    pub data: Option<Arc<RunData>>,
 }
 
 impl Opened {
     /// A density of which nothing else is known.
     #[must_use]
     pub fn new(target: impl Target + 'static) -> Self {
-        Self { target: Arc::new(target), log_normaliser: None, parameters: None }
+        Self { target: Arc::new(target), log_normaliser: None, parameters: None, data: None }
     }
 }
 
@@ -156,22 +168,50 @@ impl Density {
         self.config.support()
     }
 
-    /// Names and rows of what points stand for: the parameters of a model, or the features under the
-    /// names that are given.
-    #[must_use]
-    pub fn values(&self, names: &[String], points: Vec<f64>) -> (Vec<String>, Vec<f64>) {
-        match &self.opened.parameters {
-            None => (names.to_vec(), points),
-            Some(Parameters { names, at }) => {
-                (names.clone(), points.chunks(self.dim()).flat_map(|point| at(point)).collect())
-            }
+    /// What is known of the data of a run on it: those whose units it is in, or its columns alone.
+    ///
+    /// # Errors
+    /// For no columns.
+    pub fn data(&self) -> anyhow::Result<RunData> {
+        match &self.opened.data {
+            Some(data) => Ok(RunData::clone(data)),
+            None => RunData::of_columns(self.columns(), Vec::new()),
         }
+    }
+
+    /// Whether its features are data in standardised units.
+    #[must_use]
+    pub fn is_in_units(&self) -> bool {
+        self.opened.data.is_some()
     }
 
     /// Names of what points stand for, as [`values`](Self::values) has them.
     #[must_use]
     pub fn value_names(&self, names: &[String]) -> Vec<String> {
-        self.values(names, Vec::new()).0
+        match (&self.opened.parameters, &self.opened.data) {
+            (Some(Parameters { names, .. }), _) => names.clone(),
+            (None, Some(data)) => data.columns.clone(),
+            (None, None) => names.to_vec(),
+        }
+    }
+
+    /// Rows of what points stand for with its names: the parameters of a model, the columns of data in their own
+    /// units, or the features under the names that are given.
+    ///
+    /// # Errors
+    /// Points that do not fill whole rows.
+    pub fn values(
+        &self,
+        names: &[String],
+        mut points: Vec<f64>,
+    ) -> anyhow::Result<(Vec<String>, Vec<f64>)> {
+        if let Some(Parameters { at, .. }) = &self.opened.parameters {
+            points = points.chunks(self.dim()).flat_map(|point| at(point)).collect();
+        } else if let Some(data) = &self.opened.data {
+            data.units.undo(&mut points)?;
+            data.dequantisation.restore(&mut points, self.dim());
+        }
+        Ok((self.value_names(names), points))
     }
 
     /// log Z in nats, where it is known.

@@ -1,11 +1,14 @@
 //! The paper's constructs as experiments: pages put together from claims and parts of their own.
 
+mod distillation;
 mod figure_1;
+mod foreign_images;
 mod high_dim;
 mod hybrid;
 mod labelled_digits;
 mod neutra;
 mod npe;
+mod out_of_distribution;
 mod reverse_kl;
 mod side_by_side;
 mod uci;
@@ -100,12 +103,25 @@ pub const ALL: &[Experiment] = &[
     side_by_side("vi", "Approximate posteriors", side_by_side::VARIATIONAL),
     study("vae", "Latent-variable models with flows", &[], &[vae::PART]),
     study("neutra", "Markov chains in the base of a flow", &["C46"], neutra::PARTS),
+    study(
+        "out-of-distribution",
+        "Anomalies by likelihood and by typicality",
+        &[],
+        &[out_of_distribution::PART],
+    ),
+    study(
+        "distillation",
+        "A fast teacher of densities, a fast student of draws",
+        &[],
+        &[distillation::PART],
+    ),
     Experiment { name: "npe", title: "Posteriors of simulators", work: Work::Npe },
     study("hybrid", "Classes and density by one network", &["C49"], &[hybrid::PART]),
 ];
 
 /// Parts that train every flow for the same time.
-const TIMED: [&str; 2] = [high_dim::PART.id, hybrid::PART.id];
+const TIMED: [&str; 4] =
+    [high_dim::PART.id, hybrid::PART.id, out_of_distribution::PART.id, distillation::PART.id];
 
 /// Runs an experiment and writes its page.
 ///

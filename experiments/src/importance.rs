@@ -86,7 +86,7 @@ impl Use for Importance {
             reference: None,
             warnings: warnings(&found, &density),
         };
-        let (columns, draws) = density.values(&data.columns, weighted.draws);
+        let (columns, draws) = density.values(&data.columns, weighted.draws)?;
         let weighted = Weighted { draws, ..weighted };
         let weights = weighted.log_weights.normalised();
         if let Some(path) = &self.corner {

@@ -81,7 +81,7 @@ impl Use for SmcArguments {
             let found = settings.run(density.target(), flow, own, &refit, &mut rng);
             let found = found.with_context(|| density.name().to_owned())?;
             working.finish_and_clear();
-            let (names, values) = density.values(&data.columns, found.particles.clone());
+            let (names, values) = density.values(&data.columns, found.particles.clone())?;
             rows.push((names, values));
             runs.push(found);
         }

@@ -8,6 +8,7 @@ pub mod amortised;
 pub mod annealed;
 pub mod bootstrap;
 pub mod chain;
+mod flow_target;
 pub mod hybrid;
 pub mod importance;
 pub mod laplace;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use annealed::{Annealed, AnnealedSampler, AnnealedSampling};
 pub use bootstrap::{Bootstrap, BootstrapConfig};
+pub use flow_target::FlowTarget;
 pub use importance::{LogNormaliser, LogWeights, Weighted};
 pub use laplace::Laplace;
 pub use program_density::ProgramDensity;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::above_zero;
 use crate::config::{Precision, Setting};
-use crate::density::{DensityConfig, DensityName, PosteriorConfig, ProgramConfig};
+use crate::density::{DensityConfig, DensityName, PosteriorConfig, ProgramConfig, TeacherConfig};
 
 /// A density that is known up to a constant.
 #[derive(Args, Clone, Debug, Default)]
@@ -24,6 +24,9 @@ pub struct DensityArguments {
     /// Folder with data of --posterior in the layout of posteriordb; the eight schools need none
     #[arg(long, value_name = "DIR", requires = "posterior")]
     pub posterior_data: Option<PathBuf>,
+    /// Density of the flow of a trained run, to distil it into another: the new run inherits its units
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["target", "posterior", "target_command"])]
+    pub target_run: Option<PathBuf>,
     /// Density of yours: a program that is started once, reads points on standard input, one a line, and
     /// answers each with one line, log-density and gradient
     #[arg(long, value_name = "COMMAND", conflicts_with = "target", requires = "dim")]
@@ -55,6 +58,8 @@ impl DensityArguments {
         let other: Arc<dyn DensityConfig> = if let Some(name) = &self.posterior {
             let (name, folder) = (name.clone(), self.posterior_data.clone());
             Arc::new(PosteriorConfig { name, folder })
+        } else if let Some(path) = &self.target_run {
+            Arc::new(TeacherConfig { path: path.clone() })
         } else {
             let Some((command, dim)) = self.target_command.as_ref().zip(self.dim) else {
                 return self.target.map(DensityName::Known);

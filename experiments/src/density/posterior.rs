@@ -48,6 +48,7 @@ impl DensityConfig for PosteriorConfig {
         let log_normaliser = posterior.log_normaliser().map(|log_z| log_z.nats);
         let (names, shared) = (posterior.parameters().to_vec(), Arc::clone(&posterior));
         let at = Arc::new(move |point: &[f64]| shared.constrain(point));
-        Ok(Opened { target: posterior, log_normaliser, parameters: Some(Parameters { names, at }) })
+        let parameters = Some(Parameters { names, at });
+        Ok(Opened { target: posterior, log_normaliser, parameters, data: None })
     }
 }

@@ -6,7 +6,6 @@ use flows_core::{Parameters, Real, Values as _, stream};
 use flows_report::record::{Family, RunSummary, Stop};
 
 use super::Execution;
-use crate::data::RunData;
 use crate::density::Density;
 use crate::evaluate::KEPT_DRAWS;
 use crate::evaluate::target::evaluate;
@@ -17,8 +16,7 @@ impl Execution<'_> {
     /// Trains by reverse KL and evaluates against the target.
     pub(super) fn on_target<E: Real>(&self, density: &Density) -> Result<RunSummary> {
         let Self { config, folder, .. } = self;
-        // There are no rows and nothing is standardised.
-        let record = RunData::of_columns(density.columns(), Vec::new())?;
+        let record = density.data()?;
         let flow = config.build::<E>(density.dim(), 0).with_context(|| self.place.to_owned())?;
         let resume = self.begin(&record)?;
         let bar = progress::training(&self.label());
@@ -32,7 +30,7 @@ impl Execution<'_> {
         let evaluation = evaluate(&mut trained.flow, config, density)?;
         let none = flows_core::Context::none();
         let mut rng = stream(config.seed, "draws");
-        let draws: Vec<f64> = trained
+        let mut draws: Vec<f64> = trained
             .flow
             .sample(KEPT_DRAWS, &none, &mut rng)?
             .0
@@ -40,9 +38,11 @@ impl Execution<'_> {
             .iter()
             .map(|value| value.as_f64())
             .collect();
+        record.units.undo(&mut draws)?;
         let shape = [KEPT_DRAWS, density.dim()];
         write_npy(&folder.file("samples.npy"), &shape, Values::F64(&draws))?;
-        if let Some(exact) = density.sample(KEPT_DRAWS, &mut stream(0, "test")) {
+        if let Some(mut exact) = density.sample(KEPT_DRAWS, &mut stream(0, "test")) {
+            record.units.undo(&mut exact)?;
             write_npy(&folder.file("data_samples.npy"), &shape, Values::F64(&exact))?;
         }
         let family = preset::family(&*config.flow);

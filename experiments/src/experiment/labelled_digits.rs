@@ -16,6 +16,8 @@ const TEST: f64 = 0.2;
 pub(super) struct LabelledDigits {
     /// In the units of a flow.
     pub(super) data: ProblemData,
+    /// Levels 0 to 16 of the test rows' pixels, without noise.
+    pub(super) test_levels: Vec<f64>,
 }
 
 impl LabelledDigits {
@@ -30,7 +32,8 @@ impl LabelledDigits {
         data.training = given(data.training, &split.training);
         data.validation = given(data.validation, &split.validation);
         data.test = given(data.test, &split.test);
-        Ok(Self { data: ProblemData::of_table(data, seed) })
+        let test_levels = all.table.select_rows(&split.test)?.into_values();
+        Ok(Self { data: ProblemData::of_table(data, seed), test_levels })
     }
 
     /// Minibatches for a flow that does not see the classes.

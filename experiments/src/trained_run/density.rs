@@ -41,5 +41,11 @@ pub(crate) fn density_of(
              target or run"
         )));
     }
+    // Coordinates of two flows are comparable where they are the same of the data.
+    if density.is_in_units() && density.data()?.units != data.units {
+        bail!(Usage(format!(
+            "{run}: its flow is over other units than {density}, the flow of a run; take one on the same              rows, or one that was fitted to it"
+        )));
+    }
     Ok(density)
 }

@@ -9,6 +9,7 @@ mod compare;
 mod conditional;
 mod config;
 mod configs;
+mod distillation;
 mod draws;
 mod experiments_list;
 mod fit;

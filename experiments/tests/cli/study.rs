@@ -178,3 +178,36 @@ fn digits_are_classified_and_given_a_density_by_one_network() {
     }
     assert_says(&place.text("out/report.html"), &["C49", "NSF (coupling)", "RNODE", "accuracy"]);
 }
+
+#[test]
+fn foreign_images_are_scored_by_likelihood_and_by_typicality() {
+    let place = Place::new();
+    let shown = place.succeeds("run out-of-distribution --quick --seconds 1 --out out");
+    assert_says(&shown, &["out-of-distribution pass"]);
+    let rows = found(&place, 0)["tables"][0]["rows"].as_array().unwrap().clone();
+    // Training and held-out digits and five kinds, by independent normals and two flows.
+    assert_eq!(rows.len(), 3 * 7);
+    for row in rows.iter().filter(|row| row[4]["estimate"].is_array()) {
+        for column in [4, 5] {
+            let area = row[column]["estimate"][0].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&area), "{row}");
+        }
+        // Ink at the rim, where digits have none, is told by any density and either score.
+        if row[2]["text"] == "inverted digits" {
+            assert!(row[4]["estimate"][0].as_f64().unwrap() > 0.9, "{row}");
+        }
+    }
+    assert_says(&place.text("out/report.html"), &["inverted digits", "histograms", "typicality"]);
+}
+
+#[test]
+fn a_student_is_compared_with_its_teacher() {
+    let place = Place::new();
+    let output = place.command("run distillation --quick --seconds 1 --out out").output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    let row = found(&place, 0)["tables"][0]["rows"][0].clone();
+    let [kl, error] = [0, 1].map(|i| row[2]["estimate"][i].as_f64().unwrap());
+    assert!(error > 0.0 && kl > -4.0 * error, "{row}");
+    let [teacher, student] = [7, 8].map(|i| row[i]["number"].as_f64().unwrap());
+    assert!(teacher > 0.0 && student > 0.0, "{row}");
+}
