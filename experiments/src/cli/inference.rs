@@ -118,7 +118,7 @@ pub struct Importance {
     /// (.json.zip)
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Draw pairs of the first six parameters, and their marginals, to an SVG file
+    /// Draw pairs of six parameters, those before elements of vectors, and their marginals, to an SVG file
     #[arg(long, value_name = "FILE")]
     pub corner: Option<PathBuf>,
     /// Print an object with log_z, log_z_standard_error, effective_share, pareto_k and more
@@ -176,7 +176,7 @@ pub struct ChainsArguments {
     /// (.json.zip)
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Draw pairs of the first six parameters, and their marginals, to an SVG file
+    /// Draw pairs of six parameters, those before elements of vectors, and their marginals, to an SVG file
     #[arg(long, value_name = "FILE")]
     pub corner: Option<PathBuf>,
     /// Print an object with diagnostics of each parameter and counts

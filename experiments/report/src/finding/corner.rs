@@ -36,24 +36,28 @@ pub struct Sample {
 }
 
 impl Corner {
-    /// The first six parameters of at most two samples, each given row after row, of which every so many
-    /// rows are kept. `None` where a parameter has no finite value that differs from another.
+    /// Six parameters of at most two samples, each given row after row, of which every so many rows are
+    /// kept: the first ones, those before elements of vectors, such as `theta[1]`. `None` where a parameter has no finite value that differs from another.
     #[must_use]
     pub fn new(title: &str, names: &[String], samples: &[(&str, &[f64])]) -> Option<Self> {
-        let (columns, kept) = (names.len(), names.len().min(MOST));
+        let columns = names.len();
+        let mut kept: Vec<usize> = (0..columns).collect();
+        kept.sort_by_key(|&column| names[column].ends_with(']'));
+        kept.truncate(MOST);
         let sample = |&(name, rows): &(&str, &[f64])| {
             let every = (rows.len() / columns).div_ceil(DRAWS).max(1);
             let rows = rows.chunks_exact(columns).step_by(every);
-            let rows = rows.flat_map(|row| row[..kept].iter().map(|&value| value as f32)).collect();
-            Sample { name: name.to_owned(), rows }
+            let rows = rows.flat_map(|row| kept.iter().map(|&column| row[column] as f32));
+            Sample { name: name.to_owned(), rows: rows.collect() }
         };
         let mut corner = Self {
             title: title.to_owned(),
-            names: names[..kept].to_vec(),
+            names: kept.iter().map(|&column| names[column].clone()).collect(),
             limits: Vec::new(),
             samples: samples.iter().take(2).map(sample).collect(),
         };
-        corner.limits = (0..kept).map(|index| corner.limits_of(index)).collect::<Option<_>>()?;
+        corner.limits =
+            (0..kept.len()).map(|index| corner.limits_of(index)).collect::<Option<_>>()?;
         Some(corner)
     }
 
@@ -95,5 +99,15 @@ mod tests {
         assert_eq!(corner.column(0, 1).take(2).collect::<Vec<_>>(), [1.0, 25.0]);
         assert!(Corner::new("t", &names[..1], &[("draws", &[3.0, 3.0])]).is_none());
         assert!(Corner::new("t", &names[..1], &[("draws", &[f64::NAN])]).is_none());
+    }
+
+    #[test]
+    fn elements_of_vectors_come_last() {
+        let names = ["theta[1]", "theta[2]", "mu"].map(str::to_owned);
+        let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let corner =
+            Corner::new("t", &names, &[("draws", &rows)]).unwrap_or_else(|| unreachable!());
+        assert_eq!(corner.names, ["mu", "theta[1]", "theta[2]"]);
+        assert_eq!(corner.column(0, 0).collect::<Vec<_>>(), [3.0, 6.0]);
     }
 }
