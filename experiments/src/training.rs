@@ -112,8 +112,8 @@ fn train<E: Real>(
         bar.set_position((progress.fraction * 1000.0) as u64);
         curve.note(progress, bar);
         if curve.is_due() {
-            trainer.save(&checkpoint)?;
             curve.write()?;
+            trainer.save(&checkpoint)?;
         }
         Ok(go_on())
     })?;
@@ -170,7 +170,7 @@ impl Units {
     }
 }
 
-/// The learning curve, written together with checkpoints so that the two agree.
+/// The learning curve, written before each checkpoint, whose later rows a resumed run drops.
 struct Curve<'a> {
     folder: &'a RunFolder,
     units: Units,

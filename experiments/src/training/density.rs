@@ -90,8 +90,8 @@ fn bootstrap<E: Real>(
             curve.add(row, bar);
         }
         if curve.is_due() {
-            run.save(checkpoint, buffer)?;
             curve.write()?;
+            run.save(checkpoint, buffer)?;
         }
         Ok(go_on())
     })?;

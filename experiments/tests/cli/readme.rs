@@ -47,12 +47,13 @@ fn its_architectures_and_presets_are_those_registered() {
     let mut seen = BTreeSet::new();
     for row in rows("architecture") {
         let (kind, named) = (&row[0][0], &row[1]);
-        let of_kind = preset::ALL.iter().filter(|preset| preset.flow.typetag_name() == kind);
+        let all = preset::ALL.iter().chain(preset::NORMALS.iter());
+        let of_kind = all.filter(|preset| preset.flow.typetag_name() == kind);
         let of_kind: Vec<_> = of_kind.map(|preset| preset.name).collect();
         assert_eq!(*named, of_kind, "presets of {kind}");
         seen.extend(of_kind);
     }
-    assert_eq!(seen.len(), preset::ALL.len());
+    assert_eq!(seen.len(), preset::ALL.len() + preset::NORMALS.len());
 }
 
 #[test]

@@ -16,10 +16,12 @@ const MOST: usize = LANES / 2;
 /// all are copies of the last of them, in each row. `None` for a matrix that is not made of blocks, and
 /// where nothing would be saved.
 pub(super) fn lanes_to_compute<E: Real>(matrix: Matrix<'_, E>) -> Option<usize> {
-    let Matrix { values, rows, columns, row_step, column_step } = matrix;
-    if columns == 0 || !columns.is_multiple_of(LANES) || column_step != 1 {
+    let (rows, columns, row_step) = (matrix.rows, matrix.columns, row_step(matrix));
+    let blocks = columns > 0 && columns.is_multiple_of(LANES) && matrix.column_step == 1;
+    if !blocks || row_step < columns {
         return None;
     }
+    let values = matrix.values;
     vectorised(
         #[inline(always)]
         || {
@@ -35,6 +37,11 @@ pub(super) fn lanes_to_compute<E: Real>(matrix: Matrix<'_, E>) -> Option<usize> 
             Some(needed)
         },
     )
+}
+
+/// From one row to the next; a single row, such as a transposed column, has any.
+fn row_step<E>(matrix: Matrix<'_, E>) -> usize {
+    if matrix.rows == 1 { matrix.columns } else { matrix.row_step }
 }
 
 /// As [`lanes_to_compute`] for one row of a block, and at least `least`.
@@ -71,7 +78,7 @@ pub(super) fn repeat_last<E: Real>(
 /// zero. `None` as for [`lanes_to_compute`].
 pub(super) fn lanes_to_sum<E: Real>(matrix: Matrix<'_, E>) -> Option<usize> {
     let needed = lanes_to_compute(matrix)?;
-    let rows = matrix.values.chunks(matrix.row_step).take(matrix.rows);
+    let rows = matrix.values.chunks(row_step(matrix)).take(matrix.rows);
     let mut blocks = rows.flat_map(|row| row[..matrix.columns].chunks_exact(LANES));
     blocks.all(|block| block[LANES - 1].is_zero()).then_some(needed)
 }

@@ -18,7 +18,9 @@ fn transpose(a: &[f64], rows: usize, columns: usize) -> Vec<f64> {
 
 #[test]
 fn products_of_every_form_agree_with_three_loops() {
-    for (m, k, n) in [(1, 1, 1), (3, 5, 7), (64, 3, 128), (2, 64, 128), (69, 33, 128)] {
+    for (m, k, n) in
+        [(1, 1, 1), (3, 5, 7), (64, 3, 128), (2, 64, 128), (69, 33, 128), (3, 1, 256), (1, 256, 1)]
+    {
         let (a, b) = (ramp(m * k), ramp(k * n));
         let expected = plain(&a, &b, m, k, n);
         let (ta, tb) = (transpose(&a, m, k), transpose(&b, k, n));
