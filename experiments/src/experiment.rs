@@ -101,7 +101,7 @@ pub const ALL: &[Experiment] = &[
     side_by_side("images", "Both families on digits", side_by_side::IMAGES),
     side_by_side("importance", "Flows as proposals", side_by_side::PROPOSALS),
     side_by_side("vi", "Approximate posteriors", side_by_side::VARIATIONAL),
-    study("vae", "Latent-variable models with flows", &[], &[vae::PART]),
+    study("vae", "Latent-variable models with flows", &[], vae::PARTS),
     study("neutra", "Markov chains in the base of a flow", &["C46"], neutra::PARTS),
     study(
         "out-of-distribution",
