@@ -309,7 +309,7 @@ fn flow_of(architecture: &dyn Architecture, setting: &Setting) -> Result<Flow<f6
 }
 
 fn course(setting: &Setting) -> Course {
-    let steps = setting.either(500, 2500);
+    let steps = setting.either(500, 2000);
     Course { steps, learning_rate: 5e-3, seed: setting.seed }
 }
 
