@@ -145,9 +145,10 @@ impl<E: Real> Trainer<E> {
     /// Trains until the budget is spent, validation stops improving, `report` breaks, or the loss
     /// is not finite. `report` sees every step; it and validation do not count as training time.
     ///
-    /// `training_data` is a [`Source`](super::Source) of rows, for reverse KL a [`Target`], or a
-    /// [`StepLoss`] with an objective of its own. Without validation rows a density is validated by the
-    /// divergence over eight batches of draws, a loss by [`StepLoss::validation`] as often.
+    /// `training_data` is a [`Source`](super::Source) of rows, for reverse KL a
+    /// [`Target`](crate::Target), or a [`StepLoss`](super::StepLoss) with an objective of its own.
+    /// Without validation rows a density is validated by the divergence over eight batches of draws, a
+    /// loss by [`StepLoss::validation`](super::StepLoss::validation) as often.
     ///
     /// An ODE that training solves with too few steps has, by their error, another log-likelihood than
     /// the one that is reported, and training then improves the error. Each validation on rows
