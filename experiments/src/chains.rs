@@ -5,6 +5,7 @@ use std::any::Any;
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, Stream, Values, stream};
+use flows_inference::chain::diagnostics::LARGEST_R_HAT;
 use flows_inference::chain::{
     Acceptance, Chains, Diagnostics, Metropolis, Nuts, NutsChains, Pullback, Trajectory,
 };
@@ -20,9 +21,6 @@ use crate::run::RunFolder;
 use crate::trained_run::{Use, density_of, table_name, with_run};
 use crate::training::refit;
 use crate::{Usage, corner_file, say};
-
-/// R-hat above which chains have not mixed.
-const LARGEST_R_HAT: f64 = 1.01;
 
 /// Effective draws a chain below which R-hat and standard errors are not trusted.
 const LEAST_DRAWS: f64 = 100.0;

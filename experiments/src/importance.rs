@@ -5,7 +5,9 @@ mod method;
 use anyhow::{Context as _, Result, bail};
 use flows_bench::table::{self, Table};
 use flows_core::{Flow, Real, stream};
-use flows_inference::{Weighted, pareto, rejection::Accepted};
+use flows_inference::rejection::Accepted;
+use flows_inference::resampling::systematic;
+use flows_inference::{Weighted, pareto};
 use flows_report::record::OnTarget;
 use serde::Serialize;
 
@@ -91,7 +93,8 @@ impl Use for Importance {
         let weights = weighted.log_weights.normalised();
         if let Some(path) = &self.corner {
             let title = format!("Draws of {density}, resampled by their weights.");
-            let drawn = resampled(&weighted.draws, &weights, columns.len());
+            let rng = &mut stream(self.seed, "corner");
+            let drawn = systematic(&weighted.draws, columns.len(), &weights, rng);
             corner_file::write(path, (&title, &columns), &drawn, reference.as_ref())?;
         }
         summary.reference =
@@ -173,21 +176,6 @@ fn warnings(found: &OnTarget, density: &Density) -> Vec<String> {
         )
     });
     doubt.into_iter().chain(zeros).collect()
-}
-
-/// As many draws as there are, each as often as its weight says, by systematic resampling.
-fn resampled(draws: &[f64], weights: &[f64], columns: usize) -> Vec<f64> {
-    let count = weights.len() as f64;
-    let (mut sum, mut taken) = (0.0, 0.0);
-    let mut rows = Vec::with_capacity(draws.len());
-    for (row, weight) in draws.chunks_exact(columns).zip(weights) {
-        sum += weight;
-        while (taken + 0.5) / count < sum {
-            rows.extend_from_slice(row);
-            taken += 1.0;
-        }
-    }
-    rows
 }
 
 /// Draws by parameter, and log-weight and log-density of the flow of each.

@@ -1,6 +1,7 @@
 //! Training: a flow fitted in the folder of a run, with checkpoints and a learning curve.
 
 mod density;
+mod for_reports;
 mod refit;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::problem::ProblemData;
 use crate::run::{RunFolder, write_csv};
 
 pub use density::on_density;
+pub(crate) use for_reports::for_reports;
 pub(crate) use refit::refit;
 
 /// Steps between rows of the learning curve.

@@ -16,6 +16,7 @@ pub mod objective;
 pub mod pareto;
 mod program_density;
 pub mod rejection;
+pub mod resampling;
 pub mod simulation;
 pub mod smc;
 pub mod stochastic;

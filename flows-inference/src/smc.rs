@@ -13,12 +13,13 @@ use flows_core::{Base, Chain, Context, Error, Flow, Result, Stream, Target, Valu
 use serde::{Deserialize, Serialize};
 
 use self::tempered::Tempered;
-use self::weights::{next_temperature, systematic};
+use self::weights::next_temperature;
 use crate::annealed::density::FlowDensity;
 use crate::chain::exact::check_exact;
 use crate::chain::metropolis::Walkers;
 use crate::chain::{Acceptance, Local, Pullback, Refit};
 use crate::importance::{LogNormaliser, LogWeights, Weighted};
+use crate::resampling::systematic;
 
 /// Most temperatures of a run.
 const MOST_TEMPERATURES: usize = 1000;

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use flows_claims::{Check, Claim, Setting};
 use flows_core::tensor::cast;
-use flows_core::train::{Budget, StopReason, Trainer, TrainingData, Validation};
-use flows_core::{Context, Flow, Purpose, Target, Values, normals, stream};
+use flows_core::train::{Budget, Trainer, TrainingData, Validation};
+use flows_core::{Context, Flow, Target, Values, normals, stream};
 use flows_inference::{FlowTarget, Weighted};
 use flows_report::Estimate;
 use flows_report::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
@@ -17,6 +17,7 @@ use crate::CHUNK;
 use crate::config::RunConfig;
 use crate::preset::Preset;
 use crate::problem::{Problem, ProblemData};
+use crate::training::for_reports;
 
 pub(super) const PART: Claim = Claim {
     id: "distillation",
@@ -117,7 +118,7 @@ fn taught(data: &ProblemData, setting: &Setting) -> Result<Flow<f32>> {
     let validation = Validation { values, context: Context::none() };
     let source = data.source()?;
     let stopped = trainer.run(&*source, Some(&validation), |_, _| Ok(ControlFlow::Continue(())))?;
-    reporting(trainer, stopped)
+    for_reports(trainer, stopped)
 }
 
 /// How the student is built and trained.
@@ -142,16 +143,7 @@ fn distilled(teacher: &FlowTarget<f32>, setting: &Setting) -> Result<(Flow<f32>,
         curve.extend(progress.validation_nats.map(|nats| [progress.seconds, nats]));
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((reporting(trainer, stopped)?, curve))
-}
-
-fn reporting(trainer: Trainer<f32>, stopped: StopReason) -> Result<Flow<f32>> {
-    if let StopReason::Diverged { reason, .. } = stopped {
-        bail!(reason);
-    }
-    let mut flow = trainer.into_flow()?;
-    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-    Ok(flow)
+    Ok((for_reports(trainer, stopped)?, curve))
 }
 
 /// Both flows, and the rows that the teacher was trained on.

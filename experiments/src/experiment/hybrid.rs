@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context as _, Result, bail};
 use flows_claims::{Check, Claim, Setting};
+use flows_core::Flow;
 use flows_core::tensor::cast;
 use flows_core::train::{Budget, StopReason, TrainConfig, Trainer, Validation};
-use flows_core::{Flow, Purpose};
 use flows_inference::hybrid::{Hybrid, HybridTrainer, HybridTraining};
 use flows_report::Estimate;
 use flows_report::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Table};
@@ -14,6 +14,7 @@ use flows_report::finding::{Cell, Criterion, Findings, Plot, Scale, Stroke, Tabl
 use super::labelled_digits::LabelledDigits;
 use crate::config::RunConfig;
 use crate::preset::Preset;
+use crate::training::for_reports;
 
 pub(super) const PART: Claim = Claim {
     id: "hybrid",
@@ -180,12 +181,8 @@ impl Task<'_> {
         let validation = Validation { values, context: flows_core::Context::none() };
         let stopped =
             trainer.run(&source, Some(&validation), |_, _| Ok(ControlFlow::Continue(())))?;
-        if let StopReason::Diverged { reason, .. } = stopped {
-            bail!(reason);
-        }
         let steps = trainer.steps();
-        let mut flow = trainer.into_flow()?;
-        flow.bijector_mut().set_purpose(Purpose::Reporting)?;
+        let flow = for_reports(trainer, stopped)?;
         let test = cast(digits.data.test.values());
         let log_prob = flow.evaluate(&test, &flows_core::Context::none())?.0;
         let (hits, confidence) = (Vec::new(), Vec::new());

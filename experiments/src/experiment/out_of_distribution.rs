@@ -3,13 +3,13 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use flows_bench::metrics::auroc;
 use flows_bench::table::Dequantisation;
 use flows_claims::{Check, Claim, Setting};
 use flows_core::tensor::cast;
-use flows_core::train::{Budget, StopReason, Trainer, Validation};
-use flows_core::{Context, Flow, Purpose, stream};
+use flows_core::train::{Budget, Trainer, Validation};
+use flows_core::{Context, Flow, stream};
 use flows_report::Estimate;
 use flows_report::finding::{Criterion, Findings, Plot, Scale, Stroke, Table};
 
@@ -17,6 +17,7 @@ use super::foreign_images::Foreign;
 use super::labelled_digits::LabelledDigits;
 use crate::config::RunConfig;
 use crate::preset::Preset;
+use crate::training::for_reports;
 
 pub(super) const PART: Claim = Claim {
     id: "out-of-distribution",
@@ -90,12 +91,7 @@ fn trained(preset: &Preset, digits: &LabelledDigits, setting: &Setting) -> Resul
     let validation = Validation { values, context: Context::none() };
     let source = digits.unlabelled()?;
     let stopped = trainer.run(&source, Some(&validation), |_, _| Ok(ControlFlow::Continue(())))?;
-    if let StopReason::Diverged { reason, .. } = stopped {
-        bail!(reason);
-    }
-    let mut flow = trainer.into_flow()?;
-    flow.bijector_mut().set_purpose(Purpose::Reporting)?;
-    Ok(flow)
+    for_reports(trainer, stopped)
 }
 
 /// Digits and foreign images in the units of a flow.

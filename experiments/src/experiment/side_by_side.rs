@@ -116,7 +116,7 @@ pub(super) const PROPOSALS: SideBySide = SideBySide {
     method: "A finite and a continuous flow on densities with known log Z: double wells with 16 modes of \
              unequal mass, a funnel, and a ring. By reverse KL; by forward KL, chi squared and the bound of \
              8 draws, each estimated from weights of the flow's own draws; and by annealed importance sampling \
-             bootstrap. Each is judged by 100,000 weighted draws.",
+             bootstrap. Each is judged by some 100,000 weighted draws.",
     problems: &["many-well", "funnel", "u1"],
     flows: &["nsf-coupling", "rnode"],
     settings: &["", "proposal.kind=forward_kl,alpha_divergence,importance_bound,bootstrap"],

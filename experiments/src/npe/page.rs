@@ -123,7 +123,7 @@ fn corner(estimated: &Estimated) -> Option<Corner> {
     let count = estimated.names.len();
     let title = match count {
         0..=6 => "Draws of the posterior of observation 1.".to_owned(),
-        _ => format!("Draws of the posterior of observation 1: the first 6 of {count} parameters."),
+        _ => format!("Draws of the posterior of observation 1: 6 of {count} parameters."),
     };
     Corner::new(&title, &estimated.names, &samples)
 }

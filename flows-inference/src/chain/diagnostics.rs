@@ -12,6 +12,9 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// Fewest draws of a chain: its halves then have a variance and an autocovariance.
 const FEWEST_DRAWS: usize = 4;
 
+/// R-hat above which chains have not mixed (Vehtari et al. 2021, Section 2).
+pub const LARGEST_R_HAT: f64 = 1.01;
+
 /// Probability of each tail whose quantile is looked at.
 const TAIL: f64 = 0.05;
 

@@ -1,7 +1,6 @@
-//! Weights of sequential Monte Carlo: the next inverse temperature, and resampling.
+//! Weights of sequential Monte Carlo: the next inverse temperature.
 
-use flows_core::{Result, Stream};
-use rand::RngExt;
+use flows_core::Result;
 
 use super::increments;
 use crate::importance::LogWeights;
@@ -34,42 +33,13 @@ pub(super) fn share_of_support(weights: &LogWeights) -> f64 {
     weights.effective_share() * count / (count - weights.zeros() as f64)
 }
 
-/// As many rows again, each of them floor or ceil of n w times: those at equal distances on the scale of
-/// the summed weights, from a random first place.
-///
-/// # Reference
-/// Douc, Cappé, *Comparison of resampling schemes for particle filtering*, ISPA 2005, Section 2.4.
-/// <https://arxiv.org/abs/cs/0507025>
-pub(super) fn systematic(rows: &[f64], dim: usize, shares: &[f64], rng: &mut Stream) -> Vec<f64> {
-    let count = shares.len();
-    let start: f64 = rng.random();
-    let mut resampled = Vec::with_capacity(rows.len());
-    let (mut taken, mut sum) = (0, 0.0);
-    let mut last = rows;
-    for (row, share) in rows.chunks(dim).zip(shares) {
-        sum += share * count as f64;
-        if *share > 0.0 {
-            last = row;
-        }
-        while taken < count && taken as f64 + start < sum {
-            resampled.extend_from_slice(row);
-            taken += 1;
-        }
-    }
-    // Rounding of the sum may leave out the last place.
-    for _ in taken..count {
-        resampled.extend_from_slice(last.get(..dim).unwrap_or(last));
-    }
-    resampled
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
 
     use flows_core::stream;
 
-    use super::{next_temperature, systematic};
+    use super::next_temperature;
 
     /// Weights exp(b r) of normal r, quantiles of N(0, s^2), have the effective share exp(-b^2 s^2).
     #[test]
@@ -86,22 +56,5 @@ mod tests {
         let mut some = ratios.clone();
         some.extend(vec![f64::NEG_INFINITY; 100_000]);
         assert_eq!(next_temperature(&some, 0.25, 0.6).unwrap(), next);
-    }
-
-    #[test]
-    fn rows_are_taken_as_often_as_their_weights_say() {
-        let rows = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 4.0, -4.0];
-        let shares = [0.25, 0.5, 0.0, 0.25];
-        for seed in 0..20 {
-            let taken = systematic(&rows, 2, &shares, &mut stream(seed, "start"));
-            assert_eq!(taken, [1.0, -1.0, 2.0, -2.0, 2.0, -2.0, 4.0, -4.0]);
-        }
-        // With n w = 0.6, 1.4: the first is taken in 60 % of the runs.
-        let first = (0..1000)
-            .filter(|&seed| {
-                systematic(&[5.0, 7.0], 1, &[0.3, 0.7], &mut stream(seed, "start"))[0] == 5.0
-            })
-            .count() as f64;
-        assert!((first - 600.0).abs() < 4.0 * (1000.0_f64 * 0.6 * 0.4).sqrt(), "{first}");
     }
 }

@@ -27,7 +27,7 @@ impl Contest {
 }
 
 const CONTESTS: [Contest; 4] = [
-    Contest { head: "KL or NLL", unit: " nats", of: Measure::number, more_is_better: false },
+    Contest { head: "KL, ELBO or NLL", unit: " nats", of: Measure::number, more_is_better: false },
     Contest {
         head: "Log-densities / s",
         unit: " a second",

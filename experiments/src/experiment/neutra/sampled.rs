@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use flows_claims::Setting;
 use flows_core::train::{Budget, Trainer};
 use flows_core::{Base, Flow, Purpose, Target, normals, stream};
+use flows_inference::chain::diagnostics::LARGEST_R_HAT;
 use flows_inference::chain::{Chains, NutsChains, Pullback};
 use flows_report::finding::{Cell, Findings, Table};
 
@@ -13,9 +14,6 @@ use super::contender::{Contender, nuts};
 
 /// Number of chains.
 const CHAINS: usize = 4;
-
-/// R-hat above which chains have not mixed.
-const LARGEST_R_HAT: f64 = 1.01;
 
 /// Chains of one method.
 pub(super) struct Sampled {
